@@ -1,0 +1,29 @@
+"""What happens to a flow: one file, one class, one job.
+
+The order matters twice: the origin must be there before a flow is sent to it, and a flow's real address must be put
+back before anything looks at the finished flow.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from addons.decrypt_only_ours import DecryptOnlyOurs
+from addons.log_exchanges import LogExchanges
+from addons.redirect_to_origin import RedirectToOrigin
+from addons.serve_origin import ServeOrigin
+from addons.stream_events import StreamEvents
+from addons.trust_hint import TrustHint
+from settings import Settings
+
+
+def default_addons(settings: Settings, environ: Mapping[str, str]) -> list[Any]:
+    """Return the addons in their order. ``environ`` is what Claude Code's processes may know of."""
+    serve = ServeOrigin(settings, environ)
+    return [
+        DecryptOnlyOurs(settings.hosts),
+        serve,
+        RedirectToOrigin(settings, serve),
+        StreamEvents(),
+        TrustHint(settings.hosts),
+        LogExchanges(),
+    ]

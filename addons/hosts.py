@@ -1,0 +1,17 @@
+"""Which hosts are ours."""
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+
+def matches(host: str, patterns: Iterable[str]) -> bool:
+    """Whether a host name is one of ours. Patterns are in lower case; ``*`` stands for anything, dots included."""
+    name = host.rstrip(".").lower()
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def as_regex(pattern: str) -> str:
+    """Return the regular expression that mitmproxy's ``allow_hosts`` wants for a pattern: it sees ``host:port``."""
+    name = ".*".join(re.escape(piece) for piece in pattern.split("*"))
+    return rf"^{name}\.?:\d+$"

@@ -1,0 +1,76 @@
+"""Requests for OpenAI's hosts go to our origin, and look as if they had gone to OpenAI's."""
+
+import itertools
+from typing import Protocol
+
+from mitmproxy import http
+
+from addons.hosts import matches
+from origin.app import TOKEN_HEADER, supports
+from origin.routes import ROUTES
+from settings import Settings
+
+REAL_ADDRESS = "understudy_real_address"
+"""``flow.metadata``: (scheme, host, port) of a flow that is at the origin."""
+
+
+class OriginAddress(Protocol):
+    """Where the origin is."""
+
+    token: str
+
+    async def addresses(self) -> list[tuple[str, int]]:
+        """Wait until it listens and return its addresses."""
+
+
+class RedirectToOrigin:
+    """Send requests for OpenAI's hosts to our HTTP origin, and put the real address back when they have been answered.
+
+    mitmproxy keeps at most five connections to one address for a client's connection, so that a sixth stream on an
+    HTTP/2 connection would wait for one of the five; the origin therefore listens on several ports, taken in turn.
+    """
+
+    def __init__(self, settings: Settings, origin: OriginAddress) -> None:
+        self._hosts = settings.hosts
+        self._passthrough = settings.passthrough
+        self._origin = origin
+        self._turn = itertools.count()
+
+    def is_ours(self, flow: http.HTTPFlow) -> bool:
+        """Whether the origin answers this flow."""
+        request = flow.request
+        if not (matches(request.host, self._hosts) or matches(request.pretty_host, self._hosts)):
+            return False
+        return not self._passthrough or supports(ROUTES, request.path.partition("?")[0])
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """Redirect."""
+        if flow.response or flow.error or not flow.live or not self.is_ours(flow):
+            return
+        addresses = await self._origin.addresses()
+        request = flow.request
+        flow.metadata[REAL_ADDRESS] = (request.scheme, request.host, request.port, request.headers.get("host"))
+        request.scheme = "http"
+        request.host, request.port = addresses[next(self._turn) % len(addresses)]
+        request.headers[TOKEN_HEADER] = self._origin.token
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """Restore."""
+        restore(flow)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """Restore."""
+        restore(flow)
+
+
+def restore(flow: http.HTTPFlow) -> None:
+    """Make a flow that was at the origin show the address that the app asked for."""
+    real = flow.metadata.pop(REAL_ADDRESS, None)
+    if real is None:
+        return
+    scheme, host, port, header = real
+    request = flow.request
+    request.scheme, request.host, request.port = scheme, host, port
+    request.headers.pop(TOKEN_HEADER, None)
+    if header is not None:
+        request.headers["host"] = header

@@ -1,0 +1,55 @@
+"""The engine: plays Turns with the Claude Code SDK. It knows no OpenAI.
+
+The glossary:
+
+- a *turn* is one answer of Claude's, asked with the whole conversation (:class:`translate.turn.Turn`);
+- a *process* is one `claude` program (:mod:`engine.process`); :mod:`engine.sdk` alone imports its SDK;
+- *events* are the raw stream events of Anthropic's Messages API, as they come;
+- the *outcome* says how a turn ended, once it has;
+- to *cut* a process is to kill it the moment the stop reason is known, because Claude Code would go on by itself:
+  after ``max_tokens``, after a refusal, after an empty answer (facts F40, F41, F44).
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from engine.errors import ClaudeError
+from translate.turn import Turn
+
+type Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a turn ended.
+
+    ``how``: ``finished`` (the process reported its result), ``cut`` (ended by us at the stop reason), ``cancelled``
+    (nobody wanted the rest) or ``failed``. ``cost_usd`` is Claude Code's own figure, known only when it finished.
+    """
+
+    how: str
+    process: str
+    cost_usd: float | None = None
+    error: ClaudeError | None = None
+
+
+class Running(Protocol):
+    """A turn being played: iterate it for the events; leave its context to be done with it, early or not."""
+
+    process: str
+    """How the process came about: ``cold`` (started for this turn) or ``warm`` (it was waiting)."""
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Yield events until the stop reason has come. Raises ClaudeError when the turn fails."""
+
+
+class Engine(Protocol):
+    """What plays turns."""
+
+    def run(self, turn: Turn) -> AbstractAsyncContextManager[Running]:
+        """Play a turn. Leaving the context before the end cancels it: its process is gone when the context is left."""
+
+
+__all__ = ["ClaudeError", "Engine", "Event", "Outcome", "Running"]

@@ -1,0 +1,60 @@
+"""What can go wrong on Claude's side, in Claude's words.
+
+Claude Code reports most failures as values (an AssistantMessage with ``error`` and a ResultMessage with ``is_error``,
+fact F51), some as exceptions (F57). Both become one ClaudeError whose ``kind`` is Anthropic's error type
+(https://docs.anthropic.com/en/api/errors) or one of ours where no API error exists.
+"""
+
+KIND_BY_STATUS: dict[int, str] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    502: "api_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+# The `error` of an AssistantMessage or of an `api_retry` message, where no status came with it.
+KIND_BY_WORD: dict[str, str] = {
+    "authentication_failed": "authentication_error",
+    "billing_error": "billing_error",
+    "invalid_request": "invalid_request_error",
+    "model_not_found": "not_found_error",
+    "rate_limit": "rate_limit_error",
+    "server_error": "connection_error",
+    "overloaded": "overloaded_error",
+}
+
+
+class ClaudeError(Exception):
+    """A turn failed. ``detail`` is Claude's side's own text, for the log only: it may name hosts and request ids."""
+
+    def __init__(self, kind: str, *, detail: str = "", retry_after_s: int | None = None) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+def kind_of(status: int | None, word: str | None = None, terminal_reason: str | None = None) -> str:
+    """Name the failure that Claude Code reported.
+
+    ``status`` is the API's HTTP status, None if there was no answer; ``word`` is Claude Code's own class for it;
+    ``terminal_reason`` the result's.
+    """
+    if terminal_reason == "prompt_too_long":
+        return "context_length_exceeded"
+    if word == "billing_error":
+        return "billing_error"
+    if status in KIND_BY_STATUS:
+        return KIND_BY_STATUS[status]
+    if status is not None:
+        return "invalid_request_error" if 400 <= status < 500 else "api_error"
+    return KIND_BY_WORD.get(word or "", "connection_error")

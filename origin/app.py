@@ -1,0 +1,119 @@
+"""The routes, as a table; what is not in it gets OpenAI's 404, which names what is."""
+
+import secrets
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine import Engine
+from origin.server import Exchange, Handler, Request
+from translate.errors import OpenAIError
+
+TOKEN_HEADER = "x-understudy-origin"  # noqa: S105
+"""What the proxy's addon shows the origin, so that nothing else on this machine can use the way behind the proxy."""
+
+JSON = ("content-type", "application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the endpoints work with."""
+
+    engine: Engine
+    model_map: Mapping[str, str]
+    default_model: str
+    rehearsal: bool = False
+    token: str | None = None
+
+
+class Endpoint(Protocol):
+    """Answers one request. Raises OpenAIError as long as nothing was sent."""
+
+    def __call__(self, service: Service, request: Request, exchange: Exchange) -> Awaitable[None]:
+        """Answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and a path; one that ends in ``/*`` takes whatever follows (model ids may hold slashes)."""
+
+    method: str
+    path: str
+    endpoint: Endpoint
+
+    def fits(self, path: str) -> bool:
+        """Whether this route's path is ``path``."""
+        if self.path.endswith("/*"):
+            return path.startswith(self.path[:-1]) and len(path) > len(self.path) - 1
+        return path.rstrip("/") == self.path
+
+
+def find(routes: tuple[Route, ...], method: str, path: str) -> Endpoint:
+    """Return what answers. Raises OpenAIError: 404 for an unknown path, 405 for a method that it does not take."""
+    fitting = [route for route in routes if route.fits(path)]
+    for route in fitting:
+        if route.method == method:
+            return route.endpoint
+    if fitting:
+        allowed = ", ".join(route.method for route in fitting)
+        raise OpenAIError(
+            f"Not allowed to {method} on {path} (allowed: {allowed})", status=405, code="method_not_allowed"
+        )
+    supported = "; ".join(f"{route.method} {route.path.replace('/*', '/{id}')}" for route in routes)
+    raise OpenAIError(
+        f"Unknown request URL: {method} {path}. Understudy answers: {supported}."
+        " Start it with --passthrough to send other paths on to the real host.",
+        status=404,
+        code="unknown_url",
+    )
+
+
+def supports(routes: tuple[Route, ...], path: str) -> bool:
+    """Whether some route has this path, whatever the method."""
+    return any(route.fits(path) for route in routes)
+
+
+def app(service: Service, routes: tuple[Route, ...]) -> Handler:
+    """Return the server's handler: find the endpoint, let it answer, render what it raises."""
+
+    async def handle(request: Request, exchange: Exchange) -> None:
+        try:
+            check_token(service, request)
+            await find(routes, request.method, request.path)(service, request, exchange)
+        except OpenAIError as error:
+            if exchange.started:
+                raise
+            await exchange.respond(error.status, error_headers(error), error.body())
+
+    return handle
+
+
+def check_token(service: Service, request: Request) -> None:
+    """Let only the proxy in. Raises OpenAIError (403)."""
+    if service.token is not None and not secrets.compare_digest(request.header(TOKEN_HEADER) or "", service.token):
+        raise OpenAIError(
+            "This port is Understudy's own; requests come through the proxy.", status=403, code="forbidden"
+        )
+
+
+def error_headers(error: OpenAIError) -> list[tuple[str, str]]:
+    """Return the headers of an error's answer; its body is ``error.body()``."""
+    headers = [JSON, *common_headers()]
+    if error.retry_after_s is not None:
+        headers.append(("retry-after", str(error.retry_after_s)))
+    return headers
+
+
+def common_headers() -> list[tuple[str, str]]:
+    """Return what OpenAI's answers always carry."""
+    return [("x-request-id", f"req_{secrets.token_hex(16)}"), ("openai-version", "2020-10-01")]
+
+
+def render_error(status: int, message: str) -> tuple[list[tuple[str, str]], bytes]:
+    """Render what the server itself must refuse, in OpenAI's shape."""
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    error = OpenAIError(message, status=status, type=kind, code=CODES.get(status))
+    return error_headers(error), error.body()
+
+
+CODES = {413: "request_too_large", 408: "timeout"}

@@ -1,0 +1,118 @@
+"""POST /v1/chat/completions: decode, translate, run the turn, translate, encode."""
+
+import logging
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+
+import msgspec
+
+from engine import ClaudeError, Running
+from origin.app import JSON, Service, common_headers
+from origin.server import Exchange, Request
+from translate import sse
+from translate.completion import fold
+from translate.errors import OpenAIError, openai_error
+from translate.openai_wire import ChatCompletionChunk
+from translate.request import Translated, translate_request
+from translate.stream import ChatCompletionStream, ClaudeProtocolError
+
+log = logging.getLogger(__name__)
+
+EVENT_STREAM = ("content-type", "text/event-stream; charset=utf-8")
+
+
+async def create_chat_completion(service: Service, request: Request, exchange: Exchange) -> None:
+    """Answer one chat completion request, streaming or not. Raises OpenAIError until the status is spent."""
+    began = time.monotonic()
+    translated = translate_request(request.body, service.model_map, service.default_model)
+    asked = translated.request
+    if not translated.model_known:
+        log.warning("model %r is in no map: %s answers", asked.model, translated.turn.model)
+    if translated.ignored:
+        log.info("accepted without effect: %s", ", ".join(translated.ignored))
+    stream = ChatCompletionStream(
+        id=f"chatcmpl-{secrets.token_urlsafe(22)}",
+        created=int(time.time()),
+        model=asked.model,
+        # The folded answer always has its usage; a stream has it when asked for.
+        include_usage=not asked.stream or bool(asked.stream_options and asked.stream_options.include_usage),
+    )
+    turn = replace(translated.turn, timeout_s=client_timeout_s(request))
+    try:
+        async with service.engine.run(turn) as running, aclosing(chunks_of(running, stream)) as answer:
+            # Until Claude has begun to answer the status is open, and an error can still be one.
+            first = await anext(answer)
+            headers = [*common_headers(), *understudy_headers(service, translated, running, stream, began)]
+            if asked.stream:
+                await exchange.start(200, [EVENT_STREAM, ("cache-control", "no-cache"), *headers])
+                await _send_stream(first, answer, exchange)
+            else:
+                chunks = [*first, *[chunk async for more in answer for chunk in more]]
+                await exchange.respond(200, [JSON, *headers], msgspec.json.encode(fold(chunks)))
+    except ClaudeError as error:
+        raise openai_error(error.kind, retry_after_s=error.retry_after_s) from error
+
+
+async def chunks_of(running: Running, stream: ChatCompletionStream) -> AsyncGenerator[list[ChatCompletionChunk]]:
+    """Yield the chunks that each of Claude's events gives; events that give none yield nothing.
+
+    Raises ClaudeError when the turn fails, or when its events end before the answer does.
+    """
+    try:
+        async for event in running:
+            if chunks := stream.feed(event):
+                yield chunks
+        stream.feed_eof()
+    except ClaudeProtocolError as error:
+        raise ClaudeError("stream_error", detail=str(error)) from error
+    if stream.unknown_events:
+        log.info("%d events of unknown types were skipped", stream.unknown_events)
+
+
+async def _send_stream(
+    first: list[ChatCompletionChunk], rest: AsyncIterator[list[ChatCompletionChunk]], exchange: Exchange
+) -> None:
+    """Send chunks as they come, each event's as one write, then ``[DONE]``; after a failure an error event instead."""
+    try:
+        await exchange.send(encode(first))
+        async for chunks in rest:
+            await exchange.send(encode(chunks))
+        await exchange.send(sse.DONE)
+    except ClaudeError as error:
+        log.warning("the stream broke off: %s (%s)", error.kind, error.detail)
+        failure: OpenAIError = openai_error(error.kind, retry_after_s=error.retry_after_s)
+        await exchange.send(sse.raw_event(failure.body()))
+    await exchange.finish()
+
+
+def encode(chunks: list[ChatCompletionChunk]) -> bytes:
+    """Encode chunks as events."""
+    return b"".join([sse.event(chunk) for chunk in chunks])
+
+
+def client_timeout_s(request: Request) -> float | None:
+    """Return how long the client will wait, which OpenAI's SDKs tell in ``x-stainless-timeout`` (seconds), or None."""
+    try:
+        seconds = float(request.header("x-stainless-timeout") or "")
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < float("inf") else None
+
+
+def understudy_headers(
+    service: Service, translated: Translated, running: Running, stream: ChatCompletionStream, began: float
+) -> list[tuple[str, str]]:
+    """Return what is ours to tell: who answers, on what process, and what had no effect."""
+    headers = [
+        ("openai-processing-ms", str(round((time.monotonic() - began) * 1000))),
+        ("x-understudy-model", stream.claude_model or translated.turn.model),
+        ("x-understudy-process", running.process),
+    ]
+    if translated.ignored:
+        headers.append(("x-understudy-ignored", ", ".join(translated.ignored)))
+    if service.rehearsal:
+        headers.append(("x-understudy-rehearsal", "no model was asked"))
+    return headers

@@ -1,0 +1,11 @@
+"""What is answered: the table of routes."""
+
+from origin.app import Route
+from origin.chat_completions import create_chat_completion
+from origin.models import get_model, list_models
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/v1/chat/completions", create_chat_completion),
+    Route("GET", "/v1/models", list_models),
+    Route("GET", "/v1/models/*", get_model),
+)

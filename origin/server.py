@@ -1,0 +1,403 @@
+"""An HTTP/1.1 server on loopback: h11 decides what the bytes mean, asyncio moves them.
+
+Theory of operation
+-------------------
+Each connection is an asyncio Protocol that feeds what arrives into an `h11.Connection` and takes events out. When a
+request is complete, body included, a task is made for the handler; nothing of the request is left to wait for, so a
+handler awaits only its own work. The answer goes the other way through `Exchange`: each call gives h11 one event and
+writes the bytes it returns at once, as one write, and waits only while the transport's buffer is above its
+high-water mark.
+
+Reading never stops while a handler runs, because the end of the connection is how a client says that it no longer
+wants the answer: at EOF or reset the handler's task is cancelled in the same turn of the event loop. A client that
+shuts down its sending side early therefore counts as gone. Bytes that arrive early (a pipelined request) wait in
+h11's buffer; above `MAX_HELD_BYTES` reading pauses until the running handler is done.
+
+A stream that cannot be ended cleanly is cut: the terminating chunk is never sent, so a client cannot take half an
+answer for a whole one. Where the end of the connection is itself the end of the body (HTTP/1.0), the cut is a reset.
+
+Before this side closes a connection it shuts down sending and throws away what still comes, within limits. Closing at
+once with unread bytes would send a reset, and a reset can destroy an answer that the client has not read yet.
+"""
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import h11
+
+MAX_HEAD_BYTES = 64 * 1024
+MAX_HELD_BYTES = 64 * 1024
+LINGER_S = 5.0
+LINGER_BYTES = 256 * 1024 * 1024
+CRASHED = "The server had an error while processing your request."
+
+_log = logging.getLogger(__name__)
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+type Headers = Sequence[tuple[str, str]]
+type Handler = Callable[[Request, Exchange], Awaitable[None]]
+type RenderError = Callable[[int, str], tuple[list[tuple[str, str]], bytes]]
+
+
+def render_plain_error(status: int, message: str) -> tuple[list[tuple[str, str]], bytes]:
+    """Render an error as one line of text, for servers that have no shape of their own."""
+    return [("content-type", "text/plain; charset=utf-8")], f"{status} {message}\n".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, complete. The path is as sent (still percent-encoded), header names are in lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header, or None. `name` is in lower case."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+class Exchange:
+    """One request's answer: either `respond`, or `start`, `send`… and `finish`.
+
+    Every method that writes raises ConnectionResetError once the connection is gone.
+    """
+
+    __slots__ = ("_connection", "_has_body", "_is_head", "disconnected", "ended", "started")
+
+    def __init__(self, connection: "_Connection", method: str) -> None:
+        self._connection = connection
+        self._is_head = method == "HEAD"
+        self._has_body = True
+        self.started = False
+        """Whether the status is spent."""
+        self.ended = False
+        """Whether the answer is complete, or was cut by either side."""
+        self.disconnected = False
+        """Whether the client left before the answer was complete."""
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer whole, in one write. `content-length` is added here."""
+        head = self._head(status, [*headers, ("content-length", str(len(body)))])
+        self._connection.write(head, h11.Data(data=body if self._has_body else b""), h11.EndOfMessage())
+        self.started = self.ended = True
+        await self._connection.drain()
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head of an answer whose length is not known: chunked, or up to the close for HTTP/1.0."""
+        self._connection.write(self._head(status, headers))
+        self.started = True
+
+    async def send(self, data: bytes) -> None:
+        """Send one chunk as one write."""
+        if self._has_body:
+            self._connection.write(h11.Data(data=data))
+            await self._connection.drain()
+
+    async def finish(self) -> None:
+        """End the stream cleanly."""
+        self._connection.write(h11.EndOfMessage())
+        self.ended = True
+
+    def abort(self) -> None:
+        """Cut the connection, so that what was sent cannot pass for a whole answer."""
+        self.ended = True
+        self._connection.cut()
+
+    def _head(self, status: int, headers: Headers) -> h11.Response:
+        self._has_body = not (self._is_head or status in (204, 304))
+        return h11.Response(status_code=status, headers=list(headers), reason=_REASONS.get(status, b""))
+
+
+class Server:
+    """Listens on `ports` ports of `host`, chosen by the system unless `port` names the first.
+
+    A request whose head takes longer than `read_timeout_s`, or whose body stays silent that long, gets 408.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        ports: int = 1,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        max_body_bytes: int = 64 * 1024 * 1024,
+        read_timeout_s: float = 60.0,
+        drain_s: float = 0.0,
+        render_error: RenderError = render_plain_error,
+    ) -> None:
+        self.handler = handler
+        self.render_error = render_error
+        self.max_body_bytes = max_body_bytes
+        self.read_timeout_s = read_timeout_s
+        self.drain_s = drain_s
+        self.closing = False
+        self.connections: set[_Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.addresses: list[tuple[str, int]] = []
+        self._host = host
+        self._ports = [port, *(0 for _ in range(ports - 1))]
+        self._listeners: list[asyncio.Server] = []
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        try:
+            for port in self._ports:
+                listener = await loop.create_server(lambda: _Connection(self), self._host, port, backlog=512)
+                self._listeners.append(listener)
+                self.addresses.append(listener.sockets[0].getsockname()[:2])
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose(self.drain_s)
+
+    async def aclose(self, drain_s: float = 0.0) -> None:
+        """Stop listening, give running handlers `drain_s` to end, cancel the rest and leave no task behind."""
+        self.closing = True
+        for listener in self._listeners:
+            listener.close()
+        for connection in tuple(self.connections):
+            connection.close_if_idle()
+        if self.tasks and drain_s > 0:
+            await asyncio.wait(self.tasks, timeout=drain_s)
+        for task in self.tasks:
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks)
+        if self.connections:  # those that still flush the end of an answer
+            await asyncio.wait([connection.closed for connection in self.connections], timeout=1.0)
+        for connection in tuple(self.connections):
+            connection.cut()
+        for listener in self._listeners:
+            await listener.wait_closed()
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: its bytes, its h11 state, and the task of the request that is being answered."""
+
+    def __init__(self, server: Server) -> None:
+        loop = asyncio.get_running_loop()
+        self.task: asyncio.Task[None] | None = None
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self._loop = loop
+        self._server = server
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._transport: asyncio.Transport
+        self._exchange: Exchange | None = None
+        self._head: h11.Request | None = None
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._held_bytes = 0
+        self._lingering = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._drained: asyncio.Future[None] | None = None
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        self._transport = transport
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._server.connections.add(self)
+        if self._server.closing:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingering:
+            self._held_bytes += len(data)
+            if self._held_bytes > LINGER_BYTES:
+                self._transport.abort()
+            return
+        self._http.receive_data(data)
+        if self.task is None:
+            self._take_events()
+            return
+        self._held_bytes += len(data)
+        if self._held_bytes > MAX_HELD_BYTES:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> None:
+        self._peer_left()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._set_timer(None)
+        self._peer_left()
+        self.resume_writing()
+        self._server.connections.discard(self)
+        self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._drained and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
+
+    # What Exchange and Server call.
+
+    def write(self, *events: h11.Event) -> None:
+        """Write what h11 makes of the events, as one write."""
+        if self._transport.is_closing():
+            raise ConnectionResetError("the connection is closed")
+        self._transport.write(b"".join([self._http.send(event) or b"" for event in events]))
+
+    async def drain(self) -> None:
+        """Wait while the transport's buffer is above its high-water mark."""
+        if self._drained:
+            await self._drained
+
+    def cut(self) -> None:
+        """Close without a clean end. Where the close would be read as one, reset."""
+        if self._http.their_http_version == b"1.0" and not self._transport.is_closing():
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._transport.abort()
+
+    def close_if_idle(self) -> None:
+        """Close unless a request is being answered."""
+        if self.task is None:
+            self._transport.close()
+
+    # Reading.
+
+    def _take_events(self) -> None:
+        while self.task is None and not self._lingering:
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as error:
+                self._refuse(error.error_status_hint, str(error))
+                return
+            if isinstance(event, h11.Request):
+                self._begin(event)
+            elif isinstance(event, h11.Data):
+                self._body.append(event.data)
+                self._body_bytes += len(event.data)
+                if self._body_bytes > self._server.max_body_bytes:
+                    self._refuse_body()
+            elif isinstance(event, h11.EndOfMessage):
+                self._set_timer(None)
+                self._run_handler()
+            else:
+                self._wait_for_more()
+                return
+
+    def _wait_for_more(self) -> None:
+        """Start the clock at a head's first byte, and anew at each piece of a body. Between requests it stands."""
+        if self._head or (self._http.trailing_data[0] and not self._timer):
+            self._set_timer(self._server.read_timeout_s)
+
+    def _set_timer(self, timeout_s: float | None) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(timeout_s, self._too_slow) if timeout_s is not None else None
+
+    def _begin(self, head: h11.Request) -> None:
+        self._head, self._body, self._body_bytes = head, [], 0
+        length = next((int(value) for name, value in head.headers if name == b"content-length"), 0)
+        if length > self._server.max_body_bytes:
+            self._refuse_body()
+        elif self._http.they_are_waiting_for_100_continue:
+            self.write(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
+
+    def _refuse_body(self) -> None:
+        self._refuse(413, f"The request body is larger than {self._server.max_body_bytes} bytes.")
+
+    def _too_slow(self) -> None:
+        self._refuse(408, "The request did not arrive in time.")
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer a request that no handler will see, and close."""
+        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not self._transport.is_closing():
+            headers, body = self._server.render_error(status, message)
+            headers = [*headers, ("content-length", str(len(body))), ("connection", "close")]
+            head = h11.Response(status_code=status, headers=headers, reason=_REASONS.get(status, b""))
+            has_body = self._head is None or self._head.method != b"HEAD"
+            self.write(head, h11.Data(data=body if has_body else b""), h11.EndOfMessage())
+        self._body = []
+        self._linger()
+
+    def _linger(self) -> None:
+        """Say that no more will come, and discard what still arrives until the peer closes too."""
+        self._set_timer(None)
+        self._lingering, self._held_bytes = True, 0
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._transport.write_eof()
+            self._timer = self._loop.call_later(LINGER_S, self._transport.abort)
+
+    # Answering.
+
+    def _run_handler(self) -> None:
+        assert self._head is not None  # noqa: S101
+        request = _request(self._head, b"".join(self._body))
+        self._head, self._body, self._held_bytes = None, [], 0
+        self._exchange = Exchange(self, request.method)
+        name = f"{request.method} {request.path}"
+        # Not create_task: mitmproxy's loop starts tasks at once, and the handler must not be done before it is known.
+        self.task = asyncio.Task(self._answer(request, self._exchange), loop=self._loop, name=name)
+        self._server.tasks.add(self.task)
+        self.task.add_done_callback(self._server.tasks.discard)
+
+    async def _answer(self, request: Request, exchange: Exchange) -> None:
+        try:
+            await self._server.handler(request, exchange)
+        except asyncio.CancelledError:
+            self.cut()
+            raise
+        except Exception as error:
+            if not (isinstance(error, ConnectionError) and self._transport.is_closing()):
+                _log.exception("%s %s: the handler failed", request.method, request.path)
+        if not exchange.ended and not self._transport.is_closing():
+            if exchange.started:
+                _log.warning("%s %s: the stream was not finished and is cut", request.method, request.path)
+                exchange.abort()
+            else:
+                await exchange.respond(500, *self._server.render_error(500, CRASHED))
+        self._next_request()
+
+    def _next_request(self) -> None:
+        self.task = self._exchange = None
+        if self._transport.is_closing():
+            return
+        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE or self._server.closing:
+            self._linger()
+            return
+        self._http.start_next_cycle()
+        self._held_bytes = 0
+        self._transport.resume_reading()
+        self._take_events()
+
+    def _peer_left(self) -> None:
+        """Cancel the handler, unless it has given its whole answer and is only tidying up."""
+        if self.task and self._exchange and not self._exchange.ended:
+            self._exchange.disconnected = self._exchange.ended = True
+            self._transport.abort()
+            self.task.cancel()
+
+
+def _request(head: h11.Request, body: bytes) -> Request:
+    target = head.target.decode("ascii")
+    if not target.startswith("/") and "://" in target:  # the absolute form, which proxies use
+        parts = urlsplit(target)
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    path, _, query = target.partition("?")
+    headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers)
+    return Request(head.method.decode("ascii"), path, query, headers, body)

@@ -1,0 +1,129 @@
+"""Counting tokens, and the simulated prompt cache. Pure but for the cache's own memory.
+
+The estimate: one token is four characters, begun is counted. It is the same for input and output, and the answer is
+streamed in exactly these pieces, so a request that reads its own answer back is billed what the answer was. Images and
+documents count a flat 1,500. Claude's real tokenizer gives other numbers.
+
+The cache follows the real one's rules in small: the prompt is tools, then system, then messages; each cache_control
+marker makes everything up to it readable by later requests for the same model; what a request begins with that an
+earlier one has marked is read, the rest up to its last marker is written. There is no minimum size and no expiry.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+TOKEN_CHARS = 4
+FLAT_TOKENS = 1500
+_FLAT_TYPES = ("image", "document", "container_upload")
+_BILLING_PREFIX = "x-anthropic-billing-header:"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of the prompt that a cache marker may end."""
+
+    place: str
+    text: str
+    tokens: int
+    marker: str | None
+    """The ttl of its cache_control, None without one."""
+
+
+def pieces(text: str) -> list[str]:
+    """Cut text into tokens."""
+    return [text[start : start + TOKEN_CHARS] for start in range(0, len(text), TOKEN_CHARS)]
+
+
+def count(text: str) -> int:
+    """Count the tokens of a text: a quarter of its characters, rounded up."""
+    return -(-len(text) // TOKEN_CHARS)
+
+
+def segments(body: Mapping[str, Any]) -> Iterator[Segment]:
+    """Give the pieces of a request's prompt in the order in which the cache sees them."""
+    for tool in body.get("tools") or []:
+        yield _segment("tool", tool)
+    system = body.get("system") or []
+    for block in [{"type": "text", "text": system}] if isinstance(system, str) else system:
+        # Claude Code's billing block is no part of the prompt, and may differ with each request.
+        if not str(block.get("text", "")).startswith(_BILLING_PREFIX):
+            yield _segment("system", block)
+    for message in body.get("messages") or []:
+        for block in content_blocks(message):
+            yield _segment(str(message.get("role")), block)
+
+
+def content_blocks(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a message's content as blocks; a plain string is one text block."""
+    content = message.get("content") or []
+    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+
+
+def count_prompt(body: Mapping[str, Any]) -> int:
+    """Count the input tokens of a request; at least one."""
+    return max(1, sum(segment.tokens for segment in segments(body)))
+
+
+class PromptCache:
+    """Remembers which prompts were marked. Holds `limit` of them, the oldest given up first."""
+
+    def __init__(self, limit: int = 4096) -> None:
+        self._limit = limit
+        self._known: dict[str, None] = {}
+
+    def usage(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the input side of a request's usage, and remember its marked prefixes.
+
+        The three counts add up to `count_prompt`.
+        """
+        running = hashlib.sha256(str(body.get("model")).encode())
+        total = marked = read = 0
+        ttl = "5m"
+        keys = []
+        for segment in segments(body):
+            running.update(f"\x00{segment.place}\x00{segment.text}".encode())
+            total += segment.tokens
+            key = running.hexdigest()
+            if segment.marker:
+                marked, ttl = total, segment.marker
+                keys.append(key)
+            if key in self._known:
+                read = total
+        self._remember(keys)
+        total = max(1, total)
+        marked = min(marked, total - 1)  # as recorded, the cache never holds the prompt's very last token
+        read = min(read, marked)
+        return _usage(total - marked, marked - read, read, ttl)
+
+    def _remember(self, keys: list[str]) -> None:
+        for key in keys:
+            self._known.pop(key, None)
+            self._known[key] = None
+        while len(self._known) > self._limit:
+            del self._known[next(iter(self._known))]
+
+
+def _usage(fresh: int, created: int, read: int, ttl: str) -> dict[str, Any]:
+    return {
+        "input_tokens": fresh,
+        "cache_creation_input_tokens": created,
+        "cache_read_input_tokens": read,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": 0 if ttl == "1h" else created,
+            "ephemeral_1h_input_tokens": created if ttl == "1h" else 0,
+        },
+        "service_tier": "standard",
+        "inference_geo": "not_available",
+    }
+
+
+def _segment(place: str, block: Mapping[str, Any]) -> Segment:
+    bare = {key: value for key, value in block.items() if key != "cache_control"}
+    plain = bare.get("type") == "text" and isinstance(bare.get("text"), str)
+    text = bare["text"] if plain else json.dumps(bare, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    tokens = FLAT_TOKENS if bare.get("type") in _FLAT_TYPES else count(text)
+    control = block.get("cache_control")
+    return Segment(place, text, tokens, str(control.get("ttl", "5m")) if isinstance(control, dict) else None)

@@ -1,0 +1,261 @@
+"""The command line: parses, builds, runs. Also an addon script: `mitmweb -s run_proxy.py`."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+
+import settings as configuration
+from addons import default_addons
+from addons.master import CannotListenError, options_for, proxy
+from auth.authority import Authority, AuthorityError
+from auth.redact import RedactSecrets
+from rehearsal.server import serve_forever
+from settings import Settings, SettingsError, Sourced
+from wrapping.child import run_command
+from wrapping.environment import WrappedEnvironment, environment_for, render
+from wrapping.trust import write_trust_files
+
+log = logging.getLogger("understudy")
+errors = Console(stderr=True)
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Programs that speak the OpenAI API, unchanged, answered by Claude through Claude Code.",
+)
+
+Host = Annotated[list[str] | None, typer.Option(help="One more host to stand in for; wildcards allowed.")]
+Passthrough = Annotated[
+    bool | None, typer.Option("--passthrough", help="Send unsupported paths on to the real host, with the app's key.")
+]
+ModelMap = Annotated[
+    list[str] | None, typer.Option(help="PATTERN=MODEL: who answers for which model name, e.g. 'gpt-4*=opus'.")
+]
+DefaultModel = Annotated[str | None, typer.Option(help="Who answers for a name that nothing maps.")]
+Rehearsal = Annotated[
+    bool | None, typer.Option("--rehearsal", help="Ask a simulated API; needs no account. Answers say so.")
+]
+LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Another configuration file than understudy.toml.")]
+Listen = Annotated[str | None, typer.Option(help="HOST:PORT of the proxy. Port 0: one that is free.")]
+BaseUrl = Annotated[str | None, typer.Option(help="HOST:PORT of a door for apps that can set OPENAI_BASE_URL.")]
+
+
+def load(config: Path | None, **flags: Any) -> Sourced:
+    """Put the settings together; what is wrong with them ends the program with one line."""
+    try:
+        lists = {name: ",".join(value) for name, value in flags.items() if isinstance(value, list)}
+        return configuration.load({**flags, **lists}, os.environ, configuration.read_file(config))
+    except SettingsError as error:
+        raise fatal(str(error)) from None
+
+
+def fatal(message: str) -> typer.Exit:
+    """Say what is wrong, in one line, and return what ends the program with status 2."""
+    errors.print(f"[bold]understudy:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    return typer.Exit(2)
+
+
+def log_to_stderr(level: str) -> None:
+    """Log to the console, without a secret in it."""
+    handler = RichHandler(console=errors, show_path=False, rich_tracebacks=False, log_time_format="[%X]")
+    handler.addFilter(RedactSecrets(os.environ))
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    for name in ("understudy", "addons", "auth", "engine", "origin", "rehearsal", "translate", "wrapping"):
+        logging.getLogger(name).setLevel(level.upper())
+
+
+def authority(settings: Settings) -> Authority:
+    """Open the certificate authority, or end the program."""
+    try:
+        return Authority.open(settings.data_dir / "ca")
+    except AuthorityError as error:
+        raise fatal(str(error)) from None
+
+
+def wrapped_environment(settings: Settings, proxy_address: tuple[str, int], directory: Path) -> WrappedEnvironment:
+    """Return the environment that sends a program through the proxy and lets it trust us."""
+    trust = write_trust_files(directory, authority(settings).certificate, os.environ)
+    for warning in trust.warnings:
+        log.warning("%s", warning)
+    host, port = proxy_address
+    return environment_for(os.environ, proxy_url=f"http://{host}:{port}", trust=trust, hosts=settings.hosts)
+
+
+def run_to_end(main: Coroutine[Any, Any, int]) -> int:
+    """Run a coroutine; SIGTERM and SIGHUP end it as Ctrl-C does, with everything that it started."""
+
+    async def guarded() -> int:
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(main)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            with contextlib.suppress(NotImplementedError):
+                loop.add_signal_handler(number, end, task, int(number))
+        return await task
+
+    ended_by: list[int] = []
+
+    def end(task: asyncio.Future[int], number: int) -> None:
+        ended_by.append(number)
+        task.cancel()
+
+    try:
+        return asyncio.run(guarded())
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except asyncio.CancelledError:
+        return 128 + (ended_by[0] if ended_by else signal.SIGINT)
+    except CannotListenError as error:
+        raise fatal(str(error)) from None
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def run(
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND...", help="The program and its arguments, after --.")
+    ],
+    host: Host = None,
+    passthrough: Passthrough = None,
+    model_map: ModelMap = None,
+    default_model: DefaultModel = None,
+    rehearsal: Rehearsal = None,
+    log_level: LogLevel = None,
+    config: ConfigFile = None,
+) -> None:
+    """Run a program with its OpenAI traffic answered by Claude. Ends with the program's own exit status."""
+    loaded = load(
+        config,
+        hosts=host,
+        passthrough=passthrough,
+        model_map=model_map,
+        default_model=default_model,
+        rehearsal=rehearsal,
+        log_level=log_level,
+        listen="127.0.0.1:0",
+    )
+    # The terminal is the program's; unless asked for, only what is wrong is said on it.
+    quiet = loaded.source["log_level"] == "default"
+    log_to_stderr("warning" if quiet else loaded.settings.log_level)
+    raise typer.Exit(run_to_end(run_wrapped(loaded.settings, command)))
+
+
+async def run_wrapped(settings: Settings, command: list[str]) -> int:
+    """Start the proxy, run the command through it, and return the command's exit status."""
+    ca = authority(settings)
+    with tempfile.TemporaryDirectory(prefix="understudy-") as directory:
+        options = options_for(settings, ca.certificate.parent, os.environ)
+        async with proxy(options, default_addons(settings, os.environ)) as addresses:
+            wrapped = wrapped_environment(settings, addresses[0], Path(directory))
+            for note in wrapped.notes:
+                log.info("%s", note)
+            return await run_command(command, wrapped.full)
+
+
+@cli.command()
+def serve(
+    listen: Listen = None,
+    base_url: BaseUrl = None,
+    host: Host = None,
+    passthrough: Passthrough = None,
+    model_map: ModelMap = None,
+    default_model: DefaultModel = None,
+    rehearsal: Rehearsal = None,
+    log_level: LogLevel = None,
+    config: ConfigFile = None,
+) -> None:
+    """Run the proxy in the foreground, for programs started elsewhere."""
+    loaded = load(
+        config,
+        listen=listen,
+        base_url=base_url,
+        hosts=host,
+        passthrough=passthrough,
+        model_map=model_map,
+        default_model=default_model,
+        rehearsal=rehearsal,
+        log_level=log_level,
+    )
+    log_to_stderr(loaded.settings.log_level)
+    raise typer.Exit(run_to_end(serve_until_ended(loaded.settings)))
+
+
+async def serve_until_ended(settings: Settings) -> int:
+    """Run the proxy until the program is told to end."""
+    options = options_for(settings, authority(settings).certificate.parent, os.environ)
+    async with proxy(options, default_addons(settings, os.environ)) as addresses:
+        (host, port), *more = addresses
+        log.info("the proxy listens at http://%s:%d, for %s", host, port, ", ".join(settings.hosts))
+        for door_host, door_port in more:
+            log.info("the base-URL door: OPENAI_BASE_URL=http://%s:%d/v1", door_host, door_port)
+        log.info('programs are sent through it by: eval "$(understudy env --listen %s:%d)"', host, port)
+        await asyncio.Event().wait()
+    return 0
+
+
+@cli.command()
+def env(
+    listen: Listen = None,
+    host: Host = None,
+    shell: Annotated[str, typer.Option(help="posix, fish or powershell.")] = "posix",
+    config: ConfigFile = None,
+) -> None:
+    """Print the shell lines that send programs through `understudy serve`: eval "$(understudy env)"."""
+    settings = load(config, listen=listen, hosts=host).settings
+    log_to_stderr("warning")
+    wrapped = wrapped_environment(settings, settings.listen, settings.data_dir / "trust")
+    for note in wrapped.notes:
+        log.warning("%s", note)
+    try:
+        print(render(wrapped.changes, shell), end="")
+    except ValueError as error:
+        raise fatal(str(error)) from None
+
+
+@cli.command("config")
+def show_config(config: ConfigFile = None) -> None:
+    """Show every setting, its value and where it came from."""
+    loaded = load(config)
+    table = Table("setting", "value", "from", "what it is", box=None, pad_edge=False, header_style="bold")
+    for name, text, source, what in configuration.rows(loaded):
+        table.add_row(name, escape(text), escape(source), escape(what), style=None if source != "default" else "dim")
+    Console().print(table)
+
+
+@cli.command()
+def rehearsal(
+    port: Annotated[int, typer.Option(help="0: one that is free.")] = 0,
+    delay: Annotated[float, typer.Option(min=0, help="Seconds before each piece of an answer.")] = 0.02,
+) -> None:
+    """Serve the simulated Anthropic API alone, on loopback. Its address is printed first."""
+    log_to_stderr("info")
+    raise typer.Exit(run_to_end(rehearse(port, delay)))
+
+
+async def rehearse(port: int, delay_s: float) -> int:
+    """Serve the rehearsal until the program is told to end."""
+    await serve_forever(port=port, delay_s=delay_s, ready=lambda base_url: print(base_url, flush=True))
+    return 0
+
+
+def main() -> None:
+    """Be the `understudy` command."""
+    cli()
+
+
+if __name__.startswith("__mitmproxy_script__"):
+    # mitmproxy loads this file as a script: `mitmweb -s run_proxy.py`. Settings come from the environment and the file.
+    addons = default_addons(configuration.load({}, os.environ, configuration.read_file()).settings, os.environ)
+elif __name__ == "__main__":
+    main()

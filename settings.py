@@ -1,0 +1,206 @@
+"""Flags, environment and file -> one frozen Settings.
+
+What is set on the command line wins over ``UNDERSTUDY_*`` in the environment, that over ``understudy.toml`` (in the
+working directory, else in the user's configuration folder), that over the defaults. Each value remembers where it came
+from. Only :func:`read_file` does I/O.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP
+
+PREFIX = "UNDERSTUDY_"
+FILE = "understudy.toml"
+OPENAI_HOSTS = ("api.openai.com",)
+
+
+class SettingsError(Exception):
+    """A setting cannot be what it is set to. The message names it and where it was set."""
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Read ``host:port`` or ``port`` (then on 127.0.0.1). Port 0 lets the system choose. Raises ValueError."""
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{text!r} is not host:port")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def parse_model_map(text: str) -> dict[str, str]:
+    """Read ``pattern=model,pattern=model``. Raises ValueError."""
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    if bad := [name for name, equals, model in pairs if not (name.strip() and equals and model.strip())]:
+        raise ValueError(f"{bad[0]!r} is not pattern=model")
+    return {name.strip(): model.strip() for name, _, model in pairs}
+
+
+def parse_hosts(text: str) -> tuple[str, ...]:
+    """Read host names or patterns (``*.example.com``), separated by commas or spaces, to add to OpenAI's own.
+
+    Raises ValueError.
+    """
+    hosts = tuple(dict.fromkeys([*OPENAI_HOSTS, *(host.lower() for host in re.split(r"[,\s]+", text) if host)]))
+    if bad := [host for host in hosts if not re.fullmatch(r"[\w.*-]+", host) or set(host) <= set("*.")]:
+        raise ValueError(f"{bad[0]!r} is not a host name or pattern")
+    return hosts
+
+
+def _bool(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
+def _at_least(minimum: float, kind: type[int] | type[float]) -> Callable[[str], Any]:
+    def parse(text: str) -> int | float:
+        number = kind(text)
+        if not minimum <= number < float("inf"):
+            raise ValueError(f"{text} is less than {minimum:g}")
+        return number
+
+    return parse
+
+
+def _level(text: str) -> str:
+    if text.lower() not in ("debug", "info", "warning", "error"):
+        raise ValueError(f"{text!r} is none of debug, info, warning, error")
+    return text.lower()
+
+
+def _setting(parse: Callable[[str], Any], help: str, default: Any = MISSING, factory: Any = MISSING) -> Any:
+    metadata = {"parse": parse, "help": help}
+    return field(default=default, default_factory=factory, metadata=metadata)
+
+
+def _file_path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set, with its default. The help texts are what `understudy config` shows."""
+
+    listen: tuple[str, int] = _setting(parse_address, "where the proxy listens", ("127.0.0.1", 8080))
+    base_url: tuple[str, int] | None = _setting(parse_address, "where the base-URL door listens, if anywhere", None)
+    hosts: tuple[str, ...] = _setting(
+        parse_hosts, "hosts that Understudy stands in for; what is set is added to OpenAI's own", OPENAI_HOSTS
+    )
+    passthrough: bool = _setting(_bool, "send unsupported paths on to the real host, with the app's own key", False)
+    model_map: Mapping[str, str] = _setting(
+        parse_model_map, "patterns of model names -> Claude models; added before the built-in table", factory=dict
+    )
+    default_model: str = _setting(str, "who answers for a model name that nothing maps", DEFAULT_MODEL)
+    rehearsal: bool = _setting(_bool, "ask a simulated API instead of Anthropic's", False)
+    rehearsal_delay_s: float = _setting(_at_least(0, float), "the rehearsal's pause before each token", 0.02)
+    max_processes: int = _setting(_at_least(1, int), "turns at once; more wait", 8)
+    spare_processes: int = _setting(_at_least(0, int), "Claude Code processes kept booted for the next request", 1)
+    wait_s: float = _setting(_at_least(0, float), "how long a request may wait for its turn", 60.0)
+    timeout_s: float = _setting(_at_least(1, float), "how long a turn may take in all", 600.0)
+    idle_timeout_s: float = _setting(_at_least(1, float), "how long Claude may be silent within a turn", 300.0)
+    max_body_bytes: int = _setting(_at_least(1024, int), "the largest request that is read", 64 * 1024 * 1024)
+    cli_path: Path | None = _setting(_file_path, "another `claude` program than the SDK's own", None)
+    data_dir: Path = _setting(
+        _file_path,
+        "where the certificate authority and Claude Code's own state are kept",
+        factory=lambda: platformdirs.user_data_path("understudy"),
+    )
+    log_level: str = _setting(_level, "debug, info, warning or error", "info")
+
+    def full_model_map(self) -> dict[str, str]:
+        """The person's patterns, then the built-in ones."""
+        return {**self.model_map, **{k: v for k, v in DEFAULT_MODEL_MAP.items() if k not in self.model_map}}
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """Settings, and where each value came from: ``flag``, a variable's name, a file's path, ``default``."""
+
+    settings: Settings
+    source: Mapping[str, str]
+
+
+def load(
+    flags: Mapping[str, Any], environ: Mapping[str, str], file: tuple[Path, Mapping[str, Any]] | None = None
+) -> Sourced:
+    """Put the settings together. Flags that are None were not given. Raises SettingsError."""
+    values: dict[str, Any] = {}
+    source: dict[str, str] = {}
+    known = {f.name: f for f in fields(Settings)}
+    if unknown := [name for name in (file[1] if file else {}) if name.replace("-", "_") not in known]:
+        raise SettingsError(f"{file[0] if file else ''}: there is no setting {unknown[0]!r}")
+    from_file = {name.replace("-", "_"): value for name, value in (file[1] if file else {}).items()}
+    for name, spec in known.items():
+        variable = PREFIX + name.upper()
+        if flags.get(name) is not None:
+            raw, source[name] = flags[name], "flag"
+        elif variable in environ:
+            raw, source[name] = environ[variable], variable
+        elif name in from_file:
+            raw, source[name] = from_file[name], str(file[0]) if file else ""
+        else:
+            source[name] = "default"
+            continue
+        values[name] = _value(spec, raw, source[name])
+    return Sourced(Settings(**values), source)
+
+
+def _value(spec: Field[Any], raw: Any, source: str) -> Any:
+    """Make a setting's value of text, or of what TOML has richer types for."""
+    try:
+        if isinstance(raw, Mapping):
+            raw = ",".join(f"{name}={model}" for name, model in raw.items())
+        elif isinstance(raw, (list, tuple)):
+            raw = ",".join(str(item) for item in raw)
+        return spec.metadata["parse"](str(raw))
+    except ValueError as error:
+        raise SettingsError(f"{spec.name} (from {source}): {error}") from None
+
+
+def read_file(explicit: Path | None = None, cwd: Path | None = None) -> tuple[Path, dict[str, Any]] | None:
+    """Read the configuration file: the one named, else the first that exists. Raises SettingsError."""
+    if explicit is not None and not explicit.is_file():
+        raise SettingsError(f"there is no file {explicit}")
+    usual = [(cwd or Path.cwd()) / FILE, platformdirs.user_config_path("understudy") / FILE]
+    path = explicit or next((path for path in usual if path.is_file()), None)
+    if path is None:
+        return None
+    try:
+        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def show(value: Any) -> str:
+    """Write a setting's value as it would be given."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return str(value).lower()
+        case (str() as host, int() as port):
+            return f"{host}:{port}"
+        case tuple():
+            return ", ".join(value)
+        case Mapping():
+            return ", ".join(f"{name}={model}" for name, model in value.items()) or "-"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
+
+
+def rows(loaded: Sourced) -> list[tuple[str, str, str, str]]:
+    """Return (name, value, source, what it is) for every setting."""
+    return [
+        (spec.name, show(getattr(loaded.settings, spec.name)), loaded.source[spec.name], spec.metadata["help"])
+        for spec in fields(Settings)
+    ]

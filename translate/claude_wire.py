@@ -1,0 +1,111 @@
+"""Claude's stream events, as Structs.
+
+The shapes are those of https://docs.anthropic.com/en/docs/build-with-claude/streaming. Blocks and deltas are open
+structs rather than tagged unions: a kind that we have never seen must pass through, not fail.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+
+class Block(msgspec.Struct, frozen=True):
+    """The start of a content block: ``text``, ``thinking``, ``tool_use``, a server tool's, or one yet unknown."""
+
+    type: str
+    text: str = ""
+    id: str = ""
+    name: str = ""
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """A piece of a content block; which field is filled follows from ``type``."""
+
+    type: str
+    text: str = ""
+    partial_json: str = ""
+    thinking: str = ""
+
+
+class MessageStarted(msgspec.Struct, frozen=True):
+    """``message_start.message``, of which the model's true name and the first counts matter here."""
+
+    model: str = ""
+    usage: dict[str, Any] = {}
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """``message_delta.delta``."""
+
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+
+
+class MessageStart(msgspec.Struct, frozen=True, tag="message_start"):
+    """The answer begins."""
+
+    message: MessageStarted
+
+
+class ContentBlockStart(msgspec.Struct, frozen=True, tag="content_block_start"):
+    """A block begins."""
+
+    index: int
+    content_block: Block
+
+
+class ContentBlockDelta(msgspec.Struct, frozen=True, tag="content_block_delta"):
+    """A block goes on."""
+
+    index: int
+    delta: Delta
+
+
+class ContentBlockStop(msgspec.Struct, frozen=True, tag="content_block_stop"):
+    """A block ends."""
+
+    index: int
+
+
+class MessageDelta(msgspec.Struct, frozen=True, tag="message_delta"):
+    """The answer's end: why it stopped, and the final counts."""
+
+    delta: Stop
+    usage: dict[str, Any] | None = None
+
+
+class MessageStop(msgspec.Struct, frozen=True, tag="message_stop"):
+    """Nothing follows."""
+
+
+class Ping(msgspec.Struct, frozen=True, tag="ping"):
+    """A sign of life."""
+
+
+type ClaudeEvent = (
+    MessageStart | ContentBlockStart | ContentBlockDelta | ContentBlockStop | MessageDelta | MessageStop | Ping
+)
+
+KNOWN = frozenset(
+    {
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+        "ping",
+    }
+)
+
+
+def decode_event(raw: Mapping[str, Any]) -> ClaudeEvent | None:
+    """Make a typed event of a raw one; None for a type that we do not know.
+
+    Raises msgspec.ValidationError when an event of a known type lacks what it must have.
+    """
+    if raw.get("type") not in KNOWN:
+        return None
+    event: ClaudeEvent = msgspec.convert(raw, ClaudeEvent)
+    return event

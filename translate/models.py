@@ -1,0 +1,125 @@
+"""Model names: OpenAI's onto Claude's, and what each Claude model can be told.
+
+Claude Code resolves the aliases ``opus``, ``sonnet`` and ``haiku`` itself; the table of what they mean is held to the
+bundled CLI by a test (``test_f99_…``), since a request must be fitted to the model before a process is chosen.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from translate.openai_wire import Model, ModelList
+
+# The first pattern that matches wins. Small and cheap models map onto haiku, everyday ones onto sonnet, those that
+# reason onto opus. Patterns are fnmatch's; matching is on the lower-cased name.
+DEFAULT_MODEL_MAP: dict[str, str] = {
+    "*-nano*": "haiku",
+    "*-mini*": "haiku",
+    "gpt-3.5*": "haiku",
+    "o1*": "opus",
+    "o3*": "opus",
+    "o4*": "opus",
+    "gpt-*-pro*": "opus",
+    "gpt-*-codex*": "opus",
+    "gpt-5*": "opus",
+    "gpt-4*": "sonnet",
+    "chatgpt-*": "sonnet",
+    "codex-*": "opus",
+    "gpt-*": "sonnet",
+}
+
+DEFAULT_MODEL = "sonnet"
+"""Who answers when nothing in the map fits."""
+
+ALIASES: dict[str, str] = {
+    "default": "claude-opus-5-5",
+    "opus": "claude-opus-5-5",
+    "sonnet": "claude-sonnet-5-5",
+    "haiku": "claude-haiku-5-5",
+    "fable": "claude-fable-5-2",
+}
+"""What the bundled CLI's aliases stand for."""
+
+# Ids that `GET /v1/models` lists: names that apps commonly check for, beside Claude's own.
+LISTED = ("gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini", "o3", "o4-mini")
+
+# /v1/models has a creation time for each; these names have none that means anything here.
+CREATED = 1_700_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """Who answers for a name, and whether the name was known."""
+
+    model: str
+    known: bool
+
+
+def choose_model(
+    name: str, model_map: Mapping[str, str] = DEFAULT_MODEL_MAP, default: str = DEFAULT_MODEL
+) -> ModelChoice:
+    """Return the Claude model for the name an app asked for.
+
+    Claude's own names and aliases pass as they are; otherwise the first pattern of ``model_map`` that matches decides;
+    otherwise ``default``. A fine-tuned model (``ft:gpt-4o-mini:…``) is looked up by its base name.
+    """
+    lowered = name.lower()
+    base = lowered.split(":")[1] if lowered.startswith("ft:") and lowered.count(":") else lowered
+    if base.startswith("claude-") or base in ALIASES:
+        return ModelChoice(name, known=True)
+    if is_cloud_name(name):
+        return ModelChoice(name, known=True)
+    for pattern, model in model_map.items():
+        if fnmatchcase(base, pattern.lower()):
+            return ModelChoice(model, known=True)
+    return ModelChoice(default, known=False)
+
+
+def is_cloud_name(name: str) -> bool:
+    """Whether the name is Bedrock's (``us.anthropic.claude-…``) or Vertex's (``claude-…@20250929``)."""
+    return "anthropic.claude-" in name or bool(re.fullmatch(r"claude-[\w.-]+@\w+", name))
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model's API takes.
+
+    ``sampling``: ``all`` of temperature, top_p and top_k; ``one`` (temperature or top_p, not both); ``none`` (a value
+    other than the default is a 400). ``thinking_off``: thinking can be switched off.
+    """
+
+    sampling: str
+    thinking_off: bool
+
+
+# Claude 4.7 and everything after: no sampling parameters; from 5 on thinking is adaptive and stays on.
+# Sources: platform.claude.com/docs/en/about-claude/models/migration-guide (Opus 4.7: «Sampling parameters removed»),
+# …/models/haiku-5-5/migration-guide («Remove sampling parameters»), read 2026-11-20; `supportsThinkingOff` in the
+# CLI's own answer to `initialize`.
+_CAPABILITIES: tuple[tuple[str, Capabilities], ...] = (
+    (r"claude-(3|instant|2)", Capabilities("all", thinking_off=True)),
+    (r"claude-(opus|sonnet)-4(-0|-2\d{7}|$)", Capabilities("all", thinking_off=True)),
+    # «temperature and top_p cannot both be specified for this model»
+    (r"claude-(opus|sonnet|haiku)-4-[1-6](\D|$)", Capabilities("one", thinking_off=True)),
+    (r"claude-(opus|sonnet|haiku)-4-[7-9]", Capabilities("none", thinking_off=True)),
+    (r"", Capabilities("none", thinking_off=False)),
+)
+
+
+def capabilities(model: str) -> Capabilities:
+    """Return what ``model``, an alias or any provider's name, can be told. Unknown ones are taken to be the newest."""
+    name = ALIASES.get(model.lower(), model.lower())
+    name = name[name.find("claude-") :] if "claude-" in name else name
+    return next(caps for pattern, caps in _CAPABILITIES if re.match(pattern, name))
+
+
+def model_list(extra: Sequence[str] = ()) -> ModelList:
+    """Return the body of ``GET /v1/models``: Claude's names, then OpenAI's usual ones, then the map's plain names."""
+    names = dict.fromkeys([*ALIASES.values(), *LISTED, *(name for name in extra if not set(name) & set("*?["))])
+    return ModelList([model_object(name) for name in names])
+
+
+def model_object(name: str) -> Model:
+    """Return the row of ``GET /v1/models`` for a name."""
+    return Model(id=name, created=CREATED, owned_by="anthropic" if name.startswith("claude-") else "understudy")

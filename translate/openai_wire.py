@@ -1,0 +1,174 @@
+"""OpenAI's JSON, as Structs: what apps send and what they are sent.
+
+Source: the OpenAPI document of openai/openai-openapi, ``CreateChatCompletionRequest`` and its replies. Absent and null
+differ there, so fields that may be left out are ``UnsetType``.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from translate.finish_reason import FinishReason
+from translate.usage import CompletionUsage
+
+
+class TextPart(msgspec.Struct, frozen=True, tag="text"):
+    """A content part that is text."""
+
+    text: str
+
+
+class RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):
+    """A content part of an assistant's message that refuses."""
+
+    refusal: str
+
+
+type Parts = list[dict[str, Any]]
+"""Content parts, undecoded: :mod:`translate.messages` decodes each so that an error can name its index."""
+
+
+class SystemMessage(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
+    """Instructions."""
+
+    content: str | Parts
+    name: str | None = None
+
+
+class DeveloperMessage(msgspec.Struct, frozen=True, tag="developer", tag_field="role"):
+    """Instructions, by the newer name."""
+
+    content: str | Parts
+    name: str | None = None
+
+
+class UserMessage(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
+    """What the person said."""
+
+    content: str | Parts
+    name: str | None = None
+
+
+class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="role"):
+    """What the model said."""
+
+    content: str | Parts | None = None
+    refusal: str | None = None
+    name: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    function_call: dict[str, Any] | None = None
+    audio: dict[str, Any] | None = None
+
+
+class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
+    """What a tool answered."""
+
+    content: str | Parts
+    tool_call_id: str
+
+
+class FunctionMessage(msgspec.Struct, frozen=True, tag="function", tag_field="role"):
+    """What a function answered, by the older name."""
+
+    content: str | None
+    name: str
+
+
+type ChatMessage = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    """``stream_options``."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ChatCompletionRequest(msgspec.Struct, frozen=True):
+    """The honoured fields of ``POST /v1/chat/completions``; the others' fates are in :mod:`translate.parameters`."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    messages: list[dict[str, Any]]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    stop: str | list[str] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    user: str | None = None
+
+
+class ChunkDelta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a chunk adds to the message. Everything absent is unchanged."""
+
+    role: Literal["assistant"] | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
+    refusal: str | UnsetType | None = UNSET
+
+
+class ChunkChoice(msgspec.Struct, frozen=True):
+    """One choice's part of a chunk."""
+
+    index: int
+    delta: ChunkDelta
+    logprobs: None = None
+    finish_reason: FinishReason | None = None
+
+
+class ChatCompletionChunk(msgspec.Struct, frozen=True):
+    """One event of a streamed answer. ``usage`` is absent unless asked for, then null in every chunk but the last."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    usage: CompletionUsage | UnsetType | None = UNSET
+
+
+class ChatCompletionMessage(msgspec.Struct, frozen=True):
+    """The answer's message."""
+
+    content: str | None
+    refusal: str | None = None
+    role: Literal["assistant"] = "assistant"
+    annotations: list[dict[str, Any]] = []
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One answer."""
+
+    index: int
+    message: ChatCompletionMessage
+    finish_reason: FinishReason
+    logprobs: None = None
+
+
+class ChatCompletion(msgspec.Struct, frozen=True):
+    """The whole answer."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: CompletionUsage
+    object: Literal["chat.completion"] = "chat.completion"
+
+
+class Model(msgspec.Struct, frozen=True):
+    """One row of ``GET /v1/models``."""
+
+    id: str
+    created: int
+    owned_by: str
+    object: Literal["model"] = "model"
+
+
+class ModelList(msgspec.Struct, frozen=True):
+    """``GET /v1/models``."""
+
+    data: list[Model]
+    object: Literal["list"] = "list"

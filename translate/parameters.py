@@ -1,0 +1,106 @@
+"""What becomes of each field of a chat completion request: one table.
+
+*Honoured* fields reach Claude (or shape the answer). *Refused* ones get a 400 that names them. *Accepted* ones have no
+effect, harm nobody, and are named in the header ``x-understudy-ignored`` and the log. docs/parameters.md is made from
+this table, and a test holds the table to OpenAI's own document.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from translate.errors import OpenAIError
+
+
+class Fate(Enum):
+    """What happens to a parameter."""
+
+    HONOURED = "honoured"
+    REFUSED = "refused"
+    ACCEPTED = "accepted without effect"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One row. ``unless``: values that ask for nothing special, so that they are fine (null always is)."""
+
+    fate: Fate
+    how: str
+    unless: tuple[Any, ...] = ()
+
+
+H, R, A = Fate.HONOURED, Fate.REFUSED, Fate.ACCEPTED
+
+CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
+    "model": Parameter(H, "mapped onto a Claude model; the answer carries the name asked for"),
+    "messages": Parameter(H, "system, developer, user and assistant messages of text, as true turns"),
+    "stream": Parameter(H, "chunks as Claude's deltas arrive"),
+    "stream_options": Parameter(H, "`include_usage`; `include_obfuscation` has nothing to hide here"),
+    "max_tokens": Parameter(H, "Claude's `max_tokens`"),
+    "max_completion_tokens": Parameter(H, "Claude's `max_tokens`; wins over `max_tokens`"),
+    "temperature": Parameter(
+        H,
+        "as it is up to 1, above it as 1, Claude's highest; models from Claude 4.7 on have no sampling parameters:"
+        " accepted without effect there",
+    ),
+    "top_p": Parameter(
+        H, "as it is where the model takes it and `temperature` is not set; else accepted without effect"
+    ),
+    "stop": Parameter(H, "Claude's `stop_sequences`"),
+    "user": Parameter(H, "Claude's `metadata.user_id`"),
+    "reasoning_effort": Parameter(H, "`none` and absent: thinking off where the model allows it; else Claude's effort"),
+    "n": Parameter(R, "one answer a request", unless=(1,)),
+    "tools": Parameter(R, "function calling is not supported yet", unless=([],)),
+    "tool_choice": Parameter(R, "function calling is not supported yet", unless=("none", "auto")),
+    "parallel_tool_calls": Parameter(A, "of no consequence without tools"),
+    "functions": Parameter(R, "function calling is not supported yet", unless=([],)),
+    "function_call": Parameter(R, "function calling is not supported yet", unless=("none", "auto")),
+    "response_format": Parameter(R, "structured output is not supported yet", unless=({"type": "text"},)),
+    "web_search_options": Parameter(R, "web search is not supported"),
+    "logprobs": Parameter(R, "Claude gives no log probabilities", unless=(False,)),
+    "top_logprobs": Parameter(R, "Claude gives no log probabilities", unless=(0,)),
+    "audio": Parameter(R, "Claude does not speak"),
+    "modalities": Parameter(R, "Claude answers in text", unless=(["text"],)),
+    "prediction": Parameter(A, "a hint that saves time at OpenAI; the answer is the same without it"),
+    "logit_bias": Parameter(R, "Claude's tokens cannot be weighted; apps use this to restrict answers", unless=({},)),
+    "frequency_penalty": Parameter(A, "Claude has no such penalty", unless=(0,)),
+    "presence_penalty": Parameter(A, "Claude has no such penalty", unless=(0,)),
+    "seed": Parameter(A, "Claude does not sample by seed; OpenAI promises no more than best effort"),
+    "store": Parameter(A, "nothing is stored", unless=(False,)),
+    "metadata": Parameter(A, "it labels stored completions, and nothing is stored", unless=({},)),
+    "service_tier": Parameter(A, "the account's own tier applies", unless=("auto", "default")),
+    "verbosity": Parameter(A, "Claude has no such knob", unless=("medium",)),
+    "prompt_cache_key": Parameter(A, "Claude's prompt cache goes by content"),
+    "prompt_cache_retention": Parameter(A, "Claude's prompt cache goes by content"),
+    "prompt_cache_options": Parameter(A, "Claude's prompt cache goes by content"),
+    "safety_identifier": Parameter(A, "`user` is what reaches Claude"),
+    "moderation": Parameter(R, "no moderation is run on the answer"),
+}
+
+
+def check_parameters(body: Mapping[str, Any], table: Mapping[str, Parameter] = CHAT_COMPLETION_PARAMETERS) -> list[str]:
+    """Return the names of parameters in ``body`` that will have no effect.
+
+    Raises OpenAIError (400) for one that is refused, and for one that OpenAI does not know either.
+    """
+    ignored = []
+    for name, value in body.items():
+        row = table.get(name)
+        if row is None:
+            raise OpenAIError(f"Unrecognized request argument supplied: {name}", param=name, code="unknown_parameter")
+        if value is None or row.fate is H or any(_same(value, fine) for fine in row.unless):
+            continue
+        if row.fate is R:
+            raise OpenAIError(
+                f"Unsupported parameter: '{name}' is not supported here: {row.how}.",
+                param=name,
+                code="unsupported_parameter",
+            )
+        ignored.append(name)
+    return ignored
+
+
+def _same(value: Any, fine: Any) -> bool:
+    # True == 1 in Python, not in JSON.
+    return value == fine and isinstance(value, bool) == isinstance(fine, bool)

@@ -1,0 +1,124 @@
+"""ChatCompletionRequest -> Turn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from translate.errors import OpenAIError
+from translate.messages import invalid_type, translate_messages
+from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP, capabilities, choose_model
+from translate.openai_wire import ChatCompletionRequest
+from translate.parameters import check_parameters
+from translate.turn import Effort, Turn
+
+# OpenAI takes up to four; Claude's API names no limit of its own, so OpenAI's is kept.
+MAX_STOP_SEQUENCES = 4
+
+# OpenAI's reasoning_effort -> Claude's effort. Claude has nothing below low.
+EFFORT: dict[str, Effort] = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "xhigh",
+    "max": "max",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """A request understood: the Turn, the request's own words, and what of it has no effect."""
+
+    turn: Turn
+    request: ChatCompletionRequest
+    ignored: tuple[str, ...]
+    model_known: bool
+
+
+def translate_request(
+    body: bytes, model_map: Mapping[str, str] = DEFAULT_MODEL_MAP, default_model: str = DEFAULT_MODEL
+) -> Translated:
+    """Make a Turn of the body of ``POST /v1/chat/completions``.
+
+    Raises OpenAIError (400) naming what is malformed, of the wrong type, or not supported.
+    """
+    fields = decode_object(body)
+    ignored = check_parameters(fields)
+    try:
+        request = msgspec.convert(fields, ChatCompletionRequest)
+    except msgspec.ValidationError as error:
+        raise invalid_type(error) from None
+    choice = choose_model(request.model, model_map, default_model)
+    system, messages = translate_messages(request.messages)
+    sampling, unused = _sampling(request, choice.model)
+    thinking = request.reasoning_effort not in (None, "none")
+    turn = Turn(
+        model=choice.model,
+        messages=messages,
+        system=system,
+        max_tokens=request.max_completion_tokens or request.max_tokens,
+        stop_sequences=_stop_sequences(request.stop),
+        thinking=thinking,
+        effort=_effort(request.reasoning_effort, choice.model),
+        metadata={"user_id": request.user} if request.user else {},
+        **sampling,
+    )
+    return Translated(turn, request, (*ignored, *unused), choice.known)
+
+
+def decode_object(body: bytes) -> dict[str, Any]:
+    """Decode a request's JSON body. Raises OpenAIError (400) unless it is an object."""
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise OpenAIError(
+            "We could not parse the JSON body of your request. The OpenAI API expects a JSON payload."
+        ) from None
+    if not isinstance(fields, dict):
+        raise OpenAIError("The body of the request must be a JSON object.", code="invalid_type")
+    return fields
+
+
+def _sampling(request: ChatCompletionRequest, model: str) -> tuple[dict[str, float], list[str]]:
+    """Return the sampling parameters that the model takes, and the names of those it does not."""
+    asked: dict[str, float] = {}
+    # 1 is both sides' default, so asking for it asks for nothing.
+    if request.temperature is not None and request.temperature != 1:
+        asked["temperature"] = min(request.temperature, 1.0)
+    if request.top_p is not None and request.top_p != 1:
+        asked["top_p"] = request.top_p
+    takes = capabilities(model).sampling
+    if takes == "none":
+        return {}, list(asked)
+    if takes == "one" and len(asked) == 2:
+        return {"temperature": asked["temperature"]}, ["top_p"]
+    return asked, []
+
+
+def _effort(reasoning_effort: str | None, model: str) -> Effort | None:
+    if reasoning_effort is not None and reasoning_effort != "none":
+        return EFFORT[reasoning_effort]
+    # Where thinking cannot be switched off, the least of it is nearest to what was asked: a plain, quick answer.
+    return None if capabilities(model).thinking_off else "low"
+
+
+def _stop_sequences(stop: str | list[str] | None) -> tuple[str, ...]:
+    sequences = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if len(sequences) > MAX_STOP_SEQUENCES:
+        raise OpenAIError(
+            f"Invalid 'stop': array too long. Expected an array with maximum length {MAX_STOP_SEQUENCES},"
+            f" but got an array with length {len(sequences)} instead.",
+            param="stop",
+            code="array_above_max_length",
+        )
+    for index, sequence in enumerate(sequences):
+        if not sequence.strip():
+            # The Messages API: «each stop sequence must contain non-whitespace».
+            raise OpenAIError(
+                f"Invalid 'stop[{index}]': Claude takes no stop sequence that is only white space.",
+                param="stop",
+                code="unsupported_value",
+            )
+    return sequences

@@ -1,0 +1,135 @@
+"""Claude's events -> chunks of a chat completion: a state machine that is fed.
+
+Feed one event, take the chunks it gives. What may follow what is one table; a missing key is the protocol's error. The
+answer without streaming is these same chunks folded (:mod:`translate.completion`), so the two cannot disagree.
+
+The answer is complete once a ``message_delta`` has told the stop reason: the engine may cut the process right there
+(fact F40). An answer that ends before that is an error, never a short success.
+"""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from translate.claude_wire import (
+    ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    Ping,
+    decode_event,
+)
+from translate.finish_reason import FinishReason, finish_reason
+from translate.openai_wire import ChatCompletionChunk, ChunkChoice, ChunkDelta
+from translate.usage import merge_usage, usage_from
+
+
+class ClaudeProtocolError(Exception):
+    """Claude's events came in an order that they cannot come in, or stopped before the end."""
+
+
+class State(Enum):
+    """Where the stream is."""
+
+    IDLE = auto()
+    OPEN = auto()
+    IN_BLOCK = auto()
+    FINISHED = auto()
+    DONE = auto()
+
+
+TRANSITIONS: dict[tuple[State, type], State] = {
+    (State.IDLE, MessageStart): State.OPEN,
+    (State.OPEN, ContentBlockStart): State.IN_BLOCK,
+    (State.IN_BLOCK, ContentBlockDelta): State.IN_BLOCK,
+    (State.IN_BLOCK, ContentBlockStop): State.OPEN,
+    (State.OPEN, MessageDelta): State.FINISHED,
+    (State.FINISHED, MessageStop): State.DONE,
+    **{(state, Ping): state for state in State},
+}
+
+
+class ChatCompletionStream:
+    """One answer on its way.
+
+    ``id`` and ``created`` (Unix seconds) are the caller's; ``model`` is what the app asked for.
+    After the first event ``claude_model`` is who answers; ``unknown_events`` counts events of types we do not know.
+    """
+
+    def __init__(self, *, id: str, created: int, model: str, include_usage: bool = False) -> None:
+        self._id = id
+        self._created = created
+        self._model = model
+        self._include_usage = include_usage
+        self._usage: dict[str, Any] = {}
+        self.state = State.IDLE
+        self.claude_model: str | None = None
+        self.stop_reason: str | None = None
+        self.unknown_events = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stop reason is known, so that nothing the app needs can still come."""
+        return self.state in (State.FINISHED, State.DONE)
+
+    def feed(self, raw: Mapping[str, Any]) -> list[ChatCompletionChunk]:
+        """Return the chunks this event gives: often one, sometimes none.
+
+        Raises ClaudeProtocolError if the event cannot come now, or is not what its type says.
+        """
+        try:
+            event = decode_event(raw)
+        except msgspec.ValidationError as error:
+            raise ClaudeProtocolError(f"{raw.get('type')}: {error}") from None
+        if event is None:
+            self.unknown_events += 1
+            return []
+        try:
+            self.state = TRANSITIONS[self.state, type(event)]
+        except KeyError:
+            raise ClaudeProtocolError(f"{type(event).__name__} while {self.state.name}") from None
+        match event:
+            case MessageStart(message=message):
+                self.claude_model = message.model
+                self._usage = merge_usage({}, message.usage)
+                return [self._chunk(ChunkDelta(role="assistant", content="", refusal=None))]
+            case ContentBlockStart(content_block=block) if block.type == "text" and block.text:
+                return [self._chunk(ChunkDelta(content=block.text))]
+            case ContentBlockDelta(delta=delta) if delta.type == "text_delta" and delta.text:
+                return [self._chunk(ChunkDelta(content=delta.text))]
+            case MessageDelta():
+                return self._finish(event)
+            case _:
+                return []
+
+    def feed_eof(self) -> None:
+        """Say that no event will come. Raises ClaudeProtocolError unless the answer is complete."""
+        if not self.complete:
+            raise ClaudeProtocolError(f"the events ended while {self.state.name}")
+
+    def _finish(self, event: MessageDelta) -> list[ChatCompletionChunk]:
+        if event.delta.stop_reason is None:
+            raise ClaudeProtocolError("message_delta without a stop_reason")
+        self.stop_reason = event.delta.stop_reason
+        self._usage = merge_usage(self._usage, event.usage or {})
+        chunks = [self._chunk(ChunkDelta(), finish_reason(self.stop_reason))]
+        usage = usage_from(self._usage)
+        if self._include_usage:
+            chunks.append(
+                ChatCompletionChunk(id=self._id, created=self._created, model=self._model, choices=[], usage=usage)
+            )
+        return chunks
+
+    def _chunk(self, delta: ChunkDelta, reason: FinishReason | None = None) -> ChatCompletionChunk:
+        return ChatCompletionChunk(
+            id=self._id,
+            created=self._created,
+            model=self._model,
+            choices=[ChunkChoice(index=0, delta=delta, finish_reason=reason)],
+            usage=None if self._include_usage else UNSET,
+        )

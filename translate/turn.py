@@ -1,0 +1,44 @@
+"""Turn: the one neutral form between OpenAI's dialects and Claude.
+
+Every dialect becomes a Turn; the engine plays Turns and knows no OpenAI. The words are Anthropic's
+(https://docs.anthropic.com/en/api/messages).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+type ContentBlock = Mapping[str, Any]
+"""One block of a message as the Messages API has it: ``{"type": "text", "text": …}`` and so on."""
+
+type Effort = Literal["low", "medium", "high", "xhigh", "max"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the conversation. Roles alternate in a Turn; the last one is the user's."""
+
+    role: Literal["user", "assistant"]
+    content: tuple[ContentBlock, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """All that the engine needs to have Claude answer once.
+
+    ``model`` is Claude's name or alias (``opus``, ``sonnet``, ``haiku``). ``system`` is None for no system prompt.
+    ``max_tokens`` None means the model's own maximum. ``effort`` None leaves the model's default; ``thinking`` False
+    switches thinking off where the model allows it. ``timeout_s`` bounds the whole turn; None: the engine's own limit.
+    """
+
+    model: str
+    messages: Sequence[Message]
+    system: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: tuple[str, ...] = ()
+    thinking: bool = False
+    effort: Effort | None = None
+    timeout_s: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)

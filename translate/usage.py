@@ -1,0 +1,59 @@
+"""Token counts, as OpenAI adds them up."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+
+class PromptTokensDetails(msgspec.Struct, frozen=True):
+    """Of the prompt's tokens, those read from the cache."""
+
+    cached_tokens: int = 0
+
+
+class CompletionTokensDetails(msgspec.Struct, frozen=True):
+    """Of the answer's tokens, those spent on thinking."""
+
+    reasoning_tokens: int
+
+
+class CompletionUsage(msgspec.Struct, frozen=True, omit_defaults=False):
+    """OpenAI's ``usage``. ``completion_tokens_details`` is there only when Claude told how many tokens it thought."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails | msgspec.UnsetType = msgspec.UNSET
+
+
+def merge_usage(so_far: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Take a later event's counts over earlier ones: they are cumulative, and null means «not told again»."""
+    return {**so_far, **{key: value for key, value in later.items() if value is not None}}
+
+
+def usage_from(usage: Mapping[str, Any]) -> CompletionUsage:
+    """Count tokens as OpenAI does.
+
+    ``prompt_tokens`` includes cached tokens; Claude reports those beside ``input_tokens``, so they are added here.
+    Source: https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching, «Tracking cache performance».
+    """
+    read = _count(usage, "cache_read_input_tokens")
+    prompt = _count(usage, "input_tokens") + read + _count(usage, "cache_creation_input_tokens")
+    completion = _count(usage, "output_tokens")
+    thinking = (usage.get("output_tokens_details") or {}).get("thinking_tokens")
+    return CompletionUsage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=prompt + completion,
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=read),
+        completion_tokens_details=(
+            CompletionTokensDetails(reasoning_tokens=thinking) if isinstance(thinking, int) else msgspec.UNSET
+        ),
+    )
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int:
+    value = usage.get(name)
+    return value if isinstance(value, int) else 0

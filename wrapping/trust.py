@@ -1,0 +1,282 @@
+"""The files that make a program trust our certificate authority, in the forms that runtimes ask for.
+
+A variable such as SSL_CERT_FILE replaces a trust store, so its file must also hold what was trusted before: what the
+person's own variables name, and the system's authorities. Whether a certificate can stand in such a file is OpenSSL's
+to say, for OpenSSL is what reads most of these files, and it refuses a whole file for one bad entry.
+"""
+
+import base64
+import binascii
+import contextlib
+import os
+import re
+import shutil
+import ssl
+import struct
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import certifi
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, pkcs12
+from cryptography.utils import CryptographyDeprecationWarning
+
+JAVA_STORE_PASSWORD = "changeit"  # noqa: S105 - Java's own default for a trust store, which holds no secret
+
+# The person's variables whose file replaces a trust store: each names authorities that the app may need.
+BUNDLE_VARIABLES = (
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+    "AWS_CA_BUNDLE",
+    "PERL_LWP_SSL_CA_FILE",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "PIP_CERT",
+    "npm_config_cafile",
+)
+EXTRA_VARIABLES = ("NODE_EXTRA_CA_CERTS", "DENO_CERT")  # and those whose file adds to one
+
+# Not ssl.get_default_verify_paths().cafile: that is whatever SSL_CERT_FILE says.
+SYSTEM_BUNDLES = tuple(
+    Path(path)
+    for path in (
+        ssl.get_default_verify_paths().openssl_cafile,
+        "/etc/ssl/certs/ca-certificates.crt",  # Debian, Arch, Gentoo
+        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
+        "/etc/pki/tls/certs/ca-bundle.crt",  # older RHEL
+        "/etc/ssl/ca-bundle.pem",  # SUSE
+        "/etc/ssl/cert.pem",  # Alpine, macOS, the BSDs
+    )
+)
+
+_PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----(.+?)-----END (?:X509 )?CERTIFICATE-----", re.DOTALL)
+_JKS_MAGIC = 0xFEEDFEED
+_JKS_TRUSTED = 2  # an entry that is a certificate, not a key
+
+
+@dataclass(frozen=True, slots=True)
+class TrustFiles:
+    """What was written. ``warnings`` are sentences for the person, about files of theirs that could not be used."""
+
+    bundle: Path
+    extra: Path
+    java_store: Path
+    warnings: tuple[str, ...] = ()
+
+
+def write_trust_files(
+    directory: Path,
+    certificate: Path,
+    base: Mapping[str, str],
+    *,
+    system_bundles: Sequence[Path] = SYSTEM_BUNDLES,
+) -> TrustFiles:
+    """Write the bundle, the extra file and the Java store into ``directory``, readable by their owner only.
+
+    ``certificate`` is our authority's, as PEM; ``base`` is the person's environment. Raises OSError if the directory
+    cannot be written; what is wrong with the person's own files is reported in ``warnings`` instead.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    reader = _Reader()
+    ours = reader.read("our certificate", certificate)
+    system = _system_certificates(reader, system_bundles)
+    bundle = _unique([ours, reader.named_by(base, BUNDLE_VARIABLES), system])
+    extra = _unique([ours, reader.named_by(base, EXTRA_VARIABLES)])
+    java = _unique([bundle, *(_java_certificates(path) for path in _jvm_stores(base))])
+    files = TrustFiles(
+        bundle=directory / "bundle.pem",
+        extra=directory / "extra.pem",
+        java_store=directory / "java-truststore.p12",
+        warnings=tuple(reader.warnings),
+    )
+    _write_private(files.bundle, _to_pem(bundle))
+    _write_private(files.extra, _to_pem(extra))
+    _write_private(files.java_store, _to_java_store(java))
+    return files
+
+
+class _Reader:
+    """Reads PEM files, and remembers what was wrong with them."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self._seen: dict[Path, list[bytes]] = {}
+        self._openssl = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._accepted: set[bytes] = set()
+
+    def named_by(self, base: Mapping[str, str], variables: Iterable[str]) -> list[bytes]:
+        """Return the certificates, as DER, in every file and directory that the variables name."""
+        found: list[bytes] = []
+        for variable in variables:
+            if not (value := base.get(variable)):
+                continue
+            # SSL_CERT_DIR may be a list of directories; the others name one path.
+            for path in value.split(os.pathsep) if variable == "SSL_CERT_DIR" else [value]:
+                found += self.read(variable, Path(path))
+        return found
+
+    def read(self, source: str, path: Path) -> list[bytes]:
+        """Return the certificates in a PEM file, or in a directory of them. ``source`` is for the warning."""
+        if path in self._seen:
+            return self._seen[path]
+        try:
+            certificates = self._in_directory(path) if path.is_dir() else self._in_file(source, path)
+        except OSError as error:
+            certificates = []
+            self.warnings.append(f"{source} names {path}, which cannot be read: {error.strerror}.")
+        else:
+            if not certificates:
+                self.warnings.append(f"{source} names {path}, which holds no certificate.")
+        self._seen[path] = certificates
+        return certificates
+
+    def _in_file(self, source: str, path: Path) -> list[bytes]:
+        certificates, broken = self._split(path.read_bytes())
+        if broken:
+            self.warnings.append(f"{source} names {path}, of which {broken} entries are broken and were left out.")
+        return certificates
+
+    def _in_directory(self, path: Path) -> list[bytes]:
+        found: list[bytes] = []
+        for entry in sorted(path.iterdir()):
+            with contextlib.suppress(OSError):  # a dangling link in a directory of links is everyday
+                if entry.is_file():
+                    found += self._split(entry.read_bytes())[0]
+        return found
+
+    def _split(self, pem: bytes) -> tuple[list[bytes], int]:
+        """Return the certificates in a text, and how many of its entries are none."""
+        certificates, broken = [], 0
+        for match in _PEM.finditer(pem):
+            try:
+                der = base64.b64decode(b"".join(match[1].split()), validate=True)
+            except binascii.Error:
+                broken += 1
+                continue
+            if self._is_certificate(der):
+                certificates.append(der)
+            else:
+                broken += 1
+        return certificates, broken
+
+    def _is_certificate(self, der: bytes) -> bool:
+        if der not in self._accepted:
+            try:
+                self._openssl.load_verify_locations(cadata=der)
+            except (ssl.SSLError, ValueError):
+                return False
+            self._accepted.add(der)
+        return True
+
+
+def _system_certificates(reader: _Reader, candidates: Sequence[Path]) -> list[bytes]:
+    """Return the certificates of the first system bundle that is there, and certifi's when none is."""
+    for path in candidates:
+        if path.is_file() and (found := reader.read("the system", path)):
+            return found
+    return reader.read("certifi", Path(certifi.where()))
+
+
+def _unique(lists: Iterable[Iterable[bytes]]) -> list[bytes]:
+    return list(dict.fromkeys(der for certificates in lists for der in certificates))
+
+
+def _to_pem(certificates: Iterable[bytes]) -> bytes:
+    return "".join(ssl.DER_cert_to_PEM_cert(der) for der in certificates).encode("ascii")
+
+
+def _to_java_store(certificates: Iterable[bytes]) -> bytes:
+    """Return a PKCS12 store that a JVM reads as a trust store (8u301 and later, for its AES)."""
+    entries = [
+        pkcs12.PKCS12Certificate(certificate, f"ca-{number}".encode())
+        for number, certificate in enumerate(_parsed(certificates))
+    ]
+    encryption = (
+        PrivateFormat.PKCS12.encryption_builder()
+        .kdf_rounds(10_000)  # keytool's own number
+        .key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC)
+        .hmac_hash(hashes.SHA256())
+        .build(JAVA_STORE_PASSWORD.encode())
+    )
+    return pkcs12.serialize_java_truststore(entries, encryption)
+
+
+def _parsed(certificates: Iterable[bytes]) -> list[x509.Certificate]:
+    parsed = []
+    # Some system bundles hold a certificate with serial number zero: old, trusted, and not ours to judge.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        for der in certificates:
+            with contextlib.suppress(ValueError):
+                parsed.append(x509.load_der_x509_certificate(der))
+    return parsed
+
+
+def _jvm_stores(base: Mapping[str, str]) -> Iterator[Path]:
+    """Find the trust store that the person's own JVM would use: ours will stand in its place."""
+    homes = [Path(base["JAVA_HOME"])] if base.get("JAVA_HOME") else []
+    if java := shutil.which("java", path=base.get("PATH", "")):
+        homes.append(Path(java).resolve().parent.parent)
+    for home in homes:
+        for store in (home / "lib/security/cacerts", home / "jre/lib/security/cacerts"):
+            if store.is_file():
+                yield store
+    if match := re.search(r"-Djavax\.net\.ssl\.trustStore=(\S+)", base.get("JAVA_TOOL_OPTIONS", "")):
+        yield Path(match[1].strip("\"'"))
+
+
+def _java_certificates(path: Path) -> list[bytes]:
+    """Return the certificates of a Java trust store, in either of Java's formats; none if it cannot be read."""
+    try:
+        content = path.read_bytes()
+        if content[:4] == struct.pack(">I", _JKS_MAGIC):
+            return list(_jks_certificates(content))
+        for password in (JAVA_STORE_PASSWORD.encode(), None):
+            with warnings.catch_warnings(), contextlib.suppress(ValueError):
+                warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+                found = pkcs12.load_pkcs12(content, password).additional_certs
+                return [entry.certificate.public_bytes(Encoding.DER) for entry in found]
+    except (OSError, struct.error):
+        pass
+    return []
+
+
+def _jks_certificates(content: bytes) -> Iterator[bytes]:
+    """Read the trusted certificates of a JKS file, up to the first entry that is something else.
+
+    The layout, all big-endian: magic, version, count; then for each entry a tag, an alias (16-bit length), a time
+    (64 bits), and for a certificate its type's name (16-bit length) and its DER (32-bit length). Ends in a digest.
+    Source: sun.security.provider.JavaKeyStore.engineLoad.
+    """
+    _, _, count = struct.unpack_from(">III", content)
+    at = 12
+    for _ in range(count):
+        tag, alias_length = struct.unpack_from(">IH", content, at)
+        if tag != _JKS_TRUSTED:
+            return
+        at += 6 + alias_length + 8
+        (type_length,) = struct.unpack_from(">H", content, at)
+        at += 2 + type_length
+        (length,) = struct.unpack_from(">I", content, at)
+        at += 4
+        yield content[at : at + length]
+        at += length
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")  # made with mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
