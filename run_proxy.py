@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from addons import default_addons
 from addons.master import CannotListenError, options_for, proxy
 from auth.authority import Authority, AuthorityError
 from auth.redact import RedactSecrets
+from demo.show import show
 from rehearsal.server import serve_forever
 from settings import Settings, SettingsError, Sourced
 from wrapping.child import run_command
@@ -221,6 +223,27 @@ def env(
         print(render(wrapped.changes, shell), end="")
     except ValueError as error:
         raise fatal(str(error)) from None
+
+
+@cli.command()
+def demo(
+    live: Annotated[bool, typer.Option("--live", help="Ask Claude itself, with your account.")] = False,
+    svg: Annotated[Path | None, typer.Option(help="Also write the picture to this file.")] = None,
+) -> None:
+    """Show the main job: an unmodified OpenAI program, and both sides of what went over the wire."""
+    if importlib.util.find_spec("openai") is None:
+        raise fatal("the demo drives OpenAI's own client, which is not installed here: uv run --with openai …")
+    settings = load(None, rehearsal=None if live else True, listen="127.0.0.1:0", log_level="warning").settings
+    log_to_stderr("error" if settings.rehearsal else "warning")
+    console = Console(record=svg is not None, width=118 if svg else None)
+    if settings.rehearsal:
+        console.print(
+            "[yellow]A rehearsal: the real proxy, the real Claude Code, a simulated API: no model is asked.[/]\n"
+        )
+    status = run_to_end(show(settings, console))
+    if svg is not None:
+        console.save_svg(str(svg), title="understudy demo")
+    raise typer.Exit(status)
 
 
 @cli.command("config")

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mitmproxy import ctx
 
 from auth.sources import REHEARSAL, SOURCES, Source, find_source
+from engine import Engine
 from engine.pool import Pool
 from engine.sdk import Spawn
 from origin.app import Service, app, render_error
@@ -33,6 +34,9 @@ class ServeOrigin:
         self._settings = settings
         self._environ = environ
         self._stack = contextlib.AsyncExitStack()
+        self.rehearsal: Rehearsal | None = None
+        self.around: Callable[[Engine], Engine] = lambda engine: engine
+        """What the engine is wrapped in before the origin gets it, for those who listen in."""
         self._addresses: asyncio.Future[list[tuple[str, int]]] | None = None
 
     async def addresses(self) -> list[tuple[str, int]]:
@@ -60,7 +64,8 @@ class ServeOrigin:
         settings = self._settings
         source, env = find_source(self._environ), scrub_overrides(self._environ, own_addresses())
         if settings.rehearsal:
-            rehearsal = await self._stack.enter_async_context(Rehearsal(delay_s=settings.rehearsal_delay_s))
+            self.rehearsal = rehearsal = Rehearsal(delay_s=settings.rehearsal_delay_s)
+            await self._stack.enter_async_context(rehearsal)
             source, env = REHEARSAL, env | rehearsal_environment(rehearsal.base_url)
             log.warning("REHEARSAL: answers come from a simulated API at %s; no model is asked", rehearsal.base_url)
         log.info("Claude Code runs with: %s%s", source.kind, f" ({source.variable})" if source.variable else "")
@@ -75,7 +80,7 @@ class ServeOrigin:
             )
         )
         service = Service(
-            engine=pool,
+            engine=self.around(pool),
             model_map=settings.full_model_map(),
             default_model=settings.default_model,
             rehearsal=settings.rehearsal,

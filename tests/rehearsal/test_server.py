@@ -302,8 +302,8 @@ async def test_the_anthropic_client_raises_an_error_event(rehearsal: Rehearsal) 
     messages: Any = body("[rehearse: sse-error=overloaded_error after=3]")["messages"]
     async with anthropic.AsyncAnthropic(base_url=rehearsal.base_url, api_key=KEY, max_retries=0) as client:
         stream = await client.messages.create(model="claude-x", max_tokens=99, messages=messages, stream=True)
-        seen = []
-        with pytest.raises(anthropic.APIStatusError, match="Overloaded"):
+        seen: list[str] = []
+        with pytest.raises(anthropic.APIStatusError, match="Overloaded"):  # noqa: PT012  (a stream raises while it is read)
             async for event in stream:
                 seen.append(event.type)  # noqa: PERF401  (the list is looked at after the error)
 

@@ -188,11 +188,13 @@ def read_until(terminal: int, wanted: bytes) -> bytes:
 
 
 def test_on_a_terminal_the_command_reads_what_is_typed_and_each_ctrl_c_reaches_it_once() -> None:
-    # A separate process plays the shell: pty.fork in a process with threads is a warning, and so an error here.
-    spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    # The launcher becomes the first process of a session that the terminal controls, as a shell's would be.
+    controlled = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    )
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", spawn, *launcher(sys.executable, "-c", TYPED_AT)],
+        [sys.executable, "-c", controlled, *launcher(sys.executable, "-c", TYPED_AT)],
         cwd=ROOT,
         stdin=theirs,
         stdout=theirs,
@@ -216,27 +218,27 @@ def test_on_a_terminal_the_command_reads_what_is_typed_and_each_ctrl_c_reaches_i
     assert status == 9
 
 
-def test_a_cancelled_run_ends_the_command_and_reaps_it() -> None:
-    async def cancel(ready: int) -> None:
-        running = asyncio.create_task(
-            run_command(
-                [
-                    sys.executable,
-                    "-c",
-                    STUBBORN.replace("print('ready'", f"import os; os.write({ready}, b'.'); print('ready'"),
-                ],
-                ENVIRONMENT,
-                grace_s=0.05,
-            )
-        )
-        await asyncio.sleep(0)
-        running.cancel()
-        await running
+def test_a_cancelled_run_ends_the_command_and_reaps_it(tmp_path: Path) -> None:
+    # The command writes into a named pipe when it is up; opening the pipe waits for it.
+    os.mkfifo(pipe := tmp_path / "ready")
+    stubborn = STUBBORN.replace(
+        "print('ready', flush=True)", f"open({str(pipe)!r}, 'w').write(str(__import__('os').getpid()))"
+    )
 
-    with pytest.raises(asyncio.CancelledError):
-        asyncio.run(cancel(1))
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    async def cancel() -> int:
+        running = asyncio.create_task(run_command([sys.executable, "-c", stubborn], ENVIRONMENT, grace_s=0.05))
+        process_id = int(await asyncio.to_thread(pipe.read_text))
+        for _ in range(2):
+            running.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        return process_id
+
+    process_id = asyncio.run(cancel())
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(process_id, 0)
 
 
 def test_the_earlier_signal_handlers_are_put_back() -> None:

@@ -25,7 +25,7 @@ def node_version() -> tuple[int, int]:
 VERSION = node_version()
 pytestmark = pytest.mark.skipif(VERSION < (18, 0), reason="there is no Node with a built-in fetch here")
 without_native_support = pytest.mark.skipif(
-    VERSION >= (24, 0) or VERSION[0] == 22 and VERSION[1] >= 21, reason="this Node uses proxies by itself"
+    VERSION >= (24, 0) or (VERSION[0] == 22 and VERSION[1] >= 21), reason="this Node uses proxies by itself"
 )
 
 
@@ -44,7 +44,7 @@ def run(script: str, env: Mapping[str, str], *arguments: str) -> subprocess.Comp
 
 
 GET = """
-    const get = (module, url, options) => new Promise((resolve, reject) => module.get(url, options || {}, (response) => {
+    const get = (module, url, options = {}) => new Promise((resolve, reject) => module.get(url, options, (response) => {
       let text = '';
       response.on('data', (data) => { text += data; });
       response.on('end', () => resolve(text));

@@ -1,0 +1,1 @@
+"""The main job, shown: an unmodified OpenAI program, and both sides of what went over the wire."""
