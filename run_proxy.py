@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import logging
 import os
+import re
 import signal
 import tempfile
 from collections.abc import Coroutine
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
@@ -242,7 +244,9 @@ def demo(
         )
     status = run_to_end(show(settings, console))
     if svg is not None:
-        console.save_svg(str(svg), title="understudy demo")
+        # Without its fonts, which would be fetched from elsewhere: a picture must show the same everywhere.
+        style = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+        console.save_svg(str(svg), title="understudy demo", code_format=style)
     raise typer.Exit(status)
 
 

@@ -57,7 +57,9 @@ async def _run(env: dict[str, str], console: Console) -> int:
     """Run the app, printing what it prints as it comes."""
     app = await asyncio.create_subprocess_exec(sys.executable, str(APP), env=env, stdout=asyncio.subprocess.PIPE)
     assert app.stdout is not None  # noqa: S101
-    while text := await app.stdout.read(256):
+    # A picture wants the answer in one piece; a person wants to see it come.
+    size = -1 if console.record else 256
+    while text := await app.stdout.read(size):
         console.print(Text(text.decode(errors="replace"), style="green"), end="")
     return await app.wait()
 
