@@ -212,7 +212,7 @@ async def serve_until_ended(settings: Settings) -> int:
 def env(
     listen: Listen = None,
     host: Host = None,
-    shell: Annotated[str, typer.Option(help="posix, fish or powershell.")] = "posix",
+    shell: Annotated[str, typer.Option(help="sh, bash, zsh, fish or powershell.")] = "sh",
     config: ConfigFile = None,
 ) -> None:
     """Print the shell lines that send programs through `understudy serve`: eval "$(understudy env)"."""

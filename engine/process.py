@@ -165,6 +165,16 @@ def flag_settings(turn: Turn, *, user_id: bool = True) -> dict[str, Any]:
         body["top_p"] = turn.top_p
     if turn.stop_sequences:
         body["stop_sequences"] = list(turn.stop_sequences)
+    if turn.top_k is not None:
+        body["top_k"] = turn.top_k
+    if turn.tools:
+        # Without a server behind it a tool's name is unknown to the CLI, which can therefore run nothing; the turn is
+        # cut before it would tell the model so (facts F73, F43).
+        body["tools"] = [dict(tool) for tool in turn.tools]
+    if turn.tool_choice is not None:
+        body["tool_choice"] = dict(turn.tool_choice)
+    if turn.output_format is not None:
+        body["output_config"] = {"format": dict(turn.output_format)}
     if turn.metadata and user_id:
         body["metadata"] = dict(turn.metadata)
     return {

@@ -3,21 +3,23 @@
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 import msgspec
 
-from engine import ClaudeError, Running
+from engine import ClaudeError
 from origin.app import JSON, Service, common_headers
+from origin.choices import Choices
+from origin.pictures import fit_pictures
 from origin.server import Exchange, Request
 from translate import sse
 from translate.completion import fold
 from translate.errors import OpenAIError, openai_error
 from translate.openai_wire import ChatCompletionChunk
 from translate.request import Translated, translate_request
-from translate.stream import ChatCompletionStream, ClaudeProtocolError
+from translate.stream import ChatCompletionStream
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +35,14 @@ async def create_chat_completion(service: Service, request: Request, exchange: E
         log.warning("model %r is in no map: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
-    stream = ChatCompletionStream(
-        id=f"chatcmpl-{secrets.token_urlsafe(22)}",
-        created=int(time.time()),
-        model=asked.model,
-        # The folded answer always has its usage; a stream has it when asked for.
-        include_usage=not asked.stream or bool(asked.stream_options and asked.stream_options.include_usage),
-    )
-    turn = replace(translated.turn, timeout_s=client_timeout_s(request))
+    turn = replace(await fit_pictures(translated.turn), timeout_s=client_timeout_s(request))
+    streams = streams_for(translated)
+    choices = Choices(service.engine, turn, streams)
     try:
-        async with service.engine.run(turn) as running, aclosing(chunks_of(running, stream)) as answer:
+        async with aclosing(choices.chunks()) as answer:
             # Until Claude has begun to answer the status is open, and an error can still be one.
             first = await anext(answer)
-            headers = [*common_headers(), *understudy_headers(service, translated, running, stream, began)]
+            headers = [*common_headers(), *understudy_headers(service, translated, choices, streams, began)]
             if asked.stream:
                 await exchange.start(200, [EVENT_STREAM, ("cache-control", "no-cache"), *headers])
                 await _send_stream(first, answer, exchange)
@@ -56,20 +53,22 @@ async def create_chat_completion(service: Service, request: Request, exchange: E
         raise openai_error(error.kind, retry_after_s=error.retry_after_s) from error
 
 
-async def chunks_of(running: Running, stream: ChatCompletionStream) -> AsyncGenerator[list[ChatCompletionChunk]]:
-    """Yield the chunks that each of Claude's events gives; events that give none yield nothing.
-
-    Raises ClaudeError when the turn fails, or when its events end before the answer does.
-    """
-    try:
-        async for event in running:
-            if chunks := stream.feed(event):
-                yield chunks
-        stream.feed_eof()
-    except ClaudeProtocolError as error:
-        raise ClaudeError("stream_error", detail=str(error)) from error
-    if stream.unknown_events:
-        log.info("%d events of unknown types were skipped", stream.unknown_events)
+def streams_for(translated: Translated) -> list[ChatCompletionStream]:
+    """Return a state machine for each choice that was asked for."""
+    asked = translated.request
+    id, created = f"chatcmpl-{secrets.token_urlsafe(22)}", int(time.time())
+    return [
+        ChatCompletionStream(
+            id=id,
+            created=created,
+            model=asked.model,
+            # The folded answer always has its usage; a stream has it when asked for.
+            include_usage=not asked.stream or bool(asked.stream_options and asked.stream_options.include_usage),
+            legacy_functions=translated.legacy_functions,
+            index=index,
+        )
+        for index in range(asked.n or 1)
+    ]
 
 
 async def _send_stream(
@@ -103,13 +102,17 @@ def client_timeout_s(request: Request) -> float | None:
 
 
 def understudy_headers(
-    service: Service, translated: Translated, running: Running, stream: ChatCompletionStream, began: float
+    service: Service,
+    translated: Translated,
+    choices: Choices,
+    streams: Sequence[ChatCompletionStream],
+    began: float,
 ) -> list[tuple[str, str]]:
     """Return what is ours to tell: who answers, on what process, and what had no effect."""
     headers = [
         ("openai-processing-ms", str(round((time.monotonic() - began) * 1000))),
-        ("x-understudy-model", stream.claude_model or translated.turn.model),
-        ("x-understudy-process", running.process),
+        ("x-understudy-model", next((s.claude_model for s in streams if s.claude_model), translated.turn.model)),
+        ("x-understudy-process", ", ".join(choices.processes)),
     ]
     if translated.ignored:
         headers.append(("x-understudy-ignored", ", ".join(translated.ignored)))

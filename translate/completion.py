@@ -1,12 +1,82 @@
 """Chunks folded into the one body that an app gets when it does not stream."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
 from translate.finish_reason import FinishReason
-from translate.openai_wire import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage, Choice
+from translate.openai_wire import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatCompletionMessage,
+    Choice,
+    ChunkChoice,
+    Function,
+    FunctionDelta,
+    ToolCall,
+)
 from translate.usage import CompletionUsage
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call as it grows."""
+
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+    def add(self, delta: FunctionDelta) -> None:
+        if delta.name is not UNSET:
+            self.name = delta.name
+        if delta.arguments is not UNSET:
+            self.arguments.append(delta.arguments)
+
+    def function(self) -> Function:
+        return Function(name=self.name, arguments="".join(self.arguments))
+
+
+@dataclass(slots=True)
+class _Message:
+    """One choice's message as it grows."""
+
+    content: list[str] = field(default_factory=list)
+    refusal: list[str] = field(default_factory=list)
+    calls: dict[int, _Call] = field(default_factory=dict)
+    function_call: _Call | None = None
+    reason: FinishReason | None = None
+
+    def add(self, choice: ChunkChoice) -> None:
+        delta = choice.delta
+        if delta.content is not UNSET and delta.content is not None:
+            self.content.append(delta.content)
+        if delta.refusal is not UNSET and delta.refusal is not None:
+            self.refusal.append(delta.refusal)
+        for part in delta.tool_calls if delta.tool_calls is not UNSET else ():
+            call = self.calls.setdefault(part.index, _Call())
+            if part.id is not UNSET:
+                call.id = part.id
+            call.add(part.function)
+        if delta.function_call is not UNSET:
+            self.function_call = self.function_call or _Call()
+            self.function_call.add(delta.function_call)
+        self.reason = choice.finish_reason or self.reason
+
+    def choice(self, index: int) -> Choice:
+        """Return the whole choice. Raises ValueError if it has no finish_reason."""
+        if self.reason is None:
+            raise ValueError("the chunks are not a complete answer")
+        calls = [ToolCall(id=call.id, function=call.function()) for _, call in sorted(self.calls.items())]
+        text = "".join(self.content)
+        message = ChatCompletionMessage(
+            # OpenAI's content is null where there are only calls.
+            content=None if not text and (calls or self.function_call or self.refusal) else text,
+            refusal="".join(self.refusal) or None,
+            tool_calls=calls or UNSET,
+            function_call=self.function_call.function() if self.function_call else UNSET,
+        )
+        return Choice(index=index, message=message, finish_reason=self.reason)
 
 
 def fold(chunks: Iterable[ChatCompletionChunk]) -> ChatCompletion:
@@ -14,8 +84,7 @@ def fold(chunks: Iterable[ChatCompletionChunk]) -> ChatCompletion:
 
     Raises ValueError if there is no chunk, no finish_reason or no usage among them.
     """
-    content: list[str] = []
-    reason: FinishReason | None = None
+    messages: dict[int, _Message] = {}
     usage: CompletionUsage | None = None
     last: ChatCompletionChunk | None = None
     for chunk in chunks:
@@ -23,16 +92,13 @@ def fold(chunks: Iterable[ChatCompletionChunk]) -> ChatCompletion:
         if chunk.usage is not UNSET and chunk.usage is not None:
             usage = chunk.usage
         for choice in chunk.choices:
-            if choice.delta.content is not UNSET and choice.delta.content is not None:
-                content.append(choice.delta.content)
-            reason = choice.finish_reason or reason
-    if last is None or reason is None or usage is None:
+            messages.setdefault(choice.index, _Message()).add(choice)
+    if last is None or usage is None or not messages:
         raise ValueError("the chunks are not a complete answer")
-    message = ChatCompletionMessage(content="".join(content))
     return ChatCompletion(
         id=last.id,
         created=last.created,
         model=last.model,
-        choices=[Choice(index=0, message=message, finish_reason=reason)],
+        choices=[message.choice(index) for index, message in sorted(messages.items())],
         usage=usage,
     )

@@ -4,32 +4,36 @@ Claude's conversation is a list of user and assistant messages that alternate an
 system prompt beside it. So system and developer messages that lead the conversation become the system prompt (joined by
 a blank line), neighbours of one role become one message of several blocks (the CLI would join them with additions of
 its own, fact F82), and an instruction that comes later stays where it is, as a block of the user's turn in
-``<system>`` tags, because moving it would change what it is about.
+``<system>`` tags, because moving it would change what it is about. An assistant's tool calls become ``tool_use``
+blocks, and what the tools answered becomes the ``tool_result`` blocks that open the user's next turn.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, assert_never
 
 import msgspec
 
+from translate.content import text_block, text_blocks, user_blocks
 from translate.errors import OpenAIError
 from translate.openai_wire import (
     AssistantMessage,
     ChatMessage,
     DeveloperMessage,
     FunctionMessage,
-    RefusalPart,
     SystemMessage,
-    TextPart,
     ToolMessage,
     UserMessage,
 )
+from translate.tools import ToolUseIds
 from translate.turn import ContentBlock, Message
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
+MAX_IMAGES = 100  # Claude Code drops the oldest beyond that, without a word (fact F26)
 
-def translate_messages(messages: Sequence[dict[str, Any]]) -> tuple[str | None, tuple[Message, ...]]:
+
+def translate_messages(messages: Sequence[Any]) -> tuple[str | None, tuple[Message, ...]]:
     """Return (system prompt or None, messages).
 
     Raises OpenAIError (400) that names the message, and the part of it, for what cannot be said to Claude.
@@ -40,51 +44,145 @@ def translate_messages(messages: Sequence[dict[str, Any]]) -> tuple[str | None, 
             param="messages",
             code="empty_array",
         )
-    system: list[str] = []
-    turns: list[tuple[Literal["user", "assistant"], list[ContentBlock]]] = []
+    conversation = _Conversation()
     for index, raw in enumerate(messages):
-        message = _decode(raw, f"messages[{index}]")
+        path = f"messages[{index}]"
+        conversation.add(_decode(raw, path), path)
+    return conversation.finish(len(messages))
+
+
+class _Conversation:
+    """The conversation so far. ``_open`` maps the app's ids of tool calls that await an answer to Claude's."""
+
+    def __init__(self) -> None:
+        self._system: list[str] = []
+        self._turns: list[tuple[Literal["user", "assistant"], list[ContentBlock]]] = []
+        self._ids = ToolUseIds()
+        self._open: dict[str, str] = {}
+        self._asked_at = ""
+
+    def add(self, message: ChatMessage, path: str) -> None:
+        """Add one message."""
+        if self._open and not isinstance(message, (ToolMessage, FunctionMessage)):
+            self._refuse_unanswered()
         match message:
-            case SystemMessage() | DeveloperMessage() if not turns:
-                system.extend(_texts(message.content, f"messages[{index}]", TextPart))
-                continue
             case SystemMessage() | DeveloperMessage():
-                role: Literal["user", "assistant"] = "user"
-                texts = _texts(message.content, f"messages[{index}]", TextPart)
-                blocks = [_text(f"<system>\n{text}\n</system>") for text in texts if text.strip()]
+                texts = [block["text"] for block in text_blocks(message.content, path)]
+                if self._turns:
+                    self._extend("user", [text_block(f"<system>\n{text}\n</system>") for text in texts])
+                else:
+                    self._system += texts
             case UserMessage():
-                role, blocks = "user", _blocks(_texts(message.content, f"messages[{index}]", TextPart))
+                self._extend("user", user_blocks(message.content, path))
             case AssistantMessage():
-                role, blocks = "assistant", _blocks(_assistant_texts(message, f"messages[{index}]"))
-            case ToolMessage() | FunctionMessage():
-                raise OpenAIError(
-                    f"Invalid value: 'messages[{index}].role': function calling is not supported yet.",
-                    param=f"messages[{index}].role",
-                    code="unsupported_value",
-                )
-        if turns and turns[-1][0] == role:
-            turns[-1][1].extend(blocks)
+                self._extend("assistant", self._assistant(message, path))
+            case ToolMessage():
+                self._answer(message.tool_call_id, message.content, path)
+            case FunctionMessage():
+                self._answer(_function_id(message.name), message.content or "", path)
+            case _:
+                assert_never(message)
+
+    def finish(self, count: int) -> tuple[str | None, tuple[Message, ...]]:
+        """Return what the conversation is. ``count`` is how many messages the app sent."""
+        if self._open:
+            self._refuse_unanswered()
+        system = "\n\n".join(self._system) or None
+        if not self._turns:
+            if system is None:
+                message = "Invalid 'messages': there is nothing in them to answer."
+                raise OpenAIError(message, param="messages", code="invalid_value")
+            # A system message alone is a usual way to ask OpenAI. Claude answers only to a user, so the words become
+            # the user's.
+            return None, (Message("user", (text_block(system),)),)
+        if self._turns[-1][0] == "assistant":
+            raise OpenAIError(
+                "Invalid 'messages': the last message with content must come from the user or a tool;"
+                " Claude does not continue an assistant's message.",
+                param=f"messages[{count - 1}]",
+                code="unsupported_value",
+            )
+        _check_images(block for _, blocks in self._turns for block in blocks)
+        return system, tuple(Message(role, tuple(_results_first(blocks))) for role, blocks in self._turns)
+
+    def _extend(self, role: Literal["user", "assistant"], blocks: Sequence[ContentBlock]) -> None:
+        if self._turns and self._turns[-1][0] == role:
+            self._turns[-1][1].extend(blocks)
         elif blocks:
-            turns.append((role, blocks))
-    prompt = "\n\n".join(text for text in system if text.strip()) or None
-    if not turns and prompt is not None:
-        # A system message alone is a usual way to ask OpenAI. Claude answers only to a user, so the words become
-        # the user's.
-        return None, (Message("user", (_text(prompt),)),)
-    _check_end(turns, len(messages))
-    return prompt, tuple(Message(role, tuple(blocks)) for role, blocks in turns)
+            self._turns.append((role, list(blocks)))
 
+    def _assistant(self, message: AssistantMessage, path: str) -> list[ContentBlock]:
+        if message.audio:
+            error = f"Unsupported value: '{path}.audio': Claude has not heard what was said."
+            raise OpenAIError(error, param=f"{path}.audio", code="unsupported_value")
+        blocks = text_blocks(message.content or "", path, ("text", "refusal"))
+        if message.refusal and message.refusal.strip():
+            blocks.append(text_block(message.refusal))
+        for index, call in enumerate(message.tool_calls or ()):
+            blocks.append(self._tool_use(call, f"{path}.tool_calls[{index}]"))
+        if message.function_call:
+            call = {"id": _function_id(message.function_call.get("name")), "function": message.function_call}
+            blocks.append(self._tool_use(call, f"{path}.function_call"))
+        self._asked_at = path
+        return blocks
 
-def _check_end(turns: Sequence[tuple[str, list[ContentBlock]]], count: int) -> None:
-    if not turns:
-        raise OpenAIError("Invalid 'messages': there is no text in them.", param="messages", code="invalid_value")
-    if turns[-1][0] == "assistant":
+    def _tool_use(self, call: dict[str, Any], path: str) -> ContentBlock:
+        match call:
+            case {"id": str() as id, "function": {"name": str() as name, "arguments": str() as arguments}}:
+                self._open[id] = self._ids.claim(id)
+                return {"type": "tool_use", "id": self._open[id], "name": name, "input": _input(arguments)}
+            case {"type": str() as kind} if kind != "function":
+                error = f"Unsupported value: '{path}.type': only calls of functions can be said to Claude."
+                raise OpenAIError(error, param=f"{path}.type", code="unsupported_value")
+            case _:
+                error = f"Invalid '{path}': expected an id and a function with name and arguments."
+                raise OpenAIError(error, param=path, code="invalid_type")
+
+    def _answer(self, call_id: str, content: Any, path: str) -> None:
+        if call_id not in self._open:
+            raise OpenAIError(
+                f"Invalid parameter: '{path}' must be a response to a preceding message with 'tool_calls'.",
+                param=path,
+                code="invalid_value",
+            )
+        result: dict[str, Any] = {"type": "tool_result", "tool_use_id": self._open.pop(call_id)}
+        if blocks := text_blocks(content, path):
+            result["content"] = blocks
+        self._extend("user", [result])
+
+    def _refuse_unanswered(self) -> None:
+        missing = ", ".join(self._open)
         raise OpenAIError(
-            "Invalid 'messages': the last message with text must come from the user;"
-            " Claude does not continue an assistant's message.",
-            param=f"messages[{count - 1}]",
-            code="unsupported_value",
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to each"
+            f" 'tool_call_id'. The following tool_call_ids did not have response messages: {missing}",
+            param=self._asked_at,
+            code="invalid_value",
         )
+
+
+def _function_id(name: Any) -> str:
+    """Return an id for a call of the older form, which has none: one is answered before the next is made."""
+    return f"function_{name}"
+
+
+def _input(arguments: str) -> dict[str, Any]:
+    """Read a call's arguments. What is no JSON object is kept as it is, under a name that says so."""
+    try:
+        value = json.loads(arguments) if arguments.strip() else {}
+    except ValueError:
+        return {"invalid_json": arguments}
+    return value if isinstance(value, dict) else {"value": value}
+
+
+def _results_first(blocks: Sequence[ContentBlock]) -> list[ContentBlock]:
+    # The Messages API wants a turn's tool results before anything else in it.
+    return sorted(blocks, key=lambda block: block["type"] != "tool_result")
+
+
+def _check_images(blocks: Iterable[ContentBlock]) -> None:
+    if sum(block["type"] == "image" for block in blocks) > MAX_IMAGES:
+        message = f"Invalid 'messages': more than {MAX_IMAGES} images, which is Claude's limit."
+        raise OpenAIError(message, param="messages", code="too_many_images")
 
 
 def _decode(raw: Any, path: str) -> ChatMessage:
@@ -99,15 +197,11 @@ def _decode(raw: Any, path: str) -> ChatMessage:
             param=f"{path}.role",
             code="invalid_value",
         )
-    message: ChatMessage = _convert(raw, ChatMessage, path)
-    return message
-
-
-def _convert(raw: Any, kind: Any, path: str) -> Any:
     try:
-        return msgspec.convert(raw, kind)
+        message: ChatMessage = msgspec.convert(raw, ChatMessage)
     except msgspec.ValidationError as error:
         raise invalid_type(error, path) from None
+    return message
 
 
 def invalid_type(error: msgspec.ValidationError, under: str = "") -> OpenAIError:
@@ -120,44 +214,3 @@ def invalid_type(error: msgspec.ValidationError, under: str = "") -> OpenAIError
         return OpenAIError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
     place = f" for '{param}'" if param else ""
     return OpenAIError(f"Invalid type or value{place}: {words}.", param=param, code="invalid_type")
-
-
-def _texts(content: Any, path: str, *kinds: type[TextPart] | type[RefusalPart]) -> list[str]:
-    if isinstance(content, str):
-        return [content]
-    known = {kind.__struct_config__.tag: kind for kind in kinds}
-    texts = []
-    for index, raw in enumerate(content):
-        where = f"{path}.content[{index}]"
-        kind = known.get(raw.get("type"))
-        if kind is None:
-            raise OpenAIError(
-                f"Invalid value: '{where}.type' is {raw.get('type')!r}; supported here: "
-                f"{', '.join(repr(name) for name in known)}.",
-                param=f"{where}.type",
-                code="invalid_value",
-            )
-        part = _convert(raw, kind, where)
-        texts.append(part.text if isinstance(part, TextPart) else part.refusal)
-    return texts
-
-
-def _assistant_texts(message: AssistantMessage, path: str) -> list[str]:
-    if message.tool_calls or message.function_call:
-        name = "tool_calls" if message.tool_calls else "function_call"
-        raise OpenAIError(
-            f"Invalid value: '{path}.{name}': function calling is not supported yet.",
-            param=f"{path}.{name}",
-            code="unsupported_value",
-        )
-    texts = _texts(message.content, path, TextPart, RefusalPart) if message.content is not None else []
-    return [*texts, message.refusal] if message.refusal else texts
-
-
-def _blocks(texts: Sequence[str]) -> list[ContentBlock]:
-    # The Messages API refuses text blocks without a visible character, and they say nothing.
-    return [_text(text) for text in texts if text.strip()]
-
-
-def _text(text: str) -> ContentBlock:
-    return {"type": "text", "text": text}

@@ -86,24 +86,29 @@ class Capabilities:
     """What a model's API takes.
 
     ``sampling``: ``all`` of temperature, top_p and top_k; ``one`` (temperature or top_p, not both); ``none`` (a value
-    other than the default is a 400). ``thinking_off``: thinking can be switched off.
+    other than the default is a 400). ``thinking_off``: thinking can be switched off. ``forced_tools``: a tool_choice of
+    ``any`` or ``tool`` is taken.
     """
 
     sampling: str
     thinking_off: bool
+    forced_tools: bool
 
 
-# Claude 4.7 and everything after: no sampling parameters; from 5 on thinking is adaptive and stays on.
-# Sources: platform.claude.com/docs/en/about-claude/models/migration-guide (Opus 4.7: «Sampling parameters removed»),
-# …/models/haiku-5-5/migration-guide («Remove sampling parameters»), read 2026-11-20; `supportsThinkingOff` in the
-# CLI's own answer to `initialize`.
+# Claude 4.7 and everything after: no sampling parameters. From 5.5 on (Fable: from 5) thinking is adaptive and stays
+# on, and a tool cannot be forced.
+# Sources, read 2026-11-20: platform.claude.com/docs/en/about-claude/models/migration-guide (Opus 4.7: «Sampling
+# parameters removed»), …/models/sonnet-5-5/migration-guide («five settings that return a 400 error: thinking budgets,
+# sampling parameters, assistant prefill, forced tool choice, and thinking: {"type": "disabled"}»),
+# …/models/opus-5-5/whats-new-opus-5-5; `supportsThinkingOff` in the CLI's own answer to `initialize`.
 _CAPABILITIES: tuple[tuple[str, Capabilities], ...] = (
-    (r"claude-(3|instant|2)", Capabilities("all", thinking_off=True)),
-    (r"claude-(opus|sonnet)-4(-0|-2\d{7}|$)", Capabilities("all", thinking_off=True)),
+    (r"claude-(3|instant|2)", Capabilities("all", thinking_off=True, forced_tools=True)),
+    (r"claude-(opus|sonnet)-4(-0|-2\d{7}|$)", Capabilities("all", thinking_off=True, forced_tools=True)),
     # «temperature and top_p cannot both be specified for this model»
-    (r"claude-(opus|sonnet|haiku)-4-[1-6](\D|$)", Capabilities("one", thinking_off=True)),
-    (r"claude-(opus|sonnet|haiku)-4-[7-9]", Capabilities("none", thinking_off=True)),
-    (r"", Capabilities("none", thinking_off=False)),
+    (r"claude-(opus|sonnet|haiku)-4-[1-6](\D|$)", Capabilities("one", thinking_off=True, forced_tools=True)),
+    (r"claude-(opus|sonnet|haiku)-4-[7-9]", Capabilities("none", thinking_off=True, forced_tools=True)),
+    (r"claude-(opus|sonnet)-5(-0|-2\d{7}|$)", Capabilities("none", thinking_off=True, forced_tools=True)),
+    (r"", Capabilities("none", thinking_off=False, forced_tools=False)),
 )
 
 

@@ -99,12 +99,33 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True):
     stop: str | list[str] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     user: str | None = None
+    response_format: dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=128)] | None = None
+
+
+class FunctionDelta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a chunk adds to a function's call: its name once, its arguments piece by piece."""
+
+    arguments: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a chunk adds to one tool call; ``id`` and ``type`` come with the call's first chunk."""
+
+    index: int
+    function: FunctionDelta
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
 
 
 class ChunkDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a chunk adds to the message. Everything absent is unchanged."""
 
     role: Literal["assistant"] | UnsetType = UNSET
+    tool_calls: list[ToolCallDelta] | UnsetType = UNSET
+    function_call: FunctionDelta | UnsetType = UNSET
     content: str | UnsetType | None = UNSET
     refusal: str | UnsetType | None = UNSET
 
@@ -129,6 +150,21 @@ class ChatCompletionChunk(msgspec.Struct, frozen=True):
     usage: CompletionUsage | UnsetType | None = UNSET
 
 
+class Function(msgspec.Struct, frozen=True):
+    """A function that is called: ``arguments`` is JSON as the model wrote it."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call of a function."""
+
+    id: str
+    function: Function
+    type: Literal["function"] = "function"
+
+
 class ChatCompletionMessage(msgspec.Struct, frozen=True):
     """The answer's message."""
 
@@ -136,6 +172,8 @@ class ChatCompletionMessage(msgspec.Struct, frozen=True):
     refusal: str | None = None
     role: Literal["assistant"] = "assistant"
     annotations: list[dict[str, Any]] = []
+    tool_calls: list[ToolCall] | UnsetType = UNSET
+    function_call: Function | UnsetType = UNSET
 
 
 class Choice(msgspec.Struct, frozen=True):

@@ -34,7 +34,7 @@ H, R, A = Fate.HONOURED, Fate.REFUSED, Fate.ACCEPTED
 
 CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "model": Parameter(H, "mapped onto a Claude model; the answer carries the name asked for"),
-    "messages": Parameter(H, "system, developer, user and assistant messages of text, as true turns"),
+    "messages": Parameter(H, "all roles, as true turns; text, images, PDF and text files; audio is refused"),
     "stream": Parameter(H, "chunks as Claude's deltas arrive"),
     "stream_options": Parameter(H, "`include_usage`; `include_obfuscation` has nothing to hide here"),
     "max_tokens": Parameter(H, "Claude's `max_tokens`"),
@@ -50,13 +50,21 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "stop": Parameter(H, "Claude's `stop_sequences`"),
     "user": Parameter(H, "Claude's `metadata.user_id`"),
     "reasoning_effort": Parameter(H, "`none` and absent: thinking off where the model allows it; else Claude's effort"),
-    "n": Parameter(R, "one answer a request", unless=(1,)),
-    "tools": Parameter(R, "function calling is not supported yet", unless=([],)),
-    "tool_choice": Parameter(R, "function calling is not supported yet", unless=("none", "auto")),
-    "parallel_tool_calls": Parameter(A, "of no consequence without tools"),
-    "functions": Parameter(R, "function calling is not supported yet", unless=([],)),
-    "function_call": Parameter(R, "function calling is not supported yet", unless=("none", "auto")),
-    "response_format": Parameter(R, "structured output is not supported yet", unless=({"type": "text"},)),
+    "n": Parameter(H, "as many turns at once, streamed interleaved; usage is their sum"),
+    "tools": Parameter(H, "functions, with their schemas exactly; `strict` as Claude's; custom tools are refused"),
+    "tool_choice": Parameter(
+        H,
+        "none, auto, required, a named function, allowed_tools; Claude models from 5.5 on cannot be forced: there only"
+        " what may be called is offered, and an instruction says that it must be",
+    ),
+    "parallel_tool_calls": Parameter(H, "false: Claude's `disable_parallel_tool_use`"),
+    "functions": Parameter(H, "the older form of `tools`; calls come back as `function_call`, one at a time"),
+    "function_call": Parameter(H, "the older form of `tool_choice`"),
+    "response_format": Parameter(
+        H,
+        "json_schema: Claude's `output_config.format`, bounds and lengths told in descriptions; json_object: by"
+        " instruction; text",
+    ),
     "web_search_options": Parameter(R, "web search is not supported"),
     "logprobs": Parameter(R, "Claude gives no log probabilities", unless=(False,)),
     "top_logprobs": Parameter(R, "Claude gives no log probabilities", unless=(0,)),

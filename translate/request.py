@@ -1,6 +1,6 @@
 """ChatCompletionRequest -> Turn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +8,12 @@ import msgspec
 
 from translate.errors import OpenAIError
 from translate.messages import invalid_type, translate_messages
-from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP, capabilities, choose_model
+from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP, Capabilities, capabilities, choose_model
 from translate.openai_wire import ChatCompletionRequest
 from translate.parameters import check_parameters
-from translate.turn import Effort, Turn
+from translate.response_format import translate_response_format
+from translate.tools import tool_names, tools_for_history, translate_tools
+from translate.turn import Effort, Message, Turn
 
 # OpenAI takes up to four; Claude's API names no limit of its own, so OpenAI's is kept.
 MAX_STOP_SEQUENCES = 4
@@ -35,6 +37,7 @@ class Translated:
     request: ChatCompletionRequest
     ignored: tuple[str, ...]
     model_known: bool
+    legacy_functions: bool = False
 
 
 def translate_request(
@@ -52,20 +55,28 @@ def translate_request(
         raise invalid_type(error) from None
     choice = choose_model(request.model, model_map, default_model)
     system, messages = translate_messages(request.messages)
-    sampling, unused = _sampling(request, choice.model)
+    can = capabilities(choice.model)
+    tools = translate_tools(fields, can_force=can.forced_tools)
+    output = translate_response_format(request.response_format, request.messages)
+    instructions = [text for text in (tools.instruction, output.instruction) if text]
+    sampling, unused = _sampling(request, can)
     thinking = request.reasoning_effort not in (None, "none")
     turn = Turn(
         model=choice.model,
         messages=messages,
-        system=system,
+        system="\n\n".join([*filter(None, [system]), *instructions]) or None,
         max_tokens=request.max_completion_tokens or request.max_tokens,
         stop_sequences=_stop_sequences(request.stop),
         thinking=thinking,
-        effort=_effort(request.reasoning_effort, choice.model),
+        effort=_effort(request.reasoning_effort, can),
+        tools=tools.tools or tools_for_history(_called(messages)),
+        tool_choice=tools.tool_choice if tools.tools else None,
+        output_format=output.format,
         metadata={"user_id": request.user} if request.user else {},
-        **sampling,
+        temperature=sampling.get("temperature"),
+        top_p=sampling.get("top_p"),
     )
-    return Translated(turn, request, (*ignored, *unused), choice.known)
+    return Translated(turn, request, (*ignored, *unused), choice.known, legacy_functions=tools.legacy)
 
 
 def decode_object(body: bytes) -> dict[str, Any]:
@@ -81,7 +92,11 @@ def decode_object(body: bytes) -> dict[str, Any]:
     return fields
 
 
-def _sampling(request: ChatCompletionRequest, model: str) -> tuple[dict[str, float], list[str]]:
+def _called(messages: Sequence[Message]) -> list[str]:
+    return tool_names([block for message in messages for block in message.content])
+
+
+def _sampling(request: ChatCompletionRequest, can: Capabilities) -> tuple[dict[str, float], list[str]]:
     """Return the sampling parameters that the model takes, and the names of those it does not."""
     asked: dict[str, float] = {}
     # 1 is both sides' default, so asking for it asks for nothing.
@@ -89,19 +104,18 @@ def _sampling(request: ChatCompletionRequest, model: str) -> tuple[dict[str, flo
         asked["temperature"] = min(request.temperature, 1.0)
     if request.top_p is not None and request.top_p != 1:
         asked["top_p"] = request.top_p
-    takes = capabilities(model).sampling
-    if takes == "none":
+    if can.sampling == "none":
         return {}, list(asked)
-    if takes == "one" and len(asked) == 2:
+    if can.sampling == "one" and len(asked) == 2:
         return {"temperature": asked["temperature"]}, ["top_p"]
     return asked, []
 
 
-def _effort(reasoning_effort: str | None, model: str) -> Effort | None:
+def _effort(reasoning_effort: str | None, can: Capabilities) -> Effort | None:
     if reasoning_effort is not None and reasoning_effort != "none":
         return EFFORT[reasoning_effort]
     # Where thinking cannot be switched off, the least of it is nearest to what was asked: a plain, quick answer.
-    return None if capabilities(model).thinking_off else "low"
+    return None if can.thinking_off else "low"
 
 
 def _stop_sequences(stop: str | list[str] | None) -> tuple[str, ...]:

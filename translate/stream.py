@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from translate.claude_wire import (
+    Block,
     ContentBlockDelta,
     ContentBlockStart,
     ContentBlockStop,
@@ -25,7 +26,7 @@ from translate.claude_wire import (
     decode_event,
 )
 from translate.finish_reason import FinishReason, finish_reason
-from translate.openai_wire import ChatCompletionChunk, ChunkChoice, ChunkDelta
+from translate.openai_wire import ChatCompletionChunk, ChunkChoice, ChunkDelta, FunctionDelta, ToolCallDelta
 from translate.usage import merge_usage, usage_from
 
 
@@ -61,11 +62,25 @@ class ChatCompletionStream:
     After the first event ``claude_model`` is who answers; ``unknown_events`` counts events of types we do not know.
     """
 
-    def __init__(self, *, id: str, created: int, model: str, include_usage: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        id: str,
+        created: int,
+        model: str,
+        include_usage: bool = False,
+        legacy_functions: bool = False,
+        index: int = 0,
+    ) -> None:
         self._id = id
         self._created = created
         self._model = model
         self._include_usage = include_usage
+        self._legacy_functions = legacy_functions
+        self._index = index
+        self._block = ""
+        self._calls = 0
+        self._arguments = False
         self._usage: dict[str, Any] = {}
         self.state = State.IDLE
         self.claude_model: str | None = None
@@ -98,10 +113,16 @@ class ChatCompletionStream:
                 self.claude_model = message.model
                 self._usage = merge_usage({}, message.usage)
                 return [self._chunk(ChunkDelta(role="assistant", content="", refusal=None))]
-            case ContentBlockStart(content_block=block) if block.type == "text" and block.text:
-                return [self._chunk(ChunkDelta(content=block.text))]
+            case ContentBlockStart(content_block=block):
+                return self._start_block(block)
             case ContentBlockDelta(delta=delta) if delta.type == "text_delta" and delta.text:
                 return [self._chunk(ChunkDelta(content=delta.text))]
+            case ContentBlockDelta(delta=delta) if delta.partial_json and self._block == "tool_use":
+                self._arguments = True
+                return [self._chunk(self._call(FunctionDelta(arguments=delta.partial_json)))]
+            case ContentBlockStop() if self._block == "tool_use" and not self._arguments:
+                # A call without arguments: Claude sends nothing, OpenAI an empty object.
+                return [self._chunk(self._call(FunctionDelta(arguments="{}")))]
             case MessageDelta():
                 return self._finish(event)
             case _:
@@ -112,12 +133,38 @@ class ChatCompletionStream:
         if not self.complete:
             raise ClaudeProtocolError(f"the events ended while {self.state.name}")
 
+    def _start_block(self, block: Block) -> list[ChatCompletionChunk]:
+        """Begin a text or a call. Blocks of any other kind (thinking, server tools, new ones) are not the app's."""
+        self._block = block.type
+        if block.type == "text" and block.text:
+            return [self._chunk(ChunkDelta(content=block.text))]
+        if block.type == "tool_use":
+            self._calls += 1
+            self._arguments = False
+            return [self._chunk(self._call(FunctionDelta(name=block.name, arguments=""), id=block.id))]
+        return []
+
+    def _call(self, function: FunctionDelta, id: str | None = None) -> ChunkDelta:
+        """Return a delta of the call that is being made; ``id`` comes with its first."""
+        if self._legacy_functions:
+            return ChunkDelta(function_call=function)
+        call = ToolCallDelta(
+            index=self._calls - 1,
+            id=UNSET if id is None else id,
+            type=UNSET if id is None else "function",
+            function=function,
+        )
+        return ChunkDelta(tool_calls=[call])
+
     def _finish(self, event: MessageDelta) -> list[ChatCompletionChunk]:
         if event.delta.stop_reason is None:
             raise ClaudeProtocolError("message_delta without a stop_reason")
         self.stop_reason = event.delta.stop_reason
         self._usage = merge_usage(self._usage, event.usage or {})
-        chunks = [self._chunk(ChunkDelta(), finish_reason(self.stop_reason))]
+        reason = finish_reason(self.stop_reason)
+        if reason == "tool_calls" and self._legacy_functions:
+            reason = "function_call"
+        chunks = [self._chunk(ChunkDelta(), reason)]
         usage = usage_from(self._usage)
         if self._include_usage:
             chunks.append(
@@ -130,6 +177,6 @@ class ChatCompletionStream:
             id=self._id,
             created=self._created,
             model=self._model,
-            choices=[ChunkChoice(index=0, delta=delta, finish_reason=reason)],
+            choices=[ChunkChoice(index=self._index, delta=delta, finish_reason=reason)],
             usage=None if self._include_usage else UNSET,
         )

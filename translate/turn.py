@@ -29,6 +29,7 @@ class Turn:
     ``model`` is Claude's name or alias (``opus``, ``sonnet``, ``haiku``). ``system`` is None for no system prompt.
     ``max_tokens`` None means the model's own maximum. ``effort`` None leaves the model's default; ``thinking`` False
     switches thinking off where the model allows it. ``timeout_s`` bounds the whole turn; None: the engine's own limit.
+    ``tools``, ``tool_choice`` and ``output_format`` (``output_config.format``) are as the Messages API has them.
     """
 
     model: str
@@ -42,3 +43,7 @@ class Turn:
     effort: Effort | None = None
     timeout_s: float | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: Mapping[str, Any] | None = None
+    output_format: Mapping[str, Any] | None = None
+    top_k: int | None = None

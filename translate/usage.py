@@ -1,6 +1,6 @@
 """Token counts, as OpenAI adds them up."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -50,6 +50,21 @@ def usage_from(usage: Mapping[str, Any]) -> CompletionUsage:
         prompt_tokens_details=PromptTokensDetails(cached_tokens=read),
         completion_tokens_details=(
             CompletionTokensDetails(reasoning_tokens=thinking) if isinstance(thinking, int) else msgspec.UNSET
+        ),
+    )
+
+
+def add_usage(usages: Sequence[CompletionUsage]) -> CompletionUsage:
+    """Add up the counts of several answers. Thinking is counted where every answer told it."""
+    details = [u.completion_tokens_details for u in usages]
+    thought = [d.reasoning_tokens for d in details if d is not msgspec.UNSET]
+    return CompletionUsage(
+        prompt_tokens=sum(u.prompt_tokens for u in usages),
+        completion_tokens=sum(u.completion_tokens for u in usages),
+        total_tokens=sum(u.total_tokens for u in usages),
+        prompt_tokens_details=PromptTokensDetails(sum(u.prompt_tokens_details.cached_tokens for u in usages)),
+        completion_tokens_details=(
+            CompletionTokensDetails(sum(thought)) if thought and len(thought) == len(usages) else msgspec.UNSET
         ),
     )
 

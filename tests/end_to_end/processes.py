@@ -49,3 +49,8 @@ def _ended(pid: int, deadline: float) -> bool:
         return bool(ready)
     finally:
         os.close(fd)
+
+
+def signal_group(pid: int, number: int) -> None:
+    """Signal the process group that a process leads, as a terminal does."""
+    os.killpg(pid, number)

@@ -1,0 +1,96 @@
+"""Runs the turns of one request, one for each choice, and yields their chunks as they come.
+
+With ``n`` above 1 the same turn is played n times at once, each on its own process; chunks interleave as they arrive,
+each with its choice's index, and the usage of all is added up at the end.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import msgspec
+from msgspec import UNSET
+
+from engine import ClaudeError, Engine, Running
+from translate.openai_wire import ChatCompletionChunk
+from translate.stream import ChatCompletionStream, ClaudeProtocolError
+from translate.turn import Turn
+from translate.usage import add_usage
+
+log = logging.getLogger(__name__)
+
+type Chunks = list[ChatCompletionChunk]
+
+
+class Choices:
+    """The choices of one answer. After the first chunks ``processes`` says what each turn runs on."""
+
+    def __init__(self, engine: Engine, turn: Turn, streams: Sequence[ChatCompletionStream]) -> None:
+        self._engine = engine
+        self._turn = turn
+        self._streams = streams
+        self.processes: list[str] = []
+
+    async def chunks(self) -> AsyncGenerator[Chunks]:
+        """Yield the chunks that each of Claude's events gives. Raises ClaudeError when a turn fails."""
+        playing = self._together() if len(self._streams) > 1 else self._alone(self._streams[0])
+        async with aclosing(playing):
+            async for chunks in playing:
+                yield chunks
+
+    async def _alone(self, stream: ChatCompletionStream) -> AsyncGenerator[Chunks]:
+        async with self._engine.run(self._turn) as running:
+            self.processes.append(running.process)
+            async with aclosing(chunks_of(running, stream)) as answer:
+                async for chunks in answer:
+                    yield chunks
+
+    async def _together(self) -> AsyncGenerator[Chunks]:
+        queue: asyncio.Queue[Chunks | ClaudeError | None] = asyncio.Queue()
+        tasks = [asyncio.create_task(self._into(queue, stream)) for stream in self._streams]
+        counted: Chunks = []
+        try:
+            left = len(tasks)
+            while left:
+                match await queue.get():
+                    case None:
+                        left -= 1
+                    case ClaudeError() as error:
+                        raise error
+                    case chunks:
+                        counted += [chunk for chunk in chunks if not chunk.choices]
+                        if told := [chunk for chunk in chunks if chunk.choices]:
+                            yield told
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if counted:
+            usages = [chunk.usage for chunk in counted if chunk.usage is not UNSET and chunk.usage is not None]
+            yield [msgspec.structs.replace(counted[-1], usage=add_usage(usages))]
+
+    async def _into(self, queue: asyncio.Queue[Chunks | ClaudeError | None], stream: ChatCompletionStream) -> None:
+        try:
+            async with aclosing(self._alone(stream)) as answer:
+                async for chunks in answer:
+                    await queue.put(chunks)
+            await queue.put(None)
+        except ClaudeError as error:
+            await queue.put(error)
+
+
+async def chunks_of(running: Running, stream: ChatCompletionStream) -> AsyncGenerator[Chunks]:
+    """Yield the chunks that each of Claude's events gives; events that give none yield nothing.
+
+    Raises ClaudeError when the turn fails, or when its events end before the answer does.
+    """
+    try:
+        async for event in running:
+            if chunks := stream.feed(event):
+                yield chunks
+        stream.feed_eof()
+    except ClaudeProtocolError as error:
+        raise ClaudeError("stream_error", detail=str(error)) from error
+    if stream.unknown_events:
+        log.info("%d events of unknown types were skipped", stream.unknown_events)

@@ -1,0 +1,88 @@
+"""Images that Claude Code passes on as they are.
+
+Beyond certain limits the CLI re-encodes an image and adds words to the prompt, and one that it cannot read becomes a
+sentence about that (facts F25, F26). So images are looked into here first: what is broken is refused, what is too large
+is scaled down once.
+"""
+
+import asyncio
+import base64
+import io
+import warnings
+from dataclasses import replace
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from translate.errors import OpenAIError
+from translate.turn import ContentBlock, Message, Turn
+
+MAX_BYTES = 490_000  # 498,384 bytes passed as they were, 549,417 did not (fact F25)
+MAX_SIDE = 2000
+MAX_PIXELS = 100_000_000  # beyond that, decoding is a way to fill the memory
+QUALITIES = (90, 80, 65, 50)
+
+
+async def fit_pictures(turn: Turn) -> Turn:
+    """Return the turn with every image inside the limits. Raises OpenAIError (400) for one that is broken."""
+    if not any(_is_inline(block) for message in turn.messages for block in message.content):
+        return turn
+    # Decoding takes its time, and other streams must not wait for it.
+    return await asyncio.to_thread(_fit_turn, turn)
+
+
+def _fit_turn(turn: Turn) -> Turn:
+    number = 0
+    messages = []
+    for message in turn.messages:
+        blocks = []
+        for block in message.content:
+            if _is_inline(block):
+                number += 1
+                block = fit(block, number)
+            blocks.append(block)
+        messages.append(Message(message.role, tuple(blocks)))
+    return replace(turn, messages=tuple(messages))
+
+
+def _is_inline(block: ContentBlock) -> bool:
+    return bool(block["type"] == "image" and block["source"]["type"] == "base64")
+
+
+def fit(block: ContentBlock, number: int = 1) -> ContentBlock:
+    """Return an image block inside the limits. ``number`` counts the request's images, from 1, for the error."""
+    source: dict[str, Any] = block["source"]
+    data = base64.b64decode(source["data"])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data)) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise _broken(number, f"it has more than {MAX_PIXELS:,} pixels")
+                image.load()
+                if len(data) <= MAX_BYTES and max(image.size) <= MAX_SIDE:
+                    return block
+                media_type, smaller = _smaller(image)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombWarning):
+        raise _broken(number, "it cannot be decoded") from None
+    return {**block, "source": {**source, "media_type": media_type, "data": base64.b64encode(smaller).decode("ascii")}}
+
+
+def _smaller(image: Image.Image) -> tuple[str, bytes]:
+    """Scale and encode an image until it is inside the limits; transparency is kept by WebP, the rest becomes JPEG."""
+    transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    form, media_type = ("WEBP", "image/webp") if transparent else ("JPEG", "image/jpeg")
+    image = image.convert("RGBA" if transparent else "RGB")
+    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    while True:
+        for quality in QUALITIES:
+            buffer = io.BytesIO()
+            image.save(buffer, form, quality=quality)
+            if buffer.tell() <= MAX_BYTES:
+                return media_type, buffer.getvalue()
+        image.thumbnail((image.width * 3 // 4, image.height * 3 // 4), Image.Resampling.LANCZOS)
+
+
+def _broken(number: int, why: str) -> OpenAIError:
+    message = f"Invalid image: image {number} of the messages is not usable: {why}."
+    return OpenAIError(message, param="messages", code="invalid_image")

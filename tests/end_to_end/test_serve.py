@@ -1,0 +1,97 @@
+"""`understudy serve` for programs started elsewhere, its base-URL door, and the same as an addon script."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rehearsal import Reply
+from tests.end_to_end import processes
+from tests.end_to_end.cloud import GUARD_S, Cloud
+from tests.end_to_end.understudy import APPS, BIN, ROOT, Proxy, clean_environment, serve
+
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def test_an_app_that_can_set_a_base_url_needs_neither_proxy_nor_certificate(
+    proxy: Proxy, cloud: Cloud, home: Path
+) -> None:
+    door = proxy.err.wait_for(r"OPENAI_BASE_URL=(http://127\.0\.0\.1:\d+/v1)")[1]
+    cloud.script(Reply(text="Aye."), Reply(text="This is a test."))
+    env = clean_environment(home, OPENAI_BASE_URL=door, OPENAI_API_KEY="sk-of-the-app")
+
+    done = subprocess.run(
+        [sys.executable, APPS / "synchronous.py"], env=env, capture_output=True, text=True, timeout=GUARD_S
+    )
+
+    whole, streamed = (json.loads(line) for line in done.stdout.splitlines())
+    deltas = [chunk["choices"][0]["delta"].get("content") or "" for chunk in streamed["chunks"] if chunk["choices"]]
+    assert whole["completion"]["choices"][0]["message"]["content"] == "Aye."
+    assert "".join(deltas) == "This is a test."
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_a_shell_that_has_read_the_lines_of_env_reaches_the_proxy_with_plain_curl(proxy: Proxy, cloud: Cloud) -> None:
+    env = clean_environment(proxy.home)
+    env["PATH"] = f"{BIN}{os.pathsep}{env['PATH']}"
+    body = json.dumps({"model": "gpt-4o", "messages": HELLO})
+    script = f"""
+        eval "$(understudy env --listen {proxy.host}:{proxy.port})"
+        curl -sS https://api.openai.com/v1/chat/completions -H "Authorization: Bearer $OPENAI_API_KEY" -d '{body}'
+    """
+    cloud.script(Reply(text="Reached."))
+
+    done = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, timeout=GUARD_S)
+
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "Reached."
+
+
+def test_mitmdump_loads_the_addons_as_they_are(cloud: Cloud, home: Path) -> None:
+    env = clean_environment(home, cloud.base_url, UNDERSTUDY_MODEL_MAP="my-*=claude-haiku-4-5")
+    command = [str(BIN / "mitmdump"), "-s", str(ROOT / "run_proxy.py"), "--listen-host", "127.0.0.1", "-p", "0"]
+    cloud.script(Reply(text="By mitmdump."))
+
+    with Mitmdump(command, env) as proxy:
+        proxy.authority = home / ".mitmproxy" / "mitmproxy-ca-cert.pem"
+        with proxy.openai() as client:
+            completion = client.chat.completions.create(model="my-model", messages=HELLO)  # type: ignore[arg-type]
+        claude = processes.claude_in(home)
+        proxy.end()
+
+        assert completion.choices[0].message.content == "By mitmdump."
+        assert cloud.turns[0].body["model"] == "claude-haiku-4-5"
+        assert claude != []
+        assert processes.still_there(claude) == []
+
+
+class Mitmdump(Proxy):
+    """mitmdump says on its standard output where it listens."""
+
+    def _ready(self, pattern: str) -> tuple[str, str]:
+        host, port = self.out.wait_for(r"proxy listening at ([\d.]+):(\d+)").groups()
+        return host, port
+
+
+def test_claude_code_is_not_sent_through_us_when_the_persons_shell_is(cloud: Cloud, home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    ours = f"http://127.0.0.1:{port}"
+    theirs = "http://proxy.example:3128"
+    env = clean_environment(home, cloud.base_url, HTTPS_PROXY=ours, https_proxy=ours, ALL_PROXY=ours, FTP_PROXY=theirs)
+
+    with serve(env, "--listen", f"127.0.0.1:{port}") as proxy, proxy.openai() as client:
+        client.chat.completions.create(model="gpt-4o", messages=HELLO)  # type: ignore[arg-type]
+        inherited = [processes.environment(pid) for pid in processes.claude_in(home)]
+
+    assert inherited != []
+    for environment in inherited:
+        assert {environment[name] for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")} == {""}
+        assert environment["FTP_PROXY"] == theirs
+        assert ours not in environment.values()
+    assert len(cloud.turns) == 1

@@ -1,0 +1,170 @@
+"""OpenAI's content parts -> Claude's content blocks.
+
+Sources: https://platform.openai.com/docs/guides/images-vision and …/pdf-files,
+https://docs.anthropic.com/en/docs/build-with-claude/vision and …/pdf-support. Nothing is dropped: what Claude cannot
+take is refused with the part's index. Whether an image's bytes are sound, and small enough, is looked at in
+:mod:`origin.pictures`, since that takes decoding it.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from translate.errors import OpenAIError
+from translate.turn import ContentBlock
+
+# Claude's image types, and how a file of each begins.
+IMAGE_TYPES: dict[str, Callable[[bytes], bool]] = {
+    "image/png": lambda data: data.startswith(b"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": lambda data: data.startswith(b"\xff\xd8\xff"),
+    "image/gif": lambda data: data.startswith((b"GIF87a", b"GIF89a")),
+    "image/webp": lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP",
+}
+TEXT_TYPES = ("text/", "application/json", "application/xml", "application/yaml", "application/x-yaml")
+TEXT_ENDINGS = (".txt", ".md", ".csv", ".json", ".xml", ".html", ".yaml", ".yml", ".py", ".js", ".ts", ".log", ".tsv")
+
+
+def text_block(text: str) -> ContentBlock:
+    """Return a block of text."""
+    return {"type": "text", "text": text}
+
+
+def text_blocks(content: Any, path: str, kinds: Sequence[str] = ("text",)) -> list[ContentBlock]:
+    """Return the blocks of content that may only be text (and, of an assistant, refusals).
+
+    Text without a visible character gives no block: the Messages API refuses it, and it says nothing.
+    """
+    return blocks(content, path, {kind: PARTS[kind] for kind in kinds})
+
+
+def user_blocks(content: Any, path: str) -> list[ContentBlock]:
+    """Return the blocks of a user's message. Raises OpenAIError (400) naming the part that cannot be taken."""
+    return blocks(content, path, {kind: part for kind, part in PARTS.items() if kind != "refusal"})
+
+
+def blocks(content: Any, path: str, parts: Mapping[str, "Part"]) -> list[ContentBlock]:
+    """Return the blocks of a string or of a list of parts."""
+    if isinstance(content, str):
+        return [text_block(content)] if content.strip() else []
+    result = []
+    for index, raw in enumerate(content):
+        where = f"{path}.content[{index}]"
+        kind = str(raw.get("type")) if isinstance(raw, dict) else ""
+        if kind not in parts:
+            raise OpenAIError(
+                f"Invalid value: '{where}.type' is {kind!r}; supported here: {', '.join(map(repr, parts))}.",
+                param=f"{where}.type",
+                code="invalid_value",
+            )
+        block = parts[kind](raw, where)
+        if block["type"] != "text" or block["text"].strip():
+            result.append(block)
+    return result
+
+
+type Part = Callable[[dict[str, Any], str], ContentBlock]
+
+
+def _text(raw: dict[str, Any], where: str) -> ContentBlock:
+    return text_block(_string(raw, "text", where))
+
+
+def _refusal(raw: dict[str, Any], where: str) -> ContentBlock:
+    return text_block(_string(raw, "refusal", where))
+
+
+def _image(raw: dict[str, Any], where: str) -> ContentBlock:
+    image = raw.get("image_url")
+    where = f"{where}.image_url"
+    if not isinstance(image, dict):
+        raise OpenAIError(f"Invalid type for '{where}': expected an object.", param=where, code="invalid_type")
+    url = _string(image, "url", where)
+    if url.lower().startswith("data:"):
+        media_type, data = _data_url(url, f"{where}.url")
+        check_image_type(media_type, data, f"{where}.url")
+        return _base64_block("image", media_type, data)
+    if urlsplit(url).scheme.lower() != "https":
+        raise _invalid_image(f"{where}.url", "an image's URL must be https: or data:", "invalid_image_url")
+    return {"type": "image", "source": {"type": "url", "url": url}}
+
+
+def check_image_type(media_type: str, data: bytes, param: str) -> None:
+    """Check that an image is of a type Claude takes, and is what it says. Raises OpenAIError (400)."""
+    if media_type not in IMAGE_TYPES:
+        supported = ", ".join(name.removeprefix("image/") for name in IMAGE_TYPES)
+        message = f"images must be one of {supported}, not {media_type or 'of no type'}"
+        raise _invalid_image(param, message, "invalid_image_format")
+    if not IMAGE_TYPES[media_type](data):
+        raise _invalid_image(param, f"the bytes are not those of {media_type}", "invalid_image_format")
+
+
+def _file(raw: dict[str, Any], where: str) -> ContentBlock:
+    file = raw.get("file")
+    where = f"{where}.file"
+    if not isinstance(file, dict):
+        raise OpenAIError(f"Invalid type for '{where}': expected an object.", param=where, code="invalid_type")
+    if file.get("file_id"):
+        message = f"Unsupported value: '{where}.file_id': there are no uploaded files here; send 'file_data'."
+        raise OpenAIError(message, param=f"{where}.file_id", code="unsupported_value")
+    name = file.get("filename") or ""
+    text = _string(file, "file_data", where)
+    media_type, data = _data_url(text, f"{where}.file_data") if text.startswith("data:") else ("", _bytes(text, where))
+    title = {"title": name} if isinstance(name, str) and name else {}
+    if data.startswith(b"%PDF-"):
+        return {**_base64_block("document", "application/pdf", data), **title}
+    if media_type.startswith(TEXT_TYPES) or str(name).lower().endswith(TEXT_ENDINGS):
+        return {"type": "document", "source": _text_source(data, f"{where}.file_data"), **title}
+    message = f"Invalid value: '{where}.file_data' is neither a PDF nor text, which is what Claude takes."
+    raise OpenAIError(message, param=f"{where}.file_data", code="unsupported_file")
+
+
+def _text_source(data: bytes, param: str) -> dict[str, str]:
+    try:
+        return {"type": "text", "media_type": "text/plain", "data": data.decode("utf-8")}
+    except UnicodeDecodeError:
+        raise OpenAIError(f"Invalid value: '{param}' is not UTF-8 text.", param=param, code="invalid_value") from None
+
+
+PARTS: dict[str, Part] = {"text": _text, "image_url": _image, "file": _file, "refusal": _refusal}
+"""What can be said to Claude. ``input_audio`` cannot."""
+
+
+def _base64_block(kind: str, media_type: str, data: bytes) -> dict[str, Any]:
+    # Encoded anew: the app may have used line breaks or the URL alphabet, which Claude's API would refuse.
+    encoded = base64.b64encode(data).decode("ascii")
+    return {"type": kind, "source": {"type": "base64", "media_type": media_type, "data": encoded}}
+
+
+def _data_url(url: str, param: str) -> tuple[str, bytes]:
+    head, comma, payload = url.partition(",")
+    if not comma:
+        raise OpenAIError(f"Invalid value: '{param}' is no data URL.", param=param, code="invalid_value")
+    media_type, *attributes = head[len("data:") :].split(";")
+    if "base64" in [attribute.strip().lower() for attribute in attributes]:
+        return media_type.strip().lower(), _bytes(payload, param)
+    return media_type.strip().lower(), unquote_to_bytes(payload)
+
+
+def _bytes(text: str, param: str) -> bytes:
+    try:
+        compact = "".join(text.split()).replace("-", "+").replace("_", "/")
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise OpenAIError(f"Invalid base64 in '{param}'.", param=param, code="invalid_base64") from None
+
+
+def _string(raw: Mapping[str, Any], name: str, where: str) -> str:
+    value = raw.get(name)
+    if isinstance(value, str):
+        return value
+    param = f"{where}.{name}"
+    if value is None:
+        message = f"Missing required parameter: '{param}'."
+        raise OpenAIError(message, param=param, code="missing_required_parameter")
+    raise OpenAIError(f"Invalid type for '{param}': expected a string.", param=param, code="invalid_type")
+
+
+def _invalid_image(param: str, why: str, code: str) -> OpenAIError:
+    return OpenAIError(f"Invalid image in '{param}': {why}.", param=param, code=code)

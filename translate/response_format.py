@@ -1,0 +1,78 @@
+"""OpenAI's response_format -> Claude's output format.
+
+``json_schema`` becomes ``output_config.format``, which constrains what the model can write
+(https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs). ``json_object`` has no counterpart: an
+instruction asks for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from translate.errors import OpenAIError
+from translate.json_schema import SchemaError, fit
+from translate.tools import NAME
+
+JSON_OBJECT_INSTRUCTION = (
+    "Answer with one JSON object and nothing else: no text before or after it, and no code fence around it."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """What a Turn carries of a response_format: Claude's ``output_config.format``, or an instruction, or neither."""
+
+    format: Mapping[str, Any] | None = None
+    instruction: str | None = None
+
+
+def translate_response_format(value: Any, messages: Sequence[Any]) -> OutputFormat:
+    """Translate ``response_format``. ``messages`` are the app's, in which ``json_object`` wants the word JSON.
+
+    Raises OpenAIError (400).
+    """
+    match value:
+        case None | {"type": "text"}:
+            return OutputFormat()
+        case {"type": "json_object"}:
+            if "json" not in str(messages).lower():
+                raise OpenAIError(
+                    "'messages' must contain the word 'json' in some form, to use 'response_format' of type"
+                    " 'json_object'.",
+                    param="messages",
+                    code=None,
+                )
+            return OutputFormat(instruction=JSON_OBJECT_INSTRUCTION)
+        case {"type": "json_schema", "json_schema": dict(wrapper)}:
+            return OutputFormat(format={"type": "json_schema", "schema": _schema(wrapper)})
+        case {"type": "json_schema"}:
+            param = "response_format.json_schema"
+            raise OpenAIError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+        case {"type": kind}:
+            message = f"Invalid value: {kind!r}. Supported values are: 'json_object', 'json_schema', and 'text'."
+            raise OpenAIError(message, param="response_format.type", code="invalid_value")
+        case _:
+            message = "Invalid type for 'response_format': expected an object with a type."
+            raise OpenAIError(message, param="response_format", code="invalid_type")
+
+
+def _schema(wrapper: Mapping[str, Any]) -> dict[str, Any]:
+    name = wrapper.get("name")
+    param = "response_format.json_schema"
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        message = f"Invalid '{param}.name': expected a string that matches '^[a-zA-Z0-9_-]+$', at most 64 characters."
+        raise OpenAIError(message, param=f"{param}.name", code="invalid_value")
+    schema = wrapper.get("schema")
+    if not isinstance(schema, dict):
+        message = f"Missing required parameter: '{param}.schema'."
+        raise OpenAIError(message, param=f"{param}.schema", code="missing_required_parameter")
+    strict = wrapper.get("strict") is True
+    try:
+        fitted = fit(schema, strict=strict)
+    except SchemaError as error:
+        message = f"Invalid schema for response_format '{name}': {error}"
+        raise OpenAIError(message, param="response_format") from None
+    description = wrapper.get("description")
+    if isinstance(description, str) and description and "description" not in fitted:
+        fitted["description"] = description
+    return fitted

@@ -1,0 +1,226 @@
+"""OpenAI's tools, tool_choice and tool calls <-> Claude's.
+
+Sources: https://platform.openai.com/docs/guides/function-calling, https://docs.anthropic.com/en/docs/agents-and-tools/tool-use.
+Names have the same alphabet on both sides. What OpenAI refuses of a schema is refused in its words; what only Claude
+refuses is refused too, because dropping part of a schema would change what the app gets.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from translate.errors import OpenAIError
+from translate.json_schema import SchemaError, fit
+from translate.turn import ContentBlock
+
+NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+# Claude's API: «Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'».
+PROPERTY_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+TOOL_USE_ID = re.compile(r"[a-zA-Z0-9_-]+")
+
+MAX_TOOLS = 128  # OpenAI's limit
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a Turn carries of an app's tools. ``instruction`` is for models that cannot be forced to call one."""
+
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: Mapping[str, Any] | None = None
+    instruction: str | None = None
+    legacy: bool = False
+
+
+def translate_tools(fields: Mapping[str, Any], *, can_force: bool) -> Tools:
+    """Make Claude's tools of ``tools`` and ``tool_choice``, or of the older ``functions`` and ``function_call``.
+
+    ``can_force`` says whether the model takes a tool_choice of ``any`` or ``tool``. Raises OpenAIError (400).
+    """
+    legacy = bool(fields.get("functions"))
+    if legacy and fields.get("tools"):
+        raise _invalid("functions", "'functions' and 'tools' cannot be used together.")
+    if legacy:
+        given, where = [{"type": "function", "function": f} for f in _list(fields, "functions")], "functions"
+    else:
+        given, where = _list(fields, "tools"), "tools"
+    if len(given) > MAX_TOOLS:
+        message = f"Invalid '{where}': array too long. Expected at most {MAX_TOOLS}, but got {len(given)} instead."
+        raise OpenAIError(message, param=where, code="array_above_max_length")
+    tools = [_tool(tool, f"{where}[{index}]", legacy) for index, tool in enumerate(given)]
+    names = [tool["name"] for tool in tools]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise _invalid(where, f"Invalid '{where}': the name {repeated!r} is used more than once.")
+    param = "function_call" if legacy else "tool_choice"
+    choice = _legacy_choice(fields.get(param)) if legacy else fields.get(param)
+    if not tools:
+        if choice not in (None, "none", "auto"):
+            raise _invalid(param, f"Invalid value: '{param}' is only allowed when 'tools' are specified.")
+        return Tools()
+    return _choose(tools, choice, param, fields.get("parallel_tool_calls"), can_force=can_force, legacy=legacy)
+
+
+def _choose(
+    tools: list[dict[str, Any]], choice: Any, param: str, parallel: Any, *, can_force: bool, legacy: bool
+) -> Tools:
+    """Translate the choice; where the model cannot be forced, offer only what may be called, and say that it must."""
+    tools, mode = _narrow(tools, choice, param)
+    # OpenAI's older form gives one call at a time.
+    single = {"disable_parallel_tool_use": True} if parallel is False or legacy else {}
+    if mode == "none":
+        return Tools(tuple(tools), {"type": "none"}, legacy=legacy)
+    if mode == "auto":
+        return Tools(tuple(tools), {"type": "auto", **single} if single else None, legacy=legacy)
+    named = mode if mode != "required" else None
+    if can_force:
+        forced = {"type": "tool", "name": named} if named else {"type": "any"}
+        return Tools(tuple(tools), {**forced, **single}, legacy=legacy)
+    if named:
+        tools = [tool for tool in tools if tool["name"] == named]
+    instruction = f"Answer by calling the tool {named}." if named else "Answer by calling at least one of the tools."
+    return Tools(
+        tuple(tools), {"type": "auto", **single} if single else None, f"{instruction} Do not answer in text.", legacy
+    )
+
+
+def _narrow(tools: list[dict[str, Any]], choice: Any, param: str) -> tuple[list[dict[str, Any]], str]:
+    """Return the tools on offer and ``none``, ``auto``, ``required`` or the name of the one to call."""
+    match choice:
+        case None | "auto":
+            return tools, "auto"
+        case "none" | "required":
+            return tools, choice
+        case {"type": "function", "function": {"name": str() as name}} | {"type": "function", "name": str() as name}:
+            if name not in [tool["name"] for tool in tools]:
+                raise _invalid(param, f"Invalid value for '{param}': there is no function named {name!r}.")
+            return tools, name
+        case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required" as mode, "tools": list(allowed)}}:
+            names = [_allowed_name(tool, param) for tool in allowed]
+            offered = [tool for tool in tools if tool["name"] in names]
+            if len(offered) < len(set(names)):
+                raise _invalid(param, f"Invalid value for '{param}': it allows a tool that is not in 'tools'.")
+            return offered, mode
+        case {"type": "custom"}:
+            raise _unsupported(param, "custom tools are not supported")
+        case _:
+            raise _invalid(param, f"Invalid value for '{param}'.", code="invalid_value")
+
+
+def _allowed_name(tool: Any, param: str) -> str:
+    match tool:
+        case {"type": "function", "function": {"name": str() as name}}:
+            return name
+        case _:
+            raise _invalid(param, f"Invalid value for '{param}': only functions can be allowed.", code="invalid_value")
+
+
+def _legacy_choice(choice: Any) -> Any:
+    return {"type": "function", "function": choice} if isinstance(choice, dict) else choice
+
+
+def _tool(tool: Any, where: str, legacy: bool) -> dict[str, Any]:
+    match tool:
+        case {"type": "function", "function": dict(function)}:
+            pass
+        case {"type": "custom"}:
+            raise _unsupported(where, "custom tools are not supported: Claude's tools take JSON")
+        case {"type": str() as kind} if kind != "function":
+            raise _invalid(f"{where}.type", f"Invalid value: {kind!r}. Supported values are: 'function'.")
+        case _:
+            raise _invalid(where, f"Invalid type for '{where}': expected a function.", code="invalid_type")
+    path = where if legacy else f"{where}.function"
+    name = function.get("name")
+    if not isinstance(name, str):
+        message = f"Missing required parameter: '{path}.name'."
+        raise OpenAIError(message, param=f"{path}.name", code="missing_required_parameter")
+    if not NAME.fullmatch(name):
+        raise OpenAIError(
+            f"Invalid '{path}.name': string does not match pattern. Expected a string that matches the pattern"
+            " '^[a-zA-Z0-9_-]+$' with at most 64 characters.",
+            param=f"{path}.name",
+            code="invalid_value",
+        )
+    result: dict[str, Any] = {"name": name, "input_schema": _schema(function.get("parameters"), path, name)}
+    if description := function.get("description"):
+        if not isinstance(description, str):
+            message = f"Invalid type for '{path}.description': expected a string."
+            raise OpenAIError(message, param=f"{path}.description", code="invalid_type")
+        result["description"] = description
+    if function.get("strict") is True:
+        try:
+            result |= {"strict": True, "input_schema": fit(result["input_schema"], strict=True)}
+        except SchemaError as error:
+            raise _schema_error(f"Invalid schema for function '{name}': {error}", f"{path}.parameters") from None
+    return result
+
+
+def _schema(schema: Any, path: str, name: str) -> dict[str, Any]:
+    param = f"{path}.parameters"
+    if schema is None:
+        return {"type": "object", "properties": {}}
+    if not isinstance(schema, dict):
+        raise OpenAIError(f"Invalid type for '{param}': expected an object.", param=param, code="invalid_type")
+    if (kind := schema.get("type", "object")) != "object":
+        message = (
+            f"Invalid schema for function '{name}': schema must be a JSON Schema of 'type: \"object\"', got {kind!r}."
+        )
+        raise _schema_error(message, param)
+    if top := [word for word in ("oneOf", "anyOf", "allOf", "enum", "not") if word in schema]:
+        message = f"Invalid schema for function '{name}': schema must not have {top[0]!r} at the top level."
+        raise _schema_error(message, param)
+    properties = schema.get("properties", {})
+    if not isinstance(properties, dict):
+        raise _schema_error(f"Invalid schema for function '{name}': 'properties' must be an object.", param)
+    if odd := next((key for key in properties if not PROPERTY_NAME.fullmatch(key)), None):
+        message = f"Invalid schema for function '{name}': Claude takes no property named {odd!r}."
+        raise _schema_error(f"{message} Names match '^[a-zA-Z0-9_.-]{{1,64}}$'.", param)
+    return {**schema, "type": "object"}
+
+
+class ToolUseIds:
+    """Ids of tool calls, as Claude takes them: an alphabet of its own, and each used once in a conversation.
+
+    Apps send ours back as they are; ids of other origin are made to fit, the same way each time.
+    """
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    def claim(self, given: str) -> str:
+        """Return Claude's id for a call whose id in the app's history is ``given``."""
+        base = re.sub(r"[^a-zA-Z0-9_-]", "_", given) or "call"
+        fitted, number = base, 1
+        while fitted in self._used:
+            number += 1
+            fitted = f"{base}_{number}"
+        self._used.add(fitted)
+        return fitted
+
+
+def tools_for_history(names: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
+    """Declare the tools that only the history calls: the Messages API wants them declared."""
+    return tuple({"name": name, "input_schema": {"type": "object"}} for name in dict.fromkeys(names))
+
+
+def tool_names(blocks: Sequence[ContentBlock]) -> list[str]:
+    """Return the names of the tools that these blocks call."""
+    return [block["name"] for block in blocks if block["type"] == "tool_use"]
+
+
+def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
+    value = fields.get(name) or []
+    if not isinstance(value, list):
+        raise OpenAIError(f"Invalid type for '{name}': expected an array.", param=name, code="invalid_type")
+    return value
+
+
+def _schema_error(message: str, param: str) -> OpenAIError:
+    return OpenAIError(message, param=param, code="invalid_function_parameters")
+
+
+def _invalid(param: str, message: str, code: str | None = "invalid_value") -> OpenAIError:
+    return OpenAIError(message, param=param, code=code)
+
+
+def _unsupported(param: str, why: str) -> OpenAIError:
+    return OpenAIError(f"Unsupported value: '{param}': {why}.", param=param, code="unsupported_value")
