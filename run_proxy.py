@@ -57,7 +57,8 @@ Listen = Annotated[str | None, typer.Option(help="HOST:PORT of the proxy. Port 0
 BaseUrl = Annotated[str | None, typer.Option(help="HOST:PORT of a door for apps that can set OPENAI_BASE_URL.")]
 
 
-def load(config: Path | None, **flags: Any) -> Sourced:
+# Not called `load`: as an addon script this module's functions are hooks, and that is mitmproxy's name for one.
+def load_settings(config: Path | None, **flags: Any) -> Sourced:
     """Put the settings together; what is wrong with them ends the program with one line."""
     try:
         lists = {name: ",".join(value) for name, value in flags.items() if isinstance(value, list)}
@@ -139,7 +140,7 @@ def run(
     config: ConfigFile = None,
 ) -> None:
     """Run a program with its OpenAI traffic answered by Claude. Ends with the program's own exit status."""
-    loaded = load(
+    loaded = load_settings(
         config,
         hosts=host,
         passthrough=passthrough,
@@ -180,7 +181,7 @@ def serve(
     config: ConfigFile = None,
 ) -> None:
     """Run the proxy in the foreground, for programs started elsewhere."""
-    loaded = load(
+    loaded = load_settings(
         config,
         listen=listen,
         base_url=base_url,
@@ -216,7 +217,7 @@ def env(
     config: ConfigFile = None,
 ) -> None:
     """Print the shell lines that send programs through `understudy serve`: eval "$(understudy env)"."""
-    settings = load(config, listen=listen, hosts=host).settings
+    settings = load_settings(config, listen=listen, hosts=host).settings
     log_to_stderr("warning")
     wrapped = wrapped_environment(settings, settings.listen, settings.data_dir / "trust")
     for note in wrapped.notes:
@@ -235,7 +236,7 @@ def demo(
     """Show the main job: an unmodified OpenAI program, and both sides of what went over the wire."""
     if importlib.util.find_spec("openai") is None:
         raise fatal("the demo drives OpenAI's own client, which is not installed here: uv run --with openai …")
-    settings = load(None, rehearsal=None if live else True, listen="127.0.0.1:0", log_level="warning").settings
+    settings = load_settings(None, rehearsal=None if live else True, listen="127.0.0.1:0", log_level="warning").settings
     log_to_stderr("error" if settings.rehearsal else "warning")
     console = Console(record=svg is not None, width=118 if svg else None)
     if settings.rehearsal:
@@ -253,7 +254,7 @@ def demo(
 @cli.command("config")
 def show_config(config: ConfigFile = None) -> None:
     """Show every setting, its value and where it came from."""
-    loaded = load(config)
+    loaded = load_settings(config)
     table = Table("setting", "value", "from", "what it is", box=None, pad_edge=False, header_style="bold")
     for name, text, source, what in configuration.rows(loaded):
         table.add_row(name, escape(text), escape(source), escape(what), style=None if source != "default" else "dim")

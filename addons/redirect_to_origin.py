@@ -53,6 +53,9 @@ class RedirectToOrigin:
         request.scheme = "http"
         request.host, request.port = addresses[next(self._turn) % len(addresses)]
         request.headers[TOKEN_HEADER] = self._origin.token
+        if request.raw_content and not {"content-length", "transfer-encoding"} & {h.lower() for h in request.headers}:
+            # HTTP/2 need not tell the length; mitmproxy would send the body to the origin without saying where it ends.
+            request.headers["content-length"] = str(len(request.raw_content))
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Restore."""

@@ -80,7 +80,7 @@ class ClaudeProcess:
     async def _prepare(self, turn: Turn) -> None:
         await self._connection.initialize(turn.system)
         await self._connection.control("apply_flag_settings", settings=flag_settings(turn, user_id=self._user_id))
-        if not turn.thinking:
+        if turn.thinking is None:
             await self._connection.control("set_max_thinking_tokens", max_thinking_tokens=0)
         for message in turn.messages[:-1]:
             await self._remember(message)
@@ -171,6 +171,8 @@ def flag_settings(turn: Turn, *, user_id: bool = True) -> dict[str, Any]:
         # Without a server behind it a tool's name is unknown to the CLI, which can therefore run nothing; the turn is
         # cut before it would tell the model so (facts F73, F43).
         body["tools"] = [dict(tool) for tool in turn.tools]
+    if turn.thinking is not None:
+        body["thinking"] = dict(turn.thinking)
     if turn.tool_choice is not None:
         body["tool_choice"] = dict(turn.tool_choice)
     if turn.output_format is not None:

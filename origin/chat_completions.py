@@ -29,14 +29,17 @@ EVENT_STREAM = ("content-type", "text/event-stream; charset=utf-8")
 async def create_chat_completion(service: Service, request: Request, exchange: Exchange) -> None:
     """Answer one chat completion request, streaming or not. Raises OpenAIError until the status is spent."""
     began = time.monotonic()
-    translated = translate_request(request.body, service.model_map, service.default_model)
+    show_reasoning = request.header("x-understudy-reasoning") == "show"
+    translated = translate_request(
+        request.body, service.model_map, service.default_model, show_reasoning=show_reasoning
+    )
     asked = translated.request
     if not translated.model_known:
         log.warning("model %r is in no map: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
     turn = replace(await fit_pictures(translated.turn), timeout_s=client_timeout_s(request))
-    streams = streams_for(translated)
+    streams = streams_for(translated, show_reasoning=show_reasoning)
     choices = Choices(service.engine, turn, streams)
     try:
         async with aclosing(choices.chunks()) as answer:
@@ -53,7 +56,7 @@ async def create_chat_completion(service: Service, request: Request, exchange: E
         raise openai_error(error.kind, retry_after_s=error.retry_after_s) from error
 
 
-def streams_for(translated: Translated) -> list[ChatCompletionStream]:
+def streams_for(translated: Translated, *, show_reasoning: bool) -> list[ChatCompletionStream]:
     """Return a state machine for each choice that was asked for."""
     asked = translated.request
     id, created = f"chatcmpl-{secrets.token_urlsafe(22)}", int(time.time())
@@ -65,6 +68,7 @@ def streams_for(translated: Translated) -> list[ChatCompletionStream]:
             # The folded answer always has its usage; a stream has it when asked for.
             include_usage=not asked.stream or bool(asked.stream_options and asked.stream_options.include_usage),
             legacy_functions=translated.legacy_functions,
+            show_reasoning=show_reasoning,
             index=index,
         )
         for index in range(asked.n or 1)

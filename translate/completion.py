@@ -43,6 +43,7 @@ class _Message:
 
     content: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
     calls: dict[int, _Call] = field(default_factory=dict)
     function_call: _Call | None = None
     reason: FinishReason | None = None
@@ -53,6 +54,8 @@ class _Message:
             self.content.append(delta.content)
         if delta.refusal is not UNSET and delta.refusal is not None:
             self.refusal.append(delta.refusal)
+        if delta.reasoning_content is not UNSET:
+            self.reasoning.append(delta.reasoning_content)
         for part in delta.tool_calls if delta.tool_calls is not UNSET else ():
             call = self.calls.setdefault(part.index, _Call())
             if part.id is not UNSET:
@@ -73,6 +76,7 @@ class _Message:
             # OpenAI's content is null where there are only calls.
             content=None if not text and (calls or self.function_call or self.refusal) else text,
             refusal="".join(self.refusal) or None,
+            reasoning_content="".join(self.reasoning) or UNSET,
             tool_calls=calls or UNSET,
             function_call=self.function_call.function() if self.function_call else UNSET,
         )

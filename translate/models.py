@@ -87,12 +87,14 @@ class Capabilities:
 
     ``sampling``: ``all`` of temperature, top_p and top_k; ``one`` (temperature or top_p, not both); ``none`` (a value
     other than the default is a 400). ``thinking_off``: thinking can be switched off. ``forced_tools``: a tool_choice of
-    ``any`` or ``tool`` is taken.
+    ``any`` or ``tool`` is taken. ``adaptive_thinking``: the model finds by itself how much to think; older ones get a
+    budget.
     """
 
     sampling: str
     thinking_off: bool
     forced_tools: bool
+    adaptive_thinking: bool = True
 
 
 # Claude 4.7 and everything after: no sampling parameters. From 5.5 on (Fable: from 5) thinking is adaptive and stays
@@ -102,10 +104,17 @@ class Capabilities:
 # sampling parameters, assistant prefill, forced tool choice, and thinking: {"type": "disabled"}»),
 # …/models/opus-5-5/whats-new-opus-5-5; `supportsThinkingOff` in the CLI's own answer to `initialize`.
 _CAPABILITIES: tuple[tuple[str, Capabilities], ...] = (
-    (r"claude-(3|instant|2)", Capabilities("all", thinking_off=True, forced_tools=True)),
-    (r"claude-(opus|sonnet)-4(-0|-2\d{7}|$)", Capabilities("all", thinking_off=True, forced_tools=True)),
+    (r"claude-(3|instant|2)", Capabilities("all", thinking_off=True, forced_tools=True, adaptive_thinking=False)),
+    (
+        r"claude-(opus|sonnet)-4(-0|-2\d{7}|$)",
+        Capabilities("all", thinking_off=True, forced_tools=True, adaptive_thinking=False),
+    ),
     # «temperature and top_p cannot both be specified for this model»
-    (r"claude-(opus|sonnet|haiku)-4-[1-6](\D|$)", Capabilities("one", thinking_off=True, forced_tools=True)),
+    (
+        r"claude-(opus|sonnet|haiku)-4-[1-5](\D|$)",
+        Capabilities("one", thinking_off=True, forced_tools=True, adaptive_thinking=False),
+    ),
+    (r"claude-(opus|sonnet|haiku)-4-6", Capabilities("one", thinking_off=True, forced_tools=True)),
     (r"claude-(opus|sonnet|haiku)-4-[7-9]", Capabilities("none", thinking_off=True, forced_tools=True)),
     (r"claude-(opus|sonnet)-5(-0|-2\d{7}|$)", Capabilities("none", thinking_off=True, forced_tools=True)),
     (r"", Capabilities("none", thinking_off=False, forced_tools=False)),

@@ -101,6 +101,8 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True):
     user: str | None = None
     response_format: dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
+    top_k: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    thinking: dict[str, Any] | None = None
     n: Annotated[int, msgspec.Meta(ge=1, le=128)] | None = None
 
 
@@ -126,6 +128,7 @@ class ChunkDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     role: Literal["assistant"] | UnsetType = UNSET
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
     function_call: FunctionDelta | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
     content: str | UnsetType | None = UNSET
     refusal: str | UnsetType | None = UNSET
 
@@ -174,6 +177,7 @@ class ChatCompletionMessage(msgspec.Struct, frozen=True):
     annotations: list[dict[str, Any]] = []
     tool_calls: list[ToolCall] | UnsetType = UNSET
     function_call: Function | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
 
 
 class Choice(msgspec.Struct, frozen=True):

@@ -50,6 +50,8 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "stop": Parameter(H, "Claude's `stop_sequences`"),
     "user": Parameter(H, "Claude's `metadata.user_id`"),
     "reasoning_effort": Parameter(H, "`none` and absent: thinking off where the model allows it; else Claude's effort"),
+    "top_k": Parameter(H, "Claude's own, where the model takes it (OpenAI has none)"),
+    "thinking": Parameter(H, "Claude's own, as it is (OpenAI has none)"),
     "n": Parameter(H, "as many turns at once, streamed interleaved; usage is their sum"),
     "tools": Parameter(H, "functions, with their schemas exactly; `strict` as Claude's; custom tools are refused"),
     "tool_choice": Parameter(

@@ -1,7 +1,7 @@
 """ChatCompletionRequest -> Turn."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -29,6 +29,12 @@ EFFORT: dict[str, Effort] = {
 }
 
 
+# reasoning_effort -> budget_tokens, for the models that think by budget.
+BUDGET = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24000, "max": 31999}
+MIN_BUDGET = 1024
+BUDGET_ROOM = 64_000
+
+
 @dataclass(frozen=True, slots=True)
 class Translated:
     """A request understood: the Turn, the request's own words, and what of it has no effect."""
@@ -41,9 +47,15 @@ class Translated:
 
 
 def translate_request(
-    body: bytes, model_map: Mapping[str, str] = DEFAULT_MODEL_MAP, default_model: str = DEFAULT_MODEL
+    body: bytes,
+    model_map: Mapping[str, str] = DEFAULT_MODEL_MAP,
+    default_model: str = DEFAULT_MODEL,
+    *,
+    show_reasoning: bool = False,
 ) -> Translated:
     """Make a Turn of the body of ``POST /v1/chat/completions``.
+
+    ``show_reasoning`` asks for a summary of what Claude thinks, where it thinks at all.
 
     Raises OpenAIError (400) naming what is malformed, of the wrong type, or not supported.
     """
@@ -56,25 +68,32 @@ def translate_request(
     choice = choose_model(request.model, model_map, default_model)
     system, messages = translate_messages(request.messages)
     can = capabilities(choice.model)
-    tools = translate_tools(fields, can_force=can.forced_tools)
+    max_tokens = request.max_completion_tokens or request.max_tokens
+    thinking = request.thinking or _thinking(request.reasoning_effort, max_tokens, can, show=show_reasoning)
+    if not can.adaptive_thinking and _answers_a_tool(messages[-1]):
+        # Those models want the thinking that came before a tool's call to be sent back, and an app has none of it.
+        thinking = None
+    # While a model thinks, a tool cannot be forced, and there is no sampling to set on those that think by budget.
+    tools = translate_tools(fields, can_force=can.forced_tools and thinking is None)
+    offered = tools.tools or tools_for_history(_called(messages))
     output = translate_response_format(request.response_format, request.messages)
     instructions = [text for text in (tools.instruction, output.instruction) if text]
-    sampling, unused = _sampling(request, can)
-    thinking = request.reasoning_effort not in (None, "none")
+    sampling, unused = _sampling(request, can if thinking is None else replace(can, sampling="none"))
     turn = Turn(
         model=choice.model,
         messages=messages,
         system="\n\n".join([*filter(None, [system]), *instructions]) or None,
-        max_tokens=request.max_completion_tokens or request.max_tokens,
+        max_tokens=max_tokens,
         stop_sequences=_stop_sequences(request.stop),
         thinking=thinking,
         effort=_effort(request.reasoning_effort, can),
-        tools=tools.tools or tools_for_history(_called(messages)),
-        tool_choice=tools.tool_choice if tools.tools else None,
+        tools=offered,
+        tool_choice=tools.tool_choice if tools.tools or not offered else {"type": "none"},
         output_format=output.format,
         metadata={"user_id": request.user} if request.user else {},
         temperature=sampling.get("temperature"),
         top_p=sampling.get("top_p"),
+        top_k=request.top_k if "top_k" in sampling else None,
     )
     return Translated(turn, request, (*ignored, *unused), choice.known, legacy_functions=tools.legacy)
 
@@ -92,6 +111,10 @@ def decode_object(body: bytes) -> dict[str, Any]:
     return fields
 
 
+def _answers_a_tool(message: Message) -> bool:
+    return any(block["type"] == "tool_result" for block in message.content)
+
+
 def _called(messages: Sequence[Message]) -> list[str]:
     return tool_names([block for message in messages for block in message.content])
 
@@ -104,11 +127,29 @@ def _sampling(request: ChatCompletionRequest, can: Capabilities) -> tuple[dict[s
         asked["temperature"] = min(request.temperature, 1.0)
     if request.top_p is not None and request.top_p != 1:
         asked["top_p"] = request.top_p
+    if request.top_k is not None:
+        asked["top_k"] = request.top_k
     if can.sampling == "none":
         return {}, list(asked)
-    if can.sampling == "one" and len(asked) == 2:
-        return {"temperature": asked["temperature"]}, ["top_p"]
+    if can.sampling == "one" and "temperature" in asked and "top_p" in asked:
+        del asked["top_p"]
+        return asked, ["top_p"]
     return asked, []
+
+
+def _thinking(
+    reasoning_effort: str | None, max_tokens: int | None, can: Capabilities, *, show: bool
+) -> dict[str, Any] | None:
+    """Return Claude's ``thinking`` for a reasoning effort; None where none was asked for."""
+    if can.adaptive_thinking:
+        if reasoning_effort in (None, "none") and (can.thinking_off or not show):
+            return None
+        return {"type": "adaptive", **({"display": "summarized"} if show else {})}
+    if reasoning_effort in (None, "none"):
+        return None
+    # A budget must be at least 1,024 tokens and less than max_tokens; an answer must fit in as well.
+    budget = min(BUDGET[reasoning_effort], (max_tokens or BUDGET_ROOM) // 2)
+    return {"type": "enabled", "budget_tokens": budget} if budget >= MIN_BUDGET else None
 
 
 def _effort(reasoning_effort: str | None, can: Capabilities) -> Effort | None:

@@ -70,6 +70,7 @@ class ChatCompletionStream:
         model: str,
         include_usage: bool = False,
         legacy_functions: bool = False,
+        show_reasoning: bool = False,
         index: int = 0,
     ) -> None:
         self._id = id
@@ -77,6 +78,7 @@ class ChatCompletionStream:
         self._model = model
         self._include_usage = include_usage
         self._legacy_functions = legacy_functions
+        self._show_reasoning = show_reasoning
         self._index = index
         self._block = ""
         self._calls = 0
@@ -117,6 +119,8 @@ class ChatCompletionStream:
                 return self._start_block(block)
             case ContentBlockDelta(delta=delta) if delta.type == "text_delta" and delta.text:
                 return [self._chunk(ChunkDelta(content=delta.text))]
+            case ContentBlockDelta(delta=delta) if delta.thinking and self._show_reasoning:
+                return [self._chunk(ChunkDelta(reasoning_content=delta.thinking))]
             case ContentBlockDelta(delta=delta) if delta.partial_json and self._block == "tool_use":
                 self._arguments = True
                 return [self._chunk(self._call(FunctionDelta(arguments=delta.partial_json)))]

@@ -27,9 +27,9 @@ class Turn:
     """All that the engine needs to have Claude answer once.
 
     ``model`` is Claude's name or alias (``opus``, ``sonnet``, ``haiku``). ``system`` is None for no system prompt.
-    ``max_tokens`` None means the model's own maximum. ``effort`` None leaves the model's default; ``thinking`` False
+    ``max_tokens`` None means the model's own maximum. ``effort`` None leaves the model's default; ``thinking`` None
     switches thinking off where the model allows it. ``timeout_s`` bounds the whole turn; None: the engine's own limit.
-    ``tools``, ``tool_choice`` and ``output_format`` (``output_config.format``) are as the Messages API has them.
+    ``thinking``, ``tools``, ``tool_choice``, ``output_format`` (``output_config.format``): the Messages API's own.
     """
 
     model: str
@@ -39,7 +39,7 @@ class Turn:
     temperature: float | None = None
     top_p: float | None = None
     stop_sequences: tuple[str, ...] = ()
-    thinking: bool = False
+    thinking: Mapping[str, Any] | None = None
     effort: Effort | None = None
     timeout_s: float | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
