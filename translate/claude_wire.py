@@ -40,6 +40,7 @@ class Stop(msgspec.Struct, frozen=True):
 
     stop_reason: str | None = None
     stop_sequence: str | None = None
+    stop_details: dict[str, Any] | None = None
 
 
 class MessageStart(msgspec.Struct, frozen=True, tag="message_start"):

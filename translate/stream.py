@@ -169,6 +169,9 @@ class ChatCompletionStream:
         if reason == "tool_calls" and self._legacy_functions:
             reason = "function_call"
         chunks = [self._chunk(ChunkDelta(), reason)]
+        explanation = (event.delta.stop_details or {}).get("explanation")
+        if reason == "content_filter" and isinstance(explanation, str) and explanation:
+            chunks.insert(0, self._chunk(ChunkDelta(refusal=explanation)))
         usage = usage_from(self._usage)
         if self._include_usage:
             chunks.append(
