@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.errors import ClaudeError, kind_of
 from engine.sdk import AssistantMessage, Connection, ResultMessage, Spawn, StreamEvent, SystemMessage, sdk_errors
+from translate.models import ALIASES
 from translate.turn import Message, Turn
 
 log = logging.getLogger(__name__)
@@ -83,11 +84,11 @@ class ClaudeProcess:
         if turn.thinking is None:
             await self._connection.control("set_max_thinking_tokens", max_thinking_tokens=0)
         for message in turn.messages[:-1]:
-            await self._remember(message)
+            await self._remember(message, turn)
 
-    async def _remember(self, message: Message) -> None:
+    async def _remember(self, message: Message, turn: Turn) -> None:
         if message.role == "assistant":
-            await self._connection.send({"type": "assistant", "message": _content(message)})
+            await self._connection.send({"type": "assistant", "message": _said(message, turn.model)})
             return
         await self._connection.send({**_user(message), "shouldQuery": False})
         # Sent on without waiting, messages are merged and reordered (fact F81).
@@ -191,6 +192,15 @@ def flag_settings(turn: Turn, *, user_id: bool = True) -> dict[str, Any]:
 
 def _user(message: Message) -> dict[str, Any]:
     return {"type": "user", "uuid": str(uuid.uuid4()), "message": _content(message)}
+
+
+def _said(message: Message, model: str) -> dict[str, Any]:
+    """Return an assistant's message. Its thinking is kept only if it is the current model's own (fact F36)."""
+    content = _content(message)
+    if not any(block["type"] in ("thinking", "redacted_thinking") for block in message.content):
+        return content
+    name = ALIASES.get(model, model)
+    return {**content, "id": f"msg_{uuid.uuid4().hex}", "type": "message", "model": name, "stop_reason": "end_turn"}
 
 
 def _content(message: Message) -> dict[str, Any]:

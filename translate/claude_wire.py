@@ -17,6 +17,7 @@ class Block(msgspec.Struct, frozen=True):
     text: str = ""
     id: str = ""
     name: str = ""
+    data: str = ""
 
 
 class Delta(msgspec.Struct, frozen=True):
@@ -26,6 +27,7 @@ class Delta(msgspec.Struct, frozen=True):
     text: str = ""
     partial_json: str = ""
     thinking: str = ""
+    signature: str = ""
 
 
 class MessageStarted(msgspec.Struct, frozen=True):

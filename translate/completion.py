@@ -14,6 +14,7 @@ from translate.openai_wire import (
     ChunkChoice,
     Function,
     FunctionDelta,
+    ReasoningDetail,
     ToolCall,
 )
 from translate.usage import CompletionUsage
@@ -44,6 +45,7 @@ class _Message:
     content: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
+    details: list[ReasoningDetail] = field(default_factory=list)
     calls: dict[int, _Call] = field(default_factory=dict)
     function_call: _Call | None = None
     reason: FinishReason | None = None
@@ -56,6 +58,8 @@ class _Message:
             self.refusal.append(delta.refusal)
         if delta.reasoning_content is not UNSET:
             self.reasoning.append(delta.reasoning_content)
+        if delta.reasoning_details is not UNSET:
+            self.details += delta.reasoning_details
         for part in delta.tool_calls if delta.tool_calls is not UNSET else ():
             call = self.calls.setdefault(part.index, _Call())
             if part.id is not UNSET:
@@ -77,6 +81,7 @@ class _Message:
             content=None if not text and (calls or self.function_call or self.refusal) else text,
             refusal="".join(self.refusal) or None,
             reasoning_content="".join(self.reasoning) or UNSET,
+            reasoning_details=self.details or UNSET,
             tool_calls=calls or UNSET,
             function_call=self.function_call.function() if self.function_call else UNSET,
         )

@@ -9,7 +9,7 @@ blocks, and what the tools answered becomes the ``tool_result`` blocks that open
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, assert_never
 
 import msgspec
@@ -29,6 +29,8 @@ from translate.tools import ToolUseIds
 from translate.turn import ContentBlock, Message
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+
+THINKING = ("reasoning.text", "reasoning.encrypted")
 
 MAX_IMAGES = 100  # Claude Code drops the oldest beyond that, without a word (fact F26)
 
@@ -115,7 +117,8 @@ class _Conversation:
         if message.audio:
             error = f"Unsupported value: '{path}.audio': Claude has not heard what was said."
             raise OpenAIError(error, param=f"{path}.audio", code="unsupported_value")
-        blocks = text_blocks(message.content or "", path, ("text", "refusal"))
+        blocks = [_thinking(detail) for detail in message.reasoning_details or () if detail.get("type") in THINKING]
+        blocks += text_blocks(message.content or "", path, ("text", "refusal"))
         if message.refusal and message.refusal.strip():
             blocks.append(text_block(message.refusal))
         for index, call in enumerate(message.tool_calls or ()):
@@ -158,6 +161,14 @@ class _Conversation:
             param=self._asked_at,
             code="invalid_value",
         )
+
+
+def _thinking(detail: Mapping[str, Any]) -> ContentBlock:
+    """Return the block of thinking that a ReasoningDetail of ours carries."""
+    if detail["type"] == "reasoning.encrypted":
+        return {"type": "redacted_thinking", "data": str(detail.get("data", ""))}
+    text, signature = detail.get("text"), detail.get("signature")
+    return {"type": "thinking", "thinking": str(text or ""), "signature": str(signature or "")}
 
 
 def _function_id(name: Any) -> str:

@@ -59,6 +59,7 @@ class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="
     tool_calls: list[dict[str, Any]] | None = None
     function_call: dict[str, Any] | None = None
     audio: dict[str, Any] | None = None
+    reasoning_details: list[dict[str, Any]] | None = None
 
 
 class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
@@ -122,6 +123,20 @@ class ToolCallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     type: Literal["function"] | UnsetType = UNSET
 
 
+class ReasoningDetail(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A block of Claude's thinking, whole, to be sent back as it is in the assistant's message.
+
+    OpenAI's chat completions have no such thing; the shape is the one that OpenRouter gave it
+    (https://openrouter.ai/docs/use-cases/reasoning-tokens), which agents already keep and return.
+    """
+
+    type: Literal["reasoning.text", "reasoning.encrypted"]
+    index: int
+    text: str | UnsetType = UNSET
+    signature: str | UnsetType = UNSET
+    data: str | UnsetType = UNSET
+
+
 class ChunkDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a chunk adds to the message. Everything absent is unchanged."""
 
@@ -129,6 +144,7 @@ class ChunkDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
     function_call: FunctionDelta | UnsetType = UNSET
     reasoning_content: str | UnsetType = UNSET
+    reasoning_details: list[ReasoningDetail] | UnsetType = UNSET
     content: str | UnsetType | None = UNSET
     refusal: str | UnsetType | None = UNSET
 
@@ -178,6 +194,7 @@ class ChatCompletionMessage(msgspec.Struct, frozen=True):
     tool_calls: list[ToolCall] | UnsetType = UNSET
     function_call: Function | UnsetType = UNSET
     reasoning_content: str | UnsetType = UNSET
+    reasoning_details: list[ReasoningDetail] | UnsetType = UNSET
 
 
 class Choice(msgspec.Struct, frozen=True):

@@ -26,7 +26,14 @@ from translate.claude_wire import (
     decode_event,
 )
 from translate.finish_reason import FinishReason, finish_reason
-from translate.openai_wire import ChatCompletionChunk, ChunkChoice, ChunkDelta, FunctionDelta, ToolCallDelta
+from translate.openai_wire import (
+    ChatCompletionChunk,
+    ChunkChoice,
+    ChunkDelta,
+    FunctionDelta,
+    ReasoningDetail,
+    ToolCallDelta,
+)
 from translate.usage import merge_usage, usage_from
 
 
@@ -81,6 +88,9 @@ class ChatCompletionStream:
         self._show_reasoning = show_reasoning
         self._index = index
         self._block = ""
+        self._thinking: list[str] = []
+        self._signature = ""
+        self._reasonings = 0
         self._calls = 0
         self._arguments = False
         self._usage: dict[str, Any] = {}
@@ -119,8 +129,12 @@ class ChatCompletionStream:
                 return self._start_block(block)
             case ContentBlockDelta(delta=delta) if delta.type == "text_delta" and delta.text:
                 return [self._chunk(ChunkDelta(content=delta.text))]
-            case ContentBlockDelta(delta=delta) if delta.thinking and self._show_reasoning:
-                return [self._chunk(ChunkDelta(reasoning_content=delta.thinking))]
+            case ContentBlockDelta(delta=delta) if self._show_reasoning and (delta.thinking or delta.signature):
+                self._thinking.append(delta.thinking)
+                self._signature += delta.signature
+                return [self._chunk(ChunkDelta(reasoning_content=delta.thinking))] if delta.thinking else []
+            case ContentBlockStop() if self._show_reasoning and self._block == "thinking":
+                return [self._reasoning(text="".join(self._thinking), signature=self._signature)]
             case ContentBlockDelta(delta=delta) if delta.partial_json and self._block == "tool_use":
                 self._arguments = True
                 return [self._chunk(self._call(FunctionDelta(arguments=delta.partial_json)))]
@@ -146,7 +160,19 @@ class ChatCompletionStream:
             self._calls += 1
             self._arguments = False
             return [self._chunk(self._call(FunctionDelta(name=block.name, arguments=""), id=block.id))]
+        if block.type == "thinking":
+            self._thinking, self._signature = [], ""
+        if block.type == "redacted_thinking" and self._show_reasoning:
+            return [self._reasoning(data=block.data)]
         return []
+
+    def _reasoning(self, **fields: str) -> ChatCompletionChunk:
+        """Return a whole block of thinking, so that the app can send it back."""
+        detail = ReasoningDetail(
+            type="reasoning.encrypted" if "data" in fields else "reasoning.text", index=self._reasonings, **fields
+        )
+        self._reasonings += 1
+        return self._chunk(ChunkDelta(reasoning_details=[detail]))
 
     def _call(self, function: FunctionDelta, id: str | None = None) -> ChunkDelta:
         """Return a delta of the call that is being made; ``id`` comes with its first."""
