@@ -55,7 +55,8 @@ async def proxy(options: Options, addons: Sequence[Any]) -> AsyncIterator[list[t
         try:
             await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
             server = master.addons.get("proxyserver")  # type: ignore[no-untyped-call]
-            addresses = [(host, port) for host, port, *_ in server.listen_addrs()]
+            # A reverse proxy also listens on UDP, at the same address.
+            addresses = list(dict.fromkeys((host, port) for host, port, *_ in server.listen_addrs()))
             if errors or len(addresses) < len(options.mode):
                 raise CannotListenError("; ".join(errors) or "the proxy could not be started")
             errors.clear()

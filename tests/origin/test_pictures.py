@@ -1,0 +1,88 @@
+"""Images are brought inside the limits within which Claude Code leaves them alone."""
+
+import base64
+import io
+import random
+
+import pytest
+from PIL import Image
+
+from origin.pictures import MAX_BYTES, MAX_SIDE, fit, fit_pictures
+from translate.errors import OpenAIError
+from translate.turn import ContentBlock, Message, Turn
+
+pytestmark = pytest.mark.anyio
+
+
+def picture(width: int, height: int, form: str = "PNG", mode: str = "RGB", noise: bool = False) -> bytes:
+    image = Image.new(mode, (width, height))
+    if noise:
+        bands = len(image.getbands())
+        image = Image.frombytes(mode, (width, height), random.Random(1).randbytes(width * height * bands))
+    buffer = io.BytesIO()
+    image.save(buffer, form)
+    return buffer.getvalue()
+
+
+def block(data: bytes, media_type: str = "image/png") -> ContentBlock:
+    source = {"type": "base64", "media_type": media_type, "data": base64.b64encode(data).decode()}
+    return {"type": "image", "source": source}
+
+
+def opened(result: ContentBlock) -> tuple[bytes, Image.Image]:
+    data = base64.b64decode(result["source"]["data"])
+    return data, Image.open(io.BytesIO(data))
+
+
+def test_an_image_inside_the_limits_is_left_alone() -> None:
+    original = block(picture(40, 30))
+
+    assert fit(original) is original
+
+
+def test_a_long_side_is_scaled_down_and_the_shape_kept() -> None:
+    _, image = opened(fit(block(picture(4000, 1000))))
+
+    assert image.size == (MAX_SIDE, MAX_SIDE // 4)
+
+
+def test_too_many_bytes_are_encoded_smaller() -> None:
+    result = fit(block(picture(900, 900, noise=True)))
+
+    data, image = opened(result)
+    assert len(data) <= MAX_BYTES
+    assert (image.format, result["source"]["media_type"]) == ("JPEG", "image/jpeg")
+
+
+def test_transparency_survives() -> None:
+    _, image = opened(fit(block(picture(600, 600, mode="RGBA", noise=True))))
+
+    assert image.format == "WEBP"
+    assert image.mode == "RGBA"
+
+
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n", picture(40, 30)[:-30], b"not an image"])
+def test_a_broken_image_is_refused_by_its_number(data: bytes) -> None:
+    with pytest.raises(OpenAIError) as caught:
+        fit(block(data), 3)
+
+    assert (caught.value.status, caught.value.code) == (400, "invalid_image")
+    assert "image 3" in caught.value.message
+
+
+async def test_a_turn_without_images_is_the_same_turn() -> None:
+    turn = Turn(model="haiku", messages=(Message("user", ({"type": "text", "text": "Hi"},)),))
+
+    assert await fit_pictures(turn) is turn
+
+
+async def test_every_image_of_a_turn_is_fitted_in_its_place() -> None:
+    url: ContentBlock = {"type": "image", "source": {"type": "url", "url": "https://example.com/x.png"}}
+    text: ContentBlock = {"type": "text", "text": "see"}
+    turn = Turn(model="haiku", messages=(Message("user", (text, block(picture(3000, 10)), url)),))
+
+    fitted = await fit_pictures(turn)
+
+    blocks = fitted.messages[0].content
+    assert (blocks[0], blocks[2]) == (text, url)
+    assert opened(blocks[1])[1].width == MAX_SIDE
