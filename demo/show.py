@@ -77,7 +77,7 @@ def both_sides(overheard: Overheard, rehearsal: Rehearsal | None) -> Group:
     answer = Table("ms", "Claude's event", "what the app received", expand=True)
     answer.columns[0].justify = "right"
     answer.columns[0].no_wrap = True
-    answer.columns[2].ratio = 1
+    answer.columns[1].ratio = answer.columns[2].ratio = 1
     heard = rows(overheard)
     hidden = len(heard) - SHOWN_FIRST - SHOWN_LAST
     for number, (at_ms, event, lines) in enumerate(heard):
@@ -103,9 +103,9 @@ def _essence(line: str) -> str:
         return line
     chunk = json.loads(data)
     kept = {name: chunk[name] for name in ("choices", "usage", "error") if chunk.get(name)}
-    for choice in kept.get("choices", []):
-        del choice["logprobs"]
-    return f"data: {{… {json.dumps(kept, ensure_ascii=False)[1:]}"
+    for choice in kept.pop("choices", []):
+        kept |= {name: choice[name] for name in ("delta", "finish_reason") if choice[name]}
+    return f"data: {{… {json.dumps(kept, ensure_ascii=False)[1:-1]} …}}"
 
 
 def _json(value: Any) -> Syntax:
