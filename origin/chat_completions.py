@@ -69,6 +69,7 @@ def streams_for(translated: Translated, *, show_reasoning: bool) -> list[ChatCom
             include_usage=not asked.stream or bool(asked.stream_options and asked.stream_options.include_usage),
             legacy_functions=translated.legacy_functions,
             show_reasoning=show_reasoning,
+            unfence=(asked.response_format or {}).get("type") == "json_object",
             index=index,
         )
         for index in range(asked.n or 1)

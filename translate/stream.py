@@ -25,6 +25,7 @@ from translate.claude_wire import (
     Ping,
     decode_event,
 )
+from translate.fence import FenceStripper
 from translate.finish_reason import FinishReason, finish_reason
 from translate.openai_wire import (
     ChatCompletionChunk,
@@ -78,6 +79,7 @@ class ChatCompletionStream:
         include_usage: bool = False,
         legacy_functions: bool = False,
         show_reasoning: bool = False,
+        unfence: bool = False,
         index: int = 0,
     ) -> None:
         self._id = id
@@ -86,6 +88,7 @@ class ChatCompletionStream:
         self._include_usage = include_usage
         self._legacy_functions = legacy_functions
         self._show_reasoning = show_reasoning
+        self._unfence = FenceStripper() if unfence else None
         self._index = index
         self._block = ""
         self._thinking: list[str] = []
@@ -127,8 +130,8 @@ class ChatCompletionStream:
                 return [self._chunk(ChunkDelta(role="assistant", content="", refusal=None))]
             case ContentBlockStart(content_block=block):
                 return self._start_block(block)
-            case ContentBlockDelta(delta=delta) if delta.type == "text_delta" and delta.text:
-                return [self._chunk(ChunkDelta(content=delta.text))]
+            case ContentBlockDelta(delta=delta) if delta.type == "text_delta":
+                return self._text(delta.text)
             case ContentBlockDelta(delta=delta) if self._show_reasoning and (delta.thinking or delta.signature):
                 self._thinking.append(delta.thinking)
                 self._signature += delta.signature
@@ -154,8 +157,8 @@ class ChatCompletionStream:
     def _start_block(self, block: Block) -> list[ChatCompletionChunk]:
         """Begin a text or a call. Blocks of any other kind (thinking, server tools, new ones) are not the app's."""
         self._block = block.type
-        if block.type == "text" and block.text:
-            return [self._chunk(ChunkDelta(content=block.text))]
+        if block.type == "text":
+            return self._text(block.text)
         if block.type == "tool_use":
             self._calls += 1
             self._arguments = False
@@ -165,6 +168,10 @@ class ChatCompletionStream:
         if block.type == "redacted_thinking" and self._show_reasoning:
             return [self._reasoning(data=block.data)]
         return []
+
+    def _text(self, text: str) -> list[ChatCompletionChunk]:
+        text = self._unfence.feed(text) if self._unfence else text
+        return [self._chunk(ChunkDelta(content=text))] if text else []
 
     def _reasoning(self, **fields: str) -> ChatCompletionChunk:
         """Return a whole block of thinking, so that the app can send it back."""
@@ -195,6 +202,8 @@ class ChatCompletionStream:
         if reason == "tool_calls" and self._legacy_functions:
             reason = "function_call"
         chunks = [self._chunk(ChunkDelta(), reason)]
+        if self._unfence and (rest := self._unfence.finish()):
+            chunks.insert(0, self._chunk(ChunkDelta(content=rest)))
         explanation = (event.delta.stop_details or {}).get("explanation")
         if reason == "content_filter" and isinstance(explanation, str) and explanation:
             chunks.insert(0, self._chunk(ChunkDelta(refusal=explanation)))
