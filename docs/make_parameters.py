@@ -1,7 +1,9 @@
-"""Writes docs/parameters.md from the table in translate/parameters.py: `uv run python docs/make_parameters.py`."""
+"""Writes docs/parameters.md from the tables in translate/: `uv run python docs/make_parameters.py`."""
 
 from pathlib import Path
 
+from translate.blocks import BLOCKS
+from translate.finish_reason import FINISH_REASON
 from translate.parameters import CHAT_COMPLETION_PARAMETERS, Parameter
 
 PAGE = Path(__file__).with_name("parameters.md")
@@ -9,18 +11,36 @@ PAGE = Path(__file__).with_name("parameters.md")
 HEAD = """\
 # What becomes of each parameter
 
-Made from `translate/parameters.py` by `docs/make_parameters.py`; a test keeps the two alike.
+Made from the tables in `translate/` by `docs/make_parameters.py`; a test keeps the two alike.
 
 - **honoured**: it reaches Claude, or shapes the answer.
 - **refused**: 400 with `code: unsupported_parameter` and the parameter's name in `param`.
 - **accepted without effect**: named in the answer's header `x-understudy-ignored`, and in the log.
 
-null, and a value that asks for nothing special (in the last column), is always fine. A name that OpenAI does not know gets OpenAI's 400.
+null, and a value that asks for nothing special (in the last column), is always fine. A name that OpenAI does not
+know gets OpenAI's 400.
 
 ## POST /v1/chat/completions
 
 | parameter | fate | how, or why | fine values |
 |---|---|---|---|
+"""
+
+
+REASONS = """
+## Why an answer ends
+
+| Claude's `stop_reason` | OpenAI's `finish_reason` |
+|---|---|
+"""
+
+BLOCKS_HEAD = """
+A stop reason that is not in the table ends in `stop`: the message did end, and that is all there is to know.
+
+## What becomes of each kind of Claude's content blocks
+
+| block | in the answer |
+|---|---|
 """
 
 
@@ -32,7 +52,10 @@ def row(name: str, parameter: Parameter) -> str:
 
 def page() -> str:
     """Return the page."""
-    return HEAD + "".join(row(name, parameter) for name, parameter in sorted(CHAT_COMPLETION_PARAMETERS.items()))
+    parameters = "".join(row(name, parameter) for name, parameter in sorted(CHAT_COMPLETION_PARAMETERS.items()))
+    reasons = "".join(f"| `{claude}` | `{openai}` |\n" for claude, openai in FINISH_REASON.items())
+    blocks = "".join(f"| `{kind}` | {fate} |\n" for kind, fate in BLOCKS.items())
+    return f"{HEAD}{parameters}{REASONS}{reasons}{BLOCKS_HEAD}{blocks}"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from translate.claude_wire import (
     ContentBlockStop,
     MessageDelta,
     MessageStart,
-    MessageStop,
     Ping,
     decode_event,
 )
@@ -49,7 +48,6 @@ class State(Enum):
     OPEN = auto()
     IN_BLOCK = auto()
     FINISHED = auto()
-    DONE = auto()
 
 
 TRANSITIONS: dict[tuple[State, type], State] = {
@@ -58,7 +56,8 @@ TRANSITIONS: dict[tuple[State, type], State] = {
     (State.IN_BLOCK, ContentBlockDelta): State.IN_BLOCK,
     (State.IN_BLOCK, ContentBlockStop): State.OPEN,
     (State.OPEN, MessageDelta): State.FINISHED,
-    (State.FINISHED, MessageStop): State.DONE,
+    # An answer that max_tokens cuts inside a tool call ends without that block's stop.
+    (State.IN_BLOCK, MessageDelta): State.FINISHED,
     **{(state, Ping): state for state in State},
 }
 
@@ -105,13 +104,15 @@ class ChatCompletionStream:
     @property
     def complete(self) -> bool:
         """Whether the stop reason is known, so that nothing the app needs can still come."""
-        return self.state in (State.FINISHED, State.DONE)
+        return self.state is State.FINISHED
 
     def feed(self, raw: Mapping[str, Any]) -> list[ChatCompletionChunk]:
-        """Return the chunks this event gives: often one, sometimes none.
+        """Return the chunks this event gives: often one, sometimes none; none once the answer is complete.
 
         Raises ClaudeProtocolError if the event cannot come now, or is not what its type says.
         """
+        if self.complete:
+            return []
         try:
             event = decode_event(raw)
         except msgspec.ValidationError as error:
