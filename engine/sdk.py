@@ -165,6 +165,11 @@ class ControlTransport(SubprocessCLITransport):
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
+    async def close(self) -> None:
+        """End the program and free its pipes. Nothing that it could still say is wanted."""
+        self.kill()
+        await super().close()
+
     def _fail_answers(self, error: Exception) -> None:
         for answer in self._answers.values():
             if not answer.done():
@@ -210,10 +215,11 @@ class Connection:
         """Start the program. It boots by itself and waits for ``initialize``."""
         await self._transport.connect()
 
-    async def initialize(self, system: str | None) -> None:
-        """Tell the program who it is. Can be done once: the prompt stays (fact F89)."""
+    async def initialize(self, system: str | None) -> dict[str, Any]:
+        """Tell the program who it is, and return what it says of itself. Can be done once: the prompt stays (F89)."""
         self._transport.system = system
         await self._client.connect()
+        return await self._client.get_server_info() or {}
 
     async def control(self, subtype: str, **fields: Any) -> dict[str, Any]:
         """Send a control request that the SDK has no method for."""
@@ -234,7 +240,6 @@ class Connection:
 
     async def close(self) -> None:
         """End the program and free what it held. Returns once it is gone."""
-        self._transport.kill()
         await self._client.disconnect()
         await self._transport.close()
 

@@ -1,4 +1,4 @@
-"""Anthropic's cloud, the one thing that is simulated: a rehearsal on a thread of its own, which any test can talk to."""
+"""Anthropic's cloud, the one thing that is simulated: a rehearsal on a thread of its own, for any test to talk to."""
 
 import asyncio
 import threading

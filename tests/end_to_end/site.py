@@ -63,7 +63,7 @@ class Site:
                 self.end_headers()
                 self.wfile.write(site.ANSWER)
 
-            do_GET = do_POST
+            do_GET = do_POST  # noqa: N815 - http.server's name
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
@@ -96,7 +96,7 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def _usage(*, is_authority: bool) -> x509.KeyUsage:
     others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign")
-    off = {name: False for name in (*others, "encipher_only", "decipher_only")}
+    off = dict.fromkeys((*others, "encipher_only", "decipher_only"), False)
     return x509.KeyUsage(digital_signature=not is_authority, key_cert_sign=is_authority, **off)
 
 

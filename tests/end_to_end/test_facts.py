@@ -149,7 +149,7 @@ def test_f3_an_oauth_token_adds_three_reminder_blocks_to_the_last_user_message(
     ask(oauth_proxy, model="claude-sonnet-4-5")
 
     (received,) = cloud.turns
-    *reminders, question = received.body["messages"][-1]["content"]
+    *reminders, _ = received.body["messages"][-1]["content"]
     assert [REMINDERS.findall(block["text"]) for block in reminders] == [
         ["# Environment\n"],
         ["You are powered by"],
@@ -176,7 +176,7 @@ def test_f3_on_the_newest_models_the_reminders_are_one_system_message_after_the_
     ask(oauth_proxy, model="gpt-4o")
 
     (received,) = cloud.turns
-    *conversation, reminders = normalised(received)["messages"]
+    *_, reminders = normalised(received)["messages"]
     assert REMINDERS.findall(reminders["content"]) == ["# Environment\n", "You are powered by", "Today's date is"]
     assert normalised(received) == expected(
         [text("You are kind.", cache_control=CACHE_1H)],

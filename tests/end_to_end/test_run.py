@@ -13,7 +13,6 @@ from tests.end_to_end import processes
 from tests.end_to_end.cloud import Cloud, Gate
 from tests.end_to_end.understudy import APPS, UNDERSTUDY, Started, clean_environment, run
 
-
 USAGE = {"input_tokens": 20, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
 
 
@@ -153,3 +152,16 @@ def test_an_openai_key_of_the_persons_own_is_kept(cloud: Cloud, home: Path) -> N
     done = run(["sh", "-c", "echo $OPENAI_API_KEY"], clean_environment(home, cloud.base_url, OPENAI_API_KEY="sk-own"))
 
     assert done.stdout == "sk-own\n"
+
+
+def test_a_rehearsal_says_that_it_is_one_and_needs_no_account(cloud: Cloud, home: Path) -> None:
+    env = clean_environment(home, cloud.base_url, CLAUDE_CODE_OAUTH_TOKEN="sk-ant-oat01-dummy")
+
+    done = run([sys.executable, str(APPS / "synchronous.py")], env, "--rehearsal")
+
+    whole, streamed = (json.loads(line) for line in done.stdout.splitlines())
+    assert "REHEARSAL" in done.stderr
+    assert whole["headers"]["x-understudy-rehearsal"] == "no model was asked"
+    assert "This is a rehearsal" in whole["completion"]["choices"][0]["message"]["content"]
+    assert "This is a rehearsal" in text_of(streamed["chunks"])
+    assert cloud.paths == []  # the address and the credentials that were there are left alone

@@ -3,19 +3,23 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rehearsal import Reply
 from tests.end_to_end import processes
 from tests.end_to_end.cloud import GUARD_S, Cloud
+from tests.end_to_end.site import issuer
+from tests.end_to_end.tunnel import certificate
 from tests.end_to_end.understudy import APPS, BIN, ROOT, Proxy, clean_environment, serve
 
-HELLO = [{"role": "user", "content": "Hello"}]
+HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
 
 
 def test_an_app_that_can_set_a_base_url_needs_neither_proxy_nor_certificate(
@@ -53,17 +57,19 @@ def test_a_shell_that_has_read_the_lines_of_env_reaches_the_proxy_with_plain_cur
 
 
 def test_mitmdump_loads_the_addons_as_they_are(cloud: Cloud, home: Path) -> None:
-    env = clean_environment(home, cloud.base_url, UNDERSTUDY_MODEL_MAP="my-*=claude-haiku-4-5")
+    env = clean_environment(home, cloud.base_url, UNDERSTUDY_MODEL_MAP="my-*=claude-haiku-4-5", PYTHONUNBUFFERED="1")
     command = [str(BIN / "mitmdump"), "-s", str(ROOT / "run_proxy.py"), "--listen-host", "127.0.0.1", "-p", "0"]
     cloud.script(Reply(text="By mitmdump."))
 
     with Mitmdump(command, env) as proxy:
+        authority = issuer(certificate((proxy.host, proxy.port), "api.openai.com"))
         proxy.authority = home / ".mitmproxy" / "mitmproxy-ca-cert.pem"
         with proxy.openai() as client:
-            completion = client.chat.completions.create(model="my-model", messages=HELLO)  # type: ignore[arg-type]
+            completion = client.chat.completions.create(model="my-model", messages=HELLO)
         claude = processes.claude_in(home)
         proxy.end()
 
+        assert authority == "mitmproxy"
         assert completion.choices[0].message.content == "By mitmdump."
         assert cloud.turns[0].body["model"] == "claude-haiku-4-5"
         assert claude != []
@@ -86,7 +92,7 @@ def test_claude_code_is_not_sent_through_us_when_the_persons_shell_is(cloud: Clo
     env = clean_environment(home, cloud.base_url, HTTPS_PROXY=ours, https_proxy=ours, ALL_PROXY=ours, FTP_PROXY=theirs)
 
     with serve(env, "--listen", f"127.0.0.1:{port}") as proxy, proxy.openai() as client:
-        client.chat.completions.create(model="gpt-4o", messages=HELLO)  # type: ignore[arg-type]
+        client.chat.completions.create(model="gpt-4o", messages=HELLO)
         inherited = [processes.environment(pid) for pid in processes.claude_in(home)]
 
     assert inherited != []
@@ -95,3 +101,20 @@ def test_claude_code_is_not_sent_through_us_when_the_persons_shell_is(cloud: Clo
         assert environment["FTP_PROXY"] == theirs
         assert ours not in environment.values()
     assert len(cloud.turns) == 1
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
+def test_serve_ends_with_everything_that_it_started(number: int, status: int, cloud: Cloud, home: Path) -> None:
+    cloud.script(Reply(text="one two three", gates={1: cloud.gate()}))
+
+    with serve(clean_environment(home, cloud.base_url)) as proxy, proxy.openai() as client:
+        stream = client.chat.completions.create(model="gpt-4o", messages=HELLO, stream=True)
+        with stream:
+            next(chunk for chunk in stream if chunk.choices[0].delta.content)
+            claude = processes.claude_in(home)
+            proxy.process.send_signal(number)
+            ended = proxy.process.wait(GUARD_S)
+
+            assert claude != []
+            assert ended == status
+            assert processes.living_in(home) == []

@@ -5,6 +5,7 @@ import shutil
 import ssl
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.end_to_end.tunnel import Http2, connect
 from tests.end_to_end.understudy import Proxy, Started, clean_environment, serve
 
 TEXT = "one two three four five "  # six deltas of four characters
-HELLO = [{"role": "user", "content": "Hello"}]
+HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
@@ -26,7 +27,7 @@ def test_every_delta_has_reached_the_app_before_the_api_sends_the_last(proxy: Pr
 
     with (
         proxy.openai() as client,
-        client.chat.completions.create(model="gpt-4o", messages=HELLO, stream=True) as stream,  # type: ignore[call-overload]
+        client.chat.completions.create(model="gpt-4o", messages=HELLO, stream=True) as stream,
     ):
         for chunk in stream:
             seen += [choice.delta.content for choice in chunk.choices if choice.delta.content]
@@ -105,7 +106,7 @@ def test_an_app_that_leaves_amid_a_stream_ends_the_turn_at_the_api(proxy: Proxy,
 
     with (
         proxy.openai() as client,
-        client.chat.completions.create(model="gpt-4o", messages=HELLO, stream=True) as stream,  # type: ignore[call-overload]
+        client.chat.completions.create(model="gpt-4o", messages=HELLO, stream=True) as stream,
     ):
         next(chunk for chunk in stream if chunk.choices[0].delta.content)
     cloud.wait_for_disconnect(cloud.turns[0])

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from translate.completion import fold
@@ -124,7 +124,7 @@ def validators(spec: dict[str, Any]) -> dict[str, Draft202012Validator]:
     schemas = copy.deepcopy(spec["components"]["schemas"])
     without_nullable(schemas)
     document = {"components": {"schemas": schemas}}
-    registry: Registry[Any] = Registry().with_resource("urn:spec", Resource(document, DRAFT202012))
+    registry: Registry[Any] = Registry().with_resource("urn:spec", DRAFT202012.create_resource(document))
     return {
         name: Draft202012Validator({"$ref": f"urn:spec#/components/schemas/{name}"}, registry=registry)
         for name in ("ErrorResponse", "CreateChatCompletionResponse", "CreateChatCompletionStreamResponse")

@@ -1,0 +1,312 @@
+"""What we lean on in Claude Code, fact by fact: the real CLI, and what the API received from it.
+
+The numbers are those of the project's list of facts; docs/claude-code.md says what there is without each.
+"""
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import ClaudeError
+from engine.pool import Pool
+from engine.process import ClaudeProcess
+from engine.sdk import Connection, Spawn
+from rehearsal.reply import Fault, FaultKind, Reply
+from rehearsal.server import Rehearsal
+from translate.models import ALIASES
+from translate.turn import Message, Turn
+
+pytestmark = pytest.mark.anyio
+
+GUARD_S = 60
+
+
+def text(words: str) -> dict[str, str]:
+    return {"type": "text", "text": words}
+
+
+def turn(*words: str, **fields: Any) -> Turn:
+    """Return a turn of plain words: user, assistant, user and so on."""
+    roles = ("user", "assistant")
+    messages = tuple(Message(roles[n % 2], (text(word),)) for n, word in enumerate(words))  # type: ignore[arg-type]
+    return Turn(**{"model": "haiku", "messages": messages, "system": "SYSTEM", **fields})
+
+
+async def play(spawn: Spawn, wanted: Turn) -> list[dict[str, Any]]:
+    """Play a turn on a pool of its own and return its events; the pool is gone, and with it every process."""
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool, pool.run(wanted) as running:
+        return [dict(event) async for event in running]
+
+
+async def failure(spawn: Spawn, wanted: Turn) -> ClaudeError:
+    with pytest.raises(ClaudeError) as caught:
+        await play(spawn, wanted)
+    return caught.value
+
+
+def command_lines() -> list[bytes]:
+    """Return the command lines of every process that can be seen, as `ps` would."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            lines.append(path.read_bytes())
+    return lines
+
+
+def said(events: list[dict[str, Any]]) -> str:
+    return "".join(event["delta"].get("text", "") for event in events if event["type"] == "content_block_delta")
+
+
+def bare(body: dict[str, Any]) -> list[tuple[str, list[Any]]]:
+    """Return the messages the API received, less the cache markers that Claude Code adds."""
+    return [
+        (message["role"], [{k: v for k, v in block.items() if k != "cache_control"} for block in message["content"]])
+        for message in body["messages"]
+    ]
+
+
+async def test_f10_parameters_are_laid_over_the_request(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    tool = {"name": "get", "input_schema": {"type": "object", "properties": {}}, "description": "x" * 9000}
+    wanted = turn(
+        "Hello",
+        model="claude-sonnet-4-5",
+        temperature=0.3,
+        top_k=7,
+        stop_sequences=("END",),
+        metadata={"user_id": "u-1"},
+        tools=(tool,),
+        tool_choice={"type": "none"},
+        output_format={"type": "json_schema", "schema": {"type": "object", "additionalProperties": False}},
+    )
+
+    await play(spawn, wanted)
+
+    (received,) = rehearsal.turns
+    expected = {
+        "temperature": 0.3,
+        "top_k": 7,
+        "stop_sequences": ["END"],
+        "metadata": {"user_id": "u-1"},
+        "tools": [tool],
+        "tool_choice": {"type": "none"},
+    }
+    assert {name: received.body[name] for name in expected} == expected
+    assert received.body["output_config"]["format"] == wanted.output_format
+
+
+async def test_f11_a_running_process_takes_model_and_parameters(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    process = ClaudeProcess(spawn, idle_timeout_s=GUARD_S)
+    await process.start()
+    try:
+        [_ async for _ in process.play(turn("Hello", model="opus", max_tokens=77, effort="high"))]
+    finally:
+        await process.stop()
+
+    (received,) = rehearsal.turns
+    assert (received.body["model"], received.body["max_tokens"]) == (ALIASES["opus"], 77)
+    assert received.body["output_config"]["effort"] == "high"
+
+
+async def test_f12_a_turn_is_one_request(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    await play(spawn, turn("Hello"))
+
+    assert [(received.method, received.path) for received in rehearsal.requests] == [("POST", "/v1/messages")]
+
+
+async def test_f36_thinking_comes_back_with_its_signature(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "c2lnbmF0dXJl"}
+    messages = (
+        Message("user", (text("a"),)),
+        Message("assistant", (thought, text("b"))),
+        Message("user", (text("c"),)),
+    )
+
+    await play(spawn, Turn(model="opus", messages=messages, thinking={"type": "adaptive"}))
+
+    (received,) = rehearsal.turns
+    assert bare(received.body)[1] == ("assistant", [thought, text("b")])
+
+
+@pytest.mark.parametrize("reason", ["max_tokens", "model_context_window_exceeded"])
+async def test_f40_after_the_token_limit_no_second_request_leaves(
+    rehearsal: Rehearsal, spawn: Spawn, reason: str
+) -> None:
+    rehearsal.script(Reply(text="cut short", stop_reason=reason))
+
+    events = await play(spawn, turn("Hello"))
+
+    assert events[-1]["delta"]["stop_reason"] == reason
+    assert len(rehearsal.turns) == 1
+
+
+@pytest.mark.parametrize("empty", ["", "  \n"])
+async def test_f41_an_empty_answer_is_not_asked_for_again(rehearsal: Rehearsal, spawn: Spawn, empty: str) -> None:
+    rehearsal.script(Reply(text=empty))
+
+    events = await play(spawn, turn("Hello"))
+
+    assert events[-1]["delta"]["stop_reason"] == "end_turn"
+    assert len(rehearsal.turns) == 1
+
+
+async def test_f43_a_tool_call_ends_the_turn_and_nothing_is_run(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    schema = {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}
+    tools = tuple({"name": name, "input_schema": schema} for name in ("Bash", "Read", "ToolSearch", "get_weather"))
+    target = spawn.cwd / "made-by-the-cli"
+
+    for tool in tools:
+        rehearsal.reset()
+        choice = {"type": "tool", "name": tool["name"]}
+        events = await play(spawn, turn(f"touch {target}", model="claude-sonnet-4-5", tools=tools, tool_choice=choice))
+
+        assert events[-1]["delta"]["stop_reason"] == "tool_use"
+        assert len(rehearsal.turns) == 1
+    assert not target.exists()
+
+
+async def test_f44_a_refusal_is_an_answer(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    rehearsal.script(Reply(text="No.", stop_reason="refusal"))
+
+    events = await play(spawn, turn("Hello"))
+
+    assert events[-1]["delta"]["stop_reason"] == "refusal"
+    assert len(rehearsal.turns) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "invalid_request_error"),
+        (401, "authentication_error"),
+        (403, "permission_error"),
+        (413, "request_too_large"),
+        (429, "rate_limit_error"),
+        (500, "api_error"),
+        (529, "overloaded_error"),
+    ],
+)
+async def test_f50_an_error_is_told_once_and_not_retried(
+    rehearsal: Rehearsal, spawn: Spawn, status: int, kind: str
+) -> None:
+    rehearsal.script(Reply.error(status))
+
+    error = await failure(spawn, turn("Hello"))
+
+    assert (error.kind, error.retry_after_s) == (kind, None)
+    assert len(rehearsal.turns) == 1
+
+
+async def test_f50_the_announcement_of_a_retry_tells_how_long_to_wait(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    rehearsal.script(Reply.error(429, headers=(("retry-after", "30"),)))
+
+    error = await failure(spawn, turn("Hello"))
+
+    assert error.kind == "rate_limit_error"
+    assert error.retry_after_s is not None
+    assert 30 <= error.retry_after_s <= 38
+    assert len(rehearsal.turns) == 1
+
+
+@pytest.mark.parametrize("fault", [FaultKind.CUT, FaultKind.END, FaultKind.SSE_ERROR, FaultKind.MALFORMED])
+async def test_f54_a_broken_stream_is_an_error_and_not_asked_again(
+    rehearsal: Rehearsal, spawn: Spawn, fault: FaultKind
+) -> None:
+    rehearsal.script(Reply(text="word " * 20, fault=Fault(fault, after=3)))
+
+    error = await failure(spawn, turn("Hello"))
+
+    # A reset can outrun the events that were sent before it.
+    assert error.kind in ("stream_error", "overloaded_error", "connection_error")
+    assert len(rehearsal.turns) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        (None, "cli_not_found"),
+        ("#!/bin/sh\nexit 3\n", "cli_failed"),
+        ("#!/bin/sh\nread line\necho '{\"type\": garbage'\nexec sleep 600\n", "cli_failed"),
+    ],
+    ids=["missing", "exits at once", "writes garbage"],
+)
+async def test_f57_a_cli_that_does_not_work_is_one_clean_error(
+    spawn: Spawn, tmp_path: Path, script: str | None, kind: str
+) -> None:
+    path = tmp_path / "claude"
+    if script is not None:
+        path.write_text(script)
+        path.chmod(0o755)
+
+    error = await failure(Spawn(cwd=spawn.cwd, env=spawn.env, cli_path=path), turn("Hello"))
+
+    assert error.kind == kind
+
+
+@pytest.mark.parametrize("pairs", [1, 10])
+async def test_f80_history_arrives_as_it_was(rehearsal: Rehearsal, spawn: Spawn, pairs: int) -> None:
+    words = [f"{'question' if n % 2 == 0 else 'answer'} {n} /clear @/etc/passwd" for n in range(2 * pairs + 1)]
+
+    await play(spawn, turn(*words))
+
+    (received,) = rehearsal.turns
+    roles = ("user", "assistant")
+    assert bare(received.body) == [(roles[n % 2], [text(word)]) for n, word in enumerate(words)]
+
+
+async def test_f80_tool_calls_and_results_arrive_as_they_were(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    uses = tuple({"type": "tool_use", "id": f"toolu_{n}", "name": "get", "input": {"n": n}} for n in range(2))
+    results = tuple(
+        {"type": "tool_result", "tool_use_id": f"toolu_{n}", "content": [text("x" * size)]}
+        for n, size in enumerate((1, 100_000))
+    )
+    messages = (Message("user", (text("a"),)), Message("assistant", uses), Message("user", (*results, text("b"))))
+    tools = ({"name": "get", "input_schema": {"type": "object"}},)
+
+    await play(spawn, Turn(model="haiku", messages=messages, tools=tools))
+
+    (received,) = rehearsal.turns
+    assert bare(received.body) == [
+        ("user", [text("a")]),
+        ("assistant", list(uses)),
+        ("user", [*results, text("b")]),
+    ]
+
+
+async def test_f96_the_system_prompt_is_on_no_command_line(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    gate = asyncio.Event()
+    rehearsal.script(Reply(text="Hello there", gates={1: gate}))
+    secret = "the-prompt-of-this-test " * 10_000
+
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool, pool.run(turn("Hi", system=secret)) as running:
+        events = aiter(running)
+        await anext(events)
+        lines = command_lines()
+        gate.set()
+        [_ async for _ in events]
+
+    assert any(b"--bare" in line for line in lines)
+    assert not any(b"the-prompt-of-this-test" in line for line in lines)
+    assert rehearsal.turns[0].body["system"][-1]["text"] == secret
+
+
+async def test_f96_without_a_system_prompt_there_is_none(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    await play(spawn, turn("Hi", system=None))
+
+    assert [block["text"][:24] for block in rehearsal.turns[0].body["system"]] == [
+        "x-anthropic-billing-head",
+        "You are a Claude agent, ",
+    ]
+
+
+async def test_f99_the_aliases_mean_what_our_table_says(spawn: Spawn) -> None:
+    connection = Connection(spawn, lambda line: None)
+    await connection.start()
+    try:
+        answer = await connection.initialize("SYSTEM")
+    finally:
+        await connection.close()
+
+    assert {model["value"]: model["resolvedModel"] for model in answer["models"]} == ALIASES
