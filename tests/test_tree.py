@@ -1,0 +1,85 @@
+"""The tree keeps its own rules: who may import whom, and a test file for every module."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("addons", "auth", "demo", "engine", "origin", "rehearsal", "translate", "wrapping")
+MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py"))]
+
+# Modules without a test file of their own, and where they are tested.
+ELSEWHERE = {
+    "addons/serve_origin.py": "every end-to-end test starts and stops it",
+    "demo/chat.py": "the demo's app: tests/demo/test_show.py runs it",
+    "engine/process.py": "tests/engine/test_facts.py",
+    "engine/sdk.py": "tests/engine/test_facts.py",
+    "origin/routes.py": "a table; tests/end_to_end/test_refusals.py asks for what is not in it",
+    "rehearsal/__main__.py": "bench/first_token.py starts it",
+    "rehearsal/errors.py": "tests/rehearsal/test_server.py",
+    "rehearsal/events.py": "tests/rehearsal/test_script.py",
+    "rehearsal/reply.py": "tests/rehearsal/test_script.py and test_server.py",
+    "translate/blocks.py": "tests/translate/test_corpus_tools.py holds the table to the recordings",
+    "translate/claude_wire.py": "tests/translate/test_stream.py",
+    "translate/openai_wire.py": "tests/translate/test_generated_requests.py",
+    "translate/turn.py": "data only",
+}
+
+IMPURE = {"asyncio", "logging", "os", "pathlib", "random", "socket", "subprocess", "threading", "time", "uuid"}
+
+
+def imports(path: Path) -> set[str]:
+    """Return the top-level names that a module imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def named(paths: list[Path]) -> list[object]:
+    return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in paths]
+
+
+@pytest.mark.parametrize("path", named([path for path in MODULES if path.name != "__init__.py"]))
+def test_every_module_has_a_test_file(path: Path) -> None:
+    name = str(path.relative_to(ROOT))
+    mirrored = ROOT / "tests" / path.parent.name / f"test_{path.stem}.py"
+
+    assert mirrored.exists() != (name in ELSEWHERE)
+
+
+@pytest.mark.parametrize("path", named(sorted((ROOT / "translate").glob("*.py"))))
+def test_translate_imports_nothing_that_does_io(path: Path) -> None:
+    names = imports(path)
+
+    assert names & IMPURE == set()
+    assert names - sys.stdlib_module_names <= {"translate", "msgspec"}
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [
+        ("engine", {"engine", "translate"}),
+        ("origin", {"origin", "engine", "translate"}),
+        ("auth", {"auth"}),
+        ("wrapping", {"wrapping"}),
+        ("rehearsal", {"rehearsal", "origin"}),
+        ("addons", {"addons", "auth", "engine", "origin", "rehearsal", "settings", "wrapping"}),
+    ],
+)
+def test_arrows_point_one_way(package: str, allowed: set[str]) -> None:
+    ours = {*PACKAGES, "run_proxy", "settings", "bench"}
+    used = {name for path in (ROOT / package).glob("*.py") for name in imports(path)} & ours
+
+    assert used <= allowed
+
+
+def test_one_file_imports_the_sdk() -> None:
+    users = [str(path.relative_to(ROOT)) for path in MODULES if "claude_agent_sdk" in imports(path)]
+
+    assert users == ["engine/sdk.py"]

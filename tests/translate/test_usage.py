@@ -1,0 +1,41 @@
+"""Token counts, as OpenAI adds them up."""
+
+import msgspec
+
+from translate.usage import add_usage, merge_usage, usage_from
+
+
+def test_the_prompt_counts_what_was_read_from_and_written_to_the_cache() -> None:
+    usage = usage_from(
+        {"input_tokens": 3, "cache_read_input_tokens": 20, "cache_creation_input_tokens": 100, "output_tokens": 7}
+    )
+
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (123, 7, 130)
+    assert usage.prompt_tokens_details.cached_tokens == 20
+
+
+def test_thinking_is_counted_only_if_told() -> None:
+    told = usage_from({"output_tokens": 9, "output_tokens_details": {"thinking_tokens": 4}})
+
+    assert msgspec.to_builtins(told)["completion_tokens_details"] == {"reasoning_tokens": 4}
+    assert "completion_tokens_details" not in msgspec.to_builtins(usage_from({"output_tokens": 9}))
+
+
+def test_nothing_told_is_nothing_counted() -> None:
+    assert usage_from({"input_tokens": None}).total_tokens == 0
+
+
+def test_later_counts_win_and_null_tells_nothing() -> None:
+    assert merge_usage({"input_tokens": 3, "output_tokens": 1}, {"input_tokens": None, "output_tokens": 9}) == {
+        "input_tokens": 3,
+        "output_tokens": 9,
+    }
+
+
+def test_several_answers_are_added_up() -> None:
+    one = usage_from({"input_tokens": 3, "output_tokens": 2, "output_tokens_details": {"thinking_tokens": 1}})
+    other = usage_from({"input_tokens": 3, "output_tokens": 5})
+
+    assert add_usage([one, other]).total_tokens == 13
+    assert add_usage([one, other]).completion_tokens_details is msgspec.UNSET
+    assert msgspec.to_builtins(add_usage([one, one]))["completion_tokens_details"] == {"reasoning_tokens": 2}
