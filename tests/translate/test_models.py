@@ -1,0 +1,79 @@
+"""Names of models, and what each can be told."""
+
+import pytest
+
+from translate.models import ALIASES, capabilities, choose_model, model_list
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("gpt-4o", "sonnet"),
+        ("gpt-4o-mini", "haiku"),
+        ("gpt-4o-2024-08-06", "sonnet"),
+        ("GPT-4.1-nano", "haiku"),
+        ("gpt-3.5-turbo", "haiku"),
+        ("gpt-5", "opus"),
+        ("gpt-5-mini-2025-08-07", "haiku"),
+        ("gpt-5-codex", "opus"),
+        ("o1-preview", "opus"),
+        ("o4-mini", "haiku"),
+        ("chatgpt-4o-latest", "sonnet"),
+        ("ft:gpt-4o-mini-2024-07-18:acme::abc", "haiku"),
+        ("claude-opus-4-6", "claude-opus-4-6"),
+        ("opus", "opus"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("claude-sonnet-4-5@20250929", "claude-sonnet-4-5@20250929"),
+    ],
+)
+def test_a_known_name_has_its_model(name: str, model: str) -> None:
+    choice = choose_model(name)
+
+    assert (choice.model, choice.known) == (model, True)
+
+
+def test_an_unknown_name_goes_to_the_default_and_is_told() -> None:
+    choice = choose_model("llama-3", default="haiku")
+
+    assert (choice.model, choice.known) == ("haiku", False)
+
+
+def test_the_first_pattern_that_fits_wins() -> None:
+    assert choose_model("gpt-4o", {"GPT-4o": "opus", "gpt-*": "haiku"}).model == "opus"
+
+
+@pytest.mark.parametrize(
+    ("model", "sampling", "thinking_off", "forced_tools", "adaptive"),
+    [
+        ("claude-3-5-haiku-latest", "all", True, True, False),
+        ("claude-sonnet-4-20250514", "all", True, True, False),
+        ("claude-opus-4-1", "one", True, True, False),
+        ("claude-sonnet-4-5-20250929", "one", True, True, False),
+        ("claude-opus-4-6", "one", True, True, True),
+        ("claude-opus-4-7", "none", True, True, True),
+        ("claude-sonnet-5", "none", True, True, True),
+        ("claude-opus-5-5", "none", False, False, True),
+        ("haiku", "none", False, False, True),
+        ("us.anthropic.claude-sonnet-4-5-v1:0", "one", True, True, False),
+        ("claude-invented-9", "none", False, False, True),
+    ],
+)
+def test_each_model_can_be_told_what_its_guide_says(
+    model: str, sampling: str, thinking_off: bool, forced_tools: bool, adaptive: bool
+) -> None:
+    can = capabilities(model)
+
+    assert (can.sampling, can.thinking_off, can.forced_tools, can.adaptive_thinking) == (
+        sampling,
+        thinking_off,
+        forced_tools,
+        adaptive,
+    )
+
+
+def test_the_list_has_claudes_names_openais_and_the_maps_plain_ones_once_each() -> None:
+    ids = [model.id for model in model_list(("my-model", "gpt-4o", "gpt-*")).data]
+
+    assert len(ids) == len(set(ids))
+    assert {*ALIASES.values(), "gpt-4o", "my-model"} <= set(ids)
+    assert "gpt-*" not in ids
