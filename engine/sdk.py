@@ -53,6 +53,9 @@ logging.getLogger("claude_agent_sdk").setLevel(logging.CRITICAL)
 # One line back from the CLI holds a whole message; the default of 1 MiB would fail on a long answer (fact F28).
 MAX_LINE_BYTES = 256 * 1024 * 1024
 
+# How long the pipes of a killed program may take to end. They take longer only if something that it started holds them.
+DRAIN_S = 1.0
+
 # Each line's reason is in docs/claude-code.md.
 ENVIRONMENT: dict[str, str] = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -166,8 +169,19 @@ class ControlTransport(SubprocessCLITransport):
                 self._process.kill()
 
     async def close(self) -> None:
-        """End the program and free its pipes. Nothing that it could still say is wanted."""
+        """End the program and free its pipes. Nothing that it could still say is wanted.
+
+        The pipes are read to their end first: asyncio frees a program whose pipes have ended, and one that it has not
+        freed when the loop closes is complained about on the person's terminal.
+        """
         self.kill()
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(DRAIN_S):
+                if self._stderr_task is not None:
+                    await self._stderr_task.wait()
+                if self._stdout_stream is not None:
+                    while await self._stdout_stream.receive():
+                        pass
         await super().close()
 
     def _fail_answers(self, error: Exception) -> None:
