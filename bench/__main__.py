@@ -4,8 +4,10 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import first_token, translate
+from bench.api import DELTA_S, DELTAS
+from bench.statistics import Summary
 
 RESULTS = Path(__file__).with_name("results")
 console = Console()
@@ -20,51 +24,93 @@ console = Console()
 
 def run_first_token(rounds: int) -> dict[str, Any]:
     """Measure, print and return what goes into the JSON."""
+    console.print(f"first_token: {rounds} rounds, about {8 * (rounds + 1)} s", style="dim")
     timings = asyncio.run(first_token.measure(rounds))
-    table = Table("", "first token, ms", "p10 to p90", "total, ms", "pieces", title=f"first_token, {rounds} rounds")
-    for name, first, total, pieces in first_token.rows(timings):
-        spread = f"{first.p10 * 1000:.0f} to {first.p90 * 1000:.0f}"
-        table.add_row(name, f"{first.median * 1000:.0f}", spread, f"{total.median * 1000:.0f}", f"{pieces:.0f}")
+    rows, comparisons = first_token.rows(timings), first_token.comparisons(timings)
+    title = f"first_token, ms: {rounds} rounds, {DELTAS} deltas sent {DELTA_S * 1000:g} ms apart"
+    table = Table("", "first", "p10–p90", "total", "p10–p90", "pieces", "way", "p95", title=title)
+    for row in rows:
+        pieces = f"{row.fewest}" if row.fewest == row.most else f"{row.fewest}–{row.most}"
+        first, total = (
+            (f"{row.first.median:.0f}", spread(row.first, 0)),
+            (f"{row.total.median:.0f}", spread(row.total, 0)),
+        )
+        table.add_row(row.name, *first, *total, pieces, f"{row.carried.median:.2f}", f"{row.carried.p95:.2f}")
     console.print(table)
-    ratios = first_token.ratios(timings)
-    for name, ratio in ratios.items():
-        console.print(f"{name}: {ratio:.2f}")
+    console.print(
+        "first, total: to the first and the last piece of text; way: a delta's, from API to client", style="dim"
+    )
+    table = Table("", "median", "p10–p90", "p95", "aim", title="compared round by round")
+    for it in comparisons:
+        s = it.summary
+        table.add_row(it.what, f"{s.median:.2f} {it.unit}", spread(s, 2), f"{s.p95:.2f}", aim(s.median, it.aim))
+    console.print(table)
     return {
         "timings": {name: [dataclasses.asdict(timing) for timing in them] for name, them in timings.items()},
-        "ratios": ratios,
+        "rows": [dataclasses.asdict(row) for row in rows],
+        "comparisons": [dataclasses.asdict(comparison) for comparison in comparisons],
     }
 
 
 def run_translate(rounds: int) -> dict[str, Any]:
     """Measure, print and return what goes into the JSON."""
-    summaries = translate.measure(rounds)
-    table = Table("", "median", "p10 to p90", title=f"translate, {rounds} rounds")
-    for name, summary in summaries.items():
-        table.add_row(name, f"{summary.median:.2f}", f"{summary.p10:.2f} to {summary.p90:.2f}")
+    rows = translate.measure(rounds)
+    table = Table("", "µs", "p10–p90", "per", "a second", "aim", title=f"translate, median of {rounds} rounds")
+    for row in rows:
+        us = row.us
+        a_second = f"{1e6 / us.median:,.0f}"
+        table.add_row(row.name, f"{us.median:.2f}", spread(us, 2), row.unit, a_second, aim(us.median, row.aim_us))
     console.print(table)
-    return {name: dataclasses.asdict(summary) for name, summary in summaries.items()}
+    return {"rows": [dataclasses.asdict(row) for row in rows]}
 
 
-BENCHES = {"first_token": (run_first_token, 15), "translate": (run_translate, 50)}
+def spread(summary: Summary, digits: int) -> str:
+    """Write how far measurements spread."""
+    return f"{summary.p10:.{digits}f}–{summary.p90:.{digits}f}"
+
+
+def aim(value: float, most: float | None) -> str:
+    """Write an aim, and whether it is met."""
+    if most is None:
+        return ""
+    return f"≤ {most:g}, [green]met[/]" if value <= most else f"≤ {most:g}, [red]missed[/]"
+
+
+BENCHES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
+    "first_token": (run_first_token, 20),
+    "translate": (run_translate, 200),
+}
+
+
+def at_least_one(text: str) -> int:
+    """Read a number of rounds. Raises ValueError."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
 
 
 def main() -> None:
-    """Run the benches that are named, or all."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("bench", nargs="*", choices=[[], *BENCHES])
-    parser.add_argument("--rounds", type=int)
+    """Run the bench that is named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements; see docs/bench.md.")
+    parser.add_argument("bench", nargs="?", choices=list(BENCHES), help="without it: all")
+    parser.add_argument("--rounds", type=at_least_one, help="how often; each bench has its own default")
     options = parser.parse_args()
-    results = {}
-    for name in options.bench or BENCHES:
+    machine = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "processors": os.cpu_count(),
+        "load before": os.getloadavg()[0],
+    }
+    results: dict[str, Any] = {"machine": machine}
+    for name in [options.bench] if options.bench else BENCHES:
         run, rounds = BENCHES[name]
         results[name] = run(options.rounds or rounds)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
-    machine = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
-    path.write_text(json.dumps({"machine": machine, **results}, indent=1), encoding="utf-8")
-    console.print(
-        f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}", style="dim"
-    )
+    path.write_text(json.dumps(results, indent=1, ensure_ascii=False), encoding="utf-8")
+    where = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    console.print(f"written to {where}", style="dim")
 
 
 if __name__ == "__main__":

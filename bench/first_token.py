@@ -1,208 +1,296 @@
-"""Time to the first token and to the last: through the proxy, by the SDK alone, and by a direct client.
+"""Time to the first token and to the last, and how long a delta is on its way: through the proxy, and beside it.
 
-All ask the same rehearsal, in turn, round by round. It runs in a process of its own, so that no yardstick shares a
-processor's time with it more than another.
+All ask one rehearsal, in turn, round by round. The rehearsal (:mod:`bench.api`), the two proxies and the apps
+(:mod:`bench.app`) each run in a process of their own in a clean environment; ``query()`` runs in this one.
 """
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import sys
 import tempfile
 import time
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-from anthropic import AsyncAnthropic
 from claude_agent_sdk import ClaudeAgentOptions, StreamEvent, query
 
-from bench.statistics import Summary, median_ratio, summarise
+from addons.serve_origin import rehearsal_environment
+from bench.api import DELTA_CHARS, DELTAS
+from bench.app import CLAUDE_MODEL, PROMPT, Answer
+from bench.statistics import Summary, carried, differences, ratios, summarise
 from engine.sdk import ENVIRONMENT
 
 ROOT = Path(__file__).parents[1]
-DELTA_S = 0.005
-PROMPT = "[rehearse: words=48]"
-MODEL = "haiku"
-API_MODEL = "claude-haiku-5-5"
+UNDERSTUDY = str(Path(sys.executable).with_name("understudy"))
+
+DIRECT = "direct client"
+QUERY = "SDK query()"
+WARM = "proxy, spare"
+COLD = "proxy, cold"
 
 # Between requests a person thinks; in that time the spare process is replaced.
 PAUSE_S = 1.2
 
+# Puts an app behind the proxy exactly as the README tells a person to.
+BEHIND_PROXY = 'eval "$(cd "$HOME" && "$1" env --listen "$2")" && exec "$3" -m bench.app openai'
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One answer: seconds to the first and the last piece of text, and how many pieces came."""
+    """One answer, in milliseconds: to the first and the last piece of text, how many pieces, each delta's way."""
 
-    first_s: float
-    total_s: float
+    first_ms: float
+    total_ms: float
     pieces: int
+    carried_ms: list[float]
 
 
-type Yardstick = Callable[[], Awaitable[Timing]]
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one yardstick showed, in milliseconds. ``fewest`` and ``most`` are pieces received of those sent."""
+
+    name: str
+    first: Summary
+    total: Summary
+    fewest: int
+    most: int
+    carried: Summary
 
 
-async def measure(rounds: int) -> dict[str, list[Timing]]:
-    """Measure every yardstick in turn, ``rounds`` times, after one round that is not counted."""
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two yardsticks compared; ``aim`` is what the median should be at most, None where none is set."""
+
+    what: str
+    unit: str
+    summary: Summary
+    aim: float | None = None
+
+
+type Timings = Mapping[str, list[Timing]]
+type Yardstick = Callable[[], Awaitable[Answer]]
+
+
+async def measure(rounds: int) -> Timings:
+    """Measure every yardstick ``rounds`` times, in turn, after one round that is not counted."""
     async with contextlib.AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="understudy-bench-")))
-        environment = {"PATH": os.environ["PATH"], "HOME": str(home), "UNDERSTUDY_DATA_DIR": str(home / "data")}
-        base_url = await stack.enter_async_context(rehearsal(environment))
-        asked = environment | {"ANTHROPIC_BASE_URL": base_url, "ANTHROPIC_API_KEY": "rehearsal"}
-        warm = await stack.enter_async_context(proxy_client(asked | {"UNDERSTUDY_SPARE_PROCESSES": "1"}))
-        cold = await stack.enter_async_context(proxy_client(asked | {"UNDERSTUDY_SPARE_PROCESSES": "0"}))
-        direct = AsyncAnthropic(base_url=base_url, api_key="rehearsal")
-        stack.push_async_callback(direct.close)
+        api, base_url = await stack.enter_async_context(rehearsal(clean(home / "api")))
+        asks = {"ANTHROPIC_BASE_URL": base_url, "ANTHROPIC_API_KEY": "rehearsal"}
+        direct = await stack.enter_async_context(direct_app(clean(home / "direct") | asks))
+        warm = await stack.enter_async_context(
+            proxied_app(clean(home / "warm") | asks | {"UNDERSTUDY_SPARE_PROCESSES": "1"})
+        )
+        cold = await stack.enter_async_context(
+            proxied_app(clean(home / "cold") | asks | {"UNDERSTUDY_SPARE_PROCESSES": "0"})
+        )
+        options = query_options(clean(home / "query"), base_url)
         yardsticks: dict[str, Yardstick] = {
-            "direct Anthropic client": lambda: by_anthropic(direct),
-            "SDK query()": lambda: by_query(asked, home),
-            "proxy, spare process": lambda: by_proxy(warm),
-            "proxy, nothing warm": lambda: by_proxy(cold),
+            DIRECT: lambda: by_app(direct, None),
+            QUERY: lambda: by_query(options),
+            WARM: lambda: by_app(warm, "warm"),
+            COLD: lambda: by_app(cold, "cold"),
         }
-        timings: dict[str, list[Timing]] = {name: [] for name in yardsticks}
-        for number in range(rounds + 1):
-            for name, yardstick in yardsticks.items():
-                await asyncio.sleep(PAUSE_S)
-                timing = await yardstick()
-                if number:
-                    timings[name].append(timing)
-        return timings
+        return await interleaved(yardsticks, api, rounds)
 
 
-async def by_anthropic(client: AsyncAnthropic) -> Timing:
-    """Ask the API directly."""
-    watch = Stopwatch()
-    messages = [{"role": "user", "content": PROMPT}]
-    async with client.messages.stream(model=API_MODEL, max_tokens=1000, messages=messages) as stream:  # type: ignore[arg-type]
-        async for text in stream.text_stream:
-            watch.note(text)
-    return watch.read()
+async def interleaved(yardsticks: Mapping[str, Yardstick], api: Process, rounds: int) -> Timings:
+    """Use the yardsticks in turn; each round begins with another one, so that none always follows the same."""
+    timings: dict[str, list[Timing]] = {name: [] for name in yardsticks}
+    names = list(yardsticks)
+    for number in range(rounds + 1):
+        start = number % len(names)
+        for name in [*names[start:], *names[:start]]:
+            await asyncio.sleep(PAUSE_S)
+            answer = await yardsticks[name]()
+            written_at = json.loads(await line(api))
+            if number:
+                timings[name].append(timing(answer, written_at))
+    return timings
 
 
-async def by_query(environment: Mapping[str, str], home: Path) -> Timing:
-    """Ask with the SDK's own one-shot function, as other bridges do."""
-    watch = Stopwatch()
-    cwd = home / "query"
-    cwd.mkdir(exist_ok=True)
-    options = ClaudeAgentOptions(
-        model=MODEL,
+def timing(answer: Answer, written_at: list[float]) -> Timing:
+    """Work out the times. Raises ValueError when the API's record is not of this answer."""
+    if len(written_at) != DELTAS or not written_at[0] > answer.asked_at:
+        raise ValueError("the API answered something else than what was asked")
+    (first_at, _), (last_at, _) = answer.pieces[0], answer.pieces[-1]
+    return Timing(
+        first_ms=(first_at - answer.asked_at) * 1000,
+        total_ms=(last_at - answer.asked_at) * 1000,
+        pieces=len(answer.pieces),
+        carried_ms=[s * 1000 for s in carried(written_at, DELTA_CHARS, answer.pieces)],
+    )
+
+
+# The yardsticks.
+
+
+async def by_app(app: Process, process: str | None) -> Answer:
+    """Have an app ask. Raises ValueError when it was not answered by the kind of process that is measured."""
+    if app.stdin is None:
+        raise RuntimeError("the app has no input")
+    app.stdin.write(b"\n")
+    answer = Answer(**json.loads(await line(app)))
+    if answer.process != process:
+        raise ValueError(f"a {answer.process} process answered where a {process} one is measured")
+    return answer
+
+
+async def by_query(options: ClaudeAgentOptions) -> Answer:
+    """Ask with the SDK's own one-shot function, as other bridges do for every request."""
+    asked_at = time.monotonic()
+    pieces = [
+        (time.monotonic(), len(text))
+        async for message in query(prompt=PROMPT, options=options)
+        if isinstance(message, StreamEvent) and (text := message.event.get("delta", {}).get("text"))
+    ]
+    return Answer(asked_at, pieces)
+
+
+def query_options(environment: Mapping[str, str], base_url: str) -> ClaudeAgentOptions:
+    """Return options for ``query()`` that ask for what the engine asks for, as far as ``query()`` can."""
+    own = {"CLAUDE_CONFIG_DIR": str(Path(environment["HOME"]) / "claude")}
+    return ClaudeAgentOptions(
+        model=CLAUDE_MODEL,
         tools=[],
         setting_sources=[],
         strict_mcp_config=True,
         include_partial_messages=True,
-        cwd=cwd,
-        env={**ENVIRONMENT, **environment, "CLAUDE_CONFIG_DIR": str(home / "config")},
+        verbatim_prompts=True,
+        cwd=environment["HOME"],
+        env={**ENVIRONMENT, **environment, **rehearsal_environment(base_url), **own},
         extra_args={"bare": None, "no-session-persistence": None},
     )
-    async for message in query(prompt=PROMPT, options=options):
-        if isinstance(message, StreamEvent):
-            watch.note(message.event.get("delta", {}).get("text", ""))
-    return watch.read()
 
 
-async def by_proxy(client: httpx.AsyncClient) -> Timing:
-    """Ask as an OpenAI app does, through HTTPS_PROXY, on a connection that is kept alive."""
-    watch = Stopwatch()
-    body = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": PROMPT}]}
-    async with client.stream("POST", "https://api.openai.com/v1/chat/completions", json=body) as response:
-        async for line in response.aiter_lines():
-            if match := re.search(r'"content":"((?:[^"\\]|\\.)+)"', line):
-                watch.note(match[1])
-    return watch.read()
+# The programs.
 
 
-class Stopwatch:
-    """Runs from its making; notes pieces of text."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-        self._first = self._last = 0.0
-        self._pieces = 0
-
-    def note(self, text: str) -> None:
-        """Note a piece, unless it is empty."""
-        if text:
-            self._last = time.perf_counter()
-            self._first = self._first or self._last
-            self._pieces += 1
-
-    def read(self) -> Timing:
-        """Return what was noted."""
-        return Timing(self._first - self._began, self._last - self._began, self._pieces)
+def clean(home: Path) -> dict[str, str]:
+    """Return an environment that nothing of this machine's reaches, least of all a credential or a proxy."""
+    home.mkdir()
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "UNDERSTUDY_DATA_DIR": str(home / "data")}
 
 
 @contextlib.asynccontextmanager
-async def rehearsal(environment: Mapping[str, str]) -> AsyncIterator[str]:
-    """Run a rehearsal and yield its address."""
-    command = ("-m", "rehearsal", "--delay", str(DELTA_S))
-    async with program(command, environment, asyncio.subprocess.PIPE, None) as process:
-        if process.stdout is None:
-            raise RuntimeError("the rehearsal has no output")
-        yield (await process.stdout.readline()).decode().strip()
+async def rehearsal(environment: Mapping[str, str]) -> AsyncIterator[tuple[Process, str]]:
+    """Run the simulated API; yield it and its address."""
+    async with program([sys.executable, "-m", "bench.api"], environment, ROOT, stdout=PIPE) as process:
+        yield process, await line(process)
 
 
 @contextlib.asynccontextmanager
-async def proxy_client(environment: Mapping[str, str]) -> AsyncIterator[httpx.AsyncClient]:
-    """Run the proxy and yield a client that goes through it and trusts it."""
-    command = ("run_proxy.py", "serve", "--listen", "127.0.0.1:0")
-    async with program(command, {**environment, "COLUMNS": "200"}, None, asyncio.subprocess.PIPE) as process:
-        if process.stderr is None:
-            raise RuntimeError("the proxy has no log")
-        address = ""
-        while not address:
-            line = (await process.stderr.readline()).decode()
-            if not line:
-                raise RuntimeError("the proxy did not start")
-            if match := re.search(r"the proxy listens at (http://\S+),", line):
-                address = match[1]
-        draining = asyncio.create_task(process.stderr.read())
-        certificate = Path(environment["UNDERSTUDY_DATA_DIR"]) / "ca" / "mitmproxy-ca-cert.pem"
-        async with httpx.AsyncClient(proxy=address, verify=str(certificate), timeout=60) as client:
-            yield client
-        draining.cancel()
+async def direct_app(environment: Mapping[str, str]) -> AsyncIterator[Process]:
+    """Run the app that asks the API itself."""
+    command = [sys.executable, "-m", "bench.app", "anthropic"]
+    async with program(command, environment, ROOT, stdin=PIPE, stdout=PIPE) as process:
+        yield process
+
+
+@contextlib.asynccontextmanager
+async def proxied_app(environment: Mapping[str, str]) -> AsyncIterator[Process]:
+    """Run a proxy and an OpenAI app behind it; yield the app."""
+    serve = [UNDERSTUDY, "serve", "--listen", "127.0.0.1:0"]
+    home = Path(environment["HOME"])
+    async with program(serve, {**environment, "COLUMNS": "200"}, home, stderr=PIPE) as proxy:
+        address = await listening(proxy)
+        app_environment = {name: environment[name] for name in ("PATH", "HOME", "UNDERSTUDY_DATA_DIR")}
+        command = ["sh", "-c", BEHIND_PROXY, "sh", UNDERSTUDY, address, sys.executable]
+        async with program(command, app_environment, ROOT, stdin=PIPE, stdout=PIPE) as app, draining(proxy):
+            yield app
+
+
+async def listening(proxy: Process) -> str:
+    """Wait until a proxy says where it listens; return HOST:PORT. Raises RuntimeError when it ends before."""
+    if proxy.stderr is None:
+        raise RuntimeError("the proxy has no log")
+    log = ""
+    while text := (await proxy.stderr.readline()).decode():
+        log += text
+        if match := re.search(r"the proxy listens at http://([\d.]+:\d+)", text):
+            return match[1]
+    raise RuntimeError(f"the proxy did not start:\n{log}")
+
+
+@contextlib.asynccontextmanager
+async def draining(proxy: Process) -> AsyncIterator[None]:
+    """Read a proxy's log on, so that its pipe never fills."""
+    if proxy.stderr is None:
+        raise RuntimeError("the proxy has no log")
+    task = asyncio.create_task(proxy.stderr.read(), name="drain the proxy's log")
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 @contextlib.asynccontextmanager
 async def program(
-    command: tuple[str, ...], environment: Mapping[str, str], stdout: int | None, stderr: int | None
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run one of our programs while the block runs."""
+    command: list[str],
+    environment: Mapping[str, str],
+    cwd: Path,
+    *,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
+) -> AsyncIterator[Process]:
+    """Run a program while the block runs."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, cwd=ROOT, env=dict(environment), stdout=stdout, stderr=stderr
+        *command, cwd=cwd, env=dict(environment), stdin=stdin, stdout=stdout, stderr=stderr
     )
     try:
         yield process
     finally:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
         await process.wait()
 
 
-def rows(timings: Mapping[str, list[Timing]]) -> list[tuple[str, Summary, Summary, float]]:
-    """Return (yardstick, seconds to the first token, seconds in all, median number of pieces)."""
+async def line(process: Process) -> str:
+    """Return the next line that a program prints. Raises RuntimeError when there is none."""
+    text = (await process.stdout.readline()).decode() if process.stdout else ""
+    if not text:
+        raise RuntimeError("a program of the bench ended before its time; what it said stands above")
+    return text.strip()
+
+
+# What is said about it.
+
+
+def rows(timings: Timings) -> list[Row]:
+    """Return a row for each yardstick."""
     return [
-        (
+        Row(
             name,
-            summarise([timing.first_s for timing in them]),
-            summarise([timing.total_s for timing in them]),
-            summarise([timing.pieces for timing in them]).median,
+            summarise([t.first_ms for t in them]),
+            summarise([t.total_ms for t in them]),
+            min(t.pieces for t in them),
+            max(t.pieces for t in them),
+            summarise(deltas_ms(them)),
         )
         for name, them in timings.items()
     ]
 
 
-def ratios(timings: Mapping[str, list[Timing]]) -> dict[str, float]:
-    """Return the comparisons that are quoted, each the median over rounds."""
-    first = {name: [timing.first_s for timing in them] for name, them in timings.items()}
-    return {
-        "first token: proxy, nothing warm / SDK query()": median_ratio(
-            first["proxy, nothing warm"], first["SDK query()"]
-        ),
-        "first token: proxy, spare process / SDK query()": median_ratio(
-            first["proxy, spare process"], first["SDK query()"]
-        ),
-        "first token: proxy, spare process / direct client": median_ratio(
-            first["proxy, spare process"], first["direct Anthropic client"]
-        ),
-    }
+def comparisons(timings: Timings) -> list[Comparison]:
+    """Return what is quoted: each taken round by round, and a delta's way delta by delta."""
+    first = {name: [t.first_ms for t in them] for name, them in timings.items()}
+    way = {name: deltas_ms(them) for name, them in timings.items()}
+    return [
+        Comparison("first: cold / query()", "×", summarise(ratios(first[COLD], first[QUERY])), 1.1),
+        Comparison("first: spare / query()", "×", summarise(ratios(first[WARM], first[QUERY]))),
+        Comparison("first: spare / direct", "×", summarise(ratios(first[WARM], first[DIRECT]))),
+        Comparison("first: spare − direct", "ms", summarise(differences(first[WARM], first[DIRECT]))),
+        Comparison("way: spare − direct", "ms", summarise(differences(way[WARM], way[DIRECT])), 1.0),
+        Comparison("way: spare − query()", "ms", summarise(differences(way[WARM], way[QUERY]))),
+    ]
+
+
+def deltas_ms(timings: list[Timing]) -> list[float]:
+    """Return how long each delta of each answer was on its way, in milliseconds."""
+    return [ms for timing in timings for ms in timing.carried_ms]

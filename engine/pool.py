@@ -68,11 +68,18 @@ class Pool:
         self._timeout_s = timeout_s
         self._idle_timeout_s = idle_timeout_s
         self._spare: deque[ClaudeProcess] = deque()
+        # Every process that is not known to be gone: a task that is cancelled before its first step ends nothing.
+        self._processes: set[ClaudeProcess] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = False
 
     def __repr__(self) -> str:
         return f"<Pool places={self._places!r} spare={list(self._spare)}>"
+
+    @property
+    def spare(self) -> tuple[ClaudeProcess, ...]:
+        """The processes that wait."""
+        return tuple(self._spare)
 
     async def __aenter__(self) -> Self:
         self._open = True
@@ -84,7 +91,7 @@ class Pool:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(process.stop() for process in self._spare), return_exceptions=True)
+        await asyncio.gather(*(self._stop(process) for process in self._processes), return_exceptions=True)
         self._spare.clear()
 
     @contextlib.asynccontextmanager
@@ -117,7 +124,7 @@ class Pool:
             if play.complete and not process.cut:
                 self._in_background(self._settle(process, began), f"settle {process!r}")
             else:
-                await process.stop()
+                await self._stop(process)
                 self._log_end(process, Outcome("cut", process.how) if play.complete else outcome, began)
 
     @contextlib.asynccontextmanager
@@ -141,19 +148,24 @@ class Pool:
 
     async def _warm(self) -> ClaudeProcess:
         while not self._spare[0].alive:
-            await self._spare.popleft().stop()
+            await self._stop(self._spare.popleft())
         process = self._spare.popleft()
         process.how = "warm"
         return process
 
     async def _cold(self) -> ClaudeProcess:
         process = ClaudeProcess(self._spawn, idle_timeout_s=self._idle_timeout_s)
+        self._processes.add(process)
         try:
             await process.start()
         except BaseException:
-            await process.stop()
+            await self._stop(process)
             raise
         return process
+
+    async def _stop(self, process: ClaudeProcess) -> None:
+        await process.stop()
+        self._processes.discard(process)
 
     def _refill(self) -> None:
         if self._open and len(self._spare) < self._spare_target:
@@ -169,7 +181,7 @@ class Pool:
         if self._open and len(self._spare) < self._spare_target:
             self._spare.append(process)
         else:
-            await process.stop()
+            await self._stop(process)
 
     async def _settle(self, process: ClaudeProcess, began: float) -> None:
         try:
@@ -177,7 +189,7 @@ class Pool:
                 async with asyncio.timeout(SETTLE_S):
                     await process.settle()
         finally:
-            await process.stop()
+            await self._stop(process)
         self._log_end(process, Outcome("finished", process.how, cost_usd=process.cost_usd), began)
 
     def _log_end(self, process: ClaudeProcess, outcome: Outcome, began: float) -> None:

@@ -12,7 +12,6 @@ MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).glob
 
 # Modules without a test file of their own, and where they are tested.
 ELSEWHERE = {
-    "addons/serve_origin.py": "every end-to-end test starts and stops it",
     "demo/chat.py": "the demo's app: tests/demo/test_show.py runs it",
     "engine/process.py": "tests/engine/test_facts.py",
     "engine/sdk.py": "tests/engine/test_facts.py",

@@ -1,0 +1,34 @@
+"""One line for each exchange."""
+
+import logging
+
+import pytest
+from mitmproxy.flow import Error
+from mitmproxy.test import tflow, tutils
+
+from addons.log_exchanges import LogExchanges
+
+
+def test_an_answer_is_told_with_who_gave_it(caplog: pytest.LogCaptureFixture) -> None:
+    flow = tflow.tflow(req=tutils.treq(scheme=b"https", host="api.openai.com", path=b"/v1/x?key=1"), resp=True)
+    assert flow.response is not None
+    flow.response.headers["x-understudy-model"] = "claude-x"
+    flow.response.headers["x-understudy-process"] = "warm"
+    flow.response.headers["x-understudy-rehearsal"] = "no model was asked"
+
+    with caplog.at_level(logging.INFO):
+        LogExchanges().response(flow)
+
+    (line,) = caplog.messages
+    assert "/v1/x 200, by claude-x (warm process), REHEARSAL" in line
+    assert "key=1" not in line
+
+
+def test_an_exchange_that_was_cut_off_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    flow = tflow.tflow()
+    flow.error = Error("Client disconnected.")
+
+    with caplog.at_level(logging.INFO):
+        LogExchanges().error(flow)
+
+    assert "cut off (Client disconnected.)" in caplog.text

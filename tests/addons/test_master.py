@@ -1,0 +1,35 @@
+"""The proxy inside our own process opens its doors or says which it cannot."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from addons.master import CannotListenError, options_for, proxy
+from settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+FREE = ("127.0.0.1", 0)
+
+
+async def test_each_door_has_an_address_that_answers(tmp_path: Path) -> None:
+    async with proxy(options_for(Settings(listen=FREE, base_url=FREE), tmp_path, {}), []) as addresses:
+        assert len(addresses) == 2
+        for host, port in addresses:
+            _, writer = await asyncio.open_connection(host, port)
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_a_door_that_is_taken_is_one_clear_error(tmp_path: Path) -> None:
+    async with await asyncio.start_server(lambda reader, writer: None, *FREE) as taken:
+        address = taken.sockets[0].getsockname()[:2]
+
+        with pytest.raises(CannotListenError, match=str(address[1])):
+            async with proxy(options_for(Settings(listen=address), tmp_path, {}), []):
+                pass
+
+
+def test_a_persons_own_authorities_are_believed_upstream(tmp_path: Path) -> None:
+    assert options_for(Settings(), tmp_path, {"SSL_CERT_FILE": "/x.pem"}).ssl_verify_upstream_trusted_ca == "/x.pem"

@@ -1,0 +1,107 @@
+"""Requests for OpenAI's hosts go to the origin, and look as if they had gone to OpenAI's."""
+
+import pytest
+from mitmproxy.flow import Error
+from mitmproxy.http import HTTPFlow
+from mitmproxy.test import tflow, tutils
+
+from addons.redirect_to_origin import RedirectToOrigin
+from origin.app import TOKEN_HEADER
+from settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+ADDRESSES = [("127.0.0.1", 1001), ("127.0.0.1", 1002)]
+
+
+class Origin:
+    """Where the origin would be."""
+
+    token = "the-token"
+
+    async def addresses(self) -> list[tuple[str, int]]:
+        return ADDRESSES
+
+
+def flow(host: str = "api.openai.com", path: str = "/v1/chat/completions") -> HTTPFlow:
+    request = tutils.treq(scheme=b"https", host=host, port=443, path=path.encode())
+    request.headers["host"] = host
+    result = tflow.tflow(req=request)
+    result.live = True
+    return result
+
+
+def place(of: HTTPFlow) -> tuple[str, str, int]:
+    return of.request.scheme, of.request.host, of.request.port
+
+
+def addon(passthrough: bool = False) -> RedirectToOrigin:
+    return RedirectToOrigin(Settings(passthrough=passthrough), Origin())
+
+
+async def test_a_request_for_openai_goes_to_the_origin_with_the_token() -> None:
+    asked = flow()
+
+    await addon().request(asked)
+
+    assert place(asked) == ("http", "127.0.0.1", 1001)
+    assert asked.request.headers[TOKEN_HEADER] == "the-token"
+
+
+@pytest.mark.parametrize("hook", ["response", "error"])
+async def test_when_it_is_over_the_flow_shows_the_real_address(hook: str) -> None:
+    asked, redirect = flow(), addon()
+    await redirect.request(asked)
+    asked.error = Error("gone") if hook == "error" else None
+
+    getattr(redirect, hook)(asked)
+
+    assert place(asked) == ("https", "api.openai.com", 443)
+    assert asked.request.headers["host"] == "api.openai.com"
+    assert TOKEN_HEADER not in asked.request.headers
+
+
+async def test_the_origins_ports_are_taken_in_turn() -> None:
+    redirect, flows = addon(), [flow() for _ in range(3)]
+
+    for asked in flows:
+        await redirect.request(asked)
+
+    assert [asked.request.port for asked in flows] == [1001, 1002, 1001]
+
+
+async def test_other_hosts_are_left_alone() -> None:
+    asked = flow("example.com")
+
+    await addon().request(asked)
+
+    assert place(asked) == ("https", "example.com", 443)
+
+
+async def test_a_flow_that_another_addon_answered_is_left_alone() -> None:
+    asked = flow()
+    asked.response = tutils.tresp()
+
+    await addon().request(asked)
+
+    assert asked.request.host == "api.openai.com"
+
+
+@pytest.mark.parametrize(
+    ("path", "passed"),
+    [("/v1/embeddings", True), ("/v1/chat/completions?x=1", False), ("/v1/models/gpt-4o", False)],
+)
+async def test_passthrough_lets_paths_through_that_we_do_not_answer(path: str, passed: bool) -> None:
+    asked = flow(path=path)
+
+    await addon(passthrough=True).request(asked)
+
+    assert (asked.request.host == "api.openai.com") is passed
+
+
+async def test_a_flow_that_was_never_ours_is_not_restored() -> None:
+    asked = flow("example.com")
+
+    addon().response(asked)
+
+    assert place(asked) == ("https", "example.com", 443)

@@ -1,0 +1,61 @@
+"""Secrets stay out of the log."""
+
+import io
+import logging
+
+import pytest
+
+from auth.redact import RedactSecrets, mask, redact, secrets_in
+
+SECRET = "a-very-secret-value-1234"
+ENVIRON = {
+    "ANTHROPIC_AUTH_TOKEN": SECRET,
+    "AWS_SECRET_ACCESS_KEY": "aws/secret+value",
+    "CLAUDE_CODE_USE_BEDROCK": "a-setting-no-secret",
+    "OPENAI_API_KEY": "short",
+}
+
+
+def test_secrets_are_known_by_the_names_of_their_variables() -> None:
+    assert secrets_in(ENVIRON) == [SECRET, "aws/secret+value"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"token={SECRET}",
+        "x-api-key: sk-ant-api03-abcdefghijklmnop",
+        "Authorization: Bearer abc.def-ghi_jklmnop",
+        "aws/secret+value",
+    ],
+)
+def test_a_secret_is_replaced_wherever_it_stands(text: str) -> None:
+    result = redact(text, secrets_in(ENVIRON))
+
+    assert "…" in result
+    for piece in (SECRET, "abcdefghijkl", "def-ghi", "aws/secret"):
+        assert piece not in result
+
+
+def test_of_a_long_secret_the_last_four_characters_are_shown() -> None:
+    assert mask(SECRET) == "…1234"
+    assert mask("short") == "…"
+
+
+def test_no_record_passes_with_a_secret_in_it() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(RedactSecrets(ENVIRON))
+    log = logging.Logger("test")
+    log.addHandler(handler)
+
+    log.warning("in the message: %s", {"key": SECRET})
+    try:
+        int(SECRET)
+    except ValueError:
+        log.exception("in the traceback")
+
+    written = stream.getvalue()
+    assert "in the traceback" in written
+    assert "ValueError" in written
+    assert SECRET not in written

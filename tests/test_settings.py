@@ -1,0 +1,117 @@
+"""Settings: where each value comes from, and what is wrong with it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from settings import Settings, SettingsError, load, parse_address, parse_hosts, parse_model_map, read_file, rows, show
+
+FILE = Path("understudy.toml")
+
+
+def test_a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default() -> None:
+    environ = {"UNDERSTUDY_WAIT_S": "2", "UNDERSTUDY_TIMEOUT_S": "20"}
+    file: dict[str, Any] = {"wait_s": 3, "timeout_s": 30, "idle_timeout_s": 300}
+
+    loaded = load({"wait_s": 1.0, "timeout_s": None}, environ, (FILE, file))
+
+    settings = loaded.settings
+    assert (settings.wait_s, settings.timeout_s, settings.idle_timeout_s, settings.max_processes) == (1, 20, 300, 8)
+    assert [loaded.source[name] for name in ("wait_s", "timeout_s", "idle_timeout_s", "max_processes")] == [
+        "flag",
+        "UNDERSTUDY_TIMEOUT_S",
+        "understudy.toml",
+        "default",
+    ]
+
+
+def test_hosts_are_added_to_openais_own() -> None:
+    assert load({}, {"UNDERSTUDY_HOSTS": "A.example, *.b.example"}).settings.hosts == (
+        "api.openai.com",
+        "a.example",
+        "*.b.example",
+    )
+
+
+def test_a_persons_patterns_come_before_the_built_in_ones() -> None:
+    full = load({}, {}, (FILE, {"model_map": {"gpt-4o*": "opus"}})).settings.full_model_map()
+
+    assert next(iter(full.items())) == ("gpt-4o*", "opus")
+    assert full["gpt-3.5*"] == "haiku"
+
+
+def test_toml_may_write_names_with_dashes() -> None:
+    assert load({}, {}, (FILE, {"max-processes": 3})).settings.max_processes == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LISTEN", "nowhere"),
+        ("LISTEN", "127.0.0.1:99999"),
+        ("MAX_PROCESSES", "0"),
+        ("MAX_PROCESSES", "many"),
+        ("WAIT_S", "-1"),
+        ("WAIT_S", "inf"),
+        ("PASSTHROUGH", "perhaps"),
+        ("MODEL_MAP", "gpt-4o"),
+        ("HOSTS", "*"),
+        ("HOSTS", "a b/c"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_source(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"{name.lower()} \(from UNDERSTUDY_{name}\)"):
+        load({}, {f"UNDERSTUDY_{name}": value})
+
+
+def test_an_unknown_setting_in_the_file_is_named() -> None:
+    with pytest.raises(SettingsError, match="'colour'"):
+        load({}, {}, (FILE, {"colour": "red"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("8080", ("127.0.0.1", 8080)), ("0.0.0.0:1", ("0.0.0.0", 1)), ("[::1]:80", ("::1", 80)), (":0", ("127.0.0.1", 0))],
+)
+def test_an_address_is_host_and_port(text: str, address: tuple[str, int]) -> None:
+    assert parse_address(text) == address
+
+
+def test_a_model_map_is_pairs() -> None:
+    assert parse_model_map("a*=opus, b = haiku,") == {"a*": "opus", "b": "haiku"}
+
+
+def test_hosts_are_named_once() -> None:
+    assert parse_hosts("api.openai.com x.example x.example") == ("api.openai.com", "x.example")
+
+
+def test_the_file_is_read_from_the_working_directory(tmp_path: Path) -> None:
+    (tmp_path / "understudy.toml").write_text('default_model = "opus"\n')
+
+    found = read_file(cwd=tmp_path)
+
+    assert found == (tmp_path / "understudy.toml", {"default_model": "opus"})
+
+
+@pytest.mark.parametrize("content", [b"not = = toml", b"\xff\xfe"])
+def test_a_broken_file_is_one_clear_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(content)
+
+    with pytest.raises(SettingsError, match=r"x\.toml"):
+        read_file(path)
+
+
+def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no file"):
+        read_file(tmp_path / "missing.toml")
+
+
+def test_every_setting_is_shown_as_it_would_be_given() -> None:
+    shown = {name: value for name, value, _, _ in rows(load({}, {"UNDERSTUDY_MODEL_MAP": "a=opus"}))}
+
+    assert set(shown) == set(Settings.__dataclass_fields__)
+    assert (shown["listen"], shown["model_map"], shown["base_url"]) == ("127.0.0.1:8080", "a=opus", "-")
+    assert (show(True), show(1.5), show(("a", "b"))) == ("true", "1.5", "a, b")
