@@ -1,0 +1,69 @@
+"""An engine that plays given events, for what is HTTP's alone; and the origin around it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from engine import ClaudeError, Event
+from origin.app import Service, app, render_error
+from origin.routes import ROUTES
+from origin.server import Server
+from translate.turn import Turn
+
+START: Event = {"type": "message_start", "message": {"model": "claude-x", "usage": {"input_tokens": 5}}}
+END: Event = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}
+
+
+def text(*pieces: str) -> list[Event]:
+    """Return the events of one block of text."""
+    deltas = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}} for piece in pieces
+    ]
+    start = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    return [start, *deltas, {"type": "content_block_stop", "index": 0}]
+
+
+class Scripted:
+    """Plays one script a turn, in order: events, errors to raise, and things to wait for."""
+
+    def __init__(self, *scripts: Sequence[Event | ClaudeError | asyncio.Event]) -> None:
+        self._scripts = list(scripts)
+        self.turns: list[Turn] = []
+        self.left = 0
+
+    @asynccontextmanager
+    async def run(self, turn: Turn) -> AsyncIterator[Any]:
+        self.turns.append(turn)
+        try:
+            yield _Play(self._scripts.pop(0))
+        finally:
+            self.left += 1
+
+
+class _Play:
+    process = "scripted"
+
+    def __init__(self, script: Sequence[Event | ClaudeError | asyncio.Event]) -> None:
+        self._script = script
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        for step in self._script:
+            if isinstance(step, ClaudeError):
+                raise step
+            if isinstance(step, asyncio.Event):
+                await step.wait()
+            else:
+                yield step
+
+
+@asynccontextmanager
+async def client(engine: Any, **fields: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve the origin on an engine and yield a client for it."""
+    service = Service(**{"engine": engine, "model_map": {}, "default_model": "sonnet", **fields})
+    async with Server(app(service, ROUTES), render_error=render_error, max_body_bytes=100_000) as server:
+        host, port = server.addresses[0]
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=30) as http:
+            yield http

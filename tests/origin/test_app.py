@@ -1,0 +1,54 @@
+"""Routes, and what becomes of requests that have none."""
+
+import pytest
+
+from origin.app import TOKEN_HEADER, Route, supports
+from origin.routes import ROUTES
+from tests.origin.scripted import Scripted, client
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_unknown_path_is_told_what_there_is() -> None:
+    async with client(Scripted()) as http:
+        answer = await http.post("/v1/embeddings", json={})
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"], error["code"]) == (404, "invalid_request_error", "unknown_url")
+    assert "POST /v1/chat/completions" in error["message"]
+    assert "--passthrough" in error["message"]
+
+
+async def test_a_method_that_a_path_does_not_take_is_told_which_it_takes() -> None:
+    async with client(Scripted()) as http:
+        answer = await http.get("/v1/chat/completions")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert "POST" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("headers", "status"), [({}, 403), ({TOKEN_HEADER: "no"}, 403), ({TOKEN_HEADER: "yes"}, 200)])
+async def test_only_the_proxy_may_ask(headers: dict[str, str], status: int) -> None:
+    async with client(Scripted(), token="yes") as http:
+        answer = await http.get("/v1/models", headers=headers)
+
+    assert answer.status_code == status
+
+
+async def test_what_the_server_refuses_is_in_openais_shape() -> None:
+    async with client(Scripted()) as http:
+        answer = await http.post("/v1/chat/completions", content=b"x" * 100_001)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+
+
+def test_a_route_with_a_star_takes_what_follows() -> None:
+    route = Route("GET", "/v1/models/*", ROUTES[0].endpoint)
+
+    assert route.fits("/v1/models/a/b")
+    assert not route.fits("/v1/models/")
+
+
+def test_paths_are_supported_whatever_the_method() -> None:
+    assert supports(ROUTES, "/v1/chat/completions/")
+    assert not supports(ROUTES, "/v1/responses")

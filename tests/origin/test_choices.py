@@ -1,0 +1,50 @@
+"""Several choices are several turns, interleaved as they come."""
+
+import asyncio
+
+import pytest
+
+from engine import ClaudeError
+from origin.choices import Choices
+from tests.origin.scripted import END, START, Scripted, text
+from translate.stream import ChatCompletionStream
+from translate.turn import Message, Turn
+
+pytestmark = pytest.mark.anyio
+
+TURN = Turn(model="haiku", messages=(Message("user", ({"type": "text", "text": "Hi"},)),))
+
+
+def streams(count: int) -> list[ChatCompletionStream]:
+    return [
+        ChatCompletionStream(id="c", created=1, model="m", include_usage=True, index=index) for index in range(count)
+    ]
+
+
+async def test_chunks_interleave_with_their_own_index_and_usage_is_added_up() -> None:
+    first_told = asyncio.Event()
+    engine = Scripted([START, *text("a"), first_told, END], [START, *text("b"), END])
+    choices = Choices(engine, TURN, streams(2))
+
+    told: list[tuple[int, str]] = []
+    usages = []
+    async for chunks in choices.chunks():
+        for chunk in chunks:
+            told += [(choice.index, choice.finish_reason or "") for choice in chunk.choices]
+            usages += [chunk.usage] if not chunk.choices else []
+        if (1, "stop") in told:
+            first_told.set()
+
+    assert told.index((1, "stop")) < told.index((0, "stop"))
+    assert [usage.total_tokens for usage in usages if usage] == [14]
+    assert choices.processes == ["scripted", "scripted"]
+
+
+async def test_when_one_fails_all_are_ended() -> None:
+    engine = Scripted([START, asyncio.Event()], [START, ClaudeError("overloaded_error")])
+
+    with pytest.raises(ClaudeError) as caught:
+        [chunks async for chunks in Choices(engine, TURN, streams(2)).chunks()]
+
+    assert caught.value.kind == "overloaded_error"
+    assert engine.left == 2
