@@ -131,7 +131,7 @@ def capabilities(model: str) -> Capabilities:
 def model_list(extra: Sequence[str] = ()) -> ModelList:
     """Return the body of ``GET /v1/models``: Claude's names, then OpenAI's usual ones, then the map's plain names."""
     names = dict.fromkeys([*ALIASES.values(), *LISTED, *(name for name in extra if not set(name) & set("*?["))])
-    return ModelList([model_object(name) for name in names])
+    return ModelList(data=[model_object(name) for name in names])
 
 
 def model_object(name: str) -> Model:

@@ -158,14 +158,14 @@ class ChunkChoice(msgspec.Struct, frozen=True):
     finish_reason: FinishReason | None = None
 
 
-class ChatCompletionChunk(msgspec.Struct, frozen=True):
+class ChatCompletionChunk(msgspec.Struct, frozen=True, kw_only=True):
     """One event of a streamed answer. ``usage`` is absent unless asked for, then null in every chunk but the last."""
 
     id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int
     model: str
     choices: list[ChunkChoice]
-    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     usage: CompletionUsage | UnsetType | None = UNSET
 
 
@@ -184,12 +184,12 @@ class ToolCall(msgspec.Struct, frozen=True):
     type: Literal["function"] = "function"
 
 
-class ChatCompletionMessage(msgspec.Struct, frozen=True):
+class ChatCompletionMessage(msgspec.Struct, frozen=True, kw_only=True):
     """The answer's message."""
 
+    role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: str | None = None
-    role: Literal["assistant"] = "assistant"
     annotations: list[dict[str, Any]] = []
     tool_calls: list[ToolCall] | UnsetType = UNSET
     function_call: Function | UnsetType = UNSET
@@ -206,28 +206,28 @@ class Choice(msgspec.Struct, frozen=True):
     logprobs: None = None
 
 
-class ChatCompletion(msgspec.Struct, frozen=True):
+class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     """The whole answer."""
 
     id: str
+    object: Literal["chat.completion"] = "chat.completion"
     created: int
     model: str
     choices: list[Choice]
     usage: CompletionUsage
-    object: Literal["chat.completion"] = "chat.completion"
 
 
-class Model(msgspec.Struct, frozen=True):
+class Model(msgspec.Struct, frozen=True, kw_only=True):
     """One row of ``GET /v1/models``."""
 
     id: str
+    object: Literal["model"] = "model"
     created: int
     owned_by: str
-    object: Literal["model"] = "model"
 
 
-class ModelList(msgspec.Struct, frozen=True):
+class ModelList(msgspec.Struct, frozen=True, kw_only=True):
     """``GET /v1/models``."""
 
-    data: list[Model]
     object: Literal["list"] = "list"
+    data: list[Model]
