@@ -38,10 +38,15 @@ def events_of_body(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"type": "message_delta", "delta": {"stop_reason": body["stop_reason"]}, "usage": body["usage"]}
 
 
+def load(path: Path) -> dict[str, Any]:
+    """Return the response of a recorded exchange."""
+    return dict(json.loads(path.read_text(encoding="utf-8"))["response"])
+
+
 def exchanges() -> list[Any]:
     found = []
     for path in sorted(MESSAGES.glob("*.json")) if MESSAGES.exists() else []:
-        response = json.loads(path.read_text(encoding="utf-8"))["response"]
+        response = load(path)
         body = response.get("body")
         if "sse" in response:
             events = events_of_sse(response["sse"])
