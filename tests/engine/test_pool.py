@@ -1,6 +1,7 @@
 """Which process plays a turn, how many at once, and that none is left: the real CLI against the rehearsal."""
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,10 +21,13 @@ pytestmark = pytest.mark.anyio
 
 
 def children() -> set[int]:
-    """Return the processes that this one started and that run."""
+    """Return the Claude Code processes that this one started and that run."""
     found = set()
     for path in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
-        found |= {int(pid) for pid in path.read_text().split()}
+        for pid in path.read_text().split():
+            with contextlib.suppress(OSError):
+                program = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0]
+                found |= {int(pid)} if program.endswith(b"/claude") else set()
     return found
 
 
