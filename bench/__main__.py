@@ -59,7 +59,7 @@ def run_translate(rounds: int) -> dict[str, Any]:
     for row in rows:
         us = row.us
         a_second = f"{1e6 / us.median:,.0f}"
-        table.add_row(row.name, f"{us.median:.2f}", spread(us, 2), row.unit, a_second, aim(us.median, row.aim_us))
+        table.add_row(row.name, f"{us.median:.2f}", spread(us, 1), row.unit, a_second, aim(us.median, row.aim_us))
     console.print(table)
     return {"rows": [dataclasses.asdict(row) for row in rows]}
 

@@ -68,10 +68,10 @@ def measure(rounds: int) -> list[Row]:
     raw, request = events(), conversation()
     chunks = translated(raw)
     work: dict[str, tuple[Callable[[], object], int, str, float | None]] = {
-        "stream, translated and encoded": (lambda: encoded(raw), len(chunks), "chunk", 15),
-        "stream, translated": (lambda: translated(raw), len(chunks), "chunk", None),
-        "fold into one body": (lambda: fold(chunks), len(chunks), "chunk", None),
-        f"request of {MESSAGES} messages": (lambda: translate_request(request), 1, "request", 2000),
+        "stream and SSE": (lambda: encoded(raw), len(chunks), "chunk", 15),
+        "stream alone": (lambda: translated(raw), len(chunks), "chunk", None),
+        "fold": (lambda: fold(chunks), len(chunks), "chunk", None),
+        f"{MESSAGES} messages": (lambda: translate_request(request), 1, "request", 2000),
     }
     taken: dict[str, list[float]] = {name: [] for name in work}
     for number in range(rounds + 1):

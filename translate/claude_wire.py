@@ -90,17 +90,16 @@ type ClaudeEvent = (
     MessageStart | ContentBlockStart | ContentBlockDelta | ContentBlockStop | MessageDelta | MessageStop | Ping
 )
 
-KNOWN = frozenset(
-    {
-        "message_start",
-        "content_block_start",
-        "content_block_delta",
-        "content_block_stop",
-        "message_delta",
-        "message_stop",
-        "ping",
-    }
-)
+# By type, because msgspec remembers how to read a Struct, and works a union out anew at every call.
+EVENTS: dict[str, type[ClaudeEvent]] = {
+    "message_start": MessageStart,
+    "content_block_start": ContentBlockStart,
+    "content_block_delta": ContentBlockDelta,
+    "content_block_stop": ContentBlockStop,
+    "message_delta": MessageDelta,
+    "message_stop": MessageStop,
+    "ping": Ping,
+}
 
 
 def decode_event(raw: Mapping[str, Any]) -> ClaudeEvent | None:
@@ -108,7 +107,5 @@ def decode_event(raw: Mapping[str, Any]) -> ClaudeEvent | None:
 
     Raises msgspec.ValidationError when an event of a known type lacks what it must have.
     """
-    if raw.get("type") not in KNOWN:
-        return None
-    event: ClaudeEvent = msgspec.convert(raw, ClaudeEvent)
-    return event
+    kind = EVENTS.get(raw.get("type", ""))
+    return None if kind is None else msgspec.convert(raw, kind)

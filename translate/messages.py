@@ -28,7 +28,15 @@ from translate.openai_wire import (
 from translate.tools import ToolUseIds
 from translate.turn import ContentBlock, Message
 
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+# By role, because msgspec remembers how to read a Struct, and works a union out anew at every call.
+ROLES: dict[str, type[ChatMessage]] = {
+    "system": SystemMessage,
+    "developer": DeveloperMessage,
+    "user": UserMessage,
+    "assistant": AssistantMessage,
+    "tool": ToolMessage,
+    "function": FunctionMessage,
+}
 
 THINKING = ("reasoning.text", "reasoning.encrypted")
 
@@ -197,22 +205,20 @@ def _check_images(blocks: Iterable[ContentBlock]) -> None:
 
 
 def _decode(raw: Any, path: str) -> ChatMessage:
-    role = raw.get("role") if isinstance(raw, dict) else None
-    if isinstance(raw, dict) and role is None:
-        raise OpenAIError(
-            f"Missing required parameter: '{path}.role'.", param=f"{path}.role", code="missing_required_parameter"
-        )
-    if isinstance(raw, dict) and role not in ROLES:
-        raise OpenAIError(
-            f"Invalid value: {role!r}. Supported values are: {', '.join(repr(r) for r in ROLES)}.",
-            param=f"{path}.role",
-            code="invalid_value",
-        )
+    if not isinstance(raw, dict):
+        raise OpenAIError(f"Invalid type for '{path}': expected an object.", param=path, code="invalid_type")
+    role = raw.get("role")
+    if role is None:
+        message = f"Missing required parameter: '{path}.role'."
+        raise OpenAIError(message, param=f"{path}.role", code="missing_required_parameter")
+    kind = ROLES.get(role) if isinstance(role, str) else None
+    if kind is None:
+        message = f"Invalid value: {role!r}. Supported values are: {', '.join(map(repr, ROLES))}."
+        raise OpenAIError(message, param=f"{path}.role", code="invalid_value")
     try:
-        message: ChatMessage = msgspec.convert(raw, ChatMessage)
+        return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
         raise invalid_type(error, path) from None
-    return message
 
 
 def invalid_type(error: msgspec.ValidationError, under: str = "") -> OpenAIError:
