@@ -66,24 +66,22 @@ def translate_request(
     except msgspec.ValidationError as error:
         raise invalid_type(error) from None
     choice = choose_model(request.model, model_map, default_model)
-    system, messages = translate_messages(request.messages)
     can = capabilities(choice.model)
-    max_tokens = request.max_completion_tokens or request.max_tokens
-    thinking = request.thinking or _thinking(request.reasoning_effort, max_tokens, can, show=show_reasoning)
-    if not can.adaptive_thinking and _answers_a_tool(messages[-1]):
-        # Those models want the thinking that came before a tool's call to be sent back, and an app has none of it.
-        thinking = None
-    # While a model thinks, a tool cannot be forced, and there is no sampling to set on those that think by budget.
+    system, messages = translate_messages(request.messages)
+    thinking = _thinking(request, can, messages, show=show_reasoning)
+    # While a model thinks, a tool cannot be forced, and there is no sampling to set.
     tools = translate_tools(fields, can_force=can.forced_tools and thinking is None)
-    offered = tools.tools or tools_for_history(_called(messages))
     output = translate_response_format(request.response_format, request.messages)
-    instructions = [text for text in (tools.instruction, output.instruction) if text]
     sampling, unused = _sampling(request, can if thinking is None else replace(can, sampling="none"))
+    offered = tools.tools or tools_for_history(_called(messages))
     turn = Turn(
         model=choice.model,
         messages=messages,
-        system="\n\n".join([*filter(None, [system]), *instructions]) or None,
-        max_tokens=max_tokens,
+        system="\n\n".join(filter(None, [system, tools.instruction, output.instruction])) or None,
+        max_tokens=request.max_completion_tokens or request.max_tokens,
+        temperature=sampling.get("temperature"),
+        top_p=sampling.get("top_p"),
+        top_k=request.top_k if "top_k" in sampling else None,
         stop_sequences=_stop_sequences(request.stop),
         thinking=thinking,
         effort=_effort(request.reasoning_effort, can),
@@ -91,9 +89,6 @@ def translate_request(
         tool_choice=tools.tool_choice if tools.tools or not offered else {"type": "none"},
         output_format=output.format,
         metadata={"user_id": request.user} if request.user else {},
-        temperature=sampling.get("temperature"),
-        top_p=sampling.get("top_p"),
-        top_k=request.top_k if "top_k" in sampling else None,
     )
     return Translated(turn, request, (*ignored, *unused), choice.known, legacy_functions=tools.legacy)
 
@@ -138,17 +133,22 @@ def _sampling(request: ChatCompletionRequest, can: Capabilities) -> tuple[dict[s
 
 
 def _thinking(
-    reasoning_effort: str | None, max_tokens: int | None, can: Capabilities, *, show: bool
-) -> dict[str, Any] | None:
-    """Return Claude's ``thinking`` for a reasoning effort; None where none was asked for."""
+    request: ChatCompletionRequest, can: Capabilities, messages: Sequence[Message], *, show: bool
+) -> Mapping[str, Any] | None:
+    """Return Claude's ``thinking`` for what was asked; None where nothing was, or it cannot be."""
+    if request.thinking is not None:
+        return request.thinking
+    asked = request.reasoning_effort not in (None, "none")
     if can.adaptive_thinking:
-        if reasoning_effort in (None, "none") and (can.thinking_off or not show):
-            return None
-        return {"type": "adaptive", **({"display": "summarized"} if show else {})}
-    if reasoning_effort in (None, "none"):
+        # Where it cannot be switched off it need only be mentioned to have it shown.
+        wanted = asked or (show and not can.thinking_off)
+        return {"type": "adaptive", **({"display": "summarized"} if show else {})} if wanted else None
+    # Models that think by budget want the thinking before a tool's call sent back, and an app has none of it.
+    if not asked or _answers_a_tool(messages[-1]):
         return None
     # A budget must be at least 1,024 tokens and less than max_tokens; an answer must fit in as well.
-    budget = min(BUDGET[reasoning_effort], (max_tokens or BUDGET_ROOM) // 2)
+    room = (request.max_completion_tokens or request.max_tokens or BUDGET_ROOM) // 2
+    budget = min(BUDGET[str(request.reasoning_effort)], room)
     return {"type": "enabled", "budget_tokens": budget} if budget >= MIN_BUDGET else None
 
 
