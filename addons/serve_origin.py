@@ -84,6 +84,7 @@ class ServeOrigin:
             model_map=settings.full_model_map(),
             default_model=settings.default_model,
             rehearsal=settings.rehearsal,
+            show_reasoning=settings.show_reasoning,
             token=self.token,
         )
         server = Server(

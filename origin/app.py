@@ -23,6 +23,7 @@ class Service:
     model_map: Mapping[str, str]
     default_model: str
     rehearsal: bool = False
+    show_reasoning: bool = False
     token: str | None = None
 
 

@@ -29,7 +29,8 @@ EVENT_STREAM = ("content-type", "text/event-stream; charset=utf-8")
 async def create_chat_completion(service: Service, request: Request, exchange: Exchange) -> None:
     """Answer one chat completion request, streaming or not. Raises OpenAIError until the status is spent."""
     began = time.monotonic()
-    show_reasoning = request.header("x-understudy-reasoning") == "show"
+    wish = request.header("x-understudy-reasoning")
+    show_reasoning = wish == "show" if wish else service.show_reasoning
     translated = translate_request(
         request.body, service.model_map, service.default_model, show_reasoning=show_reasoning
     )
@@ -38,7 +39,7 @@ async def create_chat_completion(service: Service, request: Request, exchange: E
         log.warning("model %r is in no map: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
-    turn = replace(await fit_pictures(translated.turn), timeout_s=client_timeout_s(request))
+    turn = replace(await fit_pictures(translated.turn, asked.messages), timeout_s=client_timeout_s(request))
     streams = streams_for(translated, show_reasoning=show_reasoning)
     choices = Choices(service.engine, turn, streams)
     try:

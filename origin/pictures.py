@@ -9,6 +9,7 @@ import asyncio
 import base64
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,23 +24,38 @@ MAX_PIXELS = 100_000_000  # beyond that, decoding is a way to fill the memory
 QUALITIES = (90, 80, 65, 50)
 
 
-async def fit_pictures(turn: Turn) -> Turn:
-    """Return the turn with every image inside the limits. Raises OpenAIError (400) for one that is broken."""
+async def fit_pictures(turn: Turn, messages: Sequence[Any] = ()) -> Turn:
+    """Return the turn with every image inside the limits.
+
+    ``messages`` are the app's own, by whose indexes OpenAIError (400) names an image that is broken.
+    """
     if not any(_is_inline(block) for message in turn.messages for block in message.content):
         return turn
     # Decoding takes its time, and other streams must not wait for it.
-    return await asyncio.to_thread(_fit_turn, turn)
+    return await asyncio.to_thread(_fit_turn, turn, places(messages))
 
 
-def _fit_turn(turn: Turn) -> Turn:
+def places(messages: Sequence[Any]) -> list[str]:
+    """Return where the images that the app sent along are, in their order: ``messages[0].content[1].image_url.url``."""
+    found = []
+    for i, message in enumerate(messages):
+        content = message.get("content")
+        for j, part in enumerate(content if isinstance(content, list) else ()):
+            match part:
+                case {"type": "image_url", "image_url": {"url": str() as url}} if url.lower().startswith("data:"):
+                    found.append(f"messages[{i}].content[{j}].image_url.url")
+    return found
+
+
+def _fit_turn(turn: Turn, where: Sequence[str]) -> Turn:
     number = 0
     messages = []
     for message in turn.messages:
         blocks = []
         for block in message.content:
             if _is_inline(block):
+                block = fit(block, where[number] if number < len(where) else "messages")
                 number += 1
-                block = fit(block, number)
             blocks.append(block)
         messages.append(Message(message.role, tuple(blocks)))
     return replace(turn, messages=tuple(messages))
@@ -49,8 +65,8 @@ def _is_inline(block: ContentBlock) -> bool:
     return bool(block["type"] == "image" and block["source"]["type"] == "base64")
 
 
-def fit(block: ContentBlock, number: int = 1) -> ContentBlock:
-    """Return an image block inside the limits. ``number`` counts the request's images, from 1, for the error."""
+def fit(block: ContentBlock, where: str) -> ContentBlock:
+    """Return an image block inside the limits. ``where`` is its place in the request, for the error."""
     source: dict[str, Any] = block["source"]
     data = base64.b64decode(source["data"])
     try:
@@ -58,13 +74,13 @@ def fit(block: ContentBlock, number: int = 1) -> ContentBlock:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data)) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise _broken(number, f"it has more than {MAX_PIXELS:,} pixels")
+                    raise _broken(where, f"it has more than {MAX_PIXELS:,} pixels")
                 image.load()
                 if len(data) <= MAX_BYTES and max(image.size) <= MAX_SIDE:
                     return block
                 media_type, smaller = _smaller(image)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombWarning):
-        raise _broken(number, "it cannot be decoded") from None
+        raise _broken(where, "it cannot be decoded") from None
     return {**block, "source": {**source, "media_type": media_type, "data": base64.b64encode(smaller).decode("ascii")}}
 
 
@@ -83,6 +99,5 @@ def _smaller(image: Image.Image) -> tuple[str, bytes]:
         image.thumbnail((image.width * 3 // 4, image.height * 3 // 4), Image.Resampling.LANCZOS)
 
 
-def _broken(number: int, why: str) -> OpenAIError:
-    message = f"Invalid image: image {number} of the messages is not usable: {why}."
-    return OpenAIError(message, param="messages", code="invalid_image")
+def _broken(where: str, why: str) -> OpenAIError:
+    return OpenAIError(f"Invalid image in '{where}': {why}.", param=where, code="invalid_image")

@@ -7,7 +7,7 @@ import random
 import pytest
 from PIL import Image
 
-from origin.pictures import MAX_BYTES, MAX_SIDE, fit, fit_pictures
+from origin.pictures import MAX_BYTES, MAX_SIDE, fit, fit_pictures, places
 from translate.errors import OpenAIError
 from translate.turn import ContentBlock, Message, Turn
 
@@ -37,17 +37,17 @@ def opened(result: ContentBlock) -> tuple[bytes, Image.Image]:
 def test_an_image_inside_the_limits_is_left_alone() -> None:
     original = block(picture(40, 30))
 
-    assert fit(original) is original
+    assert fit(original, "m") is original
 
 
 def test_a_long_side_is_scaled_down_and_the_shape_kept() -> None:
-    _, image = opened(fit(block(picture(4000, 1000))))
+    _, image = opened(fit(block(picture(4000, 1000)), "m"))
 
     assert image.size == (MAX_SIDE, MAX_SIDE // 4)
 
 
 def test_too_many_bytes_are_encoded_smaller() -> None:
-    result = fit(block(picture(900, 900, noise=True)))
+    result = fit(block(picture(900, 900, noise=True)), "m")
 
     data, image = opened(result)
     assert len(data) <= MAX_BYTES
@@ -55,19 +55,27 @@ def test_too_many_bytes_are_encoded_smaller() -> None:
 
 
 def test_transparency_survives() -> None:
-    _, image = opened(fit(block(picture(600, 600, mode="RGBA", noise=True))))
+    _, image = opened(fit(block(picture(600, 600, mode="RGBA", noise=True)), "m"))
 
     assert image.format == "WEBP"
     assert image.mode == "RGBA"
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n", picture(40, 30)[:-30], b"not an image"])
-def test_a_broken_image_is_refused_by_its_number(data: bytes) -> None:
+def test_a_broken_image_is_refused_by_its_place(data: bytes) -> None:
     with pytest.raises(OpenAIError) as caught:
-        fit(block(data), 3)
+        fit(block(data), "messages[0].content[3].image_url.url")
 
     assert (caught.value.status, caught.value.code) == (400, "invalid_image")
-    assert "image 3" in caught.value.message
+    assert caught.value.param == "messages[0].content[3].image_url.url"
+
+
+def test_the_places_are_those_of_the_images_that_were_sent_along() -> None:
+    sent = {"type": "image_url", "image_url": {"url": "data:image/png;base64,xx"}}
+    linked = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
+    messages = [{"role": "user", "content": "x"}, {"role": "user", "content": [linked, sent]}]
+
+    assert places(messages) == ["messages[1].content[1].image_url.url"]
 
 
 async def test_a_turn_without_images_is_the_same_turn() -> None:
