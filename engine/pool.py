@@ -1,7 +1,7 @@
 """Which process plays a turn: :func:`plan` decides, :class:`Pool` acts.
 
 A process serves one turn and is gone. A few wait booted but uninitialised, ready for any system prompt and model
-(fact F96), so that a request does not pay for the boot; each one taken is replaced in the background.
+(fact F96), so that a request does not pay for the boot; each one taken is replaced once its turn has begun to answer.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Literal, Self
 
 from engine import Event, Outcome
@@ -34,16 +34,21 @@ def plan(spare: Sequence[ClaudeProcess]) -> Plan:
 class Play:
     """One turn being played. Iterate for its events."""
 
-    def __init__(self, process: ClaudeProcess, turn: Turn) -> None:
+    def __init__(self, process: ClaudeProcess, turn: Turn, on_first_event: Callable[[], None]) -> None:
         self._claude = process
         self._turn = turn
+        self._on_first_event = on_first_event
         self.process = process.how
         self.complete = False
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         """Yield events until the stop reason has come. Raises ClaudeError when the turn fails."""
         async with contextlib.aclosing(self._claude.play(self._turn)) as events:
+            first = True
             async for event in events:
+                if first:
+                    first = False
+                    self._on_first_event()
                 yield event
         self.complete = True
 
@@ -71,6 +76,7 @@ class Pool:
         # Every process that is not known to be gone: a task that is cancelled before its first step ends nothing.
         self._processes: set[ClaudeProcess] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._starting = 0
         self._open = False
 
     def __repr__(self) -> str:
@@ -113,7 +119,8 @@ class Pool:
     async def _playing(self, turn: Turn) -> AsyncIterator[Play]:
         began = time.monotonic()
         process = await self._take()
-        play = Play(process, turn)
+        # Not before: a boot takes a processor for half a second, and the person waits for the first token.
+        play = Play(process, turn, self._refill)
         outcome = Outcome("cancelled", process.how)
         try:
             yield play
@@ -121,6 +128,7 @@ class Pool:
             outcome = Outcome("failed", process.how, error=error)
             raise
         finally:
+            self._refill()
             if play.complete and not process.cut:
                 self._in_background(self._settle(process, began), f"settle {process!r}")
             else:
@@ -142,9 +150,7 @@ class Pool:
             self._places.release()
 
     async def _take(self) -> ClaudeProcess:
-        process = await self._warm() if plan(self._spare) == "warm" else await self._cold()
-        self._refill()
-        return process
+        return await self._warm() if plan(self._spare) == "warm" else await self._cold()
 
     async def _warm(self) -> ClaudeProcess:
         while not self._spare[0].alive:
@@ -168,7 +174,8 @@ class Pool:
         self._processes.discard(process)
 
     def _refill(self) -> None:
-        if self._open and len(self._spare) < self._spare_target:
+        if self._open and len(self._spare) + self._starting < self._spare_target:
+            self._starting += 1
             self._in_background(self._add_spare(), "start a spare process")
 
     async def _add_spare(self) -> None:
@@ -177,11 +184,10 @@ class Pool:
         except ClaudeError as error:
             # The next turn will start one itself and tell its client what is wrong.
             log.warning("no spare Claude Code process could be started: %s %s", error.kind, error.detail)
-            return
-        if self._open and len(self._spare) < self._spare_target:
-            self._spare.append(process)
         else:
-            await self._stop(process)
+            self._spare.append(process)
+        finally:
+            self._starting -= 1
 
     async def _settle(self, process: ClaudeProcess, began: float) -> None:
         try:

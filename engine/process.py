@@ -168,6 +168,8 @@ def flag_settings(turn: Turn, *, user_id: bool = True) -> dict[str, Any]:
         body["stop_sequences"] = list(turn.stop_sequences)
     if turn.top_k is not None:
         body["top_k"] = turn.top_k
+    if turn.service_tier is not None:
+        body["service_tier"] = turn.service_tier
     if turn.tools:
         # Without a server behind it a tool's name is unknown to the CLI, which can therefore run nothing; the turn is
         # cut before it would tell the model so (facts F73, F43).

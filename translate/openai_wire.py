@@ -100,6 +100,7 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True):
     stop: str | list[str] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     user: str | None = None
+    service_tier: str | None = None
     response_format: dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     top_k: Annotated[int, msgspec.Meta(ge=1)] | None = None

@@ -79,7 +79,9 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "seed": Parameter(A, "Claude does not sample by seed; OpenAI promises no more than best effort"),
     "store": Parameter(A, "nothing is stored", unless=(False,)),
     "metadata": Parameter(A, "it labels stored completions, and nothing is stored", unless=({},)),
-    "service_tier": Parameter(A, "the account's own tier applies", unless=("auto", "default")),
+    "service_tier": Parameter(
+        H, "`auto` as Claude's, `default` as `standard_only`; Claude has no other: accepted without effect"
+    ),
     "verbosity": Parameter(A, "Claude has no such knob", unless=("medium",)),
     "prompt_cache_key": Parameter(A, "Claude's prompt cache goes by content"),
     "prompt_cache_retention": Parameter(A, "Claude's prompt cache goes by content"),

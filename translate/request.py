@@ -29,6 +29,9 @@ EFFORT: dict[str, Effort] = {
 }
 
 
+# https://docs.anthropic.com/en/api/service-tiers
+SERVICE_TIER = {"auto": "auto", "default": "standard_only"}
+
 # reasoning_effort -> budget_tokens, for the models that think by budget.
 BUDGET = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24000, "max": 31999}
 MIN_BUDGET = 1024
@@ -73,6 +76,9 @@ def translate_request(
     tools = translate_tools(fields, can_force=can.forced_tools and thinking is None)
     output = translate_response_format(request.response_format, request.messages)
     sampling, unused = _sampling(request, can if thinking is None else replace(can, sampling="none"))
+    tier = SERVICE_TIER.get(request.service_tier or "")
+    if request.service_tier and tier is None:
+        unused.append("service_tier")
     offered = tools.tools or tools_for_history(_called(messages))
     turn = Turn(
         model=choice.model,
@@ -88,6 +94,7 @@ def translate_request(
         tools=offered,
         tool_choice=tools.tool_choice if tools.tools or not offered else {"type": "none"},
         output_format=output.format,
+        service_tier=tier,
         metadata={"user_id": request.user} if request.user else {},
     )
     return Translated(turn, request, (*ignored, *unused), choice.known, legacy_functions=tools.legacy)

@@ -47,3 +47,4 @@ class Turn:
     tool_choice: Mapping[str, Any] | None = None
     output_format: Mapping[str, Any] | None = None
     top_k: int | None = None
+    service_tier: str | None = None

@@ -75,6 +75,7 @@ async def test_f10_parameters_are_laid_over_the_request(rehearsal: Rehearsal, sp
         model="claude-sonnet-4-5",
         temperature=0.3,
         top_k=7,
+        service_tier="standard_only",
         stop_sequences=("END",),
         metadata={"user_id": "u-1"},
         tools=(tool,),
@@ -88,6 +89,7 @@ async def test_f10_parameters_are_laid_over_the_request(rehearsal: Rehearsal, sp
     expected = {
         "temperature": 0.3,
         "top_k": 7,
+        "service_tier": "standard_only",
         "stop_sequences": ["END"],
         "metadata": {"user_id": "u-1"},
         "tools": [tool],

@@ -1,5 +1,6 @@
 """Recorded answers of Claude's that call tools, think or refuse, in OpenAI's words."""
 
+import importlib.util
 import json
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from translate import sse
 from translate.blocks import BLOCKS
 from translate.completion import fold
 from translate.openai_wire import ChatCompletion
@@ -105,6 +107,27 @@ def test_text_and_thinking_are_those_that_were_recorded(events: list[dict[str, A
 
     assert (message.content or "") == text
     assert (message.reasoning_content or "") == thinking
+
+
+@pytest.fixture(scope="module")
+def validator() -> Any:
+    """The corpus's own check against OpenAI's specification, with no deviation forgiven."""
+    spec = importlib.util.spec_from_file_location("validate_openai", CORPUS / "validate_openai.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Validator(str(CORPUS / "openai-openapi.yaml"))
+
+
+@pytest.mark.parametrize("events", exchanges())
+def test_chunks_and_body_are_strictly_openais(events: list[dict[str, Any]], validator: Any) -> None:
+    stream = ChatCompletionStream(id="chatcmpl-1", created=1, model="gpt-4o", include_usage=True)
+    chunks = [chunk for event in events for chunk in stream.feed(event)]
+    streamed = b"".join([*[sse.event(chunk) for chunk in chunks], sse.DONE]).decode()
+
+    assert validator.sse("CreateChatCompletionStreamResponse", streamed) == []
+    assert validator.body("CreateChatCompletionResponse", msgspec.to_builtins(fold(chunks))) == []
 
 
 @pytest.mark.parametrize("events", exchanges())

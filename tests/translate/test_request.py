@@ -64,6 +64,16 @@ def test_stop_is_a_list_of_sequences(stop: Any, told: tuple[str, ...]) -> None:
     assert turn(stop=stop).stop_sequences == told
 
 
+@pytest.mark.parametrize(
+    ("tier", "told", "ignored"),
+    [("auto", "auto", ()), ("default", "standard_only", ()), ("flex", None, ("service_tier",)), (None, None, ())],
+)
+def test_a_service_tier_that_claude_has_is_asked_for(tier: Any, told: str | None, ignored: tuple[str, ...]) -> None:
+    result = translated(service_tier=tier)
+
+    assert (result.turn.service_tier, result.ignored) == (told, ignored)
+
+
 def test_the_user_is_claudes_user_id() -> None:
     assert turn(user="u-1").metadata == {"user_id": "u-1"}
 
