@@ -203,6 +203,8 @@ class Connection:
             include_partial_messages=True,
             verbatim_prompts=True,
             permission_mode="dontAsk",
+            # After a tool call the CLI asks again within 10 ms of its stop reason, which our kill can lose to (F43).
+            max_turns=1,
             # As this preset the SDK puts no prompt on the command line; initialize says which one it is (F96).
             system_prompt={"type": "preset", "preset": "claude_code"},
             max_buffer_size=MAX_LINE_BYTES,

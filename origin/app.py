@@ -91,7 +91,9 @@ def app(service: Service, routes: tuple[Route, ...]) -> Handler:
 
 def check_token(service: Service, request: Request) -> None:
     """Let only the proxy in. Raises OpenAIError (403)."""
-    if service.token is not None and not secrets.compare_digest(request.header(TOKEN_HEADER) or "", service.token):
+    # As bytes: compare_digest takes no text beyond ASCII, which a header may hold.
+    given = (request.header(TOKEN_HEADER) or "").encode()
+    if service.token is not None and not secrets.compare_digest(given, service.token.encode()):
         raise OpenAIError(
             "This port is Understudy's own; requests come through the proxy.", status=403, code="forbidden"
         )

@@ -188,7 +188,7 @@ def _input(arguments: str) -> dict[str, Any]:
     """Read a call's arguments. What is no JSON object is kept as it is, under a name that says so."""
     try:
         value = json.loads(arguments) if arguments.strip() else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"invalid_json": arguments}
     return value if isinstance(value, dict) else {"value": value}
 

@@ -104,7 +104,7 @@ def decode_object(body: bytes) -> dict[str, Any]:
     """Decode a request's JSON body. Raises OpenAIError (400) unless it is an object."""
     try:
         fields = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise OpenAIError(
             "We could not parse the JSON body of your request. The OpenAI API expects a JSON payload."
         ) from None

@@ -5,6 +5,9 @@ The numbers are those of the project's list of facts; docs/claude-code.md says w
 
 import asyncio
 import contextlib
+import os
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from engine.errors import ClaudeError
 from engine.pool import Pool
 from engine.process import ClaudeProcess
 from engine.sdk import Connection, Spawn
-from rehearsal.reply import Fault, FaultKind, Reply
+from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
 from rehearsal.server import Rehearsal
 from translate.models import ALIASES
 from translate.turn import Message, Turn
@@ -112,6 +115,28 @@ async def test_f11_a_running_process_takes_model_and_parameters(rehearsal: Rehea
     assert received.body["output_config"]["effort"] == "high"
 
 
+async def test_f11_each_turn_of_a_pool_has_its_own_parameters(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    wanted = [
+        turn("One", model="claude-sonnet-4-5", max_tokens=11, temperature=0.1),
+        turn("Two", model="claude-haiku-4-5", max_tokens=22, top_p=0.5),
+        turn("Three", model="claude-sonnet-4-5", max_tokens=33),
+    ]
+
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=1) as pool:
+        for one in wanted:
+            async with pool.run(one) as running:
+                [_ async for _ in running]
+
+    bodies = [received.body for received in rehearsal.turns]
+    assert [(b["model"], b["max_tokens"], b.get("top_p")) for b in bodies] == [
+        ("claude-sonnet-4-5", 11, None),
+        ("claude-haiku-4-5", 22, 0.5),
+        ("claude-sonnet-4-5", 33, None),
+    ]
+    assert bodies[0]["temperature"] == 0.1
+    assert all(body.get("temperature", 1) == 1 for body in bodies[1:])
+
+
 async def test_f12_a_turn_is_one_request(rehearsal: Rehearsal, spawn: Spawn) -> None:
     await play(spawn, turn("Hello"))
 
@@ -167,6 +192,26 @@ async def test_f43_a_tool_call_ends_the_turn_and_nothing_is_run(rehearsal: Rehea
         assert events[-1]["delta"]["stop_reason"] == "tool_use"
         assert len(rehearsal.turns) == 1
     assert not target.exists()
+
+
+async def test_f43_after_a_tool_call_no_request_leaves_even_if_the_process_lives_on(
+    rehearsal: Rehearsal, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = {"name": "get", "input_schema": {"type": "object"}}
+    rehearsal.script(Reply(tool_calls=(ToolCall("get", input_json="{}"),)))
+    process = ClaudeProcess(spawn, idle_timeout_s=GUARD_S)
+    await process.start()
+    try:
+        with monkeypatch.context() as slow:
+            # A proxy that is too busy to end the process in time.
+            slow.setattr(Connection, "kill", lambda connection: None)
+            [_ async for _ in process.play(turn("Hello", model="claude-sonnet-4-5", tools=(tool,)))]
+            with contextlib.suppress(ClaudeError):
+                await process.settle()
+    finally:
+        await process.stop()
+
+    assert len(rehearsal.turns) == 1
 
 
 async def test_f44_a_refusal_is_an_answer(rehearsal: Rehearsal, spawn: Spawn) -> None:
@@ -247,8 +292,54 @@ async def test_f57_a_cli_that_does_not_work_is_one_clean_error(
     assert error.kind == kind
 
 
+async def test_f53_a_connection_that_ends_before_the_answer_is_told_once(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    rehearsal.script(Reply(fault=Fault(FaultKind.DROP)))
+
+    error = await failure(spawn, turn("Hello"))
+
+    assert error.kind == "connection_error"
+    assert len(rehearsal.turns) == 1
+
+
+async def test_f56_without_credentials_nothing_is_asked(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    env = {name: value for name, value in spawn.env.items() if name != "ANTHROPIC_API_KEY"}
+
+    error = await failure(replace(spawn, env=env), turn("Hello"))
+
+    assert error.kind == "authentication_error"
+    assert rehearsal.requests == []
+
+
+async def test_f57_a_cli_that_says_nothing_runs_into_the_turns_limit(spawn: Spawn, tmp_path: Path) -> None:
+    path = tmp_path / "claude"
+    path.write_text("#!/bin/sh\nexec sleep 600\n")
+    path.chmod(0o755)
+
+    error = await failure(replace(spawn, cli_path=path), turn("Hello", timeout_s=1.0))
+
+    assert error.kind == "timeout_error"
+
+
+async def test_f57_a_cli_that_is_killed_amid_its_answer_is_one_clean_error(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    rehearsal.script(Reply(text="word " * 9, stall_after=2))
+    process = ClaudeProcess(spawn, idle_timeout_s=GUARD_S)
+    await process.start()
+    try:
+        events = process.play(turn("Hello"))
+        await anext(events)
+        pid = int(repr(process).partition("pid=")[2].partition(" ")[0])
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(ClaudeError) as caught:
+            [_ async for _ in events]
+    finally:
+        await process.stop()
+
+    assert caught.value.kind == "cli_failed"
+    assert len(rehearsal.turns) == 1
+
+
 @pytest.mark.parametrize("pairs", [1, 10])
-async def test_f80_history_arrives_as_it_was(rehearsal: Rehearsal, spawn: Spawn, pairs: int) -> None:
+async def test_f80_f81_history_arrives_as_it_was(rehearsal: Rehearsal, spawn: Spawn, pairs: int) -> None:
     words = [f"{'question' if n % 2 == 0 else 'answer'} {n} /clear @/etc/passwd" for n in range(2 * pairs + 1)]
 
     await play(spawn, turn(*words))

@@ -15,7 +15,7 @@ from engine.process import ClaudeProcess
 from engine.sdk import Spawn
 from rehearsal.reply import Reply
 from rehearsal.server import Rehearsal
-from tests.engine.test_facts import GUARD_S, turn
+from tests.engine.test_facts import GUARD_S, said, turn
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +90,40 @@ async def test_beyond_the_limit_a_turn_waits_and_is_told_when_no_place_comes_fre
 
     assert (caught.value.kind, caught.value.retry_after_s) == ("busy", 1)
     assert len(rehearsal.turns) == 1
+
+
+async def test_a_turn_that_waits_is_played_when_a_place_comes_free(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    rehearsal.script(Reply(text="first", stall_after=0), Reply(text="second"))
+
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0, limit=1) as pool:
+
+        async def play(words: str) -> str:
+            async with pool.run(turn(words)) as running:
+                return said([dict(event) async for event in running])
+
+        async with asyncio.TaskGroup() as group:
+            one = group.create_task(play("1"))
+            await rehearsal.wait_for_requests(1)
+            other = group.create_task(play("2"))
+            # The second cannot have begun: its request would be the first thing that the API sees of it.
+            assert len(rehearsal.turns) == 1
+            rehearsal.release()
+
+    assert (one.result(), other.result()) == ("first", "second")
+    assert [received.body["messages"][0]["content"][0]["text"] for received in rehearsal.turns] == ["1", "2"]
+    assert children() == set()
+
+
+async def test_closing_a_pool_amid_turns_and_starts_leaves_nothing_running(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    rehearsal.script(Reply(text="word " * 9, stall_after=2))
+
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=2) as pool:
+        async with pool.run(turn("Hello")) as running:
+            await anext(aiter(running))
+        before = children()
+
+    assert before != set()
+    assert children() == set()
 
 
 async def test_leaving_a_turn_early_ends_it_at_the_api_and_its_process(rehearsal: Rehearsal, spawn: Spawn) -> None:

@@ -27,8 +27,11 @@ async def test_a_method_that_a_path_does_not_take_is_told_which_it_takes() -> No
     assert "POST" in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(("headers", "status"), [({}, 403), ({TOKEN_HEADER: "no"}, 403), ({TOKEN_HEADER: "yes"}, 200)])
-async def test_only_the_proxy_may_ask(headers: dict[str, str], status: int) -> None:
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({}, 403), ({TOKEN_HEADER: b"no"}, 403), ({TOKEN_HEADER: b"\xff"}, 403), ({TOKEN_HEADER: b"yes"}, 200)],
+)
+async def test_only_the_proxy_may_ask(headers: dict[str, bytes], status: int) -> None:
     async with client(Scripted(), token="yes") as http:
         answer = await http.get("/v1/models", headers=headers)
 

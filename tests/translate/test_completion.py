@@ -3,7 +3,7 @@
 import pytest
 
 from translate.completion import fold
-from translate.openai_wire import ChatCompletionChunk, ChunkChoice, ChunkDelta
+from translate.openai_wire import ChatCompletionChunk, ChunkChoice, ChunkDelta, FunctionDelta, ToolCallDelta
 from translate.usage import CompletionUsage, PromptTokensDetails
 
 USAGE = CompletionUsage(1, 2, 3, PromptTokensDetails())
@@ -27,6 +27,22 @@ def test_interleaved_choices_are_put_together_by_index() -> None:
     told = [(choice.index, choice.message.content, choice.finish_reason) for choice in completion.choices]
     assert told == [(0, "a", "stop"), (1, "bB", "length")]
     assert completion.usage == USAGE
+
+
+def test_a_call_that_is_named_and_never_goes_on_has_no_arguments() -> None:
+    named = ToolCallDelta(index=0, id="t", type="function", function=FunctionDelta(name="f"))
+
+    completion = fold(
+        [
+            chunk(ChunkChoice(0, ChunkDelta(tool_calls=[named]))),
+            chunk(ChunkChoice(0, ChunkDelta(), finish_reason="length")),
+            chunk(usage=USAGE),
+        ]
+    )
+
+    calls = completion.choices[0].message.tool_calls
+    assert isinstance(calls, list)
+    assert [(call.id, call.function.name, call.function.arguments) for call in calls] == [("t", "f", "")]
 
 
 @pytest.mark.parametrize(

@@ -68,3 +68,7 @@ def test_what_openai_refuses_when_strict_is_refused_with_its_place(schema: dict[
         fit(schema, strict=True)
 
     assert words in str(caught.value)
+
+
+def test_a_schema_that_is_only_true_or_false_stays_so() -> None:
+    assert fit({"type": "object", "properties": {"a": True}}, strict=False)["properties"] == {"a": True}

@@ -23,6 +23,27 @@ def turns(*messages: Any) -> tuple[str | None, Turns]:
     return system, [(message.role, [dict(block) for block in message.content]) for message in result]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("", {}),
+        ('{"a": 1}', {"a": 1}),
+        ("[1]", {"value": [1]}),
+        ('{"a', {"invalid_json": '{"a'}),
+        ("[" * 500_000, {"invalid_json": "[" * 500_000}),
+    ],
+    ids=["none", "an object", "no object", "cut short", "too deep"],
+)
+def test_a_calls_arguments_are_kept_whatever_they_are(arguments: str, told: dict[str, Any]) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}
+
+    _, result = turns(
+        said("user", "x"), said("assistant", None, tool_calls=[call]), said("tool", "1", tool_call_id="a")
+    )
+
+    assert result[1][1][0]["input"] == told
+
+
 def refusal(*messages: Any) -> OpenAIError:
     with pytest.raises(OpenAIError) as caught:
         translate_messages(messages)

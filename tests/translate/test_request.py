@@ -160,7 +160,9 @@ def test_instructions_follow_the_system_prompt() -> None:
     assert result.system == f"Be kind.\n\n{JSON_OBJECT_INSTRUCTION}"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff", b"null"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'"x"', b"\xff", b"null", b'{"a":' * 100_000], ids=lambda body: repr(body[:6])
+)
 def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(OpenAIError) as caught:
         translate_request(body)

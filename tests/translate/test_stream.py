@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from translate.claude_wire import EVENTS
 from translate.completion import fold
+from translate.finish_reason import FINISH_REASON
 from translate.openai_wire import ChatCompletionChunk
-from translate.stream import ChatCompletionStream, ClaudeProtocolError
+from translate.stream import TRANSITIONS, ChatCompletionStream, ClaudeProtocolError, State
 
 type Event = dict[str, Any]
 
@@ -183,6 +185,37 @@ def test_a_code_fence_around_a_json_object_is_taken_off() -> None:
     events = [START, *text("```js", 'on\n{"a":', " 1}\n", "```"), end()]
 
     assert fold(chunks(events, include_usage=True, unfence=True)).choices[0].message.content == '{"a": 1}'
+
+
+def test_what_only_looked_like_a_fence_at_the_end_is_told() -> None:
+    events = [START, *text('{"a": 1}\n', "``"), end()]
+
+    assert fold(chunks(events, include_usage=True, unfence=True)).choices[0].message.content == '{"a": 1}\n``'
+
+
+def test_a_refusal_without_an_explanation_has_none() -> None:
+    message = fold(chunks([START, end("refusal")], include_usage=True)).choices[0]
+
+    assert (message.finish_reason, message.message.refusal) == ("content_filter", None)
+
+
+@pytest.mark.parametrize("reason", FINISH_REASON)
+def test_every_stop_reason_ends_the_stream_with_its_word(reason: str) -> None:
+    assert deltas([START, *text("a"), end(reason)])[-1] == FINISH_REASON[reason]
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("event", [START, *text("a"), end(), {"type": "ping"}], ids=lambda event: str(event["type"]))
+def test_what_may_follow_is_the_table_and_nothing_else(state: State, event: Event) -> None:
+    stream = machine()
+    stream.state = state
+    legal = (state, EVENTS[event["type"]]) in TRANSITIONS or state is State.FINISHED
+
+    if legal:
+        assert isinstance(stream.feed(event), list)
+    else:
+        with pytest.raises(ClaudeProtocolError, match=state.name):
+            stream.feed(event)
 
 
 def test_events_of_unknown_types_are_skipped_and_counted() -> None:
