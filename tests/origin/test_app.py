@@ -33,7 +33,7 @@ async def test_a_method_that_a_path_does_not_take_is_told_which_it_takes() -> No
 )
 async def test_only_the_proxy_may_ask(headers: dict[str, bytes], status: int) -> None:
     async with client(Scripted(), token="yes") as http:
-        answer = await http.get("/v1/models", headers=headers)
+        answer = await http.get("/v1/models", headers=[(name.encode(), value) for name, value in headers.items()])
 
     assert answer.status_code == status
 
