@@ -22,9 +22,15 @@ from rich.table import Table
 import settings as configuration
 from addons import default_addons
 from addons.master import CannotListenError, options_for, proxy
-from auth.authority import Authority, AuthorityError
+from addons.redirect_to_origin import MAGIC_HOST
+from addons.serve_origin import ServeOrigin, spawn_for
+from auth.auth_command import auth_command
+from auth.authority import FOLDER, Authority, AuthorityError
+from auth.ca_command import ca_command
 from auth.redact import RedactSecrets
+from auth.sources import Source, environment
 from demo.show import show
+from engine.sdk import Spawn
 from rehearsal.server import serve_forever
 from settings import Settings, SettingsError, Sourced
 from wrapping.child import run_command
@@ -78,14 +84,25 @@ def log_to_stderr(level: str) -> None:
     handler = RichHandler(console=errors, show_path=False, rich_tracebacks=False, log_time_format="[%X]")
     handler.addFilter(RedactSecrets(os.environ))
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
-    for name in ("understudy", "addons", "auth", "engine", "origin", "rehearsal", "translate", "wrapping"):
+    for name in (
+        "understudy",
+        "addons",
+        "auth",
+        "engine",
+        "origin",
+        "rehearsal",
+        "store",
+        "tape",
+        "translate",
+        "wrapping",
+    ):
         logging.getLogger(name).setLevel(level.upper())
 
 
 def authority(settings: Settings) -> Authority:
     """Open the certificate authority, or end the program."""
     try:
-        return Authority.open(settings.data_dir / "ca")
+        return Authority.open(settings.data_dir / FOLDER, settings.hosts)
     except AuthorityError as error:
         raise fatal(str(error)) from None
 
@@ -199,13 +216,19 @@ def serve(
 async def serve_until_ended(settings: Settings) -> int:
     """Run the proxy until the program is told to end."""
     options = options_for(settings, authority(settings).certificate.parent, os.environ)
-    async with proxy(options, default_addons(settings, os.environ)) as addresses:
+    addons = default_addons(settings, os.environ)
+    async with proxy(options, addons) as addresses:
         (host, port), *more = addresses
         log.info("the proxy listens at http://%s:%d, for %s", host, port, ", ".join(settings.hosts))
         for door_host, door_port in more:
             log.info("the base-URL door: OPENAI_BASE_URL=http://%s:%d/v1", door_host, door_port)
         log.info('programs are sent through it by: eval "$(understudy env --listen %s:%d)"', host, port)
-        await asyncio.Event().wait()
+        log.info("what it is doing: curl --proxy http://%s:%d http://%s/", host, port, MAGIC_HOST)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            # A second signal cuts this short.
+            await next(addon for addon in addons if isinstance(addon, ServeOrigin)).drain()
     return 0
 
 
@@ -275,6 +298,20 @@ async def rehearse(port: int, delay_s: float) -> int:
     """Serve the rehearsal until the program is told to end."""
     await serve_forever(port=port, delay_s=delay_s, ready=lambda base_url: print(base_url, flush=True))
     return 0
+
+
+def own_spawn(settings: Settings, source: Source) -> Spawn:
+    """Return how Claude Code is started for a check of the credentials: as it is for the app's turns."""
+    return spawn_for(settings, source, os.environ, environment(source, os.environ))
+
+
+def settings_of(config: Path | None) -> Settings:
+    """Put the settings together, for the commands that live elsewhere."""
+    return load_settings(config).settings
+
+
+cli.add_typer(auth_command(settings_of, own_spawn), name="auth")
+cli.add_typer(ca_command(settings_of), name="ca")
 
 
 def main() -> None:

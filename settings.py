@@ -104,10 +104,29 @@ class Settings:
     rehearsal_delay_s: float = _setting(_at_least(0, float), "the rehearsal's pause before each token", 0.02)
     max_processes: int = _setting(_at_least(1, int), "turns at once; more wait", 8)
     spare_processes: int = _setting(_at_least(0, int), "Claude Code processes kept booted for the next request", 1)
+    max_waiting: int = _setting(_at_least(0, int), "requests that may wait for their turn; more are refused (429)", 100)
+    max_memory_mb: int = _setting(
+        _at_least(0, int), "what Claude Code's processes may take together (PSS); 0: half of the machine's", 0
+    )
+    keep_idle_s: float = _setting(_at_least(0, float), "how long a process waits for its conversation to go on", 600.0)
     wait_s: float = _setting(_at_least(0, float), "how long a request may wait for its turn", 60.0)
     timeout_s: float = _setting(_at_least(1, float), "how long a turn may take in all", 600.0)
+    first_token_timeout_s: float = _setting(_at_least(1, float), "how long Claude may take to begin an answer", 300.0)
+    keep_alive_s: float = _setting(
+        _at_least(1, float), "after how much silence a stream carries a comment, so that nobody closes it", 15.0
+    )
+    retries: int = _setting(_at_least(0, int), "how often a failed turn is tried again before its first token", 2)
+    drain_s: float = _setting(
+        _at_least(0, float), "how long running answers may take to end when `serve` is ended", 10.0
+    )
     idle_timeout_s: float = _setting(_at_least(1, float), "how long Claude may be silent within a turn", 300.0)
     max_body_bytes: int = _setting(_at_least(1024, int), "the largest request that is read", 64 * 1024 * 1024)
+    provider: str | None = _setting(
+        str,
+        "which credentials Claude Code gets, instead of the first that are found: see `understudy auth status`",
+        None,
+    )
+    api_key_helper: str | None = _setting(str, "a command that prints the API key for Claude Code", None)
     cli_path: Path | None = _setting(_file_path, "another `claude` program than the SDK's own", None)
     data_dir: Path = _setting(
         _file_path,

@@ -6,12 +6,17 @@ from typing import Protocol
 from mitmproxy import http
 
 from addons.hosts import matches
-from origin.app import TOKEN_HEADER, supports
+from origin.app import CLIENT_HEADER, TOKEN_HEADER, supports
 from origin.routes import ROUTES
+from origin.status import STATUS_PATH
 from settings import Settings
 
 REAL_ADDRESS = "understudy_real_address"
 """``flow.metadata``: (scheme, host, port) of a flow that is at the origin."""
+
+
+MAGIC_HOST = "understudy.local"
+"""A host that is nowhere: through the proxy, http://understudy.local/ shows what the proxy is doing."""
 
 
 class OriginAddress(Protocol):
@@ -39,6 +44,8 @@ class RedirectToOrigin:
     def is_ours(self, flow: http.HTTPFlow) -> bool:
         """Whether the origin answers this flow."""
         request = flow.request
+        if request.pretty_host == MAGIC_HOST:
+            return True
         if not (matches(request.host, self._hosts) or matches(request.pretty_host, self._hosts)):
             return False
         return not self._passthrough or supports(ROUTES, request.path.partition("?")[0])
@@ -49,10 +56,15 @@ class RedirectToOrigin:
             return
         addresses = await self._origin.addresses()
         request = flow.request
+        real_host = request.pretty_host
         flow.metadata[REAL_ADDRESS] = (request.scheme, request.host, request.port, request.headers.get("host"))
         request.scheme = "http"
         request.host, request.port = addresses[next(self._turn) % len(addresses)]
         request.headers[TOKEN_HEADER] = self._origin.token
+        peer = flow.client_conn.peername
+        request.headers[CLIENT_HEADER] = str(peer[0]) if peer else ""
+        if real_host == MAGIC_HOST and request.path == "/":
+            request.path = STATUS_PATH
         if request.raw_content and not {"content-length", "transfer-encoding"} & {h.lower() for h in request.headers}:
             # HTTP/2 need not tell the length; mitmproxy would send the body to the origin without saying where it ends.
             request.headers["content-length"] = str(len(request.raw_content))
@@ -75,5 +87,6 @@ def restore(flow: http.HTTPFlow) -> None:
     request = flow.request
     request.scheme, request.host, request.port = scheme, host, port
     request.headers.pop(TOKEN_HEADER, None)
+    request.headers.pop(CLIENT_HEADER, None)
     if header is not None:
         request.headers["host"] = header

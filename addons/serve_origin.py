@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import secrets
 from collections.abc import Callable, Mapping
@@ -9,9 +10,10 @@ from pathlib import Path
 
 from mitmproxy import ctx
 
-from auth.sources import REHEARSAL, SOURCES, Source, find_source
+from auth.sources import REHEARSAL, SOURCES, Source, cli_settings, environment, find_source
 from engine import Engine
 from engine.pool import Pool
+from engine.retry import Retrying
 from engine.sdk import Spawn
 from origin.app import Service, app, render_error
 from origin.routes import ROUTES
@@ -38,6 +40,8 @@ class ServeOrigin:
         self.around: Callable[[Engine], Engine] = lambda engine: engine
         """What the engine is wrapped in before the origin gets it, for those who listen in."""
         self._addresses: asyncio.Future[list[tuple[str, int]]] | None = None
+        self._server: Server | None = None
+        self._ending = False
 
     async def addresses(self) -> list[tuple[str, int]]:
         """Wait until the origin listens and return its addresses. Raises what kept it from starting."""
@@ -55,6 +59,13 @@ class ServeOrigin:
         """Stop."""
         await self._stack.aclose()
 
+    async def drain(self) -> None:
+        """Refuse what is new and give what runs its time to end."""
+        self._ending = True
+        if self._server is not None and self._server.tasks:
+            log.info("%d answers are still running; they have %g s", len(self._server.tasks), self._settings.drain_s)
+            await asyncio.wait(self._server.tasks, timeout=self._settings.drain_s)
+
     def _future(self) -> asyncio.Future[list[tuple[str, int]]]:
         if self._addresses is None:
             self._addresses = asyncio.get_running_loop().create_future()
@@ -62,7 +73,9 @@ class ServeOrigin:
 
     async def _start(self) -> list[tuple[str, int]]:
         settings = self._settings
-        source, env = find_source(self._environ), scrub_overrides(self._environ, own_addresses())
+        helper = settings.api_key_helper
+        source = find_source(self._environ, forced=settings.provider, api_key_helper=helper)
+        env = {**scrub_overrides(self._environ, own_addresses()), **environment(source, self._environ)}
         if settings.rehearsal:
             self.rehearsal = rehearsal = Rehearsal(delay_s=settings.rehearsal_delay_s)
             await self._stack.enter_async_context(rehearsal)
@@ -74,20 +87,27 @@ class ServeOrigin:
                 spawn_for(settings, source, self._environ, env),
                 limit=settings.max_processes,
                 spare=settings.spare_processes,
+                max_waiting=settings.max_waiting,
                 wait_s=settings.wait_s,
                 timeout_s=settings.timeout_s,
+                first_token_timeout_s=settings.first_token_timeout_s,
                 idle_timeout_s=settings.idle_timeout_s,
+                keep_s=settings.keep_idle_s,
+                memory_bytes=settings.max_memory_mb * 1024 * 1024 or None,
             )
         )
+        engine = Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s)
         service = Service(
-            engine=self.around(pool),
+            engine=self.around(engine),
             model_map=settings.full_model_map(),
             default_model=settings.default_model,
             rehearsal=settings.rehearsal,
             show_reasoning=settings.show_reasoning,
             token=self.token,
+            keep_alive_s=settings.keep_alive_s,
+            is_ending=lambda: self._ending,
         )
-        server = Server(
+        self._server = server = Server(
             app(service, ROUTES), ports=PORTS, max_body_bytes=settings.max_body_bytes, render_error=render_error
         )
         return (await self._stack.enter_async_context(server)).addresses
@@ -114,7 +134,24 @@ def spawn_for(settings: Settings, source: Source, environ: Mapping[str, str], en
     if source.own_config_dir and (source is REHEARSAL or "CLAUDE_CONFIG_DIR" not in environ):
         folder["CLAUDE_CONFIG_DIR"] = str(private_folder(settings.data_dir / "claude"))
     cwd = private_folder(settings.data_dir / "empty")
-    return Spawn(bare=source.bare, cwd=cwd, env={**env, **folder}, cli_path=settings.cli_path)
+    return Spawn(
+        bare=source.bare,
+        cwd=cwd,
+        env={**env, **folder},
+        cli_path=settings.cli_path,
+        settings=settings_file(settings.data_dir, cli_settings(source, settings.api_key_helper)),
+    )
+
+
+def settings_file(data_dir: Path, content: Mapping[str, str]) -> Path | None:
+    """Write Claude Code's settings where only we can read them; on its command line `ps` would show them."""
+    if not content:
+        return None
+    path = private_folder(data_dir / "claude") / "understudy-settings.json"
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
 
 
 def private_folder(path: Path) -> Path:

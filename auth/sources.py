@@ -1,48 +1,167 @@
 """Where Claude Code's credentials come from, and how a process must be started for each.
 
-The variables reach the CLI as they are; here it is only decided which of them it will use, because that changes the
-recipe: ``--bare`` drops Claude Code's reminder blocks but does not work with a login by OAuth (facts F2–F4), and a
-login that `claude` itself keeps lives in the person's own configuration folder.
+The CLI reads its credentials itself; here it is decided which of them it gets to see. That cannot be left to it: with
+an API key and a bearer token both set it sends both, each in its header, and an API key beside a helper's goes out
+with the helper's. So the first source of :data:`PROVIDERS` that is there wins, and :func:`environment` takes the
+others away.
+
+The source changes the recipe, too: ``--bare`` drops Claude Code's reminder blocks but does not work with a login by
+OAuth (facts F2–F4), and a login that `claude` itself keeps lives in the person's own configuration folder.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 
+class SourceError(Exception):
+    """The source that was asked for cannot be had. The message says what is missing, and holds no secret."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One place credentials come from.
 
-    ``bare``: the CLI takes ``--bare``. ``own_config_dir``: the CLI keeps its state in a folder of ours, not the
-    person's ``~/.claude``.
+    ``kind`` is what a person reads, ``name`` what they type. ``variable`` chooses it: the credential itself, or for a
+    cloud the switch that is on; None: no variable does. ``bare``: the CLI takes ``--bare``. ``own_config_dir``: the CLI
+    keeps its state in a folder of ours, not the person's ``~/.claude``. ``secrets`` are the variables that hold
+    secrets, ``others`` those that belong to it and hold none. ``base_url`` is where its address can be set.
+    ``skip_auth``, when on, leaves the credentials to a gateway, which may then know the person by a bearer token.
     """
 
     kind: str
     variable: str | None
     bare: bool
     own_config_dir: bool
+    name: str = ""
+    secrets: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    base_url: str = "ANTHROPIC_BASE_URL"
+    skip_auth: str | None = None
+
+    @property
+    def is_cloud(self) -> bool:
+        """Whether ``variable`` is a switch, and the credentials are the cloud's own."""
+        return self.variable is not None and self.variable not in self.secrets
 
 
-# In the CLI's own order of preference: a cloud provider, then an API key over a token (fact F4).
+_AWS_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK")
+_AWS = ("AWS_REGION", "AWS_PROFILE")
+_GOOGLE = ("GOOGLE_APPLICATION_CREDENTIALS",)  # a path
+BEARER = "ANTHROPIC_AUTH_TOKEN"
+
+
+def _cloud(kind: str, name: str, word: str, secrets: tuple[str, ...], others: tuple[str, ...], use: str = "") -> Source:
+    """Return a cloud provider, whose variables are all named after ``word`` (``use``, where its switch is not)."""
+    return Source(
+        kind,
+        f"CLAUDE_CODE_USE_{use or word}",
+        bare=True,
+        own_config_dir=True,
+        name=name,
+        secrets=secrets,
+        others=others,
+        base_url=f"ANTHROPIC_{word}_BASE_URL",
+        skip_auth=f"CLAUDE_CODE_SKIP_{use or word}_AUTH",
+    )
+
+
+# The clouds in the CLI's own order of preference, then what else the CLI would mix (the module's docstring).
 SOURCES: tuple[Source, ...] = (
-    Source("Amazon Bedrock", "CLAUDE_CODE_USE_BEDROCK", bare=True, own_config_dir=True),
-    Source("Google Vertex AI", "CLAUDE_CODE_USE_VERTEX", bare=True, own_config_dir=True),
-    Source("Microsoft Foundry", "CLAUDE_CODE_USE_FOUNDRY", bare=True, own_config_dir=True),
-    Source("API key", "ANTHROPIC_API_KEY", bare=True, own_config_dir=True),
-    Source("bearer token", "ANTHROPIC_AUTH_TOKEN", bare=True, own_config_dir=True),
-    Source("OAuth token", "CLAUDE_CODE_OAUTH_TOKEN", bare=False, own_config_dir=True),
+    _cloud("Amazon Bedrock", "bedrock", "BEDROCK", _AWS_SECRETS, (*_AWS, "CLAUDE_CODE_USE_MANTLE")),
+    _cloud(
+        "Microsoft Foundry",
+        "foundry",
+        "FOUNDRY",
+        ("ANTHROPIC_FOUNDRY_API_KEY", "ANTHROPIC_FOUNDRY_AUTH_TOKEN"),
+        ("ANTHROPIC_FOUNDRY_RESOURCE",),
+    ),
+    _cloud(
+        "Claude Platform on AWS",
+        "anthropic-aws",
+        "AWS",
+        ("ANTHROPIC_AWS_API_KEY", *_AWS_SECRETS[:3]),
+        (*_AWS, "ANTHROPIC_AWS_WORKSPACE_ID"),
+        use="ANTHROPIC_AWS",
+    ),
+    _cloud(
+        "Claude Platform on Google Cloud",
+        "anthropic-google-cloud",
+        "GOOGLE_CLOUD",
+        (),
+        (*_GOOGLE, "ANTHROPIC_GOOGLE_CLOUD_PROJECT", "ANTHROPIC_GOOGLE_CLOUD_LOCATION"),
+        use="ANTHROPIC_GOOGLE_CLOUD",
+    ),
+    _cloud("Amazon Bedrock (Mantle)", "mantle", "BEDROCK_MANTLE", _AWS_SECRETS, _AWS, use="MANTLE"),
+    _cloud("Google Vertex AI", "vertex", "VERTEX", (), (*_GOOGLE, "ANTHROPIC_VERTEX_PROJECT_ID", "CLOUD_ML_REGION")),
+    Source("API key", "ANTHROPIC_API_KEY", True, True, "api-key", ("ANTHROPIC_API_KEY",)),
+    Source("bearer token", BEARER, True, True, "auth-token", (BEARER,)),
+    Source("OAuth token", "CLAUDE_CODE_OAUTH_TOKEN", False, True, "oauth-token", ("CLAUDE_CODE_OAUTH_TOKEN",)),
 )
+"""The sources that a variable chooses."""
 
-LOGIN = Source("claude login", None, bare=False, own_config_dir=False)
-"""What is left when no variable is set: a login that `claude` itself keeps, if there is one."""
+HELPER = Source("API key helper", None, bare=True, own_config_dir=True, name="api-key-helper")
+"""A command that prints the key: Claude Code's setting ``apiKeyHelper``, ours ``api_key_helper``."""
+
+LOGIN = Source("claude login", None, bare=False, own_config_dir=False, name="login")
+"""What is left when nothing is set: a login that `claude` itself keeps, if there is one."""
 
 REHEARSAL = Source("rehearsal", "ANTHROPIC_API_KEY", bare=True, own_config_dir=True)
 
+_AFTER_KEY = next(n for n, source in enumerate(SOURCES) if source.name == "auth-token")
+PROVIDERS: tuple[Source, ...] = (*SOURCES[:_AFTER_KEY], HELPER, *SOURCES[_AFTER_KEY:], LOGIN)
+"""Every source, in the order in which they are looked for: the first that is there is used."""
 
-def find_source(environ: Mapping[str, str]) -> Source:
-    """Return where the CLI will take its credentials from."""
-    return next((source for source in SOURCES if source.variable and _is_set(environ, source.variable)), LOGIN)
+
+def find_source(environ: Mapping[str, str], *, forced: str | None = None, api_key_helper: str | None = None) -> Source:
+    """Return where the CLI will take its credentials from: the first source that is there, or the one ``forced``.
+
+    LOGIN is returned where nothing else is; whether there is a login is for `claude` to say.
+    Raises SourceError when the forced one is unknown or has no credentials.
+    """
+    if forced is not None:
+        return _forced(forced, environ, api_key_helper)
+    return next(iter(found_sources(environ, api_key_helper=api_key_helper)), LOGIN)
 
 
-def _is_set(environ: Mapping[str, str], variable: str) -> bool:
-    return environ.get(variable, "").lower() not in ("", "0", "false")
+def found_sources(environ: Mapping[str, str], *, api_key_helper: str | None = None) -> list[Source]:
+    """Return every source that has something set for it, the one that wins first. LOGIN is never among them."""
+    return [source for source in PROVIDERS if _is_there(source, environ, api_key_helper)]
+
+
+def environment(source: Source, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what to lay over ``environ`` so that the CLI finds this source and no other: ``""`` for the others'."""
+    kept = {source.variable, *source.others}
+    if source.skip_auth and switched_on(environ, source.skip_auth):
+        kept.add(BEARER)
+    return {s.variable: "" for s in SOURCES if s.variable and s.variable not in kept and environ.get(s.variable)}
+
+
+def cli_settings(source: Source, api_key_helper: str | None) -> dict[str, str]:
+    """Return the settings that Claude Code must be started with (``--settings``) for this source."""
+    return {"apiKeyHelper": api_key_helper} if source is HELPER and api_key_helper else {}
+
+
+def switched_on(environ: Mapping[str, str], variable: str) -> bool:
+    """Whether the CLI takes a switch for on."""
+    return environ.get(variable, "").strip().lower() in ("1", "true", "yes", "on")
+
+
+def _is_there(source: Source, environ: Mapping[str, str], api_key_helper: str | None) -> bool:
+    if source.variable is None:
+        return source is HELPER and bool(api_key_helper)
+    if source.is_cloud:
+        return switched_on(environ, source.variable)
+    return bool(environ.get(source.variable, "").strip())
+
+
+def _forced(name: str, environ: Mapping[str, str], api_key_helper: str | None) -> Source:
+    source = next((source for source in PROVIDERS if source.name == name), None)
+    if source is None:
+        known = ", ".join(source.name for source in PROVIDERS)
+        raise SourceError(f"there is no provider {name!r}; there are {known}")
+    if source is LOGIN or _is_there(source, environ, api_key_helper):
+        return source
+    if source is HELPER:
+        raise SourceError(f"{source.kind}: there is none; set api_key_helper to the command that prints the key")
+    wanted = f"{source.variable}=1" if source.is_cloud else f"{source.variable}"
+    raise SourceError(f"{source.kind}: nothing is set for it; it needs {wanted}")

@@ -17,7 +17,7 @@ from rich.text import Text
 from addons import default_addons
 from addons.master import options_for, proxy
 from addons.serve_origin import ServeOrigin
-from auth.authority import Authority
+from auth.authority import FOLDER, Authority
 from demo.wiretap import Overheard, OverheardEngine, WireTap, rows
 from rehearsal.server import Rehearsal
 from settings import Settings
@@ -36,7 +36,7 @@ async def show(settings: Settings, console: Console) -> int:
     addons = default_addons(settings, os.environ)
     serve = next(addon for addon in addons if isinstance(addon, ServeOrigin))
     serve.around = lambda engine: OverheardEngine(engine, overheard)
-    ca = Authority.open(settings.data_dir / "ca")
+    ca = Authority.open(settings.data_dir / FOLDER, settings.hosts)
     with tempfile.TemporaryDirectory(prefix="understudy-") as directory:
         options = options_for(settings, ca.certificate.parent, os.environ)
         async with proxy(options, [*addons, WireTap(overheard)]) as addresses:

@@ -1,14 +1,14 @@
 """Overhears one exchange on both sides: OpenAI's on the wire, Claude's as the engine yields it."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from mitmproxy import http
 
-from engine import Engine, Event, Running
+from engine import Engine, Event, Outcome, Running
 from translate.turn import Turn
 
 
@@ -53,6 +53,10 @@ class OverheardEngine:
         self._engine = engine
         self._overheard = overheard
 
+    def status(self) -> dict[str, Any]:
+        """Return the state of the engine underneath."""
+        return self._engine.status()
+
     @asynccontextmanager
     async def run(self, turn: Turn) -> AsyncIterator[Running]:
         """Play the turn with the engine underneath."""
@@ -64,7 +68,26 @@ class _OverheardRunning:
     def __init__(self, running: Running, overheard: Overheard) -> None:
         self._running = running
         self._overheard = overheard
-        self.process = running.process
+
+    @property
+    def process(self) -> str:
+        """How its process came to the turn."""
+        return self._running.process
+
+    @property
+    def retries(self) -> int:
+        """How often the turn was tried again."""
+        return self._running.retries
+
+    @property
+    def ended(self) -> Awaitable[Outcome]:
+        """How the turn ended."""
+        return self._running.ended
+
+    @property
+    def backlog(self) -> int:
+        """How many events are not read yet."""
+        return self._running.backlog
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         async for event in self._running:

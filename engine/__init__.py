@@ -4,13 +4,15 @@ The glossary:
 
 - a *turn* is one answer of Claude's, asked with the whole conversation (:class:`translate.turn.Turn`);
 - a *process* is one `claude` program (:mod:`engine.process`); :mod:`engine.sdk` alone imports its SDK;
+- what a process *holds* is the conversation it has in it (:mod:`engine.conversation`);
+- a call is *parked* while Claude Code waits for the app to answer it (:mod:`engine.park`);
 - *events* are the raw stream events of Anthropic's Messages API, as they come;
 - the *outcome* says how a turn ended, once it has;
 - to *cut* a process is to kill it the moment the stop reason is known, because Claude Code would go on by itself:
   after ``max_tokens``, after a refusal, after an empty answer (facts F40, F41, F44).
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -38,8 +40,24 @@ class Outcome:
 class Running(Protocol):
     """A turn being played: iterate it for the events; leave its context to be done with it, early or not."""
 
-    process: str
-    """How the process came about: ``cold`` (started for this turn) or ``warm`` (it was waiting)."""
+    @property
+    def process(self) -> str:
+        """How its process came to it: continued, reused, warm, resumed or cold (:mod:`engine.pool`).
+
+        Known once the first event has come.
+        """
+
+    @property
+    def backlog(self) -> int:
+        """How many events have come and are not read yet; 0 when the reader keeps up."""
+
+    @property
+    def retries(self) -> int:
+        """How often the turn was tried again."""
+
+    @property
+    def ended(self) -> Awaitable[Outcome]:
+        """How the turn ended, and what it cost: known shortly after its context was left."""
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """Yield events until the stop reason has come. Raises ClaudeError when the turn fails."""
@@ -49,7 +67,10 @@ class Engine(Protocol):
     """What plays turns."""
 
     def run(self, turn: Turn) -> AbstractAsyncContextManager[Running]:
-        """Play a turn. Leaving the context before the end cancels it: its process is gone when the context is left."""
+        """Play a turn. Leaving the context before the end cancels it, at the API too."""
+
+    def status(self) -> dict[str, Any]:
+        """Return the engine's state for people and monitors: numbers and names, nothing of any conversation."""
 
 
 __all__ = ["ClaudeError", "Engine", "Event", "Outcome", "Running"]

@@ -24,6 +24,7 @@ KIND_BY_STATUS: dict[int, str] = {
 # The `error` of an AssistantMessage or of an `api_retry` message, where no status came with it.
 KIND_BY_WORD: dict[str, str] = {
     "authentication_failed": "authentication_error",
+    "cloud_credential_error": "authentication_error",
     "billing_error": "billing_error",
     "invalid_request": "invalid_request_error",
     "model_not_found": "not_found_error",

@@ -1,21 +1,40 @@
-"""One Claude Code process, from its start to its confirmed end.
+"""One Claude Code process, from its start to its confirmed end, and the conversation that it holds.
 
-A turn on it goes: ``initialize`` with the system prompt; flags for model and parameters; the history, each message put
-in as a true turn (facts F80, F81); the last message, which is the question; the events of the answer. Then, at the
-first ``message_delta`` that tells the stop reason, either the process reports its result by itself (``end_turn`` and
-``stop_sequence`` after visible text) or it is killed on the spot, because it would ask again (facts F40–F43).
+A turn on it goes: ``initialize`` with the system prompt, once; flags for model and parameters; a rewind of what it
+holds and the turn does not (fact F88); the history that is missing, each message put in as a true turn (F80, F81); the
+last message, which is the question; the events of the answer, up to the one that tells the stop reason. By then the
+app has its answer, and what is left is between Claude Code and us (:meth:`ClaudeProcess.settle`):
+
+- after ``end_turn`` and ``stop_sequence`` with visible text it reports its result and holds one more answer;
+- after ``tool_use`` the calls wait in the park (:mod:`engine.park`) until the app has answered them;
+- after anything else it would ask again by itself and is killed on the spot (F40, F41, F43).
 """
 
 import asyncio
-import json
+import contextlib
 import logging
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 from typing import Any
 
+from engine.conversation import UNKNOWN, AnswerSoFar, Held, digest, is_prompt, keep, results_of
 from engine.errors import ClaudeError, kind_of
-from engine.sdk import AssistantMessage, Connection, ResultMessage, Spawn, StreamEvent, SystemMessage, sdk_errors
-from translate.models import ALIASES
+from engine.flags import flag_settings
+from engine.messages import said, user
+from engine.sdk import (
+    VERIFIED_CLI,
+    AssistantMessage,
+    Connection,
+    ResultMessage,
+    Spawn,
+    StreamEvent,
+    SystemMessage,
+    ToolResultBlock,
+    UserMessage,
+    sdk_errors,
+)
+from engine.transcript import Transcript, remove
 from translate.turn import Message, Turn
 
 log = logging.getLogger(__name__)
@@ -29,17 +48,36 @@ MAX_STDERR_CHARS = 500
 # A delay shorter than this is the CLI's own back-off, not the API's retry-after header.
 MIN_RETRY_AFTER_MS = 900
 
+# How long an answered process may take to report its result, or to bring its tool calls to the park.
+SETTLE_S = 5.0
+
+# How long an interrupted one may take to end its turn (a few ms, fact F63) before it is killed: the API should see the
+# end of a turn that nobody wants within 100 ms.
+INTERRUPT_S = 0.06
+
 
 class ClaudeProcess:
-    """A process for one conversation. ``how`` says what state it was in when a turn took it: ``cold`` or ``warm``."""
+    """A process and what it holds. ``how`` says how it came to the turn that it plays or played last."""
 
-    def __init__(self, spawn: Spawn, *, idle_timeout_s: float) -> None:
+    def __init__(self, spawn: Spawn, *, idle_timeout_s: float, first_token_timeout_s: float = 600.0) -> None:
         self._connection = Connection(spawn, self._on_stderr)
-        self._messages = self._connection.messages()
         self._idle_timeout_s = idle_timeout_s
+        self._first_token_timeout_s = first_token_timeout_s
         self._closing: asyncio.Task[None] | None = None
         self._user_id = spawn.bare
+        self._settings: dict[str, Any] | None = None
+        self._thinking_off = False
+        self._held: list[Held] = []
+        self._answer: AnswerSoFar | None = None
+        self._stop_reason = ""
+        # Whether a question is out whose result has not come. Before it is out, an interruption leaves half a history.
+        self._asked: bool | None = False
+        self._transcript: Path | None = None
+        self.system: str | None = None
+        self.initialized = False
         self.how = "cold"
+        self.version: str | None = None
+        self.turns = 0
         self.cost_usd: float | None = None
         self.cut = False
 
@@ -48,27 +86,124 @@ class ClaudeProcess:
         """Whether the program runs."""
         return self._closing is None and self._connection.alive
 
+    @property
+    def pid(self) -> int | None:
+        """The program's process id, once started."""
+        return self._connection.pid
+
+    @property
+    def held(self) -> Sequence[Held]:
+        """The conversation that it holds, oldest first."""
+        return self._held
+
+    @property
+    def backlog(self) -> int:
+        """How many events have come that nobody has read yet."""
+        return self._connection.backlog
+
     def __repr__(self) -> str:
-        return f"<ClaudeProcess pid={self._connection.pid} {self.how}{' ended' if self._closing else ''}>"
+        return f"<ClaudeProcess pid={self.pid} {self.how}{' ended' if self._closing else ''}>"
 
     async def start(self) -> None:
         """Start the program; it boots while nobody waits. Raises ClaudeError."""
         with sdk_errors():
             await self._connection.start()
 
-    async def play(self, turn: Turn) -> AsyncGenerator[dict[str, Any]]:
-        """Yield the answer's events up to the one that tells the stop reason. Raises ClaudeError."""
+    async def start_with(self, history: Transcript) -> None:
+        """Start the program with a conversation that it holds from the beginning. Raises ClaudeError."""
         with sdk_errors():
-            await self._prepare(turn)
-            await self._connection.send(_user(turn.messages[-1]))
-            async for event in self._answer():
-                yield event
+            self._transcript = await self._connection.start_with(history)
+        self._held = list(history.held)
 
-    async def settle(self) -> None:
-        """Read on to the result after a clean stop, for what it cost. Raises ClaudeError when there is none."""
+    async def play(self, turn: Turn, digests: Sequence[bytes] | None = None) -> AsyncGenerator[dict[str, Any]]:
+        """Yield the answer's events up to the one that tells the stop reason. Raises ClaudeError.
+
+        ``digests`` are those of the turn's messages, where they are known. Afterwards the process is to be settled,
+        abandoned or stopped.
+        """
+        self.cut, self.cost_usd, self._stop_reason, self._asked = False, None, "", None
+        self._answer = answer = AnswerSoFar()
+        digests = digests or [digest(message, turn.model) for message in turn.messages]
         with sdk_errors():
-            result = await self._until_result()
-        self.cost_usd = result.total_cost_usd
+            async with contextlib.aclosing(self._events()) as events:
+                event = await self._first(turn, digests, events)
+                while event is not None:
+                    answer.feed(event)
+                    yield event
+                    event = await anext(events, None)
+        self.turns += 1
+
+    async def _first(
+        self, turn: Turn, digests: Sequence[bytes], events: AsyncGenerator[dict[str, Any]]
+    ) -> dict[str, Any] | None:
+        """Ask, and return the first event of the answer."""
+        try:
+            async with asyncio.timeout(self._first_token_timeout_s) as until:
+                await self._ask(turn, digests)
+                return await anext(events, None)
+        except TimeoutError:
+            if not until.expired():
+                raise
+            detail = f"no answer began within {self._first_token_timeout_s:g} s"
+            raise ClaudeError("first_token_timeout", detail=detail) from None
+
+    async def settle(self, model: str) -> None:
+        """After a whole answer: reach the state in which the next turn can come. Raises ClaudeError when it cannot."""
+        if self.cut:
+            raise ClaudeError("cli_failed", detail="it would have gone on by itself")
+        answer, self._answer = self._answer or AnswerSoFar(), None
+        with sdk_errors():
+            try:
+                async with asyncio.timeout(SETTLE_S):
+                    calls = answer.calls() if await self._reach_rest(answer.calls()) else ()
+            except TimeoutError:
+                raise ClaudeError("cli_failed", detail=f"no result within {SETTLE_S:g} s") from None
+        self._asked = False
+        # Calls that are not parked have been answered by Claude Code itself, and are to be taken back.
+        self._held.append(answer.held(model, calls) if calls or self._stop_reason != "tool_use" else UNKNOWN)
+
+    async def _reach_rest(self, calls: Sequence[str]) -> bool:
+        """Wait until the turn has ended or all its calls are parked; return whether they are."""
+        if self._stop_reason != "tool_use":
+            self.cost_usd = (await self._until_result()).total_cost_usd
+            return False
+        if not calls:
+            raise ClaudeError("cli_failed", detail="it called tools with what is no JSON object")
+        ended = asyncio.create_task(self._until_result(ended_early=True))
+        parked = asyncio.create_task(self._connection.parked(calls))
+        try:
+            await asyncio.wait({ended, parked}, return_when=asyncio.FIRST_COMPLETED)
+            if not parked.done():
+                ended.result()
+            return parked.done()
+        finally:
+            for task in (ended, parked):
+                task.cancel()
+            await asyncio.gather(ended, parked, return_exceptions=True)
+
+    async def abandon(self) -> None:
+        """Leave a turn in the midst of it. Raises ClaudeError when only a kill will do.
+
+        What was said of the answer stays above its question, and is taken off with it by the next rewind (fact F64).
+        """
+        self._answer = None
+        if self._asked is None or not self.alive or self.cut:
+            raise ClaudeError("cli_failed", detail="it was left amid its preparation")
+        if not self._asked:
+            return
+        try:
+            with sdk_errors():
+                async with asyncio.timeout(INTERRUPT_S):
+                    await self._connection.control("interrupt")
+                    await self._until_result(ended_early=True)
+        except TimeoutError:
+            raise ClaudeError("cli_failed", detail="it did not end its turn") from None
+        self._held.append(UNKNOWN)
+        self._asked = False
+
+    def kill(self) -> None:
+        """End the program at once, without waiting."""
+        self._connection.kill()
 
     async def stop(self) -> None:
         """End the program at once and wait until it is gone. May be called often, and while it is being called."""
@@ -78,23 +213,99 @@ class ClaudeProcess:
         # A cancelled caller must not leave a process half closed.
         await asyncio.shield(self._closing)
 
-    async def _prepare(self, turn: Turn) -> None:
-        await self._connection.initialize(turn.system)
-        await self._connection.control("apply_flag_settings", settings=flag_settings(turn, user_id=self._user_id))
-        if turn.thinking is None:
-            await self._connection.control("set_max_thinking_tokens", max_thinking_tokens=0)
-        for message in turn.messages[:-1]:
-            await self._remember(message, turn)
-
-    async def _remember(self, message: Message, turn: Turn) -> None:
-        if message.role == "assistant":
-            await self._connection.send({"type": "assistant", "message": _said(message, turn.model)})
+    async def _ask(self, turn: Turn, digests: Sequence[bytes]) -> None:
+        """Say whatever the process does not hold yet, and the question."""
+        kept = keep(self._held, turn.messages, digests)
+        if kept is None:
+            raise ClaudeError("cli_failed", detail="it holds what cannot be taken off it")
+        await self._prepare(turn)
+        if kept == len(self._held) and self._held and self._held[-1].calls:
+            await self._answer_calls(turn.messages[-1], digests[-1])
             return
-        await self._connection.send({**_user(message), "shouldQuery": False})
+        await self._rewind_to(kept)
+        for message, identity in zip(turn.messages[kept:-1], digests[kept:-1], strict=True):
+            await self._remember(message, identity, turn)
+        question, name = turn.messages[-1], str(uuid.uuid4())
+        self._held.append(Held(digests[-1], name if is_prompt(question) else None))
+        await self._send_question(question, name)
+
+    async def initialize(self, turn: Turn) -> None:
+        """Tell the program which system prompt it has from now on; its answer says that it has booted."""
+        with sdk_errors():
+            try:
+                info = await self._connection.initialize(turn.system, _names(turn))
+            finally:
+                if self._transcript is not None:
+                    remove(self._transcript)
+        self.system, self.initialized = turn.system, True
+        self.version = info.get("claude_code_version")
+        if self.version not in (None, VERIFIED_CLI):
+            log.warning("Claude Code is %s; what we rely on was verified with %s", self.version, VERIFIED_CLI)
+
+    async def _prepare(self, turn: Turn) -> None:
+        if not self.initialized:
+            await self.initialize(turn)
+        await self._connection.offer(_names(turn))
+        settings = flag_settings(turn, user_id=self._user_id)
+        if settings != self._settings:
+            self._settings = None
+            await self._connection.control("apply_flag_settings", settings=settings)
+            self._settings = settings
+        if (turn.thinking is None) != self._thinking_off:
+            off = turn.thinking is None
+            await self._connection.control("set_max_thinking_tokens", max_thinking_tokens=0 if off else None)
+            self._thinking_off = off
+
+    async def _rewind_to(self, kept: int) -> None:
+        """Take off what is above, prompt by prompt from the newest (fact F88)."""
+        if len(self._held) > kept and self._connection.waiting:
+            await self._empty_park()
+        while len(self._held) > kept:
+            top = self._held.pop()
+            if target := top.prompt or top.trigger:
+                answer = await self._connection.control("rewind_conversation", target_message_uuid=target)
+                if answer.get("rewound") is not True:
+                    raise ClaudeError("cli_failed", detail=f"it could not be rewound: {answer.get('reason')}")
+
+    async def _empty_park(self) -> None:
+        """Let the waiting calls return, with words that nobody will read: they are about to be taken back."""
+        for call in self._connection.waiting:
+            await self._connection.resolve(call, [{"type": "text", "text": "-"}])
+        await self._until_result(ended_early=True)
+
+    async def _answer_calls(self, message: Message, identity: bytes) -> None:
+        """Return the parked calls with what the app said, and go on with whatever else is in its message.
+
+        The process ends its turn when the calls are back, since it may not ask twice (``max_turns``); an empty message
+        then has it ask, and leaves nothing of itself behind.
+        """
+        for result in results_of(message):
+            await self._connection.resolve(result["tool_use_id"], result["content"])
+            # One by one: Claude Code keeps results in the order in which they come back.
+            if (returned := await self._until_returned()) != result["tool_use_id"]:
+                raise ClaudeError("cli_failed", detail=f"{returned} came back instead of the call that was answered")
+        await self._until_result(ended_early=True)
+        rest = tuple(block for block in message.content if block["type"] != "tool_result")
+        name = str(uuid.uuid4())
+        self._held.append(Held(identity, trigger=name))
+        await self._send_question(Message("user", rest), name)
+
+    async def _send_question(self, message: Message, name: str) -> None:
+        self._asked = True
+        await self._connection.send(_question(message, name))
+
+    async def _remember(self, message: Message, identity: bytes, turn: Turn) -> None:
+        if message.role == "assistant":
+            self._held.append(Held(identity))
+            await self._connection.send({"type": "assistant", "message": said(message, turn.model)})
+            return
+        name = str(uuid.uuid4())
+        self._held.append(Held(identity, name if is_prompt(message) else None))
+        await self._connection.send({**_question(message, name), "shouldQuery": False})
         # Sent on without waiting, messages are merged and reordered (fact F81).
         await self._until_result()
 
-    async def _answer(self) -> AsyncIterator[dict[str, Any]]:
+    async def _events(self) -> AsyncGenerator[dict[str, Any]]:
         started = visible = False
         word: str | None = None
         while True:
@@ -111,9 +322,10 @@ class ClaudeProcess:
                         stop_reason = event["delta"].get("stop_reason")
                         if stop_reason is None:
                             continue  # made up likewise
-                        if stop_reason not in CLEAN_STOPS or not visible:
+                        if not (stop_reason == "tool_use" or (stop_reason in CLEAN_STOPS and visible)):
                             self._connection.kill()
                             self.cut = True
+                        self._stop_reason = stop_reason
                         yield event
                         return
                     elif event["type"] == "content_block_delta":
@@ -124,15 +336,18 @@ class ClaudeProcess:
                 case AssistantMessage(error=str(error)):
                     word = error
                 case ResultMessage() as result:
+                    self._held.append(UNKNOWN)
+                    self._asked = False
                     raise _failed(result, word, started)
                 case _:
                     pass
 
-    async def _until_result(self) -> ResultMessage:
+    async def _until_result(self, *, ended_early: bool = False) -> ResultMessage:
+        """Read up to the result. Raises ClaudeError when it is one of failure, unless the turn was ``ended_early``."""
         word: str | None = None
         while True:
             match await self._next():
-                case ResultMessage(is_error=False) as result:
+                case ResultMessage() as result if ended_early or not result.is_error:
                     return result
                 case ResultMessage() as result:
                     raise _failed(result, word, started=False)
@@ -141,72 +356,34 @@ class ClaudeProcess:
                 case _:
                     pass
 
+    async def _until_returned(self) -> str:
+        """Read up to a tool's result, and return which call's it is."""
+        while True:
+            match await self._next():
+                case UserMessage(content=[ToolResultBlock(tool_use_id=call)]):
+                    return call
+                case ResultMessage():
+                    raise ClaudeError("cli_failed", detail="the turn ended before its tools had returned")
+                case _:
+                    pass
+
     async def _next(self) -> Any:
         try:
             async with asyncio.timeout(self._idle_timeout_s):
-                return await anext(self._messages)
+                return await self._connection.next()
         except TimeoutError:
-            raise ClaudeError("timeout_error", detail=f"nothing came for {self._idle_timeout_s:g} s") from None
-        except StopAsyncIteration:
-            raise ClaudeError("cli_failed", detail="the process ended before its answer") from None
+            raise ClaudeError("idle_timeout", detail=f"nothing came for {self._idle_timeout_s:g} s") from None
 
     def _on_stderr(self, line: str) -> None:
         log.debug("claude[%s]: %s", self._connection.pid, line[:MAX_STDERR_CHARS])
 
 
-def flag_settings(turn: Turn, *, user_id: bool = True) -> dict[str, Any]:
-    """Return the ``apply_flag_settings`` that gives a process the Turn's model and parameters (facts F10, F11).
-
-    ``user_id`` False keeps Claude Code's own ``metadata``, which a claude.ai login is known by.
-    """
-    body: dict[str, Any] = {}
-    if turn.temperature is not None:
-        body["temperature"] = turn.temperature
-    if turn.top_p is not None:
-        body["top_p"] = turn.top_p
-    if turn.stop_sequences:
-        body["stop_sequences"] = list(turn.stop_sequences)
-    if turn.top_k is not None:
-        body["top_k"] = turn.top_k
-    if turn.service_tier is not None:
-        body["service_tier"] = turn.service_tier
-    if turn.tools:
-        # Without a server behind it a tool's name is unknown to the CLI, which can therefore run nothing; the turn is
-        # cut before it would tell the model so (facts F73, F43).
-        body["tools"] = [dict(tool) for tool in turn.tools]
-    if turn.thinking is not None:
-        body["thinking"] = dict(turn.thinking)
-    if turn.tool_choice is not None:
-        body["tool_choice"] = dict(turn.tool_choice)
-    if turn.output_format is not None:
-        body["output_config"] = {"format": dict(turn.output_format)}
-    if turn.metadata and user_id:
-        body["metadata"] = dict(turn.metadata)
-    return {
-        "model": turn.model,
-        "effortLevel": turn.effort,
-        "env": {
-            "CLAUDE_CODE_EXTRA_BODY": json.dumps(body),
-            "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "" if turn.max_tokens is None else str(turn.max_tokens),
-        },
-    }
+def _names(turn: Turn) -> list[str]:
+    return [str(tool["name"]) for tool in turn.tools]
 
 
-def _user(message: Message) -> dict[str, Any]:
-    return {"type": "user", "uuid": str(uuid.uuid4()), "message": _content(message)}
-
-
-def _said(message: Message, model: str) -> dict[str, Any]:
-    """Return an assistant's message. Its thinking is kept only if it is the current model's own (fact F36)."""
-    content = _content(message)
-    if not any(block["type"] in ("thinking", "redacted_thinking") for block in message.content):
-        return content
-    name = ALIASES.get(model, model)
-    return {**content, "id": f"msg_{uuid.uuid4().hex}", "type": "message", "model": name, "stop_reason": "end_turn"}
-
-
-def _content(message: Message) -> dict[str, Any]:
-    return {"role": message.role, "content": [dict(block) for block in message.content]}
+def _question(message: Message, name: str) -> dict[str, Any]:
+    return {"type": "user", "uuid": name, "message": user(message)}
 
 
 def _retry_announced(data: dict[str, Any], started: bool) -> ClaudeError:

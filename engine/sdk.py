@@ -1,11 +1,13 @@
 """The only file that imports the Claude Code SDK.
 
 The SDK's client speaks to the `claude` program through a Transport. Ours (:class:`ControlTransport`) wraps the SDK's
-own and adds two things that its client cannot say (both UNDOC, each held by a test named after its fact):
+own and adds what its client cannot say (all UNDOC, each held by a test named after its fact):
 
 - the system prompt travels inside ``initialize`` instead of on the command line, where `ps` would show it and 128 KiB
   would be its limit (facts F8, F96), which also lets a process be started before the prompt is known;
-- control requests of our own: ``apply_flag_settings`` sets model and parameters on a running process (fact F11).
+- control requests of our own: ``apply_flag_settings`` sets model and parameters on a running process (fact F11),
+  ``rewind_conversation`` takes messages off it again (F88), ``interrupt`` ends a turn (F63);
+- an MCP server inside the control messages where tool calls wait for the app (:mod:`engine.park`, F70–F79).
 """
 
 import asyncio
@@ -14,11 +16,12 @@ import itertools
 import json
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 from claude_agent_sdk import (
     AssistantMessage,
     ClaudeAgentOptions,
@@ -28,21 +31,30 @@ from claude_agent_sdk import (
     ResultMessage,
     StreamEvent,
     SystemMessage,
+    ToolResultBlock,
+    UserMessage,
+    project_key_for_directory,
 )
 from claude_agent_sdk import __version__ as SDK_VERSION  # noqa: N812
+from claude_agent_sdk._internal.transport import subprocess_cli
 from claude_agent_sdk._internal.transport.subprocess_cli import SubprocessCLITransport
 from claude_agent_sdk.types import Message
 
 from engine.errors import ClaudeError
+from engine.park import SERVER, Park, Rpc
+from engine.transcript import Transcript, remove
 
 __all__ = [
     "SDK_VERSION",
+    "VERIFIED_CLI",
     "AssistantMessage",
     "Connection",
     "ResultMessage",
     "Spawn",
     "StreamEvent",
     "SystemMessage",
+    "ToolResultBlock",
+    "UserMessage",
     "sdk_errors",
 ]
 
@@ -50,11 +62,34 @@ log = logging.getLogger(__name__)
 # A process that we kill is no news, and the SDK's own account of it would be an error in the log.
 logging.getLogger("claude_agent_sdk").setLevel(logging.CRITICAL)
 
+
+class _OwnSession:
+    """anyio for the SDK's transport: programs are started in a session of their own.
+
+    Ctrl-C in a terminal goes to everyone in the foreground, and Claude Code would break off its answers; we decide what
+    ends when. The SDK has no option for it.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(anyio, name)
+
+    async def open_process(self, *args: Any, **kwargs: Any) -> Any:
+        return await anyio.open_process(*args, **kwargs, start_new_session=True)
+
+
+subprocess_cli.anyio = _OwnSession()  # type: ignore[assignment, attr-defined]
+
+# The program that the facts were found with, and every test is run with: the one in the SDK's wheel.
+VERIFIED_CLI = "2.1.329"
+
 # One line back from the CLI holds a whole message; the default of 1 MiB would fail on a long answer (fact F28).
 MAX_LINE_BYTES = 256 * 1024 * 1024
 
 # How long the pipes of a killed program may take to end. They take longer only if something that it started holds them.
 DRAIN_S = 1.0
+
+# How long the program may take to ask for a list of tools that has changed; it does within a few milliseconds.
+LIST_S = 1.0
 
 # Each line's reason is in docs/claude-code.md.
 ENVIRONMENT: dict[str, str] = {
@@ -69,6 +104,11 @@ ENVIRONMENT: dict[str, str] = {
     "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
     "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
     "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
+    # Client tools keep their own names on their way to the park, and are never deferred.
+    "CLAUDE_AGENT_SDK_MCP_NO_PREFIX": "1",
+    "ENABLE_TOOL_SEARCH": "false",
+    # A parked call waits as long as its process may stay idle, which the pool decides.
+    "MCP_TOOL_TIMEOUT": "86400000",
     "DISABLE_AUTOUPDATER": "1",
     "DISABLE_TELEMETRY": "1",
 }
@@ -79,13 +119,20 @@ class Spawn:
     """How to start a process.
 
     ``bare`` drops Claude Code's reminder blocks (fact F2); a login by OAuth does not work with it (F4). ``env`` is laid
-    over this process's environment. ``cli_path`` None means the program that the SDK brings.
+    over this process's environment. ``cli_path`` None means the program that the SDK brings. ``settings`` is a file
+    with Claude Code's own settings.
     """
 
     bare: bool = True
     cwd: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     env: Mapping[str, str] = field(default_factory=dict)
     cli_path: Path | None = None
+    settings: Path | None = None
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether its configuration folder is ours to put a transcript into."""
+        return "CLAUDE_CONFIG_DIR" in self.env
 
 
 @contextlib.contextmanager
@@ -103,11 +150,21 @@ class ControlTransport(SubprocessCLITransport):
     """The SDK's transport, with our own control requests beside the client's."""
 
     def __init__(self, options: ClaudeAgentOptions) -> None:
-        super().__init__(prompt=_no_prompt(), options=options)
+        # Only the program is told of the server; the client would want an instance of its own kind.
+        servers: dict[str, Any] = {SERVER: {"type": "sdk", "name": SERVER}}
+        allowed = [f"mcp__{SERVER}__*"]
+        super().__init__(prompt=_no_prompt(), options=replace(options, mcp_servers=servers, allowed_tools=allowed))
         self.system: str | None = None
+        self.park = Park()
+        self.park_changed = asyncio.Event()
         self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._ids = (f"understudy-{n}" for n in itertools.count(1))
         self._killed = False
+
+    async def connect_with(self, session: str) -> None:
+        """Start the program with a session that lies in its folder."""
+        self._options = replace(self._options, resume=session)
+        await self.connect()
 
     @property
     def pid(self) -> int | None:
@@ -130,15 +187,14 @@ class ControlTransport(SubprocessCLITransport):
         await super().write(data)
 
     async def read_messages(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield what the program says, less the answers to our own control requests."""
+        """Yield what the program says, less the answers to our own control requests and what is for the park."""
         try:
             async for message in super().read_messages():
-                if message.get("type") == "control_response":
-                    answer = self._answers.pop(message["response"].get("request_id"), None)
-                    if answer is not None:
-                        if not answer.done():
-                            answer.set_result(message["response"])
-                        continue
+                if message.get("type") == "control_response" and self._is_ours(message["response"]):
+                    continue
+                if message.get("type") == "control_request" and message["request"].get("subtype") == "mcp_message":
+                    await self._receive_rpc(message["request_id"], message["request"]["message"])
+                    continue
                 yield message
         except ClaudeSDKError as error:
             if not self._killed:
@@ -160,6 +216,23 @@ class ControlTransport(SubprocessCLITransport):
             raise ClaudeSDKError(f"{subtype}: {response.get('error')}")
         payload: dict[str, Any] = response.get("response") or {}
         return payload
+
+    def _is_ours(self, response: dict[str, Any]) -> bool:
+        answer = self._answers.pop(str(response.get("request_id")), None)
+        if answer is not None and not answer.done():
+            answer.set_result(response)
+        return answer is not None
+
+    async def _receive_rpc(self, request_id: str, message: dict[str, Any]) -> None:
+        answer = self.park.receive(request_id, message)
+        if answer is not None:
+            await self.answer_rpc(request_id, answer)
+        self.park_changed.set()
+
+    async def answer_rpc(self, request_id: str, answer: Rpc) -> None:
+        """Answer the control request that a JSON-RPC message came in."""
+        response = {"subtype": "success", "request_id": request_id, "response": {"mcp_response": answer}}
+        await super().write(json.dumps({"type": "control_response", "response": response}) + "\n")
 
     def kill(self) -> None:
         """End the program at once. The SDK's own way would wait five seconds for a turn in flight (fact F65)."""
@@ -210,12 +283,16 @@ class Connection:
             max_buffer_size=MAX_LINE_BYTES,
             cwd=spawn.cwd,
             cli_path=spawn.cli_path,
+            settings=str(spawn.settings) if spawn.settings else None,
             env={**ENVIRONMENT, **spawn.env},
             stderr=on_stderr,
             extra_args=dict.fromkeys(["no-session-persistence", *(["bare"] if spawn.bare else [])]),
         )
         self._transport = ControlTransport(self._options)
         self._client = ClaudeSDKClient(self._options, transport=self._transport)
+        self._messages: asyncio.Queue[Message | Exception] = asyncio.Queue()
+        self._backlog = 0
+        self._pump: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -227,28 +304,97 @@ class Connection:
         """Whether the program was started and has not ended."""
         return self._transport.alive
 
+    async def start_with(self, history: Transcript) -> Path:
+        """Start the program with a history, and return the file that it reads it from while it initializes."""
+        config = Path(self._options.env["CLAUDE_CONFIG_DIR"])
+        folder = config / "projects" / project_key_for_directory(str(self._options.cwd))
+        path = await asyncio.to_thread(history.write, folder)
+        try:
+            await self._transport.connect_with(history.session)
+        except BaseException:
+            remove(path)
+            raise
+        return path
+
     async def start(self) -> None:
         """Start the program. It boots by itself and waits for ``initialize``."""
         await self._transport.connect()
 
-    async def initialize(self, system: str | None) -> dict[str, Any]:
+    @property
+    def backlog(self) -> int:
+        """How many events have come that nobody has taken yet."""
+        return self._backlog
+
+    async def initialize(self, system: str | None, tools: Iterable[str] = ()) -> dict[str, Any]:
         """Tell the program who it is, and return what it says of itself. Can be done once: the prompt stays (F89)."""
         self._transport.system = system
+        self._transport.park.offer(tools)
         await self._client.connect()
+        self._pump = asyncio.create_task(self._take_in(), name=f"read claude[{self.pid}]")
         return await self._client.get_server_info() or {}
 
     async def control(self, subtype: str, **fields: Any) -> dict[str, Any]:
         """Send a control request that the SDK has no method for."""
         return await self._transport.control(subtype, **fields)
 
+    async def offer(self, tools: Iterable[str]) -> None:
+        """Let calls of these tools reach the park. Returns when the program has asked for the new list."""
+        park = self._transport.park
+        if park.offer(tools):
+            changed = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+            await self.control("mcp_message", server_name=SERVER, message=changed)
+            # If it never asks, its calls will not be parked, which costs a rewind and nothing else.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LIST_S):
+                    await self._until_park(lambda: park.listed == park.names)
+
+    async def parked(self, calls: Sequence[str]) -> None:
+        """Wait until all these calls wait in the park."""
+        await self._until_park(lambda: self._transport.park.waits_for(calls))
+
+    async def _until_park(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            self._transport.park_changed.clear()
+            await self._transport.park_changed.wait()
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The tool_use ids of the calls that wait in the park."""
+        return self._transport.park.waiting
+
+    async def resolve(self, call: str, content: Sequence[Mapping[str, Any]]) -> None:
+        """Return a call from the park."""
+        await self._transport.answer_rpc(*self._transport.park.resolve(call, content))
+
     async def send(self, message: Mapping[str, Any]) -> None:
         """Send a user's or an assistant's message, as it is (``client_composed``: nothing in it is a command, F29)."""
         line = {**message, "parent_tool_use_id": None, "session_id": "default", "client_composed": True}
         await self._transport.write(json.dumps(line) + "\n")
 
-    def messages(self) -> AsyncIterator[Message]:
-        """Yield the program's messages, typed, until it ends."""
-        return self._client.receive_messages()
+    async def next(self) -> Message:
+        """Return the program's next message, typed. Raises ClaudeSDKError when it has ended.
+
+        Whoever waits here may be cancelled, and the next one goes on where it was.
+        """
+        message = await self._messages.get()
+        if isinstance(message, StreamEvent):
+            self._backlog -= 1
+        if isinstance(message, Exception):
+            self._messages.put_nowait(message)
+            raise message
+        return message
+
+    async def _take_in(self) -> None:
+        # The SDK's iterator ends for good when the task that waits on it is cancelled; this one waits for all.
+        try:
+            async for message in self._client.receive_messages():
+                if isinstance(message, StreamEvent):
+                    self._backlog += 1
+                self._messages.put_nowait(message)
+        except Exception as error:
+            self._messages.put_nowait(error)
+        else:
+            self._messages.put_nowait(ClaudeSDKError("the program has ended"))
 
     def kill(self) -> None:
         """End the program at once."""
@@ -256,6 +402,9 @@ class Connection:
 
     async def close(self) -> None:
         """End the program and free what it held. Returns once it is gone."""
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
         await self._client.disconnect()
         await self._transport.close()
 

@@ -1,16 +1,19 @@
 """The routes, as a table; what is not in it gets OpenAI's 404, which names what is."""
 
 import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from engine import Engine
 from origin.server import Exchange, Handler, Request
-from translate.errors import OpenAIError
+from translate.errors import OpenAIError, openai_error
 
 TOKEN_HEADER = "x-understudy-origin"  # noqa: S105
 """What the proxy's addon shows the origin, so that nothing else on this machine can use the way behind the proxy."""
+
+CLIENT_HEADER = "x-understudy-client"
+"""Where the proxy's addon says from which address a request came: to the origin all come from the proxy."""
 
 JSON = ("content-type", "application/json")
 
@@ -25,6 +28,8 @@ class Service:
     rehearsal: bool = False
     show_reasoning: bool = False
     token: str | None = None
+    keep_alive_s: float = 15.0
+    is_ending: Callable[[], bool] = lambda: False
 
 
 class Endpoint(Protocol):
@@ -80,6 +85,8 @@ def app(service: Service, routes: tuple[Route, ...]) -> Handler:
     async def handle(request: Request, exchange: Exchange) -> None:
         try:
             check_token(service, request)
+            if service.is_ending():
+                raise openai_error("draining", retry_after_s=1)
             await find(routes, request.method, request.path)(service, request, exchange)
         except OpenAIError as error:
             if exchange.started:

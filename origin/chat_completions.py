@@ -1,17 +1,19 @@
 """POST /v1/chat/completions: decode, translate, run the turn, translate, encode."""
 
+import hashlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 import msgspec
 
 from engine import ClaudeError
-from origin.app import JSON, Service, common_headers
+from origin.app import CLIENT_HEADER, JSON, Service, common_headers
 from origin.choices import Choices
+from origin.heartbeat import COMMENT, Heartbeat
 from origin.pictures import fit_pictures
 from origin.server import Exchange, Request
 from translate import sse
@@ -39,20 +41,24 @@ async def create_chat_completion(service: Service, request: Request, exchange: E
         log.warning("model %r is in no map: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
-    turn = replace(await fit_pictures(translated.turn, asked.messages), timeout_s=client_timeout_s(request))
+    turn = replace(
+        await fit_pictures(translated.turn, asked.messages),
+        timeout_s=client_timeout_s(request),
+        client=client_of(request),
+    )
     streams = streams_for(translated, show_reasoning=show_reasoning)
     choices = Choices(service.engine, turn, streams)
+
+    def headers() -> list[tuple[str, str]]:
+        return [*common_headers(), *understudy_headers(service, translated, choices, streams, began)]
+
     try:
         async with aclosing(choices.chunks()) as answer:
-            # Until Claude has begun to answer the status is open, and an error can still be one.
-            first = await anext(answer)
-            headers = [*common_headers(), *understudy_headers(service, translated, choices, streams, began)]
             if asked.stream:
-                await exchange.start(200, [EVENT_STREAM, ("cache-control", "no-cache"), *headers])
-                await _send_stream(first, answer, exchange)
+                await send_stream(answer, exchange, headers, service.keep_alive_s)
             else:
-                chunks = [*first, *[chunk async for more in answer for chunk in more]]
-                await exchange.respond(200, [JSON, *headers], msgspec.json.encode(fold(chunks)))
+                chunks = [chunk async for more in answer for chunk in more]
+                await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(fold(chunks)))
     except ClaudeError as error:
         raise openai_error(error.kind, retry_after_s=error.retry_after_s) from error
 
@@ -77,16 +83,37 @@ def streams_for(translated: Translated, *, show_reasoning: bool) -> list[ChatCom
     ]
 
 
-async def _send_stream(
-    first: list[ChatCompletionChunk], rest: AsyncIterator[list[ChatCompletionChunk]], exchange: Exchange
+async def send_stream(
+    answer: AsyncIterator[list[ChatCompletionChunk]],
+    exchange: Exchange,
+    headers: Callable[[], list[tuple[str, str]]],
+    keep_alive_s: float,
 ) -> None:
-    """Send chunks as they come, each event's as one write, then ``[DONE]``; after a failure an error event instead."""
+    """Send chunks as they come, then ``[DONE]``.
+
+    Until Claude has begun to answer the status is open, and a failure can still be one: it is raised. After that, or
+    after the first sign of life, it is an event.
+    """
+
+    async def start() -> None:
+        if not exchange.started:
+            await exchange.start(200, [EVENT_STREAM, ("cache-control", "no-cache"), *headers()])
+
+    async def beat() -> None:
+        await start()
+        await exchange.send(COMMENT)
+
+    heart = Heartbeat(keep_alive_s, beat)
     try:
-        await exchange.send(encode(first))
-        async for chunks in rest:
-            await exchange.send(encode(chunks))
+        async with heart.beating():
+            async for chunks in answer:
+                await start()
+                await exchange.send(encode(chunks))
+                heart.sent()
         await exchange.send(sse.DONE)
     except ClaudeError as error:
+        if not exchange.started:
+            raise
         log.warning("the stream broke off: %s (%s)", error.kind, error.detail)
         failure: OpenAIError = openai_error(error.kind, retry_after_s=error.retry_after_s)
         await exchange.send(sse.raw_event(failure.body()))
@@ -107,6 +134,12 @@ def client_timeout_s(request: Request) -> float | None:
     return seconds if 0 < seconds < float("inf") else None
 
 
+def client_of(request: Request) -> str:
+    """Return what tells one client from another, for fairness: its address, its key and its name, not to be read."""
+    told = [request.header(name) or "" for name in (CLIENT_HEADER, "authorization", "user-agent")]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
 def understudy_headers(
     service: Service,
     translated: Translated,
@@ -118,8 +151,10 @@ def understudy_headers(
     headers = [
         ("openai-processing-ms", str(round((time.monotonic() - began) * 1000))),
         ("x-understudy-model", next((s.claude_model for s in streams if s.claude_model), translated.turn.model)),
-        ("x-understudy-process", ", ".join(choices.processes)),
+        ("x-understudy-process", ", ".join(choices.processes) or "waiting"),
     ]
+    if choices.retries:
+        headers.append(("x-understudy-retries", str(choices.retries)))
     if translated.ignored:
         headers.append(("x-understudy-ignored", ", ".join(translated.ignored)))
     if service.rehearsal:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from engine import ClaudeError, Engine, Running
+from translate.coalesce import coalesce
 from translate.openai_wire import ChatCompletionChunk
 from translate.stream import ChatCompletionStream, ClaudeProtocolError
 from translate.turn import Turn
@@ -22,15 +23,23 @@ log = logging.getLogger(__name__)
 
 type Chunks = list[ChatCompletionChunk]
 
+# However far behind, an app sees progress.
+MAX_TOGETHER = 64
+
 
 class Choices:
-    """The choices of one answer. After the first chunks ``processes`` says what each turn runs on."""
+    """The choices of one answer.
+
+    After the first chunks ``processes`` says how each turn's process came to it, ``retries`` how often one was tried
+    again.
+    """
 
     def __init__(self, engine: Engine, turn: Turn, streams: Sequence[ChatCompletionStream]) -> None:
         self._engine = engine
         self._turn = turn
         self._streams = streams
         self.processes: list[str] = []
+        self.retries = 0
 
     async def chunks(self) -> AsyncGenerator[Chunks]:
         """Yield the chunks that each of Claude's events gives. Raises ClaudeError when a turn fails."""
@@ -40,11 +49,14 @@ class Choices:
                 yield chunks
 
     async def _alone(self, stream: ChatCompletionStream) -> AsyncGenerator[Chunks]:
-        async with self._engine.run(self._turn) as running:
-            self.processes.append(running.process)
-            async with aclosing(chunks_of(running, stream)) as answer:
-                async for chunks in answer:
-                    yield chunks
+        async with self._engine.run(self._turn) as running, aclosing(chunks_of(running, stream)) as answer:
+            first = True
+            async for chunks in answer:
+                if first:
+                    first = False
+                    self.processes.append(running.process)
+                    self.retries += running.retries
+                yield chunks
 
     async def _together(self) -> AsyncGenerator[Chunks]:
         queue: asyncio.Queue[Chunks | ClaudeError | None] = asyncio.Queue()
@@ -81,16 +93,26 @@ class Choices:
 
 
 async def chunks_of(running: Running, stream: ChatCompletionStream) -> AsyncGenerator[Chunks]:
-    """Yield the chunks that each of Claude's events gives; events that give none yield nothing.
+    """Yield the chunks that Claude's events give: each event's at once, or together what has come already.
 
     Raises ClaudeError when the turn fails, or when its events end before the answer does.
     """
+    ready: Chunks = []
     try:
         async for event in running:
-            if chunks := stream.feed(event):
-                yield chunks
+            ready += stream.feed(event)
+            # What is behind is sent as fewer, larger pieces; whoever keeps up gets every piece as it comes.
+            if ready and not (running.backlog and len(ready) < MAX_TOGETHER):
+                yield coalesce(ready)
+                ready = []
         stream.feed_eof()
-    except ClaudeProtocolError as error:
+    except (ClaudeError, ClaudeProtocolError) as error:
+        if ready:
+            yield coalesce(ready)
+        if isinstance(error, ClaudeError):
+            raise
         raise ClaudeError("stream_error", detail=str(error)) from error
+    if ready:
+        yield coalesce(ready)
     if stream.unknown_events:
         log.info("%d events of unknown types were skipped", stream.unknown_events)

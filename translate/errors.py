@@ -94,6 +94,12 @@ ERRORS: dict[str, Row] = {
         "The messages are longer than the model's context window.",
     ),
     "timeout_error": Row(504, "server_error", "timeout", "Claude did not answer in time."),
+    "first_token_timeout": Row(
+        504, "server_error", "timeout", "Claude did not begin to answer in time (first_token_timeout_s)."
+    ),
+    "idle_timeout": Row(
+        504, "server_error", "timeout", "Claude fell silent in the midst of its answer (idle_timeout_s)."
+    ),
     "connection_error": Row(502, "server_error", "upstream_unreachable", "Claude's API could not be reached."),
     "stream_error": Row(502, "server_error", "upstream_stream_broken", "Claude's answer broke off midway."),
     "cli_not_found": Row(
@@ -106,6 +112,10 @@ ERRORS: dict[str, Row] = {
     "busy": Row(
         503, "server_error", "overloaded", "Understudy has as many turns running as it may. Try again in a moment."
     ),
+    "queue_full": Row(
+        429, "requests", "rate_limit_exceeded", "Understudy has as many requests waiting as it may. Try again later."
+    ),
+    "draining": Row(503, "server_error", "shutting_down", "Understudy is being ended. Try again in a moment."),
 }
 
 

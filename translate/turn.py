@@ -30,6 +30,7 @@ class Turn:
     ``max_tokens`` None means the model's own maximum. ``effort`` None leaves the model's default; ``thinking`` None
     switches thinking off where the model allows it. ``timeout_s`` bounds the whole turn; None: the engine's own limit.
     ``thinking``, ``tools``, ``tool_choice``, ``output_format`` (``output_config.format``): the Messages API's own.
+    ``client`` tells apart those who share the engine, so that it can be fair to each; it goes nowhere else.
     """
 
     model: str
@@ -48,3 +49,4 @@ class Turn:
     output_format: Mapping[str, Any] | None = None
     top_k: int | None = None
     service_tier: str | None = None
+    client: str = ""

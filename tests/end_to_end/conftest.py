@@ -31,7 +31,8 @@ def cloud(the_cloud: Cloud) -> Iterator[Cloud]:
 @pytest.fixture(scope="session")
 def the_proxy(the_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """`understudy serve` with an API key and a base-URL door, for the whole session."""
-    env = clean_environment(tmp_path_factory.mktemp("the-proxy"), the_cloud.base_url)
+    # One try each: what is tried again has tests of its own, and every other one counts requests.
+    env = clean_environment(tmp_path_factory.mktemp("the-proxy"), the_cloud.base_url, UNDERSTUDY_RETRIES="0")
     with serve(env, "--base-url", "127.0.0.1:0") as proxy:
         yield proxy
 

@@ -5,6 +5,7 @@ The numbers are those of the project's list of facts; docs/claude-code.md says w
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 from dataclasses import replace
@@ -13,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from engine.conversation import digest
 from engine.errors import ClaudeError
 from engine.pool import Pool
 from engine.process import ClaudeProcess
 from engine.sdk import Connection, Spawn
+from engine.transcript import transcript
 from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
 from rehearsal.server import Rehearsal
 from translate.models import ALIASES
@@ -207,7 +210,7 @@ async def test_f43_after_a_tool_call_no_request_leaves_even_if_the_process_lives
             slow.setattr(Connection, "kill", lambda connection: None)
             [_ async for _ in process.play(turn("Hello", model="claude-sonnet-4-5", tools=(tool,)))]
             with contextlib.suppress(ClaudeError):
-                await process.settle()
+                await process.settle("claude-sonnet-4-5")
     finally:
         await process.stop()
 
@@ -336,6 +339,124 @@ async def test_f57_a_cli_that_is_killed_amid_its_answer_is_one_clean_error(rehea
 
     assert caught.value.kind == "cli_failed"
     assert len(rehearsal.turns) == 1
+
+
+async def test_a_terminals_ctrl_c_does_not_end_a_turn(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    rehearsal.script(Reply(text="one two three", stall_after=1))
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool, pool.run(turn("Hello")) as running:
+        events = aiter(running)
+        heard = [dict(await anext(events))]
+        sessions = {os.getsid(one["pid"]) for one in pool.status()["processes"]}
+        rehearsal.release()
+        heard += [dict(event) async for event in events]
+
+    # What is in another session is not in the terminal's foreground.
+    assert sessions and os.getsid(0) not in sessions
+    assert said(heard) == "one two three"
+
+
+async def test_f64_what_an_interrupted_turn_leaves_is_rewound(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    rehearsal.script(Reply(text="word " * 9, stall_after=3), Reply(text="second"))
+    process = ClaudeProcess(spawn, idle_timeout_s=GUARD_S)
+    await process.start()
+    try:
+        async with asyncio.timeout(GUARD_S):
+            events = process.play(turn("One"))
+            await anext(events)
+            await rehearsal.turns[0].wait_for_sent(3)
+            await events.aclose()
+            await process.abandon()
+            await rehearsal.turns[0].disconnected.wait()
+            [_ async for _ in process.play(turn("Two"))]
+    finally:
+        await process.stop()
+
+    assert bare(rehearsal.turns[1].body) == [("user", [text("Two")])]
+
+
+async def test_f70_f79_calls_of_tools_that_a_process_learns_of_later_are_parked_all_at_once(
+    rehearsal: Rehearsal, spawn: Spawn
+) -> None:
+    tools = tuple({"name": name, "input_schema": {"type": "object"}} for name in ("get", "Bash", "ToolSearch"))
+    calls = tuple(ToolCall(str(tool["name"]), input_json="{}") for tool in tools)
+    rehearsal.script(Reply(text="Hello"), Reply(text="", tool_calls=calls), Reply(text="done"))
+    process = ClaudeProcess(spawn, idle_timeout_s=GUARD_S)
+    await process.start()
+    try:
+        async with asyncio.timeout(GUARD_S):
+            [_ async for _ in process.play(turn("One"))]
+            await process.settle("haiku")
+            events = [event async for event in process.play(turn("Two", tools=tools))]
+            await process.settle("haiku")
+            ids = [e["content_block"]["id"] for e in events if e["type"] == "content_block_start"]
+            parked = process.held[-1].calls
+            results = tuple(
+                {"type": "tool_result", "tool_use_id": id, "content": [text(f" the result\n of {id} 😀 ")]}
+                for id in ids
+            )
+            uses = [
+                {"type": "tool_use", "id": id, "name": tool["name"], "input": {}}
+                for id, tool in zip(ids, tools, strict=True)
+            ]
+            messages = (Message("user", (text("Two"),)), Message("assistant", tuple(uses)), Message("user", results))
+            [_ async for _ in process.play(Turn("haiku", messages, system="SYSTEM", tools=tools))]
+    finally:
+        await process.stop()
+
+    assert parked == tuple(ids)
+    assert len(rehearsal.turns) == 3
+    assert json.dumps(bare(rehearsal.turns[2].body)) == json.dumps(
+        [
+            ["user", [text("Two")]],
+            ["assistant", uses],
+            ["user", [{"tool_use_id": r["tool_use_id"], **r} for r in results]],
+        ]
+    )
+
+
+async def test_f88_rewind_leaves_no_residue(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    rehearsal.script(*(Reply(text=f"answer {n}") for n in range(4)))
+    process = ClaudeProcess(spawn, idle_timeout_s=GUARD_S)
+    await process.start()
+    try:
+        async with asyncio.timeout(GUARD_S):
+            for wanted in (turn("q0"), turn("q0", "answer 0", "q1"), turn("h0", "a0", "h1", "a1", "h2"), turn("last")):
+                [_ async for _ in process.play(wanted)]
+                await process.settle("haiku")
+    finally:
+        await process.stop()
+
+    assert bare(rehearsal.turns[2].body) == [
+        ("assistant" if word[0] == "a" else "user", [text(word)]) for word in ("h0", "a0", "h1", "a1", "h2")
+    ]
+    assert bare(rehearsal.turns[3].body) == [("user", [text("last")])]
+
+
+async def test_f83_a_transcript_is_a_history(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "s"}
+    use = {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "ls"}}
+    result = {"tool_use_id": "t1", "type": "tool_result", "content": [text("r")]}
+    messages = (
+        Message("user", (text("/clear @/etc/passwd"),)),
+        Message("assistant", (use,)),
+        Message("user", (result,)),
+        Message("assistant", (thinking, text("done"))),
+        Message("user", (text("next"),)),
+    )
+    wanted = Turn("claude-sonnet-4-5", messages, system="SYSTEM")
+    digests = [digest(message, wanted.model) for message in messages]
+    process = ClaudeProcess(spawn, idle_timeout_s=GUARD_S)
+    await process.start_with(transcript(messages[:-1], digests[:-1], wanted.model))
+    try:
+        async with asyncio.timeout(GUARD_S):
+            [_ async for _ in process.play(wanted)]
+            await process.settle(wanted.model)
+            [_ async for _ in process.play(turn("fresh", model=wanted.model))]
+    finally:
+        await process.stop()
+
+    assert bare(rehearsal.turns[0].body) == [(message.role, list(message.content)) for message in messages]
+    assert bare(rehearsal.turns[1].body) == [("user", [text("fresh")])]
 
 
 @pytest.mark.parametrize("pairs", [1, 10])

@@ -2,20 +2,21 @@
 
 import asyncio
 import contextlib
+import json
 import os
+import signal
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from engine.errors import ClaudeError
-from engine.pool import Pool, plan
+from engine.pool import Pool
 from engine.process import ClaudeProcess
 from engine.sdk import Spawn
-from rehearsal.reply import Reply
+from rehearsal.reply import AT_HEAD, Reply
 from rehearsal.server import Rehearsal
-from tests.engine.test_facts import GUARD_S, said, turn
+from tests.engine.test_facts import GUARD_S, bare, said, turn
+from translate.turn import Turn
 
 pytestmark = pytest.mark.anyio
 
@@ -38,42 +39,190 @@ async def spare_of(pool: Pool) -> ClaudeProcess:
     return pool.spare[0]
 
 
-@pytest.mark.parametrize(
-    ("alive", "expected"),
-    [
-        pytest.param([], "cold", id="nothing waits: a new process"),
-        pytest.param([True], "warm", id="a process waits: that one"),
-        pytest.param([False], "cold", id="what waits is dead: a new process"),
-        pytest.param([False, True], "warm", id="the dead are passed over"),
-    ],
-)
-def test_the_plan(alive: list[bool], expected: str) -> None:
-    spare: Any = [SimpleNamespace(alive=one) for one in alive]
+def transcripts(spawn: Spawn) -> list[Path]:
+    """Return every transcript that lies in the configuration folder."""
+    return list(Path(spawn.env["CLAUDE_CONFIG_DIR"]).rglob("*.jsonl"))
 
-    assert plan(spare) == expected
+
+async def finish(pool: Pool, wanted: Turn) -> str:
+    """Play a turn to its end and return how its process came to it."""
+    async with pool.run(wanted) as running:
+        [_ async for _ in running]
+    return running.process
+
+
+async def at_rest(pool: Pool) -> None:
+    """Wait until every process that was used waits again, or is gone."""
+    while any(one["state"] in ("settling", "ending") for one in pool.status()["processes"]):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
 
 
 async def test_a_spare_process_is_taken_and_replaced(spawn: Spawn) -> None:
-    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=1) as pool:
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=1, boot_s=0) as pool:
         used = []
-        for _ in range(3):
+        for n in range(3):
             await spare_of(pool)
-            async with pool.run(turn("Hello")) as running:
-                used.append(running.process)
-                [_ async for _ in running]
+            used.append(await finish(pool, turn("Hello", system=f"system {n}")))
 
     assert used == ["warm"] * 3
     assert children() == set()
 
 
 async def test_a_spare_process_that_died_is_passed_over(spawn: Spawn) -> None:
-    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=1) as pool:
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=1, boot_s=30) as pool:
         dead = await spare_of(pool)
         await dead.stop()
-        async with pool.run(turn("Hello")) as running:
-            [_ async for _ in running]
 
-        assert running.process == "cold"
+        assert await finish(pool, turn("Hello")) == "cold"
+
+
+async def test_a_process_serves_the_next_conversation_with_its_system_prompt(
+    rehearsal: Rehearsal, spawn: Spawn
+) -> None:
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
+        used = [await finish(pool, turn(f"Hello {n}")) for n in range(3)]
+        pids = {process.pid for process in pool.idle}
+
+    assert used == ["cold", "reused", "reused"]
+    assert len(pids) == 1
+    assert [bare(received.body) for received in rehearsal.turns] == [
+        [("user", [{"type": "text", "text": f"Hello {n}"}])] for n in range(3)
+    ]
+
+
+async def test_a_conversation_goes_on_where_its_process_has_it(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    rehearsal.script(*(Reply(text=f"answer {n}") for n in range(3)))
+    words = ["question 0", "answer 0", "question 1", "answer 1", "question 2"]
+
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
+        used = [await finish(pool, turn(*words[:length])) for length in (1, 3, 5)]
+
+    assert used == ["cold", "continued", "continued"]
+    assert bare(rehearsal.turns[-1].body) == [
+        ("user" if n % 2 == 0 else "assistant", [{"type": "text", "text": word}]) for n, word in enumerate(words)
+    ]
+
+
+async def test_it_works_on_mitmproxys_loop_which_starts_tasks_at_once(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    rehearsal.script(Reply.error(400), Reply(text="answer"))
+
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=1) as pool:
+        with pytest.raises(ClaudeError):
+            await finish(pool, turn("Hello"))
+        used = [await finish(pool, turn("Hello")), await finish(pool, turn("Hello", "answer", "more"))]
+
+    assert used == ["reused", "continued"]
+
+
+async def test_a_process_with_another_system_prompt_is_not_taken(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
+        used = [await finish(pool, turn("Hello", system=system)) for system in ("one", "other", None, "one")]
+
+    assert used == ["cold", "cold", "cold", "reused"]
+    assert ["one" in str(received.body["system"]) for received in rehearsal.turns] == [True, False, False, True]
+
+
+async def test_an_idle_process_gives_way_when_another_system_prompt_needs_its_place(spawn: Spawn) -> None:
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0, limit=2) as pool:
+        for n in range(4):
+            await finish(pool, turn("Hello", system=f"system {n}"))
+            await at_rest(pool)
+        kept = [process.system for process in pool.idle]
+
+    assert kept == ["system 2", "system 3"]
+
+
+async def test_a_long_history_is_given_to_a_process_to_begin_with(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    words = [f"word {n} @/etc/passwd" for n in range(401)]
+
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=1) as pool:
+        how = await finish(pool, turn(*words))
+        again = await finish(pool, turn(*words[:200], "other"))
+
+    assert (how, again) == ("resumed", "continued")
+    first, second = (bare(received.body) for received in rehearsal.turns)
+    assert [blocks[0]["text"] for _, blocks in first] == words
+    assert [blocks[0]["text"] for _, blocks in second] == [*words[:200], "other"]
+    assert transcripts(spawn) == []
+
+
+async def test_an_idle_process_that_dies_is_passed_over(spawn: Spawn) -> None:
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
+        await finish(pool, turn("Hello"))
+        await at_rest(pool)
+        os.kill(pool.idle[0].pid or 0, signal.SIGKILL)
+        while pool.idle[0].alive:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        how = await finish(pool, turn("Hello"))
+
+    assert how == "cold"
+
+
+async def test_a_process_is_ended_when_nobody_has_needed_it_for_long(spawn: Spawn) -> None:
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0, keep_s=0) as pool:
+        await finish(pool, turn("Hello"))
+        await at_rest(pool)
+        await pool.keep_house()
+        await at_rest(pool)
+
+        assert children() == set()
+
+
+async def test_processes_that_take_more_memory_than_they_may_are_ended(spawn: Spawn) -> None:
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0, limit=4, memory_bytes=500 * 1024 * 1024) as pool:
+        await finish(pool, turn("Hello"))
+        await at_rest(pool)
+        await pool.keep_house()
+        roomy = (len(pool.idle), pool.status()["limit"])
+        pool.memory_bytes = 1
+        await pool.keep_house()
+        await at_rest(pool)
+
+        assert roomy == (1, 2) or roomy == (1, 3) or roomy == (1, 4)
+        assert pool.status()["limit"] == 1
+        assert children() == set()
+
+
+async def test_what_is_said_of_the_pool_holds_nothing_of_a_conversation(spawn: Spawn) -> None:
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
+        await finish(pool, turn("CANARY", system="CANARY"))
+        await at_rest(pool)
+        status = pool.status()
+
+    assert "CANARY" not in json.dumps(status)
+    assert [one["state"] for one in status["processes"]] == ["idle"]
+    assert status["counts"] == {"cold": 1, "finished": 1}
+
+
+async def test_a_full_line_is_refused_at_once(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    rehearsal.script(Reply(text="word " * 9, stall_after=2))
+
+    pool = Pool(spawn, spare=0, limit=1, max_waiting=0)
+    async with asyncio.timeout(GUARD_S), pool, pool.run(turn("Hello")) as running:
+        await anext(aiter(running))
+        with pytest.raises(ClaudeError) as caught:
+            async with pool.run(turn("Hello too")):
+                pass
+
+    assert (caught.value.kind, caught.value.retry_after_s) == ("queue_full", 1)
+
+
+async def test_one_clients_requests_do_not_keep_another_from_its_turn(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    rehearsal.script(Reply(text="first", stall_after=0))
+
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0, limit=1) as pool, asyncio.TaskGroup() as group:
+        group.create_task(finish(pool, turn("busy 0", client="busy")))
+        await rehearsal.wait_for_requests(1)
+        for n in range(1, 6):
+            group.create_task(finish(pool, turn(f"busy {n}", client="busy")))
+        await asyncio.sleep(0)
+        group.create_task(finish(pool, turn("the other", client="other")))
+        await asyncio.sleep(0)
+        rehearsal.release()
+
+    asked = [bare(received.body)[0][1][0]["text"] for received in rehearsal.turns]
+    assert asked.index("the other") == 2
 
 
 async def test_beyond_the_limit_a_turn_waits_and_is_told_when_no_place_comes_free(
@@ -126,30 +275,78 @@ async def test_closing_a_pool_amid_turns_and_starts_leaves_nothing_running(rehea
     assert children() == set()
 
 
-async def test_leaving_a_turn_early_ends_it_at_the_api_and_its_process(rehearsal: Rehearsal, spawn: Spawn) -> None:
-    rehearsal.script(Reply(text="word " * 9, stall_after=2))
+async def test_leaving_a_turn_early_ends_it_at_the_api_and_keeps_its_process(
+    rehearsal: Rehearsal, spawn: Spawn
+) -> None:
+    rehearsal.script(Reply(text="word " * 9, stall_after=2), Reply(text="second"))
 
     async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
         async with pool.run(turn("Hello")) as running:
             await anext(aiter(running))
+        await rehearsal.turns[0].disconnected.wait()
+        await at_rest(pool)
+        # On a machine too busy to end its turn within the time, the process is killed instead.
+        kept = len(pool.idle)
+        how = await finish(pool, turn("Something else"))
+
+    assert how == ("reused" if kept else "cold")
+    assert bare(rehearsal.turns[-1].body) == [("user", [{"type": "text", "text": "Something else"}])]
+    assert len(rehearsal.turns) == 2
+
+
+async def test_a_turn_that_is_left_before_it_was_asked_leaves_its_process_as_it_was(
+    rehearsal: Rehearsal, spawn: Spawn
+) -> None:
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
+        async with pool.run(turn("Hello")):
+            pass
+        how = await finish(pool, turn("Something else"))
+
+    assert how == "reused"
+    assert [bare(received.body) for received in rehearsal.turns] == [
+        [("user", [{"type": "text", "text": "Something else"}])]
+    ]
+
+
+async def test_a_turn_that_is_left_amid_its_history_ends_its_process(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
+        await finish(pool, turn("Hello"))
+        words = [f"word {n}" for n in range(61)]
+        leaving = asyncio.create_task(finish(pool, turn(*words)))
+        while not pool.status()["running"] or len(pool.idle):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.02)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        await at_rest(pool)
 
         assert children() == set()
-        await rehearsal.turns[0].disconnected.wait()
+    assert len(rehearsal.turns) == 1
 
 
-@pytest.mark.parametrize("limits", [{"idle_timeout_s": 1.0}, {"timeout_s": 1.5}], ids=str)
+@pytest.mark.parametrize(
+    ("stall", "limits", "kind"),
+    [
+        (2, {"idle_timeout_s": 1.0}, "idle_timeout"),
+        (2, {"timeout_s": 2.5}, "timeout_error"),
+        (AT_HEAD, {"first_token_timeout_s": 1.5}, "first_token_timeout"),
+    ],
+    ids=["silent amid an answer", "too long in all", "no first token"],
+)
 async def test_a_stalled_answer_runs_into_its_limit(
-    rehearsal: Rehearsal, spawn: Spawn, limits: dict[str, float]
+    rehearsal: Rehearsal, spawn: Spawn, stall: int, limits: dict[str, float], kind: str
 ) -> None:
-    rehearsal.script(Reply(text="word " * 9, stall_after=2))
+    rehearsal.script(Reply(text="word " * 9, stall_after=stall))
 
     async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0, **limits) as pool:  # type: ignore[arg-type]
         with pytest.raises(ClaudeError) as caught:
             async with pool.run(turn("Hello")) as running:
                 [_ async for _ in running]
 
-    assert caught.value.kind == "timeout_error"
-    assert children() == set()
+        await at_rest(pool)
+        assert len(children()) == len(pool.idle)
+
+    assert caught.value.kind == kind
 
 
 async def test_a_pool_that_cannot_start_a_spare_still_tells_the_next_turn_why(spawn: Spawn, tmp_path: Path) -> None:

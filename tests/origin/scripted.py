@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from engine import ClaudeError, Event
+from engine import ClaudeError, Event, Outcome
 from origin.app import Service, app, render_error
 from origin.routes import ROUTES
 from origin.server import Server
@@ -34,6 +34,9 @@ class Scripted:
         self.turns: list[Turn] = []
         self.left = 0
 
+    def status(self) -> dict[str, Any]:
+        return {"turns": len(self.turns)}
+
     @asynccontextmanager
     async def run(self, turn: Turn) -> AsyncIterator[Any]:
         self.turns.append(turn)
@@ -45,6 +48,12 @@ class Scripted:
 
 class _Play:
     process = "scripted"
+    backlog = 0
+    retries = 0
+
+    @property
+    async def ended(self) -> Outcome:
+        return Outcome("finished", "scripted", cost_usd=0.25)
 
     def __init__(self, script: Sequence[Event | ClaudeError | asyncio.Event]) -> None:
         self._script = script

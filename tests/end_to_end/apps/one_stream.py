@@ -2,11 +2,12 @@
 
 from openai import OpenAI
 
-client = OpenAI()
-
-stream = client.chat.completions.create(
-    model="gpt-4o", messages=[{"role": "user", "content": "Say this is a test"}], stream=True
-)
-for chunk in stream:
-    if chunk.choices and chunk.choices[0].delta.content:
-        print(chunk.choices[0].delta.content, flush=True)
+with (
+    OpenAI() as client,
+    client.chat.completions.create(
+        model="gpt-4o", messages=[{"role": "user", "content": "Say this is a test"}], stream=True
+    ) as stream,
+):
+    for chunk in stream:
+        if chunk.choices and chunk.choices[0].delta.content:
+            print(chunk.choices[0].delta.content, flush=True)

@@ -1,0 +1,136 @@
+"""Tries a turn again, as long as nothing of its answer has been passed on.
+
+What passes by itself is worth another try: a rate limit, an overloaded or failing API, a lost connection, a process
+that died before it answered. The API's ``retry-after`` is kept to, otherwise the pause doubles, with jitter so that
+many turns that failed together do not come back together. After the first event nothing is repeated: an app would see
+the beginning twice.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from engine import Engine, Event, Outcome, Running
+from engine.errors import ClaudeError
+from translate.turn import Turn
+
+log = logging.getLogger(__name__)
+
+# What may be otherwise in a moment.
+PASSING = frozenset({"rate_limit_error", "overloaded_error", "api_error", "connection_error", "timeout_error"})
+
+# The pause before the second try, and the longest, in seconds.
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 8.0
+
+
+class Retrying:
+    """An engine that tries again, up to ``retries`` times within a turn's time limit (``timeout_s`` at most)."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        retries: int = 2,
+        timeout_s: float = 600.0,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._engine = engine
+        self.retries = retries
+        self.timeout_s = timeout_s
+        self.jitter = jitter
+        self.counts: Counter[str] = Counter()
+        """Further tries, by what had failed."""
+
+    def status(self) -> dict[str, Any]:
+        """Return the engine's state, and how often turns were tried again, by what had failed."""
+        return {**self._engine.status(), "retries": dict(sorted(self.counts.items()))}
+
+    @contextlib.asynccontextmanager
+    async def run(self, turn: Turn) -> AsyncIterator["Tries"]:
+        """Play a turn. Raises ClaudeError when the last try fails."""
+        limit_s = min(turn.timeout_s or self.timeout_s, self.timeout_s)
+        tries = Tries(self, self._engine, turn, deadline=time.monotonic() + limit_s)
+        async with aclosing(tries):
+            yield tries
+
+
+class Tries:
+    """One turn being played, on one try after another. Iterate it once."""
+
+    def __init__(self, policy: Retrying, engine: Engine, turn: Turn, *, deadline: float) -> None:
+        self._policy = policy
+        self._engine = engine
+        self._turn = turn
+        self._deadline = deadline
+        self._running: Running | None = None
+        self._events = self._play()
+        self.retries = 0
+
+    @property
+    def process(self) -> str:
+        """How the process of the present try came to it."""
+        return self._running.process if self._running else ""
+
+    @property
+    def backlog(self) -> int:
+        """How many events have come and are not read yet."""
+        return self._running.backlog if self._running else 0
+
+    @property
+    def ended(self) -> Awaitable[Outcome]:
+        """How the turn ended: its last try."""
+        return self._running.ended if self._running else _never()
+
+    async def aclose(self) -> None:
+        """Leave the present try."""
+        await self._events.aclose()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Yield the events of the first try that answers. Raises ClaudeError."""
+        return self._events
+
+    async def _play(self) -> AsyncGenerator[Event]:
+        while True:
+            began = False
+            left_s = self._deadline - time.monotonic()
+            try:
+                async with self._engine.run(replace(self._turn, timeout_s=left_s)) as self._running:
+                    async for event in self._running:
+                        began = True
+                        yield event
+            except ClaudeError as error:
+                pause_s = None if began else self._pause_s(error)
+                if pause_s is None:
+                    raise
+                log.info("tried again in %.1f s after: %s (%s)", pause_s, error.kind, error.detail)
+                self._policy.counts[error.kind] += 1
+                self.retries += 1
+                # Its place in the pool has been given back: others go on while this one waits.
+                await asyncio.sleep(pause_s)
+            else:
+                return
+
+    def _pause_s(self, error: ClaudeError) -> float | None:
+        """Return how long to wait before another try; None if there is to be none."""
+        if self.retries >= self._policy.retries:
+            return None
+        if error.kind == "cli_failed" and self._running is not None and self._running.process != "cold":
+            # Another process does better: this one was used, or waited too long.
+            return 0.0
+        if error.kind not in PASSING:
+            return None
+        usual = min(FIRST_PAUSE_S * 2**self.retries, LONGEST_PAUSE_S)
+        pause_s = max(float(error.retry_after_s or 0), usual) * (1 + self._policy.jitter() / 4)
+        return pause_s if time.monotonic() + pause_s < self._deadline else None
+
+
+async def _never() -> Outcome:
+    return Outcome("cancelled", "")
