@@ -9,6 +9,7 @@ from typing import Any
 
 from addons.decrypt_only_ours import DecryptOnlyOurs
 from addons.log_exchanges import LogExchanges
+from addons.name_in_certificate import NameInCertificate
 from addons.redirect_to_origin import RedirectToOrigin
 from addons.serve_origin import ServeOrigin
 from addons.stream_events import StreamEvents
@@ -21,6 +22,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str]) -> list[Any]:
     serve = ServeOrigin(settings, environ)
     return [
         DecryptOnlyOurs(settings.hosts),
+        NameInCertificate(),
         serve,
         RedirectToOrigin(settings, serve),
         StreamEvents(),

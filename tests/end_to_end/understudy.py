@@ -136,7 +136,9 @@ class Proxy(Started):
             raise
         self.port = int(port)
         self.url = f"http://{self.host}:{self.port}"
-        self.authority = Path(env["UNDERSTUDY_DATA_DIR"]) / "ca" / "mitmproxy-ca-cert.pem"
+        # Each set of hosts has an authority of its own; this proxy's is the one that was looked at last.
+        made = (Path(env["UNDERSTUDY_DATA_DIR"]) / "ca").rglob("mitmproxy-ca-cert.pem")
+        self.authority = max(made, key=lambda path: path.stat().st_mtime)
 
     def _ready(self, pattern: str) -> tuple[str, str]:
         host, port = self.err.wait_for(pattern).groups()

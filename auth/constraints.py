@@ -1,0 +1,88 @@
+"""What an authority may sign for: host patterns -> the X.509 Name Constraints that hold exactly those hosts.
+
+RFC 5280, section 4.2.1.10, knows no wildcard: a permitted DNS name is a subtree, the name itself and all below it. So
+``api.openai.com`` also permits ``eu.api.openai.com``, and ``*.example.com`` also permits ``example.com``. A pattern's
+subtree is the narrowest that holds whatever the pattern matches.
+"""
+
+import functools
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+from cryptography import x509
+from publicsuffixlist import PublicSuffixList
+
+OPENAI_HOSTS = ("api.openai.com",)
+
+# Excluded as well as not permitted: DNS constraints say nothing of certificates that name an address and no host.
+EVERY_ADDRESS = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+
+
+def permitted_names(hosts: Iterable[str]) -> tuple[str, ...]:
+    """Return the DNS subtrees that hold the hosts, without those that lie in another, in order.
+
+    Two sets of hosts with the same answer need the same authority. Addresses are left out: nothing is signed for one.
+    Raises ValueError, naming the pattern, if no subtree can hold it, or only one in which anybody can register a name.
+    """
+    names = {_subtree(host) for host in hosts if not is_address(host)}
+    return tuple(sorted(name for name in names if not any(_is_below(name, other) for other in names)))
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address, or a pattern of IPv4 addresses (``10.0.*``)."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return all(part.isdigit() or part == "*" for part in host.split(".")) and any(map(str.isdigit, host))
+    return True
+
+
+def name_constraints(permitted: Sequence[str]) -> x509.NameConstraints:
+    """Return the extension that permits these DNS subtrees and excludes every address."""
+    return x509.NameConstraints(
+        permitted_subtrees=[x509.DNSName(name) for name in permitted],
+        excluded_subtrees=[x509.IPAddress(network) for network in EVERY_ADDRESS],
+    )
+
+
+def constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | None:
+    """Return a certificate's Name Constraints, or None if it has none that a verifier must heed."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.NameConstraints)
+    except x509.ExtensionNotFound:
+        return None
+    return extension.value if extension.critical else None
+
+
+def names_in(constraints: x509.NameConstraints) -> tuple[str, ...]:
+    """Return the permitted DNS subtrees of an extension."""
+    return tuple(name.value for name in constraints.permitted_subtrees or () if isinstance(name, x509.DNSName))
+
+
+def _subtree(pattern: str) -> str:
+    """Return the narrowest subtree that holds a pattern: the labels right of its last wildcard, in ASCII."""
+    labels = pattern.rstrip(".").lower().split(".")
+    starred = [number for number, label in enumerate(labels) if "*" in label]
+    name = ".".join(labels[starred[-1] + 1 :] if starred else labels)
+    if not name:
+        raise ValueError(f"{pattern!r} keeps to no domain")
+    try:
+        name = name.encode("idna").decode("ascii")  # the form in which mitmproxy puts a name into a certificate
+    except UnicodeError as error:
+        raise ValueError(f"{pattern!r} is no host name: {error}") from None
+    if name not in OPENAI_HOSTS and _public_suffixes().is_public(name):
+        raise ValueError(f"{pattern!r} would permit every name in .{name}; name the hosts, or one domain of theirs")
+    return name
+
+
+def _is_below(name: str, other: str) -> bool:
+    return name.endswith(f".{other}")
+
+
+@functools.cache
+def _public_suffixes() -> PublicSuffixList:
+    """Read the Public Suffix List, of which we need what registries give out: https://publicsuffix.org.
+
+    What is not on it is a network's own name, such as ``localhost`` or ``corp``. Reading it takes some 40 ms.
+    """
+    return PublicSuffixList(accept_unknown=False, only_icann=True)

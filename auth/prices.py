@@ -1,0 +1,128 @@
+"""What Claude's answers cost by Anthropic's price list: an estimate, for budgets.
+
+What is really billed differs: a subscription bills nothing by the token, Bedrock and Vertex have prices of their own,
+batches and contracts have discounts. Where Claude Code tells the cost of a turn itself, that figure is the better one.
+
+Source: https://platform.claude.com/docs/en/about-claude/pricing and the models' own pages under …/docs/en/models/, in
+the state of :data:`AS_OF`. Where only others' notes of that page could be read, the row says so.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+AS_OF = "2026-11-20"
+"""When the table was last compared with what is published."""
+
+MILLION = 1_000_000
+
+# What `opus` and its like stand for, should a name without a version be asked for.
+NEWEST = {
+    "fable": "claude-fable-5-2",
+    "opus": "claude-opus-5-5",
+    "default": "claude-opus-5-5",
+    "sonnet": "claude-sonnet-5-5",
+    "haiku": "claude-haiku-5-5",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars for a million tokens of each kind."""
+
+    input: float
+    output: float
+    cache_write_5m: float
+    cache_write_1h: float
+    cache_read: float
+
+
+@dataclass(frozen=True, slots=True)
+class LongPrompt:
+    """Another price for every token of a request whose prompt, cached tokens included, has more than ``tokens``."""
+
+    tokens: int
+    price: Price
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the names that begin with ``model`` cost; the first row that fits is the one."""
+
+    model: str
+    price: Price
+    long: LongPrompt | None = None
+
+
+_OPUS_4_5 = Price(5, 25, 6.25, 10, 0.5)
+_OPUS_4 = Price(15, 75, 18.75, 30, 1.5)
+_SONNET_4 = Price(3, 15, 3.75, 6, 0.3)
+
+# Longer names come before those that they begin with.
+PRICES: tuple[Row, ...] = (
+    Row("claude-fable-5-2", Price(8, 40, 10, 16, 0.2)),  # from others' notes, 2026-11
+    Row("claude-fable-5-1", Price(10, 50, 12.5, 20, 0.25)),
+    Row("claude-mythos-5-1", Price(10, 50, 12.5, 20, 0.25)),
+    Row("claude-fable-5", Price(10, 50, 12.5, 20, 1)),
+    Row("claude-mythos-5", Price(10, 50, 12.5, 20, 1)),
+    Row("claude-opus-5-5", Price(4, 20, 5, 8, 0.2)),
+    Row("claude-opus-5", _OPUS_4_5),
+    *(Row(f"claude-opus-4-{minor}", _OPUS_4_5) for minor in (8, 7, 6, 5)),
+    Row("claude-opus-4-1", _OPUS_4),
+    Row("claude-opus-4", _OPUS_4),
+    # Reading the cache cost 0.20 up to 2026-10-07; from others' notes, 2026-10.
+    Row("claude-sonnet-5-5", Price(2, 10, 2.5, 4, 0.1)),
+    Row("claude-sonnet-5", Price(2, 10, 2.5, 4, 0.2)),
+    Row("claude-sonnet-4", _SONNET_4),
+    Row(
+        "claude-haiku-5-5",
+        Price(0.1, 0.5, 0.125, 0.2, 0.01),
+        LongPrompt(100_000, Price(0.5, 2.5, 0.625, 1, 0.05)),
+    ),
+    Row("claude-haiku-4-5", Price(1, 5, 1.25, 2, 0.1)),
+    Row("claude-3-opus", _OPUS_4),
+    Row("claude-3-7-sonnet", _SONNET_4),
+    Row("claude-3-5-sonnet", _SONNET_4),
+    Row("claude-3-5-haiku", Price(0.8, 4, 1, 1.6, 0.08)),
+    Row("claude-3-haiku", Price(0.25, 1.25, 0.3, 0.5, 0.03)),
+)
+
+
+def cost(model: str, usage: Mapping[str, Any]) -> float | None:
+    """Return what an answer costs in US dollars, None if nothing is known of the model.
+
+    ``usage`` is Claude's (``input_tokens``, ``output_tokens``, ``cache_read_input_tokens``,
+    ``cache_creation_input_tokens`` and, of these, ``cache_creation.ephemeral_1h_input_tokens``). What is written to the
+    cache without saying for how long is taken to be kept for 5 minutes, the API's default.
+    """
+    row = _row(model)
+    if row is None:
+        return None
+    written = _count(usage, "cache_creation_input_tokens")
+    split = usage.get("cache_creation")
+    for_an_hour = min(_count(split, "ephemeral_1h_input_tokens"), written) if isinstance(split, Mapping) else 0
+    fresh, read = _count(usage, "input_tokens"), _count(usage, "cache_read_input_tokens")
+    price = row.long.price if row.long and fresh + read + written > row.long.tokens else row.price
+    dollars = (
+        fresh * price.input
+        + _count(usage, "output_tokens") * price.output
+        + (written - for_an_hour) * price.cache_write_5m
+        + for_an_hour * price.cache_write_1h
+        + read * price.cache_read
+    )
+    return dollars / MILLION
+
+
+def _row(model: str) -> Row | None:
+    """Find the row for a name as Anthropic, Bedrock (``us.anthropic.claude-…``) or Vertex (``…@20250929``) write it."""
+    name = model.lower()
+    name = NEWEST.get(name.partition("[")[0], name)
+    name = name[max(name.find("claude-"), 0) :]
+    # What follows must not be another version's digit: claude-opus-4 is not claude-opus-45.
+    return next((row for row in PRICES if re.match(rf"{re.escape(row.model)}(\D|$)", name)), None)
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int:
+    value = usage.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
