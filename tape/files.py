@@ -1,0 +1,58 @@
+"""Which files a cassette is made of.
+
+``NAME.jsonl`` goes on in ``NAME.2.jsonl``, ``NAME.3.jsonl`` … when it has grown to its limit. Beside them lies
+``NAME.jsonl.d`` with their blobs, indexes and the journals of exchanges that still run. A folder given as a cassette
+has one ``.jsonl`` (and its parts) for each run.
+"""
+
+import re
+from pathlib import Path
+
+
+def side_folder(file: Path) -> Path:
+    """Return the folder that belongs to a cassette's file; a part has its cassette's."""
+    first = first_of(file)
+    owner = first if first.exists() else file
+    return owner.with_name(owner.name + ".d")
+
+
+def index_path(file: Path) -> Path:
+    """Return where a file's index is kept."""
+    return side_folder(file) / f"{file.name.removesuffix('.jsonl')}.index"
+
+
+def part_path(first: Path, number: int) -> Path:
+    """Return the path of a cassette's part. Number 1 is the file itself."""
+    return first if number == 1 else first.with_name(f"{first.name.removesuffix('.jsonl')}.{number}.jsonl")
+
+
+def parts(first: Path) -> list[Path]:
+    """Return the existing files of one cassette, in order."""
+    stem = first.name.removesuffix(".jsonl")
+    numbered = re.compile(re.escape(stem) + r"\.([2-9]|[1-9]\d{1,8})\.jsonl")
+    siblings = first.parent.iterdir() if first.parent.is_dir() else ()
+    found = {int(match[1]): path for path in siblings if (match := numbered.fullmatch(path.name)) and path.is_file()}
+    if first.is_file():
+        found[1] = first
+    return [found[number] for number in sorted(found)]
+
+
+def all_files(path: Path) -> list[Path]:
+    """Return the files of a cassette, be it a file or a folder, in the order in which they are read."""
+    if not path.is_dir():
+        return parts(path)
+    names = sorted(file for file in path.glob("*.jsonl") if file.is_file())
+    firsts = [file for file in names if first_of(file) not in names or first_of(file) == file]
+    return [part for first in firsts for part in (parts(first) if first_of(first) == first else [first])]
+
+
+def journals(file: Path) -> list[Path]:
+    """Return the journals that lie beside a cassette's file."""
+    folder = side_folder(file)
+    return sorted(folder.glob("*.part")) if folder.is_dir() else []
+
+
+def first_of(file: Path) -> Path:
+    """Return the file that a part goes on from, or the file itself."""
+    match = re.fullmatch(r"(.+)\.(?:[2-9]|[1-9]\d{1,8})\.jsonl", file.name)
+    return file.with_name(f"{match[1]}.jsonl") if match else file

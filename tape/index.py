@@ -1,0 +1,259 @@
+"""What a cassette has, without reading all of it.
+
+Beside each file lies its index: one line for each entry, with where it stands and what a list shows of it. The recorder
+adds to it with every entry; reading makes it anew when it is older than the file or does not reach to its end. Making
+it anew reads every line's first bytes only, and decodes no more than the lines that a summary is made of.
+"""
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tape.files import all_files, index_path, journals, side_folder
+from tape.format import KINDS, Entry, LineError, Problem, decode_line
+from tape.read import raw_lines, read_block, read_journal
+
+_HEADER = b'{"index": 1}\n'
+_HEAD = re.compile(
+    rb'\{"id": "([\w.-]{1,100})", "n": \d{1,9}(?:, "(?:at|started)": [^ ]{1,40})?, "([a-z_0-9]{1,20})": '
+)
+
+
+_EMPTY = msgspec.Raw(b"{}")
+
+
+class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a list shows of an entry. ``offset`` and ``length``: its block in ``file``, in bytes; ``ms``: in all."""
+
+    id: str
+    offset: int
+    length: int
+    started: str = ""
+    method: str = ""
+    path: str = ""
+    model: str | None = None
+    status: int | None = None
+    how: str = "interrupted"
+    ms: float = 0.0
+    events: int = 0
+    chunks: int = 0
+    usage: dict[str, Any] | None = None
+    cost_usd: float | None = None
+    file: str = ""
+
+
+class _Model(msgspec.Struct):
+    model: Any = None
+
+
+class _Part(msgspec.Struct):
+    """What of a line a summary needs; msgspec passes over all else without making objects of it."""
+
+    started: str = ""
+    request: msgspec.Raw = _EMPTY
+    response: msgspec.Raw = _EMPTY
+    end: str = "interrupted"
+    at: float = 0.0
+    usage: dict[str, Any] | None = None
+    cost_usd: float | None = None
+
+
+class _RequestPart(msgspec.Struct):
+    method: str = ""
+    path: str = ""
+    json: msgspec.Raw = _EMPTY
+
+
+class _StatusPart(msgspec.Struct):
+    status: int | None = None
+
+
+_part = msgspec.json.Decoder(_Part)
+_request = msgspec.json.Decoder(_RequestPart)
+_model = msgspec.json.Decoder(_Model)
+_status = msgspec.json.Decoder(_StatusPart)
+_row = msgspec.json.Decoder(Summary)
+_encoder = msgspec.json.Encoder()
+
+
+class _Builder:
+    """A summary in the making."""
+
+    def __init__(self, id: str, offset: int) -> None:
+        self.fields: dict[str, Any] = {"id": id, "offset": offset}
+        self.counts = {"event": 0, "chunk": 0}
+        self.until = offset
+
+    def add(self, kind: str, raw: bytes, until: int) -> bool:
+        """Take a line; return whether it was the entry's last."""
+        self.until = until
+        if kind in ("event", "chunk", "chunk_base64"):
+            self.counts["event" if kind == "event" else "chunk"] += 1
+            return False
+        if kind not in ("request", "response", "end"):
+            return False
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self._take(kind, _part.decode(raw))
+        return kind == "end"
+
+    def _take(self, kind: str, part: _Part) -> None:
+        if kind == "request":
+            request = _request.decode(part.request)
+            self.fields |= {"started": part.started, "method": request.method, "path": request.path}
+            with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+                model = _model.decode(request.json).model
+                self.fields["model"] = model if isinstance(model, str) else None
+        elif kind == "response":
+            self.fields["status"] = _status.decode(part.response).status
+        elif kind == "end":
+            self.fields |= {"how": part.end, "ms": part.at, "usage": part.usage, "cost_usd": part.cost_usd}
+
+    def summary(self, file: Path) -> Summary:
+        events, chunks = self.counts.values()
+        length = self.until - self.fields["offset"]
+        return Summary(**self.fields, length=length, events=events, chunks=chunks, file=file.name)
+
+
+def summary_of(file: Path, offset: int, length: int, lines: Iterable[bytes]) -> Summary:
+    """Summarise an entry that is at hand."""
+    builder: _Builder | None = None
+    for raw in lines:
+        if match := _HEAD.match(raw):
+            builder = builder or _Builder(match[1].decode(), offset)
+            builder.add(match[2].decode(), raw, offset + length)
+    return (builder or _Builder("", offset)).summary(file)
+
+
+def append_to_index(path: Path, summary: Summary) -> None:
+    """Add an entry that has just been appended. Raises OSError."""
+    is_new = not path.exists()
+    if is_new and summary.offset > 100:
+        return  # it would not be whole: reading makes it
+    with path.open("ab") as file:
+        file.write((_HEADER if is_new else b"") + _encoder.encode(summary) + b"\n")
+
+
+def scan(file: Path) -> Iterator[Summary]:
+    """Summarise every entry of a file by reading it. Lines that cannot be read are passed over. Raises OSError."""
+    running: dict[str, _Builder] = {}
+    for raw in raw_lines(file):
+        match = _HEAD.match(raw.raw)
+        if match:
+            id, kind = match[1].decode(), match[2].decode()
+        else:  # written by another hand, with other spaces or another order
+            try:
+                line = decode_line(raw.raw)
+            except LineError:
+                continue
+            id = line.id
+            kind = next(kind for kind in KINDS if getattr(line, kind) is not msgspec.UNSET)
+        builder = running.get(id)
+        if builder is None:
+            builder = running[id] = _Builder(id, raw.offset)
+        if builder.add(kind, raw.raw, raw.offset + len(raw.raw)):
+            yield running.pop(id).summary(file)
+    for builder in running.values():
+        if builder.fields.get("method"):
+            yield builder.summary(file)
+
+
+class Index:
+    """What a cassette has: iterate it for summaries in the order of the file; exchanges that still run come last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[Summary]:
+        """Yield a summary for each entry. Raises OSError if the cassette cannot be read."""
+        for file, summary in self._all():
+            yield msgspec.structs.replace(summary, file=str(file.relative_to(self._path.parent)))
+
+    def entry(self, id: str) -> Entry | None:
+        """Read one entry, or return None if there is none of this id. Raises OSError."""
+        for file, summary in self._all():
+            if summary.id == id:
+                for found in read_block(file, summary.offset, summary.length):
+                    if isinstance(found, Entry) and found.id == id:
+                        return found
+        return None
+
+    def _all(self) -> Iterator[tuple[Path, Summary]]:
+        seen: set[Path] = set()
+        for file in all_files(self._path):
+            ids = set()
+            for summary in load(file):
+                ids.add(summary.id)
+                yield file, summary
+            folder = side_folder(file)
+            for journal in journals(file) if folder not in seen else []:
+                yield from ((journal, found) for found in _running(journal) if found.id not in ids)
+            seen.add(folder)
+
+
+def _running(journal: Path) -> Iterator[Summary]:
+    """Summarise an exchange that still runs, or whose recorder died."""
+    for entry in read_journal(journal):
+        if isinstance(entry, Problem):
+            continue
+        model = entry.request.json.get("model") if isinstance(entry.request.json, dict) else None
+        yield Summary(
+            id=entry.id,
+            offset=0,
+            length=0,
+            started=entry.started,
+            method=entry.request.method,
+            path=entry.request.path,
+            model=model if isinstance(model, str) else None,
+            status=entry.status,
+            how=entry.how,
+            ms=entry.ms,
+            events=len(entry.events),
+            chunks=len(entry.chunks),
+        )
+
+
+def load(file: Path) -> list[Summary]:
+    """Return the summaries of one file: from its index if that is good, else by making it anew. Raises OSError."""
+    path = index_path(file)
+    rows = _read_index(path, file)
+    if rows is None:
+        covered = file.stat()
+        rows = list(scan(file))
+        with contextlib.suppress(OSError):  # where nothing can be written, the list is made every time
+            _write_index(path, rows, covered)
+    return rows
+
+
+def _read_index(path: Path, file: Path) -> list[Summary] | None:
+    """Return the rows of an index that is of the file as it is now, else None."""
+    try:
+        # The file is looked at first: what is appended meanwhile makes the index seem old, never the file.
+        about = file.stat()
+        if path.stat().st_mtime_ns < about.st_mtime_ns:
+            return None
+        header, *lines = path.read_bytes().split(b"\n")
+        rows = [_row.decode(line) for line in lines if line]
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    if header + b"\n" != _HEADER:
+        return None
+    covered = max((row.offset + row.length for row in rows), default=0)
+    if not covered or covered < about.st_size:
+        return None
+    return [row for row in rows if row.id]
+
+
+def _write_index(path: Path, rows: Iterable[Summary], covered: os.stat_result) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # A row without an id says how far the index reaches, where the last lines are no entry's.
+    end = Summary(id="", offset=covered.st_size, length=0)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    with os.fdopen(descriptor, "wb") as new:
+        new.write(_HEADER + b"".join(_encoder.encode(row) + b"\n" for row in [*rows, end]))
+    Path(temporary).replace(path)

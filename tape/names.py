@@ -1,0 +1,100 @@
+"""Pseudonyms: the same secret has the same name within a cassette, and the name says nothing of the secret.
+
+Names are counted (``redacted:key-1``), so that recording the same traffic again gives the same text in git. Which
+secret a name belongs to is remembered in a private file beside the cassette as an HMAC under a random key that is in
+that file only. Without the file a name cannot be led back to anything; with it, a guessed secret can be confirmed, but
+none can be read. The file is for its owner's eyes (mode 0600, and a ``.gitignore`` beside it); when it is gone, the
+counting goes on behind the highest number that the cassette has, so that no name is ever given twice.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import os
+import re
+import secrets as randomness
+from collections.abc import Iterable
+from pathlib import Path
+
+from tape.locking import locked
+
+PREFIX = "redacted:"
+HELD = "redacted:held"
+"""Stands for the end of a text that may yet turn out to be the beginning of a secret; only in journals."""
+
+PSEUDONYM = re.compile(r"redacted:(?:held|([a-z]+(?:-[a-z]+)*)-(\d+))")
+_PSEUDONYM_BYTES = re.compile(rb"redacted:([a-z]+(?:-[a-z]+)*)-(\d+)")
+
+
+class Names:
+    """Gives names to secrets: from ``path`` if there is one, else for as long as the object lives.
+
+    ``written`` are the cassette's files, read for the names they use if ``path`` has been lost. Raises OSError.
+    """
+
+    def __init__(self, path: Path | None = None, written: Iterable[Path] = ()) -> None:
+        self._path = path
+        self._key = randomness.token_bytes(32)
+        self._known: dict[str, str] = {}
+        self._highest: dict[str, int] = {}
+        self._read_bytes = 0
+        if path is not None:
+            self._open(path, written)
+
+    def name(self, secret: str, kind: str) -> str:
+        """Return the secret's name. ``kind`` (``key``, ``token``, …) is used for one that has none yet."""
+        digest = hmac.new(self._key, secret.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
+        if digest not in self._known:
+            self._add(digest, kind)
+        return PREFIX + self._known[digest]
+
+    def _open(self, path: Path, written: Iterable[Path]) -> None:
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            lines = [self._key.hex(), *(f"- {kind}-{number}" for kind, number in highest_numbers(written).items())]
+            with os.fdopen(descriptor, "wb") as new:
+                new.write("".join(f"{line}\n" for line in lines).encode())
+        with path.open("rb") as file, locked(file):
+            self._read(file.read())
+
+    def _read(self, content: bytes) -> None:
+        """Take over what the file says. A line that a crash has torn names nothing, and is passed over."""
+        key, *lines = content.decode("ascii", "replace").split("\n")
+        with contextlib.suppress(ValueError):
+            self._key = bytes.fromhex(key)
+        for line in lines:
+            digest, _, name = line.partition(" ")
+            kind, _, number = name.rpartition("-")
+            if kind and number.isdigit():
+                self._highest[kind] = max(self._highest.get(kind, 0), int(number))
+                if digest != "-":
+                    self._known.setdefault(digest, name)
+
+    def _add(self, digest: str, kind: str) -> None:
+        if self._path is None:
+            self._number(digest, kind)
+            return
+        # Another recorder may share the file, so look again under its lock before a number is given out.
+        with self._path.open("a+b") as file, locked(file):
+            file.seek(0)
+            content = file.read()
+            self._read(content)
+            if digest not in self._known:
+                self._number(digest, kind)
+                torn = b"" if content.endswith(b"\n") else b"\n"
+                file.write(torn + f"{digest} {self._known[digest]}\n".encode())
+
+    def _number(self, digest: str, kind: str) -> None:
+        self._highest[kind] = self._highest.get(kind, 0) + 1
+        self._known[digest] = f"{kind}-{self._highest[kind]}"
+
+
+def highest_numbers(files: Iterable[Path]) -> dict[str, int]:
+    """Return the highest number of each kind of name that the files contain."""
+    highest: dict[str, int] = {}
+    for path in files:
+        with path.open("rb") as file:
+            for line in file:
+                for kind, number in _PSEUDONYM_BYTES.findall(line):
+                    highest[kind.decode()] = max(highest.get(kind.decode(), 0), int(number[:18]))
+    return highest

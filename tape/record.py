@@ -1,0 +1,530 @@
+"""Writing cassettes.
+
+While an exchange runs, every event is one line in a journal of its own, ``NAME.jsonl.d/ID.part``: one write each, so
+that a process killed at any moment leaves all but the last. When it has ended, its whole block is appended to the
+cassette in one write and the journal removed; so entries never mix, and a cassette reads from top to bottom. An entry
+is a block of lines and not one long line, because editors and ``git diff`` work by lines, and because the journal's
+lines can then be the cassette's: what a crash leaves is read as it is, and taken over when recording starts again.
+
+Secrets are decided on before the first write (:mod:`tape.scrub`): the journal has none either.
+
+Recording never breaks the exchange it records: when the disk is full or gone, that is logged once and
+:attr:`Recorder.problem` says it; what had been written stays readable.
+"""
+
+import base64
+import contextlib
+import datetime
+import json
+import logging
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from tape.blobs import Blobs
+from tape.files import index_path, journals, part_path, parts
+from tape.format import HEADER, VERSION, LineError, check_header, encode_line
+from tape.index import append_to_index, summary_of
+from tape.locking import lock
+from tape.names import Names
+from tape.redact import Redactor, parse_json
+from tape.scrub import ChunkRecord, EventRecord, Record, Scrubber
+
+type Fsync = Literal["never", "entry", "event"]
+type How = Literal["done", "cut_by_app", "failed", "interrupted"]
+
+# Headers of one connection, which say nothing of the exchange.
+_UNINTERESTING = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length"}
+)
+_LARGE_LINE = 4096
+_PRIVATE = "# Who the pseudonyms stand for, and what a running recorder needs: not for others, not for git.\n"
+_IGNORED = "names\nlock\n*.part\n*.index\n.gitignore\n"
+
+_log = logging.getLogger(__name__)
+
+
+class TapeError(Exception):
+    """A cassette cannot be recorded; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How much is kept of an exchange. What goes beyond is left out, and a line of the entry says so.
+
+    ``body_bytes``: of a larger request body only the size is kept. ``entry_bytes``: an entry that has grown so large
+    gets no more events and chunks. ``turn``, ``events``, ``chunks``: whether these are kept at all.
+    """
+
+    body_bytes: int = 32 * 1024 * 1024
+    entry_bytes: int = 64 * 1024 * 1024
+    turn: bool = True
+    events: bool = True
+    chunks: bool = True
+
+
+def new_id(started: datetime.datetime) -> str:
+    """Make an entry's id: the second it began, and eight random digits."""
+    return f"{started:%Y%m%dT%H%M%S}-{os.urandom(4).hex()}"
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+class Recorder:
+    """Records exchanges into one cassette; the only one that does so at a time.
+
+    ``path``: a ``.jsonl`` file, or a folder in which this run gets a file of its own. ``fsync``: when the disk is made
+    to have it too (a crash of the process alone loses nothing without). ``max_bytes``: a file that would grow beyond
+    is left as it is, and the cassette goes on in the next part. Raises TapeError.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        redact: Redactor | None = None,
+        fsync: Fsync = "never",
+        max_bytes: int | None = None,
+        keep: Keep | None = None,
+        clock: Callable[[], datetime.datetime] = _now,
+        ids: Callable[[datetime.datetime], str] = new_id,
+    ) -> None:
+        self.fsync, self.keep = fsync, keep or Keep()
+        self.problem: str | None = None
+        """Why recording has failed, if it has; the last failure."""
+        self._max_bytes, self._clock, self._ids = max_bytes, clock, ids
+        self._mutex = threading.Lock()
+        self._running: dict[str, Recording] = {}
+        self._descriptor = -1
+        try:
+            self._open(path, redact or Redactor())
+        except OSError as error:
+            self._release()
+            raise TapeError(f"the cassette {path} cannot be written: {error.strerror or error}") from error
+        except TapeError:
+            self._release()
+            raise
+
+    def _open(self, path: Path, redact: Redactor) -> None:
+        is_folder = path.is_dir() or path.suffix != ".jsonl"
+        first = path / f"{self._clock():%Y%m%dT%H%M%SZ}-{os.getpid()}.jsonl" if is_folder else path
+        first.parent.mkdir(parents=True, exist_ok=True)
+        self._first = first
+        self.folder = first.with_name(first.name + ".d")
+        _make_private_folder(self.folder)
+        self._lock_file = (self.folder / "lock").open("ab")
+        try:
+            lock(self._lock_file, wait=False)
+        except OSError:
+            raise TapeError(f"the cassette {first} is being recorded by another process") from None
+        home = path / ".names" if is_folder else self.folder
+        _make_private_folder(home)
+        self.redactor = redact.named_by(Names(home / "names", parts(first)))
+        self.blobs = Blobs(self.folder / "blobs")
+        self._number = max(len(parts(first)), 1)
+        self._open_part()
+        # The one that was being appended first: what it left of its block is cut off the end of the file.
+        for journal in sorted((_Journal(path) for path in journals(first)), key=lambda journal: journal.marker is None):
+            self._take_over(journal)
+
+    @property
+    def file(self) -> Path:
+        """The file that entries are appended to now."""
+        return part_path(self._first, self._number)
+
+    def begin(
+        self,
+        method: str,
+        path: str,
+        headers: Iterable[tuple[str, str]],
+        body: bytes,
+        *,
+        started: datetime.datetime | None = None,
+    ) -> "Recording":
+        """Begin an entry. ``path`` has the query; ``body`` is without content encoding. ``started`` None means now."""
+        at = (started or self._clock()).astimezone(datetime.UTC)
+        recording = Recording(self, self._ids(at), at, method, path, list(headers), body)
+        self._running[recording.id] = recording
+        return recording
+
+    def close(self) -> None:
+        """End what still runs as interrupted, and let others record."""
+        for recording in list(self._running.values()):
+            recording.end("interrupted")
+        self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _release(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if lock_file := getattr(self, "_lock_file", None):
+            lock_file.close()
+
+    def _open_part(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
+        size = os.fstat(self._descriptor).st_size
+        if not size:
+            write_all(self._descriptor, encode_line(HEADER))
+            return
+        with self.file.open("rb") as file:
+            try:
+                reason = check_header(file.readline(4096))
+            except LineError as error:
+                reason = str(error)
+            if reason:
+                raise TapeError(f"{self.file} cannot be added to: {reason}. Version {VERSION} is written here.")
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                write_all(self._descriptor, b"\n")
+
+    def _take_over(self, journal: "_Journal") -> None:
+        """Make an entry of what a recorder that died has left."""
+        marker, size = journal.marker or {}, os.fstat(self._descriptor).st_size
+        if marker.get("file") == self.file.name and 0 < marker["append"] <= size:
+            os.ftruncate(self._descriptor, marker["append"])
+        if journal.lines:
+            descriptor = os.open(journal.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+            try:
+                write_all(descriptor, b"\n")  # the last line may be torn
+                self.append(journal.lines, descriptor)
+            finally:
+                os.close(descriptor)
+        journal.path.unlink()
+
+    def append(self, lines: list[bytes], journal: int | None = None) -> None:
+        """Append a whole entry, in one write. Raises OSError, and then the cassette is as it was before."""
+        block = b"".join(lines)
+        with self._mutex:
+            size = os.fstat(self._descriptor).st_size
+            if self._max_bytes and size + len(block) > self._max_bytes and size > len(encode_line(HEADER)):
+                self._number += 1
+                self._open_part()
+                size = os.fstat(self._descriptor).st_size
+            marked_at = os.fstat(journal).st_size if journal is not None else 0
+            try:
+                if journal is not None:
+                    write_all(journal, encode_line({"append": size, "file": self.file.name}))
+                write_all(self._descriptor, block)
+                if self.fsync != "never":
+                    os.fsync(self._descriptor)
+            except OSError:
+                os.ftruncate(self._descriptor, size)
+                if journal is not None:
+                    os.ftruncate(journal, marked_at)
+                raise
+            with contextlib.suppress(OSError):  # an index that is behind is made again when it is read
+                append_to_index(index_path(self.file), summary_of(self.file, size, len(block), lines))
+
+    def ended(self, recording: "Recording") -> None:
+        """Forget a recording."""
+        self._running.pop(recording.id, None)
+
+    def failed(self, error: OSError) -> None:
+        """Remember that recording has failed, and say so the first time."""
+        if self.problem is None:
+            _log.warning("recording to %s has failed: %s", self._first, error.strerror or error)
+        self.problem = error.strerror or str(error)
+
+
+class Recording:
+    """One exchange that is being recorded. Times are in ms since the request. Nothing here raises OSError."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        id: str,
+        started: datetime.datetime,
+        method: str,
+        path: str,
+        headers: list[tuple[str, str]],
+        body: bytes,
+    ) -> None:
+        if not re.fullmatch(r"[\w.-]{1,100}", id):
+            raise ValueError(f"{id!r} cannot be an entry's id")
+        self.id = id
+        self._recorder = recorder
+        self._redactor = recorder.redactor
+        self._scrubber = Scrubber(self._redactor)
+        self._lines: list[bytes] = []
+        self._at: list[float] = []
+        self._bytes = 0
+        self._left_out: dict[str, Any] | None = None
+        self._left_out_n = 0
+        self._journal: int | None = None
+        self._path = recorder.folder / f"{id}.part"
+        self._is_ended = False
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
+            self._journal = os.open(self._path, flags, 0o600)
+        except OSError as error:
+            recorder.failed(error)
+        self._start(started, method, path, headers, body)
+        self._version = self._redactor.version
+
+    def _start(
+        self, started: datetime.datetime, method: str, path: str, headers: list[tuple[str, str]], body: bytes
+    ) -> None:
+        content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
+        for _ in range(2):
+            version = self._redactor.version
+            request: dict[str, Any] = {
+                "method": self._redactor.text(method),
+                "path": self._redactor.target(path),
+                "headers": _fold(self._redactor.headers(headers)),
+            }
+            kept = len(body) <= self._recorder.keep.body_bytes
+            if kept:
+                request |= self._body(body, content_type)
+            if self._redactor.version == version:
+                break  # else a secret of the body may stand in what had been looked at before
+        self._add({"started": started.isoformat(timespec="milliseconds").replace("+00:00", "Z"), "request": request})
+        if not kept:
+            limit = self._recorder.keep.body_bytes
+            self._add({"left_out": {"body_bytes": len(body), "why": f"a body of more than {limit} bytes is not kept"}})
+
+    def _body(self, body: bytes, content_type: str) -> dict[str, Any]:
+        if not body:
+            return {}
+        if body.lstrip()[:1] in (b"{", b"["):
+            with contextlib.suppress(ValueError, RecursionError):
+                return {"json": self._put_away(self._redactor.document(parse_json(body)))}
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            data = self._redactor.data(body)
+            if len(data) < _LARGE_LINE * 3 // 4:
+                return {"base64": base64.b64encode(data).decode("ascii")}
+            return {"blob": {"$blob": self._recorder.blobs.put(data), "media": content_type or "unknown"}}
+        if "x-www-form-urlencoded" in content_type:
+            return {"text": self._redactor.form(text)}
+        return {"text": self._redactor.text(text)}
+
+    def turn(self, turn: Mapping[str, Any], *, at_ms: float = 0.0) -> None:
+        """Keep the Turn made of the request."""
+        if self._recorder.keep.turn and not self._is_ended:
+            self._add({"turn": self._redactor.document(turn)}, at_ms)
+
+    def event(self, at_ms: float, value: Mapping[str, Any]) -> None:
+        """Keep an SDK message or an event of Claude's."""
+        if self._takes("events", self._recorder.keep.events):
+            n = self._reserve(at_ms)
+            self._write([self._scrubber.event(n, value), *self._scrubber.take_changed(besides=n)])
+
+    def chunk(self, at_ms: float, data: bytes) -> None:
+        """Keep bytes that were sent to the app at once."""
+        if self._takes("chunks", self._recorder.keep.chunks):
+            n = self._reserve(at_ms)
+            self._write([self._scrubber.chunk(n, data), *self._scrubber.take_changed(besides=n)])
+
+    def respond(self, at_ms: float, status: int, headers: Iterable[tuple[str, str]]) -> None:
+        """Keep the head of the answer."""
+        if not self._is_ended:
+            self._add({"response": {"status": status, "headers": _fold(self._redactor.headers(headers))}}, at_ms)
+
+    def end(
+        self,
+        how: How,
+        *,
+        at_ms: float | None = None,
+        message: Any = None,
+        usage: Mapping[str, Any] | None = None,
+        cost_usd: float | None = None,
+        process: str | None = None,
+        error: Any = None,
+    ) -> None:
+        """End the entry: ``message`` is the assembled answer, ``process`` how the process was chosen.
+
+        Calling it again does nothing. ``at_ms`` None: the time of the last line.
+        """
+        if self._is_ended:
+            return
+        self._is_ended = True
+        self._scrubber.finish()
+        self._write(self._scrubber.take_changed())
+        if self._left_out:
+            self._replace(self._left_out_n, {"left_out": self._left_out})
+        self._clean_again()
+        about = {"message": message, "usage": usage, "cost_usd": cost_usd, "process": process, "error": error}
+        known = {name: self._redactor.document(value) for name, value in about.items() if value is not None}
+        self._add({"end": how, **known}, self._at[-1] if at_ms is None else at_ms)
+        self._finish()
+
+    def _finish(self) -> None:
+        try:
+            self._recorder.append(self._lines, self._journal)
+        except OSError as error:
+            self._recorder.failed(error)
+            self._close_journal()
+        else:
+            self._close_journal()
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+        self._recorder.ended(self)
+
+    def _clean_again(self) -> None:
+        """Look again at what was written before its secrets were known: now the cassette need not have them."""
+        if self._redactor.version == self._version:
+            return
+        for n, line in enumerate(self._lines):
+            fields = json.loads(line)
+            clean = self._redactor.document(fields)
+            if "chunk_base64" in fields:
+                data = self._redactor.data(base64.b64decode(fields["chunk_base64"]))
+                clean["chunk_base64"] = base64.b64encode(data).decode("ascii")
+            if clean != fields:
+                self._lines[n] = encode_line(clean)
+
+    # Lines
+
+    def _takes(self, what: str, wanted: bool) -> bool:
+        """Say whether there is room for one more; if not, count it among what is left out."""
+        if self._is_ended:
+            return False
+        limit = self._recorder.keep.entry_bytes
+        if wanted and self._bytes < limit:
+            return True
+        if self._left_out is None:
+            self._left_out = {"events": 0, "chunks": 0}
+            self._left_out_n = len(self._lines)
+            self._left_out[what] += 1
+            self._add({"left_out": self._left_out}, self._at[-1])
+        else:
+            self._left_out[what] += 1
+        if wanted:
+            self._left_out["why"] = f"an entry of {limit} bytes gets no more"
+        return False
+
+    def _reserve(self, at_ms: float) -> int:
+        self._at.append(round(at_ms, 3))
+        self._lines.append(b"")
+        return len(self._lines) - 1
+
+    def _add(self, fields: Mapping[str, Any], at_ms: float = 0.0) -> None:
+        self._replace(self._reserve(at_ms), fields)
+
+    def _replace(self, n: int, fields: Mapping[str, Any]) -> None:
+        line = self._encode(n, fields)
+        self._keep(n, line)
+        self._journal_write(line)
+
+    def _write(self, records: Iterable[Record]) -> None:
+        """Write records, new ones and ones made anew, in one write."""
+        lines = []
+        for record in records:
+            line = self._encode(record.n, self._fields(record))
+            self._keep(record.n, line)
+            lines.append(line)
+        if lines:
+            self._journal_write(b"".join(lines))
+
+    def _keep(self, n: int, line: bytes) -> None:
+        self._bytes += len(line) - len(self._lines[n])
+        self._lines[n] = line
+
+    @staticmethod
+    def _fields(record: Record) -> dict[str, Any]:
+        if isinstance(record, EventRecord):
+            return {"event": record.value}
+        assert isinstance(record, ChunkRecord)  # noqa: S101 - there are two kinds
+        try:
+            return {"chunk": record.data.decode()}
+        except UnicodeDecodeError:
+            return {"chunk_base64": base64.b64encode(record.data).decode("ascii")}
+
+    def _encode(self, n: int, fields: Mapping[str, Any]) -> bytes:
+        head = {"id": self.id, "n": n} if n == 0 else {"id": self.id, "n": n, "at": self._at[n]}
+        line = encode_line({**head, **fields})
+        if (len(line) >= _LARGE_LINE or b'"$' in line) and not fields.keys() & {"request", "chunk", "chunk_base64"}:
+            return encode_line({**head, **self._put_away(dict(fields))})
+        return line
+
+    def _put_away(self, value: Any) -> Any:
+        try:
+            return self._recorder.blobs.put_away(value)
+        except OSError as error:
+            self._recorder.failed(error)
+            return value
+
+    def _journal_write(self, data: bytes) -> None:
+        if self._journal is None:
+            return
+        try:
+            write_all(self._journal, data)
+            if self._recorder.fsync == "event":
+                os.fsync(self._journal)
+        except OSError as error:
+            self._recorder.failed(error)
+            self._close_journal()
+
+    def _close_journal(self) -> None:
+        if self._journal is not None:
+            os.close(self._journal)
+            self._journal = None
+
+
+class _Journal:
+    """What a recorder that died has left of an exchange: its lines, ended, and the last marker of an append."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.marker: dict[str, Any] | None = None
+        found: dict[int, dict[str, Any]] = {}
+        for raw in path.read_bytes().split(b"\n"):
+            with contextlib.suppress(ValueError, RecursionError):
+                fields = json.loads(raw)
+                if isinstance(fields, dict) and isinstance(fields.get("append"), int):
+                    self.marker = fields
+                elif isinstance(fields, dict) and isinstance(fields.get("n"), int):
+                    found[fields["n"]] = fields
+        last = found[max(found)] if found else {}
+        if found and "end" not in last:
+            end = {"id": last.get("id", path.stem), "n": last["n"] + 1, "at": last.get("at", 0.0), "end": "interrupted"}
+            found[last["n"] + 1] = end
+        self.lines = [encode_line(found[n]) for n in sorted(found)] if 0 in found else []
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write everything; more than one call only where the system takes less at once. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _fold(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
+    """Make a mapping of headers, in lower case; one that comes more than once has a list."""
+    folded: dict[str, str | list[str]] = {}
+    for name, value in pairs:
+        key = name.lower()
+        before = folded.get(key)
+        if key in _UNINTERESTING:
+            continue
+        if before is None:
+            folded[key] = value
+        else:
+            folded[key] = [*before, value] if isinstance(before, list) else [before, value]
+    return folded
+
+
+def _make_private_folder(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ignored = folder / ".gitignore"
+    if not ignored.exists():
+        ignored.write_text(_PRIVATE + _IGNORED, encoding="utf-8")

@@ -1,0 +1,132 @@
+"""Listing a cassette without reading it."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tape.index import Index, Summary, load, scan
+from tape.record import Recorder
+
+
+def make(path: Path, count: int = 3, max_bytes: int | None = None) -> None:
+    with Recorder(path, max_bytes=max_bytes) as tapes:
+        for n in range(count):
+            recording = tapes.begin("POST", f"/v1/{n}", [], json.dumps({"model": f"gpt-{n}"}).encode())
+            recording.event(1, {"type": "ping"})
+            recording.respond(2, 200 + n, [])
+            recording.chunk(3, b"data: 1\n\n")
+            recording.chunk(4, b"\xff")
+            recording.end("done", at_ms=5, usage={"input_tokens": n}, cost_usd=0.5)
+
+
+def shown(summary: Summary) -> tuple[object, ...]:
+    return (
+        summary.method,
+        summary.path,
+        summary.model,
+        summary.status,
+        summary.how,
+        summary.ms,
+        summary.events,
+        summary.chunks,
+    )
+
+
+def test_what_the_recorder_notes_is_what_reading_finds(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    make(path)
+
+    noted = load(path)
+    assert noted == list(scan(path))
+    assert [shown(summary) for summary in noted] == [
+        ("POST", f"/v1/{n}", f"gpt-{n}", 200 + n, "done", 5.0, 1, 2) for n in range(3)
+    ]
+    assert [(summary.usage, summary.cost_usd) for summary in noted] == [({"input_tokens": n}, 0.5) for n in range(3)]
+
+
+def test_listing_does_not_read_the_cassette_when_the_index_is_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "a.jsonl")
+    monkeypatch.setattr("tape.index.scan", lambda _: pytest.fail("the cassette was read"))
+
+    assert len(list(Index(tmp_path / "a.jsonl"))) == 3
+
+
+def later(path: Path) -> None:
+    """Make a file as new as one that is written now."""
+    os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 10**9))
+
+
+@pytest.mark.parametrize("spoil", ["edited", "cut", "index gone", "index spoilt", "index of another kind"])
+def test_a_stale_index_is_made_again(tmp_path: Path, spoil: str) -> None:
+    path = tmp_path / "a.jsonl"
+    make(path)
+    index = tmp_path / "a.jsonl.d" / "a.index"
+    match spoil:
+        case "edited":
+            path.write_bytes(path.read_bytes().replace(b"/v1/1", b"/v2/1"))
+            later(path)
+        case "cut":
+            path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:7]))
+            later(path)
+        case "index gone":
+            index.unlink()
+        case "index spoilt":
+            index.write_bytes(index.read_bytes()[:-30])
+        case _:
+            index.write_bytes(b'{"index": 2}\n')
+
+    found = [summary.path for summary in Index(path)]
+
+    assert found == {"edited": ["/v1/0", "/v2/1", "/v1/2"], "cut": ["/v1/0"]}.get(spoil, ["/v1/0", "/v1/1", "/v1/2"])
+    assert [row.path for row in load(path)] == found
+
+
+def test_an_entry_is_read_by_its_id_from_any_part(tmp_path: Path) -> None:
+    make(tmp_path / "a.jsonl", 6, max_bytes=1800)
+    index = Index(tmp_path / "a.jsonl")
+
+    for summary in index:
+        entry = index.entry(summary.id)
+        assert entry is not None and entry.request.path == summary.path and len(entry.chunks) == 2
+    assert {summary.file for summary in index} >= {"a.jsonl", "a.2.jsonl"}
+    assert index.entry("none") is None
+
+
+def test_what_still_runs_is_listed_last_and_can_be_read(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "a.jsonl") as tapes:
+        running = tapes.begin("POST", "/running", [], b'{"model": "m"}')
+        running.chunk(1, b"x")
+        tapes.begin("GET", "/ended", [], b"").end("done")
+        index = Index(tmp_path / "a.jsonl")
+        found = [(summary.path, summary.how, summary.chunks) for summary in index]
+        entry = index.entry(running.id)
+
+    assert found == [("/ended", "done", 0), ("/running", "interrupted", 1)]
+    assert entry is not None and entry.body == b"x"
+
+
+def test_lines_written_by_another_hand_are_found_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    make(path)
+    lines = [
+        json.dumps(dict(reversed(json.loads(line).items())), indent=None) for line in path.read_text().splitlines()
+    ]
+    path.write_text("\n".join(lines) + "\nno line\n")
+    later(path)
+
+    assert [shown(summary)[:6] for summary in Index(path)] == [
+        ("POST", f"/v1/{n}", f"gpt-{n}", 200 + n, "done", 5.0) for n in range(3)
+    ]
+
+
+def test_an_entry_that_breaks_off_is_listed_as_interrupted(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    make(path, 1)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    later(path)
+
+    assert [shown(summary)[4:] for summary in Index(path)] == [("interrupted", 0.0, 1, 2)]
