@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("addons", "auth", "demo", "engine", "origin", "rehearsal", "translate", "wrapping")
-MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py"))]
+PACKAGES = ("addons", "auth", "demo", "engine", "origin", "rehearsal", "store", "tape", "translate", "wrapping")
+MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 # Modules without a test file of their own, and where they are tested.
 ELSEWHERE = {
@@ -21,6 +21,7 @@ ELSEWHERE = {
     "rehearsal/errors.py": "tests/rehearsal/test_server.py",
     "rehearsal/events.py": "tests/rehearsal/test_script.py",
     "rehearsal/reply.py": "tests/rehearsal/test_script.py and test_server.py",
+    "store/tables.py": "tests/store/test_migrations.py",
     "translate/openai_wire.py": "tests/translate/test_generated_requests.py",
     "translate/turn.py": "data only",
 }
@@ -58,17 +59,17 @@ def named(paths: list[Path]) -> list[object]:
 @pytest.mark.parametrize("path", named([path for path in MODULES if path.name != "__init__.py"]))
 def test_every_module_has_a_test_file(path: Path) -> None:
     name = str(path.relative_to(ROOT))
-    mirrored = ROOT / "tests" / path.parent.name / f"test_{path.stem}.py"
+    mirrored = ROOT / "tests" / path.relative_to(ROOT).with_name(f"test_{path.stem}.py")
 
     assert mirrored.exists() != (name in ELSEWHERE)
 
 
-@pytest.mark.parametrize("path", named(sorted((ROOT / "translate").glob("*.py"))))
+@pytest.mark.parametrize("path", named(sorted((ROOT / "translate").rglob("*.py"))))
 def test_translate_imports_nothing_that_does_io(path: Path) -> None:
     assert imports(path) <= PURE | {"translate", "msgspec"}
 
 
-@pytest.mark.parametrize("path", named(sorted((ROOT / "translate").glob("*.py"))))
+@pytest.mark.parametrize("path", named(sorted((ROOT / "translate").rglob("*.py"))))
 def test_translate_opens_nothing_by_a_builtin_or_by_urllib(path: Path) -> None:
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
 
@@ -83,7 +84,9 @@ def test_translate_opens_nothing_by_a_builtin_or_by_urllib(path: Path) -> None:
     [
         ("engine", {"engine", "translate"}),
         ("origin", {"origin", "engine", "translate"}),
-        ("auth", {"auth"}),
+        ("auth", {"auth", "engine", "settings", "store", "translate"}),
+        ("store", {"store"}),
+        ("tape", {"tape", "translate"}),
         ("wrapping", {"wrapping"}),
         ("rehearsal", {"rehearsal", "origin"}),
         ("addons", {"addons", "auth", "engine", "origin", "rehearsal", "settings", "wrapping"}),

@@ -85,9 +85,16 @@ def _image(raw: dict[str, Any], where: str) -> ContentBlock:
         media_type, data = _data_url(url, f"{where}.url")
         check_image_type(media_type, data, f"{where}.url")
         return _base64_block("image", media_type, data)
-    if urlsplit(url).scheme.lower() != "https":
+    if _scheme(url) != "https":
         raise _invalid_image(f"{where}.url", "an image's URL must be https: or data:", "invalid_image_url")
     return {"type": "image", "source": {"type": "url", "url": url}}
+
+
+def _scheme(url: str) -> str:
+    try:
+        return urlsplit(url).scheme.lower()
+    except ValueError:  # what cannot be taken apart, such as "https://[x"
+        return ""
 
 
 def check_image_type(media_type: str, data: bytes, param: str) -> None:

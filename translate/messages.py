@@ -141,7 +141,7 @@ class _Conversation:
         match call:
             case {"id": str() as id, "function": {"name": str() as name, "arguments": str() as arguments}}:
                 self._open[id] = self._ids.claim(id)
-                return {"type": "tool_use", "id": self._open[id], "name": name, "input": _input(arguments)}
+                return {"type": "tool_use", "id": self._open[id], "name": name, "input": call_input(arguments)}
             case {"type": str() as kind} if kind != "function":
                 error = f"Unsupported value: '{path}.type': only calls of functions can be said to Claude."
                 raise OpenAIError(error, param=f"{path}.type", code="unsupported_value")
@@ -184,7 +184,7 @@ def _function_id(name: Any) -> str:
     return f"function_{name}"
 
 
-def _input(arguments: str) -> dict[str, Any]:
+def call_input(arguments: str) -> dict[str, Any]:
     """Read a call's arguments. What is no JSON object is kept as it is, under a name that says so."""
     try:
         value = json.loads(arguments) if arguments.strip() else {}

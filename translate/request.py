@@ -71,11 +71,11 @@ def translate_request(
     choice = choose_model(request.model, model_map, default_model)
     can = capabilities(choice.model)
     system, messages = translate_messages(request.messages)
-    thinking = _thinking(request, can, messages, show=show_reasoning)
+    thinking = thinking_for(request, can, messages, show=show_reasoning)
     # While a model thinks, a tool cannot be forced, and there is no sampling to set.
     tools = translate_tools(fields, can_force=can.forced_tools and thinking is None)
     output = translate_response_format(request.response_format, request.messages)
-    sampling, unused = _sampling(request, can if thinking is None else replace(can, sampling="none"))
+    sampling, unused = sampling_for(request, can if thinking is None else replace(can, sampling="none"))
     tier = SERVICE_TIER.get(request.service_tier or "")
     if request.service_tier and tier is None:
         unused.append("service_tier")
@@ -90,7 +90,7 @@ def translate_request(
         top_k=request.top_k if "top_k" in sampling else None,
         stop_sequences=_stop_sequences(request.stop),
         thinking=thinking,
-        effort=_effort(request.reasoning_effort, can),
+        effort=effort_for(request.reasoning_effort, can),
         tools=offered,
         tool_choice=tools.tool_choice if tools.tools or not offered else {"type": "none"},
         output_format=output.format,
@@ -121,7 +121,7 @@ def _called(messages: Sequence[Message]) -> list[str]:
     return tool_names([block for message in messages for block in message.content])
 
 
-def _sampling(request: ChatCompletionRequest, can: Capabilities) -> tuple[dict[str, float], list[str]]:
+def sampling_for(request: ChatCompletionRequest, can: Capabilities) -> tuple[dict[str, float], list[str]]:
     """Return the sampling parameters that the model takes, and the names of those it does not."""
     asked: dict[str, float] = {}
     # 1 is both sides' default, so asking for it asks for nothing.
@@ -139,7 +139,7 @@ def _sampling(request: ChatCompletionRequest, can: Capabilities) -> tuple[dict[s
     return asked, []
 
 
-def _thinking(
+def thinking_for(
     request: ChatCompletionRequest, can: Capabilities, messages: Sequence[Message], *, show: bool
 ) -> Mapping[str, Any] | None:
     """Return Claude's ``thinking`` for what was asked; None where nothing was, or it cannot be."""
@@ -159,7 +159,8 @@ def _thinking(
     return {"type": "enabled", "budget_tokens": budget} if budget >= MIN_BUDGET else None
 
 
-def _effort(reasoning_effort: str | None, can: Capabilities) -> Effort | None:
+def effort_for(reasoning_effort: str | None, can: Capabilities) -> Effort | None:
+    """Return Claude's effort for OpenAI's; None leaves the model's own."""
     if reasoning_effort is not None and reasoning_effort != "none":
         return EFFORT[reasoning_effort]
     # Where thinking cannot be switched off, the least of it is nearest to what was asked: a plain, quick answer.

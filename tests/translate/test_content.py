@@ -104,6 +104,7 @@ def test_an_assistants_refusal_is_text() -> None:
         ({"type": "image_url", "image_url": "x"}, "m.content[1].image_url", "invalid_type"),
         (image("http://example.com/x.png"), "m.content[1].image_url.url", "invalid_image_url"),
         (image("file:///etc/passwd"), "m.content[1].image_url.url", "invalid_image_url"),
+        (image("https://[x/y.png"), "m.content[1].image_url.url", "invalid_image_url"),
         (image("data:image/png"), "m.content[1].image_url.url", "invalid_value"),
         (image("data:image/png;base64,a"), "m.content[1].image_url.url", "invalid_base64"),
         (image(data_url(PNG, "image/bmp")), "m.content[1].image_url.url", "invalid_image_format"),

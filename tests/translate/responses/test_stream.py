@@ -1,0 +1,582 @@
+"""Claude's events become those of a response, in OpenAI's order, however they are cut."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.translate.test_stream import START, Event, call, delta, end, start, stop, text, thinking
+from translate.claude_wire import EVENTS
+from translate.errors import OpenAIError, openai_error
+from translate.finish_reason import FINISH_REASON
+from translate.responses.fold import fold
+from translate.responses.reasoning import unpack
+from translate.responses.sse import name
+from translate.responses.stream import ERROR_CODES, INCOMPLETE, ResponseStream
+from translate.responses.wire import Echo, ResponseEvent
+from translate.stream import TRANSITIONS, ClaudeProtocolError, State
+
+
+def seal(block: bytes) -> str:
+    return "sealed:" + block.decode()
+
+
+def machine(**options: Any) -> ResponseStream:
+    numbers: dict[str, int] = {}
+
+    def new_id(prefix: str) -> str:
+        numbers[prefix] = numbers.get(prefix, 0) + 1
+        return f"{prefix}_{numbers[prefix]}"
+
+    defaults = {
+        "id": "resp_1",
+        "created_at": 10,
+        "echo": Echo(model="gpt-5"),
+        "new_id": new_id,
+        "now": lambda: 12,
+        "seal": seal,
+    }
+    return ResponseStream(**{**defaults, **options})
+
+
+def respond(events: list[Event], **options: Any) -> list[ResponseEvent]:
+    stream = machine(**options)
+    result = [event for raw in events for event in stream.feed(raw)]
+    stream.feed_eof()
+    return result
+
+
+def told(events: list[ResponseEvent]) -> list[dict[str, Any]]:
+    """Return what the events between the first two and the last tell, without their numbers."""
+    encoded = [msgspec.to_builtins(event) for event in events[2:-1]]
+    return [{key: value for key, value in event.items() if key != "sequence_number"} for event in encoded]
+
+
+def body(events: list[ResponseEvent]) -> dict[str, Any]:
+    return dict(msgspec.to_builtins(fold(events)))
+
+
+def part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+AT = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+
+
+def test_a_text_is_a_message_with_one_part_in_openais_order() -> None:
+    events = respond([START, *text("Hel", "lo"), end()])
+
+    message = {"id": "msg_1", "type": "message", "role": "assistant"}
+    assert [name(event) for event in events[:2]] == ["response.created", "response.in_progress"]
+    assert told(events) == [
+        {
+            "type": "response.output_item.added",
+            "output_index": 0,
+            "item": {**message, "status": "in_progress", "content": []},
+        },
+        {"type": "response.content_part.added", **AT, "part": part("")},
+        {"type": "response.output_text.delta", **AT, "delta": "Hel", "logprobs": []},
+        {"type": "response.output_text.delta", **AT, "delta": "lo", "logprobs": []},
+        {"type": "response.output_text.done", **AT, "text": "Hello", "logprobs": []},
+        {"type": "response.content_part.done", **AT, "part": part("Hello")},
+        {
+            "type": "response.output_item.done",
+            "output_index": 0,
+            "item": {**message, "status": "completed", "content": [part("Hello")]},
+        },
+    ]
+    assert name(events[-1]) == "response.completed"
+    assert body(events)["output"] == [{**message, "status": "completed", "content": [part("Hello")]}]
+
+
+def test_events_are_numbered_from_zero_without_a_gap() -> None:
+    events = respond([START, *thinking("Hm", "sig"), *text("Hi", index=1), *call("t", "f", "{}", index=2), end()])
+
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+
+
+def test_a_call_is_an_item_of_its_own() -> None:
+    events = respond([START, *text("Let me see."), *call("toolu_1", "look", '{"a"', ":1}", index=1), end("tool_use")])
+
+    item = {"id": "fc_1", "type": "function_call", "call_id": "toolu_1", "name": "look"}
+    at = {"item_id": "fc_1", "output_index": 1}
+    assert [event["type"] for event in told(events)].count("response.output_item.done") == 2
+    assert told(events)[-5:] == [
+        {
+            "type": "response.output_item.added",
+            "output_index": 1,
+            "item": {**item, "arguments": "", "status": "in_progress"},
+        },
+        {"type": "response.function_call_arguments.delta", **at, "delta": '{"a"'},
+        {"type": "response.function_call_arguments.delta", **at, "delta": ":1}"},
+        {"type": "response.function_call_arguments.done", **at, "name": "look", "arguments": '{"a":1}'},
+        {
+            "type": "response.output_item.done",
+            "output_index": 1,
+            "item": {**item, "arguments": '{"a":1}', "status": "completed"},
+        },
+    ]
+    assert body(events)["status"] == "completed"
+
+
+def test_calls_at_once_are_items_in_their_order() -> None:
+    output = body(respond([START, *call("t1", "a", "{}"), *call("t2", "b", "{}", index=1), end("tool_use")]))["output"]
+
+    assert [(item["call_id"], item["name"]) for item in output] == [("t1", "a"), ("t2", "b")]
+
+
+def test_a_call_without_arguments_has_an_empty_object() -> None:
+    events = respond([START, *call("t", "f"), end("tool_use")])
+
+    assert [event["delta"] for event in told(events) if "delta" in event] == ["{}"]
+    assert body(events)["output"][0]["arguments"] == "{}"
+
+
+def test_a_call_that_max_tokens_cuts_is_incomplete_as_it_stands() -> None:
+    events = respond([START, *call("t", "f", '{"a": "b')[:-1], end("max_tokens")])
+
+    output = body(events)["output"]
+    assert (output[0]["arguments"], output[0]["status"]) == ('{"a": "b', "incomplete")
+    assert body(events)["incomplete_details"] == {"reason": "max_output_tokens"}
+
+
+def test_a_call_that_is_cut_before_its_arguments_has_none() -> None:
+    events = respond([START, *call("t", "f")[:-1], end("max_tokens")])
+
+    assert body(events)["output"][0]["arguments"] == ""
+
+
+def test_texts_that_follow_each_other_are_one_part_of_one_message() -> None:
+    events = respond([START, *text("It is "), *text("sunny", index=1), *text(".", index=2), end()])
+
+    assert body(events)["output"][0]["content"] == [part("It is sunny.")]
+
+
+def test_what_a_server_tool_does_leaves_no_trace() -> None:
+    server = [
+        start({"type": "server_tool_use", "id": "s", "name": "web_search"}, 1),
+        delta({"type": "input_json_delta", "partial_json": "{}"}, 1),
+        stop(1),
+        start({"type": "web_search_tool_result", "tool_use_id": "s", "content": []}, 2),
+        stop(2),
+    ]
+
+    output = body(respond([START, *text("Let me "), *server, *text("see", index=3), end()]))["output"]
+
+    assert [item["content"] for item in output] == [[part("Let me see")]]
+
+
+def test_text_after_a_call_is_a_message_of_its_own() -> None:
+    output = body(respond([START, *text("a"), *call("t", "f", "{}", index=1), *text("b", index=2), end()]))["output"]
+
+    assert [(item["type"], item["id"]) for item in output] == [
+        ("message", "msg_1"),
+        ("function_call", "fc_1"),
+        ("message", "msg_2"),
+    ]
+
+
+def test_thinking_is_an_item_without_its_words_unless_they_are_asked_for() -> None:
+    events = respond([START, *thinking("Hm", "sig"), *text("Hi", index=1), end()])
+
+    item = {"id": "rs_1", "type": "reasoning", "summary": []}
+    assert told(events)[:2] == [
+        {"type": "response.output_item.added", "output_index": 0, "item": item},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+    ]
+    assert [item["type"] for item in body(events)["output"]] == ["reasoning", "message"]
+
+
+def test_a_summary_is_told_as_claude_thinks() -> None:
+    events = respond([START, *thinking("Hm, yes", "sig"), *text("Hi", index=1), end()], show_summary=True)
+
+    at = {"item_id": "rs_1", "output_index": 0, "summary_index": 0}
+    whole = {"type": "summary_text", "text": "Hm, yes"}
+    assert told(events)[1:6] == [
+        {"type": "response.reasoning_summary_part.added", **at, "part": {"type": "summary_text", "text": ""}},
+        {"type": "response.reasoning_summary_text.delta", **at, "delta": "Hm, yes"},
+        {"type": "response.reasoning_summary_text.done", **at, "text": "Hm, yes"},
+        {"type": "response.reasoning_summary_part.done", **at, "part": whole},
+        {
+            "type": "response.output_item.done",
+            "output_index": 0,
+            "item": {"id": "rs_1", "type": "reasoning", "summary": [whole]},
+        },
+    ]
+
+
+def test_thinking_is_sealed_with_its_signature_if_that_is_asked_for() -> None:
+    events = respond([START, *thinking("Hm", "sig"), end()], show_encrypted=True)
+
+    added, done = told(events)[0]["item"], told(events)[1]["item"]
+    assert added["encrypted_content"] is None
+    assert unpack(done["encrypted_content"].removeprefix("sealed:").encode()) == {
+        "type": "thinking",
+        "thinking": "Hm",
+        "signature": "sig",
+    }
+
+
+def test_redacted_thinking_is_sealed_too() -> None:
+    block = start({"type": "redacted_thinking", "data": "secret"})
+    events = respond([START, block, stop(), end()], show_encrypted=True, show_summary=True)
+
+    item = told(events)[1]["item"]
+    assert item["summary"] == []
+    assert unpack(item["encrypted_content"].removeprefix("sealed:").encode()) == {
+        "type": "redacted_thinking",
+        "data": "secret",
+    }
+
+
+def test_thinking_that_was_cut_before_it_was_signed_cannot_be_sent_back() -> None:
+    events = respond([START, *thinking("Hm", "sig")[:2], end("max_tokens")], show_encrypted=True, show_summary=True)
+
+    item = body(events)["output"][0]
+    assert item["encrypted_content"] is None
+    assert item["summary"] == [{"type": "summary_text", "text": "Hm"}]
+
+
+def test_a_store_keeps_the_thinking_that_the_app_did_not_ask_for() -> None:
+    stream = machine()
+    for event in [START, *thinking("Hm", "sig"), *text("Hi", index=1), end()]:
+        stream.feed(event)
+
+    kept: list[Any] = [msgspec.to_builtins(item) for item in stream.stored]
+    assert kept[0]["encrypted_content"].startswith("sealed:")
+    assert kept[1]["content"] == [part("Hi")]
+
+
+@pytest.mark.parametrize("reason", [*FINISH_REASON, "a_word_yet_unknown"])
+def test_every_stop_reason_ends_the_response(reason: str) -> None:
+    events = respond([START, *text("Hi"), end(reason)])
+
+    why = INCOMPLETE.get(FINISH_REASON.get(reason, "stop"))
+    status = "incomplete" if why else "completed"
+    response = body(events)
+    assert name(events[-1]) == f"response.{status}"
+    assert response["status"] == response["output"][0]["status"] == status
+    assert response["incomplete_details"] == ({"reason": why} if why else None)
+    assert response["completed_at"] == (None if why else 12)
+
+
+def test_a_refusal_is_a_part_of_the_message_and_the_response_is_incomplete() -> None:
+    events = respond([START, *text("Well"), end("refusal", stop_details={"type": "refusal", "explanation": "No."})])
+
+    at = {**AT, "content_index": 1}
+    refusal = {"type": "refusal", "refusal": "No."}
+    assert [event for event in told(events) if event.get("content_index") == 1] == [
+        {"type": "response.content_part.added", **at, "part": {"type": "refusal", "refusal": ""}},
+        {"type": "response.refusal.delta", **at, "delta": "No."},
+        {"type": "response.refusal.done", **at, "refusal": "No."},
+        {"type": "response.content_part.done", **at, "part": refusal},
+    ]
+    assert body(events)["output"][0]["content"] == [part("Well"), refusal]
+    assert body(events)["incomplete_details"] == {"reason": "content_filter"}
+
+
+def test_a_refusal_without_a_text_begins_its_message() -> None:
+    events = respond([START, end("refusal", stop_details={"explanation": "No."})])
+
+    assert body(events)["output"][0]["content"] == [{"type": "refusal", "refusal": "No."}]
+
+
+@pytest.mark.parametrize("before", [[], thinking("Hm", "sig"), thinking("Hm", "sig")[:-1], text("")])
+def test_a_completed_response_always_has_a_message(before: list[Event]) -> None:
+    output = body(respond([START, *before, end()]))["output"]
+
+    assert output[-1]["content"] == [part("")]
+
+
+def test_an_answer_cut_while_claude_thinks_has_no_message() -> None:
+    output = body(respond([START, *thinking("Hm", "sig"), end("max_tokens")]))["output"]
+
+    assert [item["type"] for item in output] == ["reasoning"]
+
+
+def test_a_code_fence_is_taken_off_where_json_was_asked_for() -> None:
+    events = respond([START, *text("```json\n", '{"a": 1}', "\n``", "`"), end()], unfence=True)
+
+    assert body(events)["output"][0]["content"][0]["text"].strip() == '{"a": 1}'
+
+
+def test_what_a_fence_held_back_is_told_at_the_end() -> None:
+    assert body(respond([START, *text("``"), end()], unfence=True))["output"][0]["content"] == [part("``")]
+
+
+def test_usage_and_tier_are_told_at_the_end_alone() -> None:
+    counted = {
+        "type": "message_start",
+        "message": {
+            "model": "claude-x",
+            "usage": {
+                "input_tokens": 5,
+                "cache_read_input_tokens": 3,
+                "cache_creation_input_tokens": 2,
+                "service_tier": "priority",
+            },
+        },
+    }
+    events = respond([counted, *text("Hi"), end()])
+
+    first = msgspec.to_builtins(events[0])["response"]
+    assert "usage" not in first
+    assert first["service_tier"] == "auto"
+    assert body(events)["service_tier"] == "priority"
+    assert body(events)["usage"] == {
+        "input_tokens": 10,
+        "input_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 2},
+        "output_tokens": 7,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 17,
+    }
+
+
+def test_a_response_repeats_its_request() -> None:
+    echo = Echo(model="gpt-5", instructions="Be brief.", metadata={"a": "b"}, store=False)
+    response = body(respond([START, *text("Hi"), end()], echo=echo))
+
+    assert (response["instructions"], response["metadata"], response["store"]) == ("Be brief.", {"a": "b"}, False)
+    assert (response["id"], response["created_at"], response["object"]) == ("resp_1", 10, "response")
+    assert "user" not in response
+
+
+def test_the_end_of_the_events_is_an_error_before_the_end_of_the_response() -> None:
+    stream = machine()
+    for event in [START, *text("Hi")]:
+        stream.feed(event)
+
+    assert not stream.complete
+    with pytest.raises(ClaudeProtocolError, match="ended while OPEN"):
+        stream.feed_eof()
+
+
+def test_a_failure_tells_why_and_keeps_what_was_done() -> None:
+    stream = machine()
+    events = [event for raw in [START, *call("t", "f", "{}"), *text("Hal", index=1)] for event in stream.feed(raw)]
+    events += stream.failed(openai_error("overloaded_error"))
+
+    error, failed = (msgspec.to_builtins(event) for event in events[-2:])
+    assert (error["type"], error["code"]) == ("error", "overloaded")
+    assert error["error"]["message"] == error["message"] == failed["response"]["error"]["message"]
+    assert failed["response"]["status"] == "failed"
+    assert failed["response"]["error"]["code"] == "server_error"
+    assert [item["type"] for item in failed["response"]["output"]] == ["function_call"]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+
+
+def test_a_failure_before_the_beginning_begins_the_response() -> None:
+    events = machine().failed(openai_error("api_error"))
+
+    assert [name(event) for event in events] == [
+        "response.created",
+        "response.in_progress",
+        "error",
+        "response.failed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        *[(OpenAIError("", status=500, code=theirs), ours) for theirs, ours in ERROR_CODES.items()],
+        (OpenAIError("", status=400), "invalid_prompt"),
+        (OpenAIError("", status=503, code="overloaded"), "server_error"),
+    ],
+)
+def test_a_failures_code_is_of_openais_list(error: OpenAIError, code: str) -> None:
+    assert body(machine().failed(error))["error"]["code"] == code
+
+
+def test_a_failed_response_stays_failed() -> None:
+    stream = machine()
+    stream.failed(openai_error("api_error"))
+
+    assert not stream.complete
+    assert stream.feed(START) == []
+    with pytest.raises(ClaudeProtocolError):
+        stream.feed_eof()
+    with pytest.raises(ValueError, match="ended"):
+        stream.failed(openai_error("api_error"))
+
+
+def test_a_complete_response_cannot_fail_and_takes_nothing_more() -> None:
+    stream = machine()
+    for event in [START, *text("Hi"), end()]:
+        stream.feed(event)
+
+    assert stream.feed({"type": "message_stop"}) == []
+    with pytest.raises(ValueError, match="ended"):
+        stream.failed(openai_error("api_error"))
+
+
+def test_an_end_without_a_reason_is_an_error_that_can_be_told() -> None:
+    stream = machine()
+    for event in [START, *text("Hi")]:
+        stream.feed(event)
+
+    with pytest.raises(ClaudeProtocolError, match="stop_reason"):
+        stream.feed(end(None))
+
+    assert not stream.complete
+    assert name(stream.failed(openai_error("stream_error"))[-1]) == "response.failed"
+
+
+def test_unknown_events_are_counted_and_pings_pass() -> None:
+    stream = machine()
+
+    assert stream.feed({"type": "new_thing"}) == stream.feed({"type": "ping"}) == []
+    assert stream.unknown_events == 1
+
+
+def test_who_answers_and_why_it_stopped_are_known() -> None:
+    stream = machine()
+    for event in [START, *text("Hi"), end("max_tokens")]:
+        stream.feed(event)
+
+    assert (stream.claude_model, stream.stop_reason, stream.complete) == ("claude-x", "max_tokens", True)
+
+
+def test_an_event_that_lacks_what_it_must_have_is_an_error() -> None:
+    with pytest.raises(ClaudeProtocolError, match="message_start"):
+        machine().feed({"type": "message_start"})
+
+
+EXAMPLES: dict[str, Event] = {
+    "message_start": START,
+    "content_block_start": start({"type": "text", "text": ""}),
+    "content_block_delta": delta({"type": "text_delta", "text": "x"}),
+    "content_block_stop": stop(),
+    "message_delta": end(),
+    "message_stop": {"type": "message_stop"},
+    "ping": {"type": "ping"},
+}
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+@pytest.mark.parametrize("state", [State.IDLE, State.OPEN, State.IN_BLOCK])
+def test_only_what_the_table_allows_can_come(state: State, kind: str) -> None:
+    stream = machine()
+    for event in [START, start({"type": "text", "text": ""})][: {"IDLE": 0, "OPEN": 1, "IN_BLOCK": 2}[state.name]]:
+        stream.feed(event)
+
+    if (state, EVENTS[kind]) in TRANSITIONS:
+        stream.feed(EXAMPLES[kind])
+        assert stream.state is TRANSITIONS[state, EVENTS[kind]]
+    else:
+        with pytest.raises(ClaudeProtocolError):
+            stream.feed(EXAMPLES[kind])
+
+
+words = st.text(min_size=1, max_size=8)
+pieces = st.lists(words, max_size=4)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> list[Event]:
+    """Return the events of an answer: any blocks, cut anywhere, ended for any reason."""
+    events: list[Event] = [START]
+    for index in range(draw(st.integers(0, 5))):
+        match draw(st.sampled_from(["text", "call", "thinking", "redacted", "server"])):
+            case "text":
+                events += text(*draw(pieces), index=index)
+            case "call":
+                events += call(f"toolu_{index}", "f", *draw(pieces), index=index)
+            case "thinking":
+                events += thinking(draw(words), draw(words), index)
+            case "redacted":
+                events += [start({"type": "redacted_thinking", "data": draw(words)}, index), stop(index)]
+            case _:
+                events += [start({"type": "server_tool_use", "id": "s", "name": "x"}, index), stop(index)]
+    if len(events) > 1 and draw(st.booleans()):
+        events.pop()
+        if events[-1]["type"] == "content_block_stop":
+            events.append(start({"type": "text", "text": ""}, 9))
+    return [*events, end(draw(st.sampled_from([*FINISH_REASON, "new"])))]
+
+
+options = st.fixed_dictionaries({"show_summary": st.booleans(), "show_encrypted": st.booleans()})
+
+
+def rebuilt(events: list[ResponseEvent]) -> list[dict[str, Any]]:
+    """Put the output together from what was added, from the deltas and from the parts, as an app does that streams."""
+    output: list[dict[str, Any]] = []
+    for raw in told(events):
+        kind = raw["type"].removeprefix("response.")
+        if kind == "output_item.added":
+            assert raw["output_index"] == len(output)
+            output.append(raw["item"])
+            continue
+        item = output[raw["output_index"]]
+        assert raw.get("item_id", item["id"]) == item["id"]
+        match kind:
+            case "content_part.added":
+                item["content"].append(raw["part"])
+            case "output_text.delta":
+                item["content"][raw["content_index"]]["text"] += raw["delta"]
+            case "refusal.delta":
+                item["content"][raw["content_index"]]["refusal"] += raw["delta"]
+            case "function_call_arguments.delta":
+                item["arguments"] += raw["delta"]
+            case "reasoning_summary_part.added":
+                item["summary"].append(raw["part"])
+            case "reasoning_summary_text.delta":
+                item["summary"][raw["summary_index"]]["text"] += raw["delta"]
+            case "output_text.done":
+                assert item["content"][raw["content_index"]]["text"] == raw["text"]
+            case "refusal.done":
+                assert item["content"][raw["content_index"]]["refusal"] == raw["refusal"]
+            case "content_part.done":
+                assert item["content"][raw["content_index"]] == raw["part"]
+            case "function_call_arguments.done":
+                assert (item["arguments"], item["name"]) == (raw["arguments"], raw["name"])
+            case "reasoning_summary_text.done":
+                assert item["summary"][raw["summary_index"]]["text"] == raw["text"]
+            case "reasoning_summary_part.done":
+                assert item["summary"][raw["summary_index"]] == raw["part"]
+            case _:
+                assert kind == "output_item.done"
+                sealed = {key: raw["item"][key] for key in ("encrypted_content", "status") if key in raw["item"]}
+                assert {**item, **sealed} == raw["item"]
+                item |= sealed
+    return output
+
+
+@given(answers(), options)
+def test_the_stream_and_the_body_never_disagree(events: list[Event], options: dict[str, bool]) -> None:
+    answer = respond(events, **options)
+
+    assert rebuilt(answer) == body(answer)["output"]
+
+
+@given(answers(), options, st.data())
+def test_splitting_deltas_changes_nothing_but_the_deltas(
+    events: list[Event], options: dict[str, bool], data: st.DataObject
+) -> None:
+    split: list[Event] = []
+    for event in events:
+        field = next((f for f in ("text", "partial_json", "thinking") if f in event.get("delta", {})), None)
+        if field is None:
+            split.append(event)
+            continue
+        whole = event["delta"][field]
+        at = data.draw(st.integers(0, len(whole)))
+        split += [{**event, "delta": {**event["delta"], field: piece}} for piece in (whole[:at], whole[at:])]
+
+    assert body(respond(split, **options)) == body(respond(events, **options))
+
+
+@given(answers(), st.data())
+def test_a_response_cut_anywhere_fails_and_never_looks_whole(events: list[Event], data: st.DataObject) -> None:
+    stream = machine()
+    cut = data.draw(st.integers(0, len(events) - 1))
+    answer = [event for raw in events[:cut] for event in stream.feed(raw)]
+
+    with pytest.raises(ClaudeProtocolError):
+        stream.feed_eof()
+    answer += stream.failed(openai_error("stream_error"))
+
+    assert body(answer)["status"] == "failed"
+    assert [event.sequence_number for event in answer] == list(range(len(answer)))

@@ -1,0 +1,199 @@
+"""Tools, tool_choice and text.format of a response become Claude's."""
+
+from typing import Any
+
+import pytest
+
+from translate.errors import OpenAIError
+from translate.response_format import JSON_OBJECT_INSTRUCTION
+from translate.responses.tools import (
+    REFUSED_TOOLS,
+    echoed_format,
+    echoed_tools,
+    translate_response_tools,
+    translate_text_format,
+)
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+STRICT = {**SCHEMA, "additionalProperties": False}
+
+
+def function(name: str = "look", **more: Any) -> dict[str, Any]:
+    return {"type": "function", "name": name, "parameters": SCHEMA, **more}
+
+
+def refusal(tools: list[Any], choice: Any = None, **options: Any) -> OpenAIError:
+    with pytest.raises(OpenAIError) as caught:
+        translate_response_tools(tools, choice, None, **{"can_force": True, **options})
+    return caught.value
+
+
+def test_a_function_is_claudes_tool() -> None:
+    tools = translate_response_tools([function(description="Looks.", strict=False)], None, None, can_force=True)
+
+    assert tools.tools == ({"name": "look", "input_schema": SCHEMA, "description": "Looks."},)
+    assert tools.tool_choice is None
+
+
+def test_strict_is_claudes_and_absent_is_not() -> None:
+    strict, loose = translate_response_tools(
+        [function(parameters=STRICT, strict=True), function("b")], None, None, can_force=True
+    ).tools
+
+    assert strict["strict"] is True
+    assert "strict" not in loose
+
+
+@pytest.mark.parametrize(
+    ("choice", "claudes"),
+    [
+        (None, None),
+        ("auto", None),
+        ("none", {"type": "none"}),
+        ("required", {"type": "any"}),
+        ({"type": "function", "name": "look"}, {"type": "tool", "name": "look"}),
+    ],
+)
+def test_the_choice_is_claudes(choice: Any, claudes: Any) -> None:
+    assert translate_response_tools([function()], choice, None, can_force=True).tool_choice == claudes
+
+
+def test_one_call_at_a_time_is_claudes_too() -> None:
+    tools = translate_response_tools([function()], "auto", False, can_force=True)
+
+    assert tools.tool_choice == {"type": "auto", "disable_parallel_tool_use": True}
+
+
+def test_only_allowed_tools_are_offered() -> None:
+    choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "b"}]}
+    tools = translate_response_tools([function("a"), function("b")], choice, None, can_force=True)
+
+    assert [tool["name"] for tool in tools.tools] == ["b"]
+    assert tools.tool_choice == {"type": "any"}
+
+
+def test_a_model_that_cannot_be_forced_is_told() -> None:
+    tools = translate_response_tools(
+        [function("a"), function("b")], {"type": "function", "name": "b"}, None, can_force=False
+    )
+
+    assert [tool["name"] for tool in tools.tools] == ["b"]
+    assert tools.instruction is not None
+
+
+@pytest.mark.parametrize("kind", REFUSED_TOOLS)
+def test_every_other_tool_is_refused_by_name(kind: str) -> None:
+    error = refusal([function(), {"type": kind}])
+
+    assert (error.status, error.param, error.code) == (400, "tools[1].type", "unsupported_value")
+    assert repr(kind) in error.message
+
+
+@pytest.mark.parametrize(
+    ("tool", "param"),
+    [
+        ({"type": "nonsense"}, "tools[1].type"),
+        ("look", "tools[1]"),
+        ({}, "tools[1]"),
+        ({"type": "function"}, "tools[1].name"),
+        (function("not a name"), "tools[1].name"),
+        (function("b", parameters=[]), "tools[1].parameters"),
+        (function("b", parameters={"type": "array"}), "tools[1].parameters"),
+        (function("b", parameters=SCHEMA, strict=True), "tools[1].parameters"),
+        (function("b", description=1), "tools[1].description"),
+        (function("b", allowed_callers=["programmatic"]), "tools[1].allowed_callers"),
+        (function(), "tools"),
+    ],
+)
+def test_a_tool_is_refused_by_its_place(tool: Any, param: str) -> None:
+    error = refusal([function(), tool])
+
+    assert error.param == param
+    assert ".function" not in error.message
+
+
+def test_a_tool_that_an_item_offers_is_named_by_that_items_path() -> None:
+    error = refusal([function(), function("not a name")], where=["tools[0]", "input[3].tools[0]"])
+
+    assert error.param == "input[3].tools[0].name"
+    assert "'input[3].tools[0].name'" in error.message
+
+
+@pytest.mark.parametrize(
+    ("choice", "param"),
+    [
+        ({"type": "function"}, "tool_choice.name"),
+        ({"type": "function", "function": {"name": "look"}}, "tool_choice.name"),
+        ({"type": "function", "name": "b"}, "tool_choice"),
+        ({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}, "tool_choice"),
+        ({"type": "allowed_tools", "mode": "none", "tools": []}, "tool_choice"),
+        ({"type": "allowed_tools", "mode": "auto", "tools": ["look"]}, "tool_choice"),
+        ({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "mcp"}]}, "tool_choice.type"),
+        ({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "b"}]}, "tool_choice"),
+        ({"type": "web_search"}, "tool_choice.type"),
+        ({"type": "custom", "name": "x"}, "tool_choice.type"),
+        ("sometimes", "tool_choice"),
+        ({}, "tool_choice"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_refused(choice: Any, param: str) -> None:
+    assert refusal([function()], choice).param == param
+
+
+def test_a_choice_without_tools_is_refused() -> None:
+    assert refusal([], "required").param == "tool_choice"
+
+
+def test_functions_are_repeated_with_what_openai_always_has() -> None:
+    assert echoed_tools([function(strict=True, description="", defer_loading=True)]) == [
+        {"type": "function", "name": "look", "description": None, "parameters": SCHEMA, "strict": True}
+    ]
+
+
+FORMAT = {"type": "json_schema", "name": "Place", "schema": STRICT, "strict": True}
+
+
+def test_a_schema_is_claudes_output_format() -> None:
+    assert translate_text_format(FORMAT, []).format == {"type": "json_schema", "schema": STRICT}
+
+
+@pytest.mark.parametrize("value", [None, {"type": "text"}])
+def test_text_needs_no_format(value: Any) -> None:
+    output = translate_text_format(value, [])
+
+    assert (output.format, output.instruction) == (None, None)
+
+
+def test_a_json_object_is_asked_for_by_instruction() -> None:
+    assert translate_text_format({"type": "json_object"}, ["as JSON"]).instruction == JSON_OBJECT_INSTRUCTION
+
+
+@pytest.mark.parametrize(
+    ("value", "param", "code"),
+    [
+        ({"type": "json_object"}, "input", None),
+        ({"type": "xml"}, "text.format.type", "invalid_value"),
+        ({}, "text.format", "invalid_type"),
+        ({**FORMAT, "schema": SCHEMA}, "text.format.schema", "invalid_json_schema"),
+        ({"type": "json_schema", "name": "x"}, "text.format.schema", "missing_required_parameter"),
+        ({"type": "json_schema", "schema": SCHEMA}, "text.format.name", "invalid_value"),
+    ],
+)
+def test_a_format_is_refused_in_this_dialects_words(value: Any, param: str, code: str | None) -> None:
+    with pytest.raises(OpenAIError) as caught:
+        translate_text_format(value, ["nothing"])
+
+    assert (caught.value.param, caught.value.code) == (param, code)
+    assert "response_format." not in caught.value.message
+
+
+def test_a_format_is_repeated_with_what_openai_always_has() -> None:
+    assert echoed_format(None) == {"type": "text"}
+    assert echoed_format({"type": "json_object", "x": 1}) == {"type": "json_object"}
+    assert echoed_format({**FORMAT, "description": "A place."}) == {**FORMAT, "description": "A place."}
+    assert echoed_format({"type": "json_schema", "name": "a", "schema": {}, "description": None}) == {
+        "type": "json_schema",
+        "name": "a",
+        "schema": {},
+        "strict": False,
+    }

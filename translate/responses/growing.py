@@ -1,0 +1,202 @@
+"""Items of a response as they grow.
+
+Each is made with its ``id``, its ``index`` in the output, and ``number``, which gives the next event's place in the
+stream. Each tells what it is when it begins (``begun``), what comes before it is done (``close``), and what it is then:
+as the app sees it (``done``) and as a store keeps it (``kept``).
+"""
+
+from collections.abc import Callable
+
+from msgspec import UNSET, UnsetType
+
+from translate.responses import wire
+from translate.responses.reasoning import pack, redacted_block, thinking_block
+
+type Events = list[wire.ResponseEvent]
+
+
+class _Placed:
+    """An item that has its id and its place."""
+
+    def __init__(self, id: str, index: int, number: Callable[[], int]) -> None:
+        self.id = id
+        self.index = index
+        self._number = number
+
+
+class GrowingMessage(_Placed):
+    """A message: text, and after it perhaps a refusal. Of its parts the last is open."""
+
+    def __init__(self, id: str, index: int, number: Callable[[], int]) -> None:
+        super().__init__(id, index, number)
+        self._parts: list[wire.OutputText | wire.Refusal] = []
+        self._kind: type[wire.OutputText | wire.Refusal] | None = None
+        self._pieces: list[str] = []
+
+    def begun(self) -> wire.OutputItem:
+        """Return an empty message."""
+        return wire.OutputMessage(self.id, "in_progress", [])
+
+    def add_text(self, text: str) -> Events:
+        """Go on with the text; an empty one only begins the part."""
+        events = self._part(wire.OutputText)
+        if text:
+            self._pieces.append(text)
+            events.append(wire.OutputTextDelta(self.id, self.index, len(self._parts), text, self._number()))
+        return events
+
+    def add_refusal(self, text: str) -> Events:
+        """Go on with the refusal."""
+        events = self._part(wire.Refusal)
+        self._pieces.append(text)
+        events.append(wire.RefusalDelta(self.id, self.index, len(self._parts), text, self._number()))
+        return events
+
+    def close(self, status: wire.ItemStatus) -> Events:
+        """End the part that is open."""
+        return self._close_part()
+
+    def done(self, status: wire.ItemStatus) -> wire.OutputItem:
+        """Return the message."""
+        return wire.OutputMessage(self.id, status, self._parts)
+
+    def kept(self, done: wire.OutputItem) -> wire.OutputItem:
+        """Return the message as it is."""
+        return done
+
+    def _part(self, kind: type[wire.OutputText | wire.Refusal]) -> Events:
+        """Begin a part of this kind, unless it is the one that is open."""
+        if self._kind is kind:
+            return []
+        events = self._close_part()
+        self._kind = kind
+        return [*events, wire.ContentPartAdded(self.id, self.index, len(self._parts), kind(""), self._number())]
+
+    def _close_part(self) -> Events:
+        if self._kind is None:
+            return []
+        text, place = "".join(self._pieces), len(self._parts)
+        part = self._kind(text)
+        self._parts.append(part)
+        self._kind, self._pieces = None, []
+        told: wire.ResponseEvent
+        if isinstance(part, wire.OutputText):
+            told = wire.OutputTextDone(self.id, self.index, place, text, self._number())
+        else:
+            told = wire.RefusalDone(self.id, self.index, place, text, self._number())
+        return [told, wire.ContentPartDone(self.id, self.index, place, part, self._number())]
+
+
+class GrowingCall(_Placed):
+    """A call of one of the app's functions."""
+
+    def __init__(self, id: str, index: int, number: Callable[[], int], *, call_id: str, name: str) -> None:
+        super().__init__(id, index, number)
+        self._call_id = call_id
+        self._name = name
+        self._pieces: list[str] = []
+
+    def begun(self) -> wire.OutputItem:
+        """Return the call without its arguments."""
+        return wire.FunctionCall(self.id, self._call_id, self._name, "", "in_progress")
+
+    def add(self, piece: str) -> Events:
+        """Go on with the arguments."""
+        self._pieces.append(piece)
+        return [wire.FunctionCallArgumentsDelta(self.id, self.index, piece, self._number())]
+
+    def close(self, status: wire.ItemStatus) -> Events:
+        """End the arguments."""
+        # A call without arguments: Claude sends nothing, OpenAI an empty object.
+        events = self.add("{}") if status == "completed" and not self._pieces else []
+        arguments = "".join(self._pieces)
+        done = wire.FunctionCallArgumentsDone(self.id, self.index, self._name, arguments, self._number())
+        return [*events, done]
+
+    def done(self, status: wire.ItemStatus) -> wire.OutputItem:
+        """Return the call."""
+        return wire.FunctionCall(self.id, self._call_id, self._name, "".join(self._pieces), status)
+
+    def kept(self, done: wire.OutputItem) -> wire.OutputItem:
+        """Return the call as it is."""
+        return done
+
+
+class GrowingReasoning(_Placed):
+    """A block of thinking; ``data`` is that of a redacted one.
+
+    Its summary is told if ``show_summary``, and the block itself, sealed, if ``show_encrypted``.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        index: int,
+        number: Callable[[], int],
+        *,
+        data: str | None,
+        seal: Callable[[bytes], str],
+        show_summary: bool,
+        show_encrypted: bool,
+    ) -> None:
+        super().__init__(id, index, number)
+        self._data = data
+        self._seal = seal
+        self._show_summary = show_summary
+        self._show_encrypted = show_encrypted
+        self._thinking: list[str] = []
+        self._signature = ""
+
+    def begun(self) -> wire.OutputItem:
+        """Return the item without its summary."""
+        return self._item(None)
+
+    def add(self, thinking: str, signature: str) -> Events:
+        """Go on with the thinking, and with what signs it."""
+        self._signature += signature
+        if not thinking:
+            return []
+        self._thinking.append(thinking)
+        if not self._show_summary:
+            return []
+        events: Events = []
+        if len(self._thinking) == 1:
+            events.append(wire.ReasoningSummaryPartAdded(self.id, self.index, 0, wire.SummaryText(""), self._number()))
+        return [*events, wire.ReasoningSummaryTextDelta(self.id, self.index, 0, thinking, self._number())]
+
+    def close(self, status: wire.ItemStatus) -> Events:
+        """End the summary, if there is one."""
+        return [
+            event
+            for part in self._summary()
+            for event in (
+                wire.ReasoningSummaryTextDone(self.id, self.index, 0, part.text, self._number()),
+                wire.ReasoningSummaryPartDone(self.id, self.index, 0, part, self._number()),
+            )
+        ]
+
+    def done(self, status: wire.ItemStatus) -> wire.OutputItem:
+        """Return the item."""
+        return self._item(self._sealed() if self._show_encrypted else None)
+
+    def kept(self, done: wire.OutputItem) -> wire.OutputItem:
+        """Return the item with its block, sealed, whether or not the app has asked for it."""
+        return wire.ReasoningItem(self.id, self._summary(), self._sealed())
+
+    def _item(self, sealed: str | None) -> wire.ReasoningItem:
+        encrypted: str | UnsetType | None = sealed if self._show_encrypted else UNSET
+        return wire.ReasoningItem(self.id, self._summary(), encrypted)
+
+    def _summary(self) -> list[wire.SummaryText]:
+        return [wire.SummaryText("".join(self._thinking))] if self._thinking and self._show_summary else []
+
+    def _sealed(self) -> str | None:
+        """Return the block, sealed; None for one cut before it was signed, which Claude would not take back."""
+        if self._data is not None:
+            return self._seal(pack(redacted_block(self._data)))
+        if not self._signature:
+            return None
+        return self._seal(pack(thinking_block("".join(self._thinking), self._signature)))
+
+
+type Growing = GrowingMessage | GrowingCall | GrowingReasoning

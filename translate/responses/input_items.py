@@ -1,0 +1,358 @@
+"""The input of a response -> Claude's system prompt and alternating turns.
+
+Theory of operation
+-------------------
+Items are finer than messages: what one assistant turn thought, said and called are items of their own, and the outputs
+of its calls are others. Neighbouring items of one side become one message, in their order, so that Claude finds its
+thinking before the text and the calls that followed from it. The Messages API wants every output of a turn's calls at
+the beginning of the very next message. OpenAI lets outputs stand anywhere after their call, so each is carried to where
+its call's turn ends; an item of the assistant's after an output begins a new turn.
+
+System and developer messages are treated as in :mod:`translate.messages`, with the instructions before them.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from translate.content import PARTS, Part, blocks, text_block
+from translate.errors import OpenAIError
+from translate.messages import MAX_IMAGES, call_input, invalid_type
+from translate.responses import reasoning
+from translate.responses.wire import (
+    AdditionalToolsItem,
+    FunctionCallItem,
+    FunctionCallOutputItem,
+    Item,
+    ItemReference,
+    MessageItem,
+    ReasoningInputItem,
+)
+from translate.responses.words import reworded
+from translate.tools import ToolUseIds
+from translate.turn import ContentBlock, Message
+
+type InputItem = (
+    MessageItem | FunctionCallItem | FunctionCallOutputItem | ReasoningInputItem | AdditionalToolsItem | ItemReference
+)
+
+ITEMS: dict[str, type[InputItem]] = {
+    "message": MessageItem,
+    "function_call": FunctionCallItem,
+    "function_call_output": FunctionCallOutputItem,
+    "reasoning": ReasoningInputItem,
+    "additional_tools": AdditionalToolsItem,
+    "item_reference": ItemReference,
+}
+
+_OPENAIS = "it tells of a tool that OpenAI runs, and Claude was not there"
+
+# Every other type of item, and why it is refused. A test holds this to OpenAI's document.
+REFUSED_ITEMS: dict[str, str] = {
+    "file_search_call": _OPENAIS,
+    "computer_call": _OPENAIS,
+    "computer_call_output": _OPENAIS,
+    "web_search_call": _OPENAIS,
+    "tool_search_call": _OPENAIS,
+    "tool_search_output": _OPENAIS,
+    "compaction": "what OpenAI compacted only OpenAI can read",
+    "compaction_trigger": "conversations are not compacted",
+    "image_generation_call": _OPENAIS,
+    "code_interpreter_call": _OPENAIS,
+    "local_shell_call": _OPENAIS,
+    "local_shell_call_output": _OPENAIS,
+    "shell_call": _OPENAIS,
+    "shell_call_output": _OPENAIS,
+    "apply_patch_call": _OPENAIS,
+    "apply_patch_call_output": _OPENAIS,
+    "mcp_list_tools": _OPENAIS,
+    "mcp_approval_request": _OPENAIS,
+    "mcp_approval_response": _OPENAIS,
+    "mcp_call": _OPENAIS,
+    "program": _OPENAIS,
+    "program_output": _OPENAIS,
+    "custom_tool_call": "custom tools are not supported",
+    "custom_tool_call_output": "custom tools are not supported",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What the input says.
+
+    ``items`` are this request's own, references resolved, as a store would keep them. ``tools`` are the path and the
+    JSON of each tool that an item offers. ``ignored`` are the paths of items without effect. ``thought`` says whether
+    the turn that the last message answers began with thinking.
+    """
+
+    system: str | None
+    messages: tuple[Message, ...]
+    items: tuple[Item, ...]
+    tools: tuple[tuple[str, Any], ...]
+    ignored: tuple[str, ...]
+    thought: bool
+
+
+def translate_input(
+    given: str | Sequence[Any],
+    *,
+    instructions: str | None = None,
+    previous: Sequence[Item] = (),
+    stored: Mapping[str, Item] | None = None,
+    open_reasoning: Callable[[str], ContentBlock | None],
+) -> Input:
+    """Translate the input, after the ``previous`` items of the conversation.
+
+    ``stored`` are further items, by id, that the input may refer to. ``open_reasoning`` returns the block that an
+    ``encrypted_content`` holds, or None if it is none of ours.
+
+    Raises OpenAIError (400) that names the item, and the part of it, for what cannot be said to Claude.
+    """
+    known = {**(stored or {}), **{item["id"]: item for item in previous if isinstance(item.get("id"), str)}}
+    conversation = _Conversation(instructions, known, open_reasoning)
+    for index, raw in enumerate(previous):
+        conversation.add(raw, f"previous[{index}]")
+    # What of the conversation has no effect was told when it was new.
+    conversation.ignored.clear()
+    own: Sequence[Any] = [_said(given)] if isinstance(given, str) else given
+    items = [conversation.add(raw, f"input[{index}]") for index, raw in enumerate(own)]
+    return conversation.finish(items)
+
+
+def _said(text: str) -> Item:
+    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+
+
+@dataclass(slots=True)
+class _Side:
+    """A run of items of one side. ``results`` are the outputs of its calls."""
+
+    role: Literal["user", "assistant"]
+    blocks: list[ContentBlock] = field(default_factory=list)
+    results: list[ContentBlock] = field(default_factory=list)
+
+
+class _Conversation:
+    """The conversation so far. ``_open`` maps the app's ids of calls that await an output to Claude's, and their side.
+
+    An app may use an id again, so there can be several calls of one id.
+    """
+
+    def __init__(
+        self,
+        instructions: str | None,
+        known: Mapping[str, Item],
+        open_reasoning: Callable[[str], ContentBlock | None],
+    ) -> None:
+        self._system: list[str] = [instructions] if instructions and instructions.strip() else []
+        self._sides: list[_Side] = []
+        self._ids = ToolUseIds()
+        self._open: dict[str, deque[tuple[str, _Side]]] = {}
+        self._known = known
+        self._open_reasoning = open_reasoning
+        self._tools: list[tuple[str, Any]] = []
+        self.ignored: list[str] = []
+
+    def add(self, raw: Any, path: str) -> Item:
+        """Add one item; return it, or the one that it refers to."""
+        item = _decode(raw, path)
+        match item:
+            case ItemReference(id=id):
+                found = self._known.get(id)
+                # A store keeps items, not what refers to them.
+                if found is None or isinstance(_decode(found, path), ItemReference):
+                    message = f"Item with id '{id}' not found."
+                    raise OpenAIError(message, param=path, code="invalid_value")
+                return self.add(found, path)
+            case MessageItem():
+                self._message(item, path)
+            case FunctionCallItem():
+                side = self._side("assistant")
+                id = self._ids.claim(item.call_id)
+                self._open.setdefault(item.call_id, deque()).append((id, side))
+                side.blocks.append(
+                    {"type": "tool_use", "id": id, "name": item.name, "input": call_input(item.arguments)}
+                )
+            case FunctionCallOutputItem():
+                self._output(item, path)
+            case ReasoningInputItem():
+                self._reasoning(item, path)
+            case _:
+                self._tools += [(f"{path}.tools[{index}]", tool) for index, tool in enumerate(item.tools)]
+        return dict(raw)
+
+    def finish(self, items: Sequence[Item]) -> Input:
+        """Return what the conversation is. ``items`` are those that are new in it."""
+        if missing := next((call_id for call_id, calls in self._open.items() if calls), None):
+            raise _invalid("input", f"No tool output found for function call {missing}.")
+        messages = _alternating(self._sides)
+        system = "\n\n".join(self._system) or None
+        if not messages:
+            if system is None:
+                raise _invalid("input", "Invalid 'input': there is nothing in it to answer.")
+            # Claude answers only to a user, so the words become the user's.
+            messages, system = [Message("user", (text_block(system),))], None
+        if messages[-1].role == "assistant":
+            raise OpenAIError(
+                "Invalid 'input': the last item must come from the user or be a function's output;"
+                " Claude does not continue an assistant's message.",
+                param="input",
+                code="unsupported_value",
+            )
+        _check_images(messages)
+        thought = len(messages) > 1 and messages[-2].content[0]["type"] in reasoning.KINDS
+        return Input(system, tuple(messages), tuple(items), tuple(self._tools), tuple(self.ignored), thought)
+
+    def _side(self, role: Literal["user", "assistant"]) -> _Side:
+        """Return the side that an item of this role goes to."""
+        if not self._sides or self._sides[-1].role != role or self._sides[-1].results:
+            self._sides.append(_Side(role))
+        return self._sides[-1]
+
+    def _message(self, message: MessageItem, path: str) -> None:
+        found = blocks(_parts(message.content, f"{path}.content"), path, ROLES[message.role])
+        if message.role in ("system", "developer"):
+            texts = [block["text"] for block in found]
+            if not self._sides:
+                self._system += texts
+                return
+            found = [text_block(f"<system>\n{text}\n</system>") for text in texts]
+        if found:
+            self._side("assistant" if message.role == "assistant" else "user").blocks.extend(found)
+
+    def _output(self, item: FunctionCallOutputItem, path: str) -> None:
+        calls = self._open.get(item.call_id)
+        if not calls:
+            raise _invalid("input", f"No tool call found for function call output with call_id {item.call_id}.")
+        try:
+            content = blocks(_parts(item.output, f"{path}.output"), path, INPUT_PARTS)
+        except OpenAIError as error:
+            raise reworded(error, {f"{path}.content": f"{path}.output"}) from None
+        id, side = calls.popleft()
+        result: dict[str, Any] = {"type": "tool_result", "tool_use_id": id}
+        side.results.append({**result, "content": content} if content else result)
+
+    def _reasoning(self, item: ReasoningInputItem, path: str) -> None:
+        sealed = item.encrypted_content or self._known.get(item.id or "", {}).get("encrypted_content")
+        block = self._open_reasoning(sealed) if isinstance(sealed, str) and sealed else None
+        if block is None:
+            self.ignored.append(path)
+        else:
+            self._side("assistant").blocks.append(block)
+
+
+def _alternating(sides: Sequence[_Side]) -> list[Message]:
+    """Return the sides as messages that alternate, each with the outputs of the one before at its beginning."""
+    messages: list[tuple[Literal["user", "assistant"], list[ContentBlock]]] = []
+
+    def extend(role: Literal["user", "assistant"], more: Sequence[ContentBlock]) -> None:
+        if messages and messages[-1][0] == role:
+            messages[-1][1].extend(more)
+        elif more:
+            messages.append((role, list(more)))
+
+    for side in sides:
+        # The API: «the final block in an assistant message cannot be thinking». It is what an answer that was cut
+        # while the model thought left behind.
+        while side.role == "assistant" and side.blocks and side.blocks[-1]["type"] in reasoning.KINDS:
+            side.blocks.pop()
+        extend(side.role, side.blocks)
+        extend("user", side.results)
+    return [Message(role, tuple(content)) for role, content in messages]
+
+
+def _decode(raw: Any, path: str) -> InputItem:
+    if not isinstance(raw, dict):
+        raise OpenAIError(f"Invalid type for '{path}': expected an object.", param=path, code="invalid_type")
+    kind = raw.get("type")
+    if kind is None:
+        kind = "item_reference" if "role" not in raw and "id" in raw else "message"
+    if isinstance(kind, str) and kind in REFUSED_ITEMS:
+        message = f"Unsupported value: '{path}.type': {kind!r} is not supported here: {REFUSED_ITEMS[kind]}."
+        raise OpenAIError(message, param=f"{path}.type", code="unsupported_value")
+    if not isinstance(kind, str) or kind not in ITEMS:
+        message = f"Invalid value: {kind!r}. Supported values are: {', '.join(map(repr, ITEMS))}."
+        raise OpenAIError(message, param=f"{path}.type", code="invalid_value")
+    try:
+        return msgspec.convert(raw, ITEMS[kind])
+    except msgspec.ValidationError as error:
+        raise invalid_type(error, path) from None
+
+
+def _parts(content: str | list[Any], path: str) -> str | list[Any]:
+    if isinstance(content, list):
+        for index, part in enumerate(content):
+            if not isinstance(part, dict):
+                where = f"{path}[{index}]"
+                raise OpenAIError(f"Invalid type for '{where}': expected an object.", param=where, code="invalid_type")
+    return content
+
+
+def _image(raw: dict[str, Any], where: str) -> ContentBlock:
+    _refuse_uploaded(raw, where, "image_url")
+    url = raw.get("image_url")
+    try:
+        return PARTS["image_url"]({"image_url": {"url": url}}, where)
+    except OpenAIError as error:
+        raise reworded(error, {f"{where}.image_url.url": f"{where}.image_url"}) from None
+
+
+def _file(raw: dict[str, Any], where: str) -> ContentBlock:
+    url = raw.get("file_url")
+    if url is None:
+        _refuse_uploaded(raw, where, "file_data")
+        try:
+            return PARTS["file"]({"file": {key: raw[key] for key in ("file_data", "filename") if key in raw}}, where)
+        except OpenAIError as error:
+            raise reworded(error, {f"{where}.file.": f"{where}.", f"{where}.file": f"{where}.file_data"}) from None
+    if not isinstance(url, str) or not _is_https(url):
+        message = f"Invalid value: '{where}.file_url' must be an https: URL of a PDF."
+        raise OpenAIError(message, param=f"{where}.file_url", code="invalid_value")
+    title = {"title": raw["filename"]} if isinstance(raw.get("filename"), str) and raw["filename"] else {}
+    return {"type": "document", "source": {"type": "url", "url": url}, **title}
+
+
+def _is_https(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme.lower() == "https"
+    except ValueError:
+        return False
+
+
+def _refuse_uploaded(raw: Mapping[str, Any], where: str, instead: str) -> None:
+    if raw.get("file_id"):
+        message = f"Unsupported value: '{where}.file_id': there are no uploaded files here; send '{instead}'."
+        raise OpenAIError(message, param=f"{where}.file_id", code="unsupported_value")
+
+
+_TEXT, _REFUSAL = PARTS["text"], PARTS["refusal"]
+
+INPUT_PARTS: dict[str, Part] = {"input_text": _TEXT, "input_image": _image, "input_file": _file}
+"""What the user's messages and functions' outputs may hold."""
+
+# What each role's messages may hold. OpenAI's document has input_text from the assistant too.
+ROLES: dict[str, dict[str, Part]] = {
+    "user": INPUT_PARTS,
+    "system": {"input_text": _TEXT},
+    "developer": {"input_text": _TEXT},
+    "assistant": {"output_text": _TEXT, "refusal": _REFUSAL, "input_text": _TEXT},
+}
+
+
+def _check_images(messages: Sequence[Message]) -> None:
+    if sum(_images(block) for message in messages for block in message.content) > MAX_IMAGES:
+        message = f"Invalid 'input': more than {MAX_IMAGES} images, which is Claude's limit."
+        raise OpenAIError(message, param="input", code="too_many_images")
+
+
+def _images(block: ContentBlock) -> int:
+    inside = block.get("content", ()) if block["type"] == "tool_result" else ()
+    return sum(part["type"] == "image" for part in (block, *inside))
+
+
+def _invalid(param: str, message: str) -> OpenAIError:
+    return OpenAIError(message, param=param, code="invalid_value")

@@ -1,0 +1,116 @@
+"""What becomes of each field of a Responses request: one table, of the form of :mod:`translate.parameters`.
+
+Fields inside ``include``, ``reasoning`` and ``text`` that have no effect are named by their path.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from translate.errors import OpenAIError
+from translate.parameters import Fate, Parameter
+
+H, R, A = Fate.HONOURED, Fate.REFUSED, Fate.ACCEPTED
+
+RESPONSE_PARAMETERS: dict[str, Parameter] = {
+    "model": Parameter(H, "mapped onto a Claude model; the answer carries the name asked for"),
+    "input": Parameter(
+        H,
+        "a string, or items as true turns: messages with text, images, PDF and text files; function calls and their"
+        " outputs; reasoning; references to stored items; what OpenAI's own tools did is refused",
+    ),
+    "instructions": Parameter(H, "Claude's system prompt, before system and developer messages that lead the input"),
+    "previous_response_id": Parameter(H, "the stored response's items come before `input`; unknown: 400"),
+    "conversation": Parameter(H, "the stored conversation's items come before `input`; unknown: 400"),
+    "store": Parameter(H, "the response is kept unless false"),
+    "background": Parameter(A, "the answer is made at once: what a client would wait for is there", unless=(False,)),
+    "stream": Parameter(H, "events as Claude's deltas arrive"),
+    "stream_options": Parameter(H, "`include_obfuscation` has nothing to hide here"),
+    "max_output_tokens": Parameter(H, "Claude's `max_tokens`"),
+    "temperature": Parameter(
+        H,
+        "as it is up to 1, above it as 1, Claude's highest; models from Claude 4.7 on have no sampling parameters:"
+        " accepted without effect there",
+    ),
+    "top_p": Parameter(
+        H, "as it is where the model takes it and `temperature` is not set; else accepted without effect"
+    ),
+    "reasoning": Parameter(
+        H,
+        "`effort`: `none` and absent, thinking off where the model allows it, else Claude's effort; `summary`: Claude's"
+        " summary of its thinking; `context` and `mode` are accepted without effect",
+    ),
+    "include": Parameter(
+        H,
+        "`reasoning.encrypted_content`: Claude's thinking, sealed, to be sent back; log probabilities are refused; what"
+        " concerns OpenAI's own tools and echoed images is accepted without effect",
+    ),
+    "tools": Parameter(
+        H,
+        "functions, with their schemas exactly; `strict` true as Claude's, absent as false; custom tools and those that"
+        " OpenAI runs are refused by name",
+    ),
+    "tool_choice": Parameter(
+        H,
+        "none, auto, required, a named function, allowed_tools; Claude models from 5.5 on cannot be forced: there only"
+        " what may be called is offered, and an instruction says that it must be",
+    ),
+    "parallel_tool_calls": Parameter(H, "false: Claude's `disable_parallel_tool_use`"),
+    "max_tool_calls": Parameter(A, "it bounds the calls of tools that OpenAI runs, and none is run here"),
+    "text": Parameter(
+        H,
+        "`format`: json_schema as Claude's `output_config.format`, bounds and lengths told in descriptions, json_object"
+        " by instruction, text; `verbosity` is accepted without effect",
+    ),
+    "metadata": Parameter(H, "kept with the response and echoed"),
+    "user": Parameter(H, "Claude's `metadata.user_id`"),
+    "safety_identifier": Parameter(H, "Claude's `metadata.user_id`; wins over `user`"),
+    "service_tier": Parameter(
+        H, "`auto` as Claude's, `default` as `standard_only`; Claude has no other: accepted without effect"
+    ),
+    "top_k": Parameter(H, "Claude's own, where the model takes it (OpenAI has none)"),
+    "thinking": Parameter(H, "Claude's own, as it is (OpenAI has none)"),
+    "truncation": Parameter(
+        A, "nothing is dropped from the input: what is too long for the model is refused", unless=("disabled",)
+    ),
+    "context_management": Parameter(A, "the conversation is not compacted: what is too long for the model is refused"),
+    "prompt_cache_key": Parameter(A, "Claude's prompt cache goes by content"),
+    "prompt_cache_retention": Parameter(A, "Claude's prompt cache goes by content"),
+    "prompt_cache_options": Parameter(A, "Claude's prompt cache goes by content"),
+    "prompt": Parameter(R, "there are no stored prompts here"),
+    "moderation": Parameter(R, "no moderation is run on the answer"),
+    "top_logprobs": Parameter(R, "Claude gives no log probabilities", unless=(0,)),
+}
+
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+
+TOOLS_OF_OPENAI = "it concerns a tool that OpenAI runs"
+
+INCLUDE: dict[str, Parameter] = {
+    ENCRYPTED_REASONING: Parameter(H, "Claude's thinking, sealed"),
+    "message.output_text.logprobs": Parameter(R, "Claude gives no log probabilities"),
+    "message.input_image.image_url": Parameter(A, "the input is not part of the answer"),
+    "computer_call_output.output.image_url": Parameter(A, TOOLS_OF_OPENAI),
+    "file_search_call.results": Parameter(A, TOOLS_OF_OPENAI),
+    "web_search_call.results": Parameter(A, TOOLS_OF_OPENAI),
+    "web_search_call.action.sources": Parameter(A, TOOLS_OF_OPENAI),
+    "code_interpreter_call.outputs": Parameter(A, TOOLS_OF_OPENAI),
+}
+
+
+def check_include(include: Sequence[Any]) -> list[str]:
+    """Return the paths of entries that will have no effect.
+
+    Raises OpenAIError (400) for one that is refused, and for one that OpenAI does not know either.
+    """
+    ignored = []
+    for index, name in enumerate(include):
+        row = INCLUDE.get(name) if isinstance(name, str) else None
+        if row is None:
+            message = f"Invalid value: {name!r}. Supported values are: {', '.join(map(repr, INCLUDE))}."
+            raise OpenAIError(message, param=f"include[{index}]", code="invalid_value")
+        if row.fate is R:
+            message = f"Unsupported value: 'include[{index}]': {name!r} is not supported here: {row.how}."
+            raise OpenAIError(message, param=f"include[{index}]", code="unsupported_value")
+        if row.fate is A:
+            ignored.append(f"include[{index}]")
+    return ignored

@@ -1,0 +1,44 @@
+"""Claude's thinking <-> OpenAI's reasoning items.
+
+Claude wants its thinking back as it was, signature and all, before the text and the calls of the same turn. In this
+dialect an app carries it for us: ``encrypted_content`` holds the whole block. How it is sealed is the caller's: a
+function from bytes to text, and one from text back to the block.
+"""
+
+from typing import Any
+
+import msgspec
+
+from translate.turn import ContentBlock
+
+KINDS = ("thinking", "redacted_thinking")
+
+
+def thinking_block(thinking: str, signature: str) -> ContentBlock:
+    """Return a block of Claude's thinking."""
+    return {"type": "thinking", "thinking": thinking, "signature": signature}
+
+
+def redacted_block(data: str) -> ContentBlock:
+    """Return a block of thinking that only Claude can read."""
+    return {"type": "redacted_thinking", "data": data}
+
+
+def pack(block: ContentBlock) -> bytes:
+    """Return the bytes that are sealed."""
+    return msgspec.json.encode(block)
+
+
+def unpack(data: bytes) -> ContentBlock | None:
+    """Return the block that was packed; None for anything else."""
+    try:
+        block: Any = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    match block:
+        case {"type": "thinking", "thinking": str() as thinking, "signature": str() as signature}:
+            return thinking_block(thinking, signature)
+        case {"type": "redacted_thinking", "data": str() as hidden}:
+            return redacted_block(hidden)
+        case _:
+            return None

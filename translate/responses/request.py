@@ -1,0 +1,267 @@
+"""The request of a response -> Turn."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from translate.errors import OpenAIError
+from translate.messages import invalid_type
+from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP, Capabilities, capabilities, choose_model
+from translate.openai_wire import ChatCompletionRequest
+from translate.parameters import check_parameters
+from translate.request import SERVICE_TIER, decode_object, effort_for, sampling_for, thinking_for
+from translate.responses.input_items import Input, translate_input
+from translate.responses.parameters import ENCRYPTED_REASONING, RESPONSE_PARAMETERS, check_include
+from translate.responses.tools import echoed_format, echoed_tools, translate_response_tools, translate_text_format
+from translate.responses.wire import Conversation, Echo, Item, ResponseRequest
+from translate.tools import tool_names, tools_for_history
+from translate.turn import ContentBlock, Message, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatedResponse:
+    """A request understood.
+
+    ``ignored`` are the parameters, and the paths of parts, that have no effect. ``echo`` is what the response repeats.
+    ``items`` are this request's own, references resolved, as a store would keep them (without ids of their own). The
+    last three say how the answer is told: with a summary of the thinking, with the thinking itself sealed, and with a
+    code fence around JSON taken off.
+    """
+
+    turn: Turn
+    request: ResponseRequest
+    ignored: tuple[str, ...]
+    model_known: bool
+    echo: Echo
+    items: tuple[Item, ...]
+    show_summary: bool
+    show_encrypted: bool
+    unfence: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """What a request needs of what is stored: one of the two conversations, and single items."""
+
+    previous_response_id: str | None
+    conversation_id: str | None
+    item_ids: tuple[str, ...]
+
+
+def needed(body: bytes) -> Needed:
+    """Return what to look up before the request can be translated. Raises OpenAIError (400).
+
+    Items are those referred to, and reasoning that was sent back without its content.
+    """
+    fields = decode_object(body)
+    check_parameters(fields, RESPONSE_PARAMETERS)
+    request = _decode(fields)
+    items = [item for item in request.input if isinstance(item, dict)] if isinstance(request.input, list) else []
+    wanted = [item.get("id") for item in items if _is_by_id(item)]
+    ids = tuple(dict.fromkeys(id for id in wanted if isinstance(id, str)))
+    return Needed(request.previous_response_id, request.conversation_id, ids)
+
+
+def translate_response_request(
+    body: bytes,
+    model_map: Mapping[str, str] = DEFAULT_MODEL_MAP,
+    default_model: str = DEFAULT_MODEL,
+    *,
+    show_reasoning: bool = False,
+    previous: Sequence[Item] | None = None,
+    stored: Mapping[str, Item] | None = None,
+    open_reasoning: Callable[[str], ContentBlock | None],
+) -> TranslatedResponse:
+    """Make a Turn of the body of ``POST /v1/responses``.
+
+    ``show_reasoning`` asks for a summary of what Claude thinks, where it thinks at all, even if the request does not.
+    ``previous`` are the items that ``previous_response_id`` or ``conversation`` stands for, oldest first; None: there
+    is none of that name. ``stored`` are other items, by id, that the input may refer to. ``open_reasoning`` returns the
+    block that an ``encrypted_content`` of ours holds, None for any other.
+
+    Raises OpenAIError (400) naming what is malformed, of the wrong type, or not supported.
+    """
+    fields = decode_object(body)
+    ignored = check_parameters(fields, RESPONSE_PARAMETERS)
+    request = _decode(fields)
+    ignored += check_include(request.include or [])
+    _check_conversation(request, previous)
+    if request.input is None and not previous:
+        message = "One of 'input', 'previous_response_id' or 'conversation' must be provided."
+        raise OpenAIError(message, param="input", code="missing_required_parameter")
+    choice = choose_model(request.model, model_map, default_model)
+    can = capabilities(choice.model)
+    said = translate_input(
+        request.input or [],
+        instructions=request.instructions,
+        previous=previous or (),
+        stored=stored,
+        open_reasoning=open_reasoning,
+    )
+    show_summary = show_reasoning or _summary(request) is not None
+    turn, unused = _turn(request, choice.model, can, said, previous or (), show=show_summary)
+    return TranslatedResponse(
+        turn,
+        request,
+        (*ignored, *_without_effect(request), *said.ignored, *unused),
+        choice.known,
+        echo=_echo(request),
+        items=said.items,
+        show_summary=show_summary,
+        # Without a store there is no other way to have the thinking again.
+        show_encrypted=request.store is False or ENCRYPTED_REASONING in (request.include or ()),
+        unfence=_format(request).get("type") == "json_object",
+    )
+
+
+def _decode(fields: Mapping[str, Any]) -> ResponseRequest:
+    try:
+        return msgspec.convert(fields, ResponseRequest)
+    except msgspec.ValidationError as error:
+        raise invalid_type(error) from None
+
+
+def _is_by_id(item: Item) -> bool:
+    kind = item.get("type")
+    if kind == "reasoning":
+        return not item.get("encrypted_content")
+    return kind == "item_reference" or (kind is None and "role" not in item)
+
+
+def _check_conversation(request: ResponseRequest, previous: Sequence[Item] | None) -> None:
+    if request.previous_response_id is not None and request.conversation is not None:
+        message = "'previous_response_id' and 'conversation' cannot be used together."
+        raise OpenAIError(message, param="previous_response_id", code="mutually_exclusive_parameters")
+    if previous is not None:
+        return
+    if request.previous_response_id is not None:
+        message = f"Previous response with id '{request.previous_response_id}' not found."
+        raise OpenAIError(message, param="previous_response_id", code="previous_response_not_found")
+    if request.conversation is not None:
+        message = f"Conversation with id '{request.conversation_id}' not found."
+        raise OpenAIError(message, param="conversation", code="conversation_not_found")
+
+
+def _turn(
+    request: ResponseRequest,
+    model: str,
+    can: Capabilities,
+    said: Input,
+    previous: Sequence[Item],
+    *,
+    show: bool,
+) -> tuple[Turn, list[str]]:
+    """Return the Turn, and the names of parameters that this model does not take."""
+    chat = _in_chat_words(request)
+    # Of a turn that ends with tools' outputs only the thinking matters that led to their calls: where the app has sent
+    # it back, the model can go on thinking.
+    thinking = thinking_for(chat, can, said.messages[:1] if said.thought else said.messages, show=show)
+    # While a model thinks, a tool cannot be forced, and there is no sampling to set.
+    offered = [*((f"tools[{i}]", tool) for i, tool in enumerate(request.tools or ())), *said.tools]
+    tools = translate_response_tools(
+        [tool for _, tool in offered],
+        request.tool_choice,
+        request.parallel_tool_calls,
+        can_force=can.forced_tools and thinking is None,
+        where=[path for path, _ in offered],
+    )
+    output = translate_text_format(_format(request), [request.input, request.instructions, previous])
+    sampling, unused = sampling_for(chat, can if thinking is None else replace(can, sampling="none"))
+    tier = SERVICE_TIER.get(request.service_tier or "")
+    if request.service_tier and tier is None:
+        unused.append("service_tier")
+    declared = tools.tools or tools_for_history(_called(said.messages))
+    user = request.safety_identifier or request.user
+    turn = Turn(
+        model=model,
+        messages=said.messages,
+        system="\n\n".join(filter(None, [said.system, tools.instruction, output.instruction])) or None,
+        max_tokens=request.max_output_tokens,
+        temperature=sampling.get("temperature"),
+        top_p=sampling.get("top_p"),
+        top_k=request.top_k if "top_k" in sampling else None,
+        thinking=thinking,
+        effort=effort_for(chat.reasoning_effort, can),
+        tools=declared,
+        tool_choice=tools.tool_choice if tools.tools or not declared else {"type": "none"},
+        output_format=output.format,
+        service_tier=tier,
+        metadata={"user_id": user} if user else {},
+    )
+    return turn, unused
+
+
+def _in_chat_words(request: ResponseRequest) -> ChatCompletionRequest:
+    """Return what decides how a model samples and thinks, which both dialects decide alike."""
+    return ChatCompletionRequest(
+        model=request.model,
+        messages=[],
+        max_completion_tokens=request.max_output_tokens,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        top_k=request.top_k,
+        thinking=request.thinking,
+        reasoning_effort=request.reasoning.effort if request.reasoning else None,
+    )
+
+
+def _called(messages: Sequence[Message]) -> list[str]:
+    return tool_names([block for message in messages for block in message.content])
+
+
+def _format(request: ResponseRequest) -> dict[str, Any]:
+    return (request.text.format if request.text else None) or {"type": "text"}
+
+
+def _summary(request: ResponseRequest) -> str | None:
+    return (request.reasoning.summary or request.reasoning.generate_summary) if request.reasoning else None
+
+
+def _without_effect(request: ResponseRequest) -> list[str]:
+    """Return the paths of fields inside others that have no effect."""
+    found = []
+    if request.reasoning and request.reasoning.context not in (None, "auto"):
+        found.append("reasoning.context")
+    if request.reasoning and request.reasoning.mode not in (None, "standard"):
+        found.append("reasoning.mode")
+    if request.text and request.text.verbosity not in (None, "medium"):
+        found.append("text.verbosity")
+    return found
+
+
+def _echo(request: ResponseRequest) -> Echo:
+    """Return what a response repeats. Where OpenAI's document has no null, a field is left out."""
+    given: dict[str, Any] = {
+        "store": request.store,
+        "background": request.background,
+        "metadata": request.metadata,
+        "parallel_tool_calls": request.parallel_tool_calls,
+        "service_tier": request.service_tier,
+        "temperature": request.temperature,
+        "tool_choice": request.tool_choice,
+        "top_p": request.top_p,
+        "truncation": request.truncation,
+        "user": request.user,
+    }
+    retention = request.prompt_cache_retention
+    reasoning = msgspec.to_builtins(request.reasoning) if request.reasoning else {}
+    reasoning = {name: value for name, value in reasoning.items() if value is not None and name != "generate_summary"}
+    verbosity = request.text.verbosity if request.text else None
+    return Echo(
+        model=request.model,
+        instructions=request.instructions,
+        previous_response_id=request.previous_response_id,
+        conversation=Conversation(request.conversation_id) if request.conversation_id is not None else UNSET,
+        max_output_tokens=request.max_output_tokens,
+        max_tool_calls=request.max_tool_calls,
+        prompt_cache_key=request.prompt_cache_key,
+        prompt_cache_retention=retention.replace("-", "_") if retention else None,
+        reasoning={"effort": None, **reasoning, "summary": _summary(request)},
+        safety_identifier=request.safety_identifier,
+        text={"format": echoed_format(_format(request)), "verbosity": verbosity or "medium"},
+        tools=echoed_tools(request.tools or []),
+        **{name: value for name, value in given.items() if value is not None},
+    )

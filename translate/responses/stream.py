@@ -1,0 +1,296 @@
+"""Claude's events -> those of a response: a state machine that is fed.
+
+Feed one event, take the events it gives, numbered and in OpenAI's order. What may follow what is Chat Completions'
+table (:data:`translate.stream.TRANSITIONS`); the answer without streaming is the last of these events
+(:mod:`translate.responses.fold`), so the two cannot disagree.
+
+Theory of operation
+-------------------
+A response is a list of items, of which one at most is open. Claude's blocks become items: thinking a reasoning item,
+a tool_use a function call, text a message. A block of text that follows another goes on with the same message and the
+same part of it, since Claude cuts its text for reasons that are none of the app's (citations, the work of server tools
+between); so a message is closed only when another item begins, or the answer ends. Blocks of other kinds are not the
+app's and leave no trace.
+
+The answer is complete once a ``message_delta`` has told the stop reason. An answer that ends before that is an error,
+never a short success: whoever sees it calls :meth:`ResponseStream.failed`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from translate.claude_wire import (
+    Block,
+    ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
+    Delta,
+    MessageDelta,
+    MessageStart,
+    decode_event,
+)
+from translate.errors import OpenAIError
+from translate.fence import FenceStripper
+from translate.finish_reason import finish_reason
+from translate.responses import wire
+from translate.responses.growing import Events, Growing, GrowingCall, GrowingMessage, GrowingReasoning
+from translate.responses.usage import service_tier, usage_from
+from translate.stream import TRANSITIONS, ClaudeProtocolError, State
+from translate.usage import merge_usage
+
+# Chat's finish_reason -> why a response is incomplete. Every other one completes it.
+INCOMPLETE: dict[str, Literal["max_output_tokens", "content_filter"]] = {
+    "length": "max_output_tokens",
+    "content_filter": "content_filter",
+}
+
+# The codes of `response.error` are a closed list; what is not here is a `server_error`.
+ERROR_CODES: dict[str, str] = {
+    "rate_limit_exceeded": "rate_limit_exceeded",
+    "insufficient_quota": "rate_limit_exceeded",
+    "context_length_exceeded": "invalid_prompt",
+    "request_too_large": "invalid_prompt",
+}
+
+
+class ResponseStream:
+    """One response on its way.
+
+    ``id`` and ``created_at`` (Unix seconds) are the caller's, as are ``new_id``, which makes an id with a prefix
+    (``msg``, ``rs``, ``fc``), ``now``, which tells the time of the end, and ``seal``, which makes of a block of
+    thinking what only the caller can open. ``echo`` is what the response repeats of its request.
+
+    After the first event ``claude_model`` is who answers; ``unknown_events`` counts events of types we do not know.
+    """
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        created_at: int,
+        echo: wire.Echo,
+        new_id: Callable[[str], str],
+        now: Callable[[], int],
+        seal: Callable[[bytes], str],
+        show_summary: bool = False,
+        show_encrypted: bool = False,
+        unfence: bool = False,
+    ) -> None:
+        self._id = id
+        self._created_at = created_at
+        self._echo = {name: getattr(echo, name) for name in echo.__struct_fields__}
+        self._new_id = new_id
+        self._now = now
+        self._seal = seal
+        self._show_summary = show_summary
+        self._show_encrypted = show_encrypted
+        self._unfence = FenceStripper() if unfence else None
+        self._numbers = 0
+        self._begun = False
+        self._ended = False
+        self._failed = False
+        self._open: Growing | None = None
+        self._block = ""
+        self._output: list[wire.OutputItem] = []
+        self._stored: list[wire.OutputItem] = []
+        self._usage: dict[str, Any] = {}
+        self.state = State.IDLE
+        self.claude_model: str | None = None
+        self.stop_reason: str | None = None
+        self.unknown_events = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stop reason is known, so that nothing the app needs can still come."""
+        return self._ended and not self._failed
+
+    @property
+    def stored(self) -> list[wire.OutputItem]:
+        """The items that are done, as a store keeps them: thinking sealed, whether or not the app asked for it."""
+        return list(self._stored)
+
+    def feed(self, raw: Mapping[str, Any]) -> Events:
+        """Return the events this event gives: often one, sometimes none; none once the response has ended.
+
+        Raises ClaudeProtocolError if the event cannot come now, or is not what its type says.
+        """
+        if self._ended:
+            return []
+        try:
+            event = decode_event(raw)
+        except msgspec.ValidationError as error:
+            raise ClaudeProtocolError(f"{raw.get('type')}: {error}") from None
+        if event is None:
+            self.unknown_events += 1
+            return []
+        try:
+            self.state = TRANSITIONS[self.state, type(event)]
+        except KeyError:
+            raise ClaudeProtocolError(f"{type(event).__name__} while {self.state.name}") from None
+        match event:
+            case MessageStart(message=message):
+                self.claude_model = message.model
+                self._usage = merge_usage({}, message.usage)
+                return self._begin()
+            case ContentBlockStart(content_block=block):
+                return self._start_block(block)
+            case ContentBlockDelta(delta=delta):
+                return self._go_on(delta)
+            case ContentBlockStop():
+                return self._stop_block()
+            case MessageDelta():
+                return self._finish(event)
+            case _:
+                return []
+
+    def feed_eof(self) -> None:
+        """Say that no event will come. Raises ClaudeProtocolError unless the response is complete."""
+        if not self.complete:
+            raise ClaudeProtocolError(f"the events ended while {self.state.name}")
+
+    def failed(self, error: OpenAIError) -> Events:
+        """Return the events that end a response that broke off; its output is the items that were done.
+
+        Raises ValueError if the response has ended.
+        """
+        if self._ended:
+            raise ValueError("a response that has ended cannot fail")
+        self._ended = self._failed = True
+        events = [] if self._begun else self._begin()
+        detail = {"type": error.type, "code": error.code, "message": error.message, "param": error.param}
+        events.append(
+            wire.ErrorEvent(
+                code=error.code, message=error.message, param=error.param, error=detail, sequence_number=self._number()
+            )
+        )
+        code = ERROR_CODES.get(error.code or "", "invalid_prompt" if error.status == 400 else "server_error")
+        response = self._response("failed", error=wire.ResponseError(code, error.message))
+        events.append(wire.Failed(response, self._number()))
+        return events
+
+    def _begin(self) -> Events:
+        self._begun = True
+        response = self._response("in_progress")
+        return [wire.Created(response, self._number()), wire.InProgress(response, self._number())]
+
+    def _start_block(self, block: Block) -> Events:
+        """Begin what a block begins. Blocks of any other kind (server tools, new ones) are not the app's."""
+        self._block = block.type
+        if block.type == "text":
+            return self._text(block.text)
+        if block.type == "tool_use":
+            closing = self._close()
+            return closing + self._start(GrowingCall(*self._place("fc"), call_id=block.id, name=block.name))
+        if block.type in ("thinking", "redacted_thinking"):
+            closing = self._close()
+            return closing + self._start(self._reasoning(block))
+        return []
+
+    def _reasoning(self, block: Block) -> GrowingReasoning:
+        return GrowingReasoning(
+            *self._place("rs"),
+            data=block.data if block.type == "redacted_thinking" else None,
+            seal=self._seal,
+            show_summary=self._show_summary,
+            show_encrypted=self._show_encrypted,
+        )
+
+    def _place(self, prefix: str) -> tuple[str, int, Callable[[], int]]:
+        """Return what the next item is made with."""
+        return self._new_id(prefix), len(self._output), self._number
+
+    def _go_on(self, delta: Delta) -> Events:
+        match self._open:
+            case _ if delta.type == "text_delta":
+                return self._text(delta.text)
+            case GrowingCall() as call if self._block == "tool_use" and delta.partial_json:
+                return call.add(delta.partial_json)
+            case GrowingReasoning() as thought if self._block == "thinking":
+                return thought.add(delta.thinking, delta.signature)
+            case _:
+                return []
+
+    def _stop_block(self) -> Events:
+        """A call and a thought are whole with their block; a message goes on."""
+        return [] if isinstance(self._open, GrowingMessage) else self._close()
+
+    def _text(self, text: str) -> Events:
+        text = self._unfence.feed(text) if self._unfence else text
+        if not text:
+            return []
+        events, message = self._message()
+        return events + message.add_text(text)
+
+    def _message(self) -> tuple[Events, GrowingMessage]:
+        """Return the message that is open, or a new one and the events that begin it."""
+        if isinstance(self._open, GrowingMessage):
+            return [], self._open
+        closing = self._close()
+        message = GrowingMessage(*self._place("msg"))
+        return closing + self._start(message), message
+
+    def _start(self, item: Growing) -> Events:
+        self._open = item
+        return [wire.OutputItemAdded(item.index, item.begun(), self._number())]
+
+    def _close(self, status: wire.ItemStatus = "completed") -> Events:
+        """End the open item, if there is one."""
+        item, self._open = self._open, None
+        if item is None:
+            return []
+        events = item.close(status)
+        done = item.done(status)
+        events.append(wire.OutputItemDone(item.index, done, self._number()))
+        self._output.append(done)
+        self._stored.append(item.kept(done))
+        return events
+
+    def _finish(self, event: MessageDelta) -> Events:
+        if event.delta.stop_reason is None:
+            raise ClaudeProtocolError("message_delta without a stop_reason")
+        self.stop_reason = event.delta.stop_reason
+        self._usage = merge_usage(self._usage, event.usage or {})
+        reason = INCOMPLETE.get(finish_reason(self.stop_reason))
+        events: Events = []
+        if self._unfence and (rest := self._unfence.finish()):
+            opening, message = self._message()
+            events += [*opening, *message.add_text(rest)]
+        explanation = (event.delta.stop_details or {}).get("explanation")
+        if reason == "content_filter" and isinstance(explanation, str) and explanation:
+            opening, message = self._message()
+            events += [*opening, *message.add_refusal(explanation)]
+        if reason is None and not self._says_something():
+            # Apps look for the message in a completed response, and OpenAI's always have one.
+            opening, message = self._message()
+            events += [*opening, *message.add_text("")]
+        events += self._close("completed" if reason is None else "incomplete")
+        self._ended = True
+        if reason is None:
+            response = self._response("completed", completed_at=self._now(), **self._counted())
+            return [*events, wire.Completed(response, self._number())]
+        details = wire.IncompleteDetails(reason)
+        response = self._response("incomplete", incomplete_details=details, **self._counted())
+        return [*events, wire.Incomplete(response, self._number())]
+
+    def _says_something(self) -> bool:
+        """Whether there is more than thinking."""
+        shown = any(not isinstance(item, wire.ReasoningItem) for item in self._output)
+        return shown or isinstance(self._open, GrowingMessage | GrowingCall)
+
+    def _counted(self) -> dict[str, Any]:
+        return {"usage": usage_from(self._usage), "service_tier": service_tier(self._usage)}
+
+    def _response(self, status: wire.ResponseStatus, **fields: Any) -> wire.Response:
+        return wire.Response(
+            **{**self._echo, **fields},
+            id=self._id,
+            created_at=self._created_at,
+            status=status,
+            output=list(self._output),
+        )
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers - 1

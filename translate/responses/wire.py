@@ -1,0 +1,482 @@
+"""OpenAI's JSON of the Responses API, as Structs: what apps send and what they are sent.
+
+Source: the OpenAPI document of openai/openai-openapi, ``CreateResponse``, ``Response`` and ``ResponseStreamEvent``.
+Absent and null differ there: where the document has no null, a field without a value is left out.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+type Item = dict[str, Any]
+"""An item of the input or of a stored conversation, as JSON."""
+
+type ItemStatus = Literal["in_progress", "completed", "incomplete"]
+type ResponseStatus = Literal["completed", "failed", "in_progress", "cancelled", "queued", "incomplete"]
+type ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]
+type Summary = Literal["auto", "concise", "detailed"]
+
+
+# What apps send.
+
+
+class Reasoning(msgspec.Struct, frozen=True):
+    """``reasoning``. ``generate_summary`` is the older name of ``summary``."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    summary: Summary | None = None
+    generate_summary: Summary | None = None
+    context: Literal["auto", "current_turn", "all_turns"] | None = None
+    mode: str | None = None
+
+
+class Text(msgspec.Struct, frozen=True):
+    """``text``: the answer's format, and how much of it there should be."""
+
+    format: dict[str, Any] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    """``stream_options``."""
+
+    include_obfuscation: bool | None = None
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """A stored conversation, by its id."""
+
+    id: str
+
+
+type Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
+]
+
+
+class ResponseRequest(msgspec.Struct, frozen=True):
+    """The fields of ``POST /v1/responses`` that reach Claude, shape the answer or are echoed in it."""
+
+    model: Annotated[str, Meta(min_length=1)]
+    input: str | list[Any] | None = None
+    instructions: str | None = None
+    previous_response_id: str | None = None
+    conversation: str | Conversation | None = None
+    store: bool | None = None
+    background: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    include: list[Any] | None = None
+    max_output_tokens: Annotated[int, Meta(ge=16)] | None = None
+    max_tool_calls: int | None = None
+    metadata: Metadata | None = None
+    parallel_tool_calls: bool | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: Literal["in_memory", "in-memory", "24h"] | None = None
+    reasoning: Reasoning | None = None
+    safety_identifier: Annotated[str, Meta(max_length=64)] | None = None
+    service_tier: ServiceTier | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    text: Text | None = None
+    thinking: dict[str, Any] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    tools: list[Any] | None = None
+    top_k: Annotated[int, Meta(ge=1)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    user: str | None = None
+
+    @property
+    def conversation_id(self) -> str | None:
+        """The id of the stored conversation that this goes on with."""
+        return self.conversation.id if isinstance(self.conversation, Conversation) else self.conversation
+
+
+class MessageItem(msgspec.Struct, frozen=True):
+    """A message of the input; short ones have no type."""
+
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | list[Any]
+
+
+class FunctionCallItem(msgspec.Struct, frozen=True):
+    """A call that the model made earlier."""
+
+    call_id: Annotated[str, Meta(min_length=1)]
+    name: str
+    arguments: str
+
+
+class FunctionCallOutputItem(msgspec.Struct, frozen=True):
+    """What the app's function answered."""
+
+    call_id: Annotated[str, Meta(min_length=1)]
+    output: str | list[Any]
+
+
+class ReasoningInputItem(msgspec.Struct, frozen=True):
+    """What the model thought earlier."""
+
+    id: str | None = None
+    encrypted_content: str | None = None
+
+
+class AdditionalToolsItem(msgspec.Struct, frozen=True):
+    """Tools that are offered from here on."""
+
+    tools: list[Any]
+
+
+class ItemReference(msgspec.Struct, frozen=True):
+    """A stored item, by its id."""
+
+    id: str
+
+
+# What apps are sent: items.
+
+
+class OutputText(msgspec.Struct, frozen=True, tag="output_text"):
+    """A part of a message: text."""
+
+    text: str
+    annotations: list[dict[str, Any]] = []
+    logprobs: list[dict[str, Any]] = []
+
+
+class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
+    """A part of a message: why there is no answer."""
+
+    refusal: str
+
+
+class OutputMessage(msgspec.Struct, frozen=True, tag="message"):
+    """What the model said."""
+
+    id: str
+    status: ItemStatus
+    content: list[OutputText | Refusal]
+    role: Literal["assistant"] = "assistant"
+
+
+class FunctionCall(msgspec.Struct, frozen=True, tag="function_call"):
+    """A call of one of the app's functions: ``arguments`` is JSON as the model wrote it."""
+
+    id: str
+    call_id: str
+    name: str
+    arguments: str
+    status: ItemStatus
+
+
+class SummaryText(msgspec.Struct, frozen=True, tag="summary_text"):
+    """A summary of what the model thought."""
+
+    text: str
+
+
+class ReasoningItem(msgspec.Struct, frozen=True, tag="reasoning"):
+    """What the model thought. ``encrypted_content`` is Claude's block, sealed; null until the block is whole."""
+
+    id: str
+    summary: list[SummaryText]
+    encrypted_content: str | UnsetType | None = UNSET
+
+
+type OutputItem = OutputMessage | FunctionCall | ReasoningItem
+
+
+# What apps are sent: the response.
+
+
+class InputTokensDetails(msgspec.Struct, frozen=True):
+    """Of the input's tokens, those read from the cache and those written to it."""
+
+    cached_tokens: int
+    cache_write_tokens: int
+
+
+class OutputTokensDetails(msgspec.Struct, frozen=True):
+    """Of the output's tokens, those spent on thinking; 0 where Claude does not tell."""
+
+    reasoning_tokens: int
+
+
+class ResponseUsage(msgspec.Struct, frozen=True):
+    """OpenAI's ``usage`` of a response."""
+
+    input_tokens: int
+    input_tokens_details: InputTokensDetails
+    output_tokens: int
+    output_tokens_details: OutputTokensDetails
+    total_tokens: int
+
+
+class ResponseError(msgspec.Struct, frozen=True):
+    """Why a response failed. ``code`` is one of a closed list."""
+
+    code: str
+    message: str
+
+
+class IncompleteDetails(msgspec.Struct, frozen=True):
+    """Why a response ends before its end."""
+
+    reason: Literal["max_output_tokens", "content_filter"]
+
+
+class Echo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a response repeats of its request, with OpenAI's defaults for what was not said."""
+
+    model: str
+    instructions: str | None = None
+    previous_response_id: str | None = None
+    conversation: Conversation | UnsetType = UNSET
+    store: bool = True
+    background: bool = False
+    max_output_tokens: int | None = None
+    max_tool_calls: int | None = None
+    metadata: dict[str, str] = {}
+    moderation: None = None
+    parallel_tool_calls: bool = True
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    reasoning: dict[str, Any] = msgspec.field(default_factory=lambda: {"effort": None, "summary": None})
+    safety_identifier: str | None = None
+    service_tier: ServiceTier = "auto"
+    temperature: float | None = 1.0
+    text: dict[str, Any] = msgspec.field(default_factory=lambda: {"format": {"type": "text"}, "verbosity": "medium"})
+    tool_choice: str | dict[str, Any] = "auto"
+    tools: list[dict[str, Any]] = []
+    top_logprobs: int = 0
+    top_p: float | None = 1.0
+    truncation: str = "disabled"
+    user: str | UnsetType = UNSET
+
+
+class Response(Echo, frozen=True, kw_only=True):
+    """The response, whole or as far as it has come. Times are Unix seconds."""
+
+    id: str
+    object: Literal["response"] = "response"
+    created_at: int
+    completed_at: int | None = None
+    status: ResponseStatus
+    error: ResponseError | None = None
+    incomplete_details: IncompleteDetails | None = None
+    output: list[OutputItem] = []
+    usage: ResponseUsage | UnsetType = UNSET
+
+
+# What apps are sent: events. Every one carries its place in the stream.
+
+
+class Created(msgspec.Struct, frozen=True, tag="response.created"):
+    """The response begins."""
+
+    response: Response
+    sequence_number: int
+
+
+class InProgress(msgspec.Struct, frozen=True, tag="response.in_progress"):
+    """The model is at work."""
+
+    response: Response
+    sequence_number: int
+
+
+class Completed(msgspec.Struct, frozen=True, tag="response.completed"):
+    """The response is whole."""
+
+    response: Response
+    sequence_number: int
+
+
+class Incomplete(msgspec.Struct, frozen=True, tag="response.incomplete"):
+    """The response ends before its end; ``response.incomplete_details`` says why."""
+
+    response: Response
+    sequence_number: int
+
+
+class Failed(msgspec.Struct, frozen=True, tag="response.failed"):
+    """The response failed; ``response.error`` says why."""
+
+    response: Response
+    sequence_number: int
+
+
+class ErrorEvent(msgspec.Struct, frozen=True, tag="error"):
+    """What went wrong.
+
+    OpenAI's document has the flat fields. What OpenAI sends has them inside ``error``, and its SDKs raise when they see
+    that: both are here.
+    """
+
+    code: str | None
+    message: str
+    param: str | None
+    error: dict[str, str | None]
+    sequence_number: int
+
+
+class OutputItemAdded(msgspec.Struct, frozen=True, tag="response.output_item.added"):
+    """An item begins."""
+
+    output_index: int
+    item: OutputItem
+    sequence_number: int
+
+
+class OutputItemDone(msgspec.Struct, frozen=True, tag="response.output_item.done"):
+    """An item is whole, or as whole as it will be."""
+
+    output_index: int
+    item: OutputItem
+    sequence_number: int
+
+
+class ContentPartAdded(msgspec.Struct, frozen=True, tag="response.content_part.added"):
+    """A part of a message begins."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    part: OutputText | Refusal
+    sequence_number: int
+
+
+class ContentPartDone(msgspec.Struct, frozen=True, tag="response.content_part.done"):
+    """A part of a message is whole."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    part: OutputText | Refusal
+    sequence_number: int
+
+
+class OutputTextDelta(msgspec.Struct, frozen=True, tag="response.output_text.delta"):
+    """More text."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    delta: str
+    sequence_number: int
+    logprobs: list[dict[str, Any]] = []
+
+
+class OutputTextDone(msgspec.Struct, frozen=True, tag="response.output_text.done"):
+    """The text is whole."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    text: str
+    sequence_number: int
+    logprobs: list[dict[str, Any]] = []
+
+
+class RefusalDelta(msgspec.Struct, frozen=True, tag="response.refusal.delta"):
+    """More of a refusal."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    delta: str
+    sequence_number: int
+
+
+class RefusalDone(msgspec.Struct, frozen=True, tag="response.refusal.done"):
+    """The refusal is whole."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    refusal: str
+    sequence_number: int
+
+
+class FunctionCallArgumentsDelta(msgspec.Struct, frozen=True, tag="response.function_call_arguments.delta"):
+    """More of a call's arguments."""
+
+    item_id: str
+    output_index: int
+    delta: str
+    sequence_number: int
+
+
+class FunctionCallArgumentsDone(msgspec.Struct, frozen=True, tag="response.function_call_arguments.done"):
+    """A call's arguments are whole."""
+
+    item_id: str
+    output_index: int
+    name: str
+    arguments: str
+    sequence_number: int
+
+
+class ReasoningSummaryPartAdded(msgspec.Struct, frozen=True, tag="response.reasoning_summary_part.added"):
+    """A part of a summary begins."""
+
+    item_id: str
+    output_index: int
+    summary_index: int
+    part: SummaryText
+    sequence_number: int
+
+
+class ReasoningSummaryPartDone(msgspec.Struct, frozen=True, tag="response.reasoning_summary_part.done"):
+    """A part of a summary is whole."""
+
+    item_id: str
+    output_index: int
+    summary_index: int
+    part: SummaryText
+    sequence_number: int
+
+
+class ReasoningSummaryTextDelta(msgspec.Struct, frozen=True, tag="response.reasoning_summary_text.delta"):
+    """More of a summary."""
+
+    item_id: str
+    output_index: int
+    summary_index: int
+    delta: str
+    sequence_number: int
+
+
+class ReasoningSummaryTextDone(msgspec.Struct, frozen=True, tag="response.reasoning_summary_text.done"):
+    """A part of a summary is whole: its text."""
+
+    item_id: str
+    output_index: int
+    summary_index: int
+    text: str
+    sequence_number: int
+
+
+type ResponseEvent = (
+    Created
+    | InProgress
+    | Completed
+    | Incomplete
+    | Failed
+    | ErrorEvent
+    | OutputItemAdded
+    | OutputItemDone
+    | ContentPartAdded
+    | ContentPartDone
+    | OutputTextDelta
+    | OutputTextDone
+    | RefusalDelta
+    | RefusalDone
+    | FunctionCallArgumentsDelta
+    | FunctionCallArgumentsDone
+    | ReasoningSummaryPartAdded
+    | ReasoningSummaryPartDone
+    | ReasoningSummaryTextDelta
+    | ReasoningSummaryTextDone
+)
