@@ -27,12 +27,14 @@ from addons.serve_origin import ServeOrigin, spawn_for
 from auth.auth_command import auth_command
 from auth.authority import FOLDER, Authority, AuthorityError
 from auth.ca_command import ca_command
+from auth.keys_command import keys_command
 from auth.redact import RedactSecrets
 from auth.sources import Source, environment
 from demo.show import show
 from engine.sdk import Spawn
 from rehearsal.server import serve_forever
 from settings import Settings, SettingsError, Sourced
+from store.database import Database
 from wrapping.child import run_command
 from wrapping.environment import WrappedEnvironment, environment_for, render
 from wrapping.trust import write_trust_files
@@ -60,6 +62,9 @@ Rehearsal = Annotated[
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Another configuration file than understudy.toml.")]
 Listen = Annotated[str | None, typer.Option(help="HOST:PORT of the proxy. Port 0: one that is free.")]
+ClientAuth = Annotated[
+    bool | None, typer.Option("--client-auth", help="Ask for a key at every door (`understudy keys make`).")
+]
 BaseUrl = Annotated[str | None, typer.Option(help="HOST:PORT of a door for apps that can set OPENAI_BASE_URL.")]
 
 
@@ -166,6 +171,8 @@ def run(
         rehearsal=rehearsal,
         log_level=log_level,
         listen="127.0.0.1:0",
+        # Its one client is the program that it starts.
+        client_auth=False,
     )
     # The terminal is the program's; unless asked for, only what is wrong is said on it.
     quiet = loaded.source["log_level"] == "default"
@@ -189,6 +196,7 @@ async def run_wrapped(settings: Settings, command: list[str]) -> int:
 def serve(
     listen: Listen = None,
     base_url: BaseUrl = None,
+    client_auth: ClientAuth = None,
     host: Host = None,
     passthrough: Passthrough = None,
     model_map: ModelMap = None,
@@ -202,6 +210,7 @@ def serve(
         config,
         listen=listen,
         base_url=base_url,
+        client_auth=client_auth,
         hosts=host,
         passthrough=passthrough,
         model_map=model_map,
@@ -310,6 +319,12 @@ def settings_of(config: Path | None) -> Settings:
     return load_settings(config).settings
 
 
+def open_store() -> Database:
+    """Open the store that the settings name."""
+    return Database.open(settings_of(None).store_place())
+
+
+cli.add_typer(keys_command(open_store), name="keys")
 cli.add_typer(auth_command(settings_of, own_spawn), name="auth")
 cli.add_typer(ca_command(settings_of), name="ca")
 

@@ -121,6 +121,12 @@ class Settings:
     )
     idle_timeout_s: float = _setting(_at_least(1, float), "how long Claude may be silent within a turn", 300.0)
     max_body_bytes: int = _setting(_at_least(1024, int), "the largest request that is read", 64 * 1024 * 1024)
+    client_auth: bool = _setting(
+        _bool, "ask for a key (`understudy keys make`) at every door; needed to listen beyond this machine", False
+    )
+    store: str | None = _setting(
+        str, "where keys and what is kept lie: a file, or postgresql://…; the default is a file in data_dir", None
+    )
     provider: str | None = _setting(
         str,
         "which credentials Claude Code gets, instead of the first that are found: see `understudy auth status`",
@@ -134,6 +140,10 @@ class Settings:
         factory=lambda: platformdirs.user_data_path("understudy"),
     )
     log_level: str = _setting(_level, "debug, info, warning or error", "info")
+
+    def store_place(self) -> str | Path:
+        """Where the store is."""
+        return self.store or self.data_dir / "understudy.db"
 
     def full_model_map(self) -> dict[str, str]:
         """The person's patterns, then the built-in ones."""

@@ -10,6 +10,7 @@ from typing import Any
 from addons.decrypt_only_ours import DecryptOnlyOurs
 from addons.log_exchanges import LogExchanges
 from addons.name_in_certificate import NameInCertificate
+from addons.proxy_login import ProxyLogin
 from addons.redirect_to_origin import RedirectToOrigin
 from addons.serve_origin import ServeOrigin
 from addons.stream_events import StreamEvents
@@ -24,6 +25,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str]) -> list[Any]:
         DecryptOnlyOurs(settings.hosts),
         NameInCertificate(),
         serve,
+        *([ProxyLogin(serve.access)] if settings.client_auth else []),
         RedirectToOrigin(settings, serve),
         StreamEvents(),
         TrustHint(settings.hosts),

@@ -1,5 +1,6 @@
 """Which hosts are ours."""
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -15,3 +16,11 @@ def as_regex(pattern: str) -> str:
     """Return the regular expression that mitmproxy's ``allow_hosts`` wants for a pattern: it sees ``host:port``."""
     name = ".*".join(re.escape(piece) for piece in pattern.split("*"))
     return rf"^{name}\.?:\d+$"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address; of names, only ``localhost`` is known to be here."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -11,6 +11,7 @@ from mitmproxy import addons as mitmproxy_addons
 from mitmproxy.master import Master
 from mitmproxy.options import Options
 
+from addons.hosts import is_loopback
 from settings import Settings
 
 
@@ -31,6 +32,12 @@ class _Ready:
 
 def options_for(settings: Settings, confdir: Path, environ: Mapping[str, str]) -> Options:
     """Return mitmproxy's options: where it listens, and whose certificates it makes and believes."""
+    for door, address in (("listen", settings.listen), ("base_url", settings.base_url)):
+        if address is not None and not settings.client_auth and not is_loopback(address[0]):
+            raise CannotListenError(
+                f"{door} {address[0]}:{address[1]} is open to other machines; whoever reaches it would ask Claude at"
+                " your cost. Make keys with `understudy keys make NAME` and add --client-auth, or listen on 127.0.0.1"
+            )
     host, port = settings.listen
     modes = [f"regular@{host}:{port}"]
     if settings.base_url is not None:

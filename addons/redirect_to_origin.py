@@ -5,11 +5,12 @@ from typing import Protocol
 
 from mitmproxy import http
 
-from addons.hosts import matches
+from addons.hosts import is_loopback, matches
 from origin.app import CLIENT_HEADER, TOKEN_HEADER, supports
 from origin.routes import ROUTES
 from origin.status import STATUS_PATH
 from settings import Settings
+from translate.errors import OpenAIError
 
 REAL_ADDRESS = "understudy_real_address"
 """``flow.metadata``: (scheme, host, port) of a flow that is at the origin."""
@@ -17,6 +18,9 @@ REAL_ADDRESS = "understudy_real_address"
 
 MAGIC_HOST = "understudy.local"
 """A host that is nowhere: through the proxy, http://understudy.local/ shows what the proxy is doing."""
+
+
+ONLY_HERE = "This proxy answers only programs on its own machine: it runs without client_auth (`understudy keys`)."
 
 
 class OriginAddress(Protocol):
@@ -38,6 +42,7 @@ class RedirectToOrigin:
     def __init__(self, settings: Settings, origin: OriginAddress) -> None:
         self._hosts = settings.hosts
         self._passthrough = settings.passthrough
+        self._client_auth = settings.client_auth
         self._origin = origin
         self._turn = itertools.count()
 
@@ -54,6 +59,12 @@ class RedirectToOrigin:
         """Redirect."""
         if flow.response or flow.error or not flow.live or not self.is_ours(flow):
             return
+        peer = flow.client_conn.peername
+        if not (self._client_auth or peer is None or is_loopback(str(peer[0]))):
+            # mitmproxy's own programs listen on every address unless told otherwise.
+            error = OpenAIError(ONLY_HERE, status=403, code="forbidden")
+            flow.response = http.Response.make(403, error.body(), {"content-type": "application/json"})
+            return
         addresses = await self._origin.addresses()
         request = flow.request
         real_host = request.pretty_host
@@ -61,7 +72,6 @@ class RedirectToOrigin:
         request.scheme = "http"
         request.host, request.port = addresses[next(self._turn) % len(addresses)]
         request.headers[TOKEN_HEADER] = self._origin.token
-        peer = flow.client_conn.peername
         request.headers[CLIENT_HEADER] = str(peer[0]) if peer else ""
         if real_host == MAGIC_HOST and request.path == "/":
             request.path = STATUS_PATH

@@ -10,16 +10,20 @@ from pathlib import Path
 
 from mitmproxy import ctx
 
+from auth.budgets import Budgets
+from auth.clients import Clients
 from auth.sources import REHEARSAL, SOURCES, Source, cli_settings, environment, find_source
 from engine import Engine
 from engine.pool import Pool
 from engine.retry import Retrying
 from engine.sdk import Spawn
+from origin.access import Access
 from origin.app import Service, app, render_error
 from origin.routes import ROUTES
 from origin.server import Server
 from rehearsal.server import Rehearsal
 from settings import Settings
+from store.database import Database
 from wrapping.environment import scrub_overrides
 
 log = logging.getLogger("understudy")
@@ -41,11 +45,17 @@ class ServeOrigin:
         """What the engine is wrapped in before the origin gets it, for those who listen in."""
         self._addresses: asyncio.Future[list[tuple[str, int]]] | None = None
         self._server: Server | None = None
+        self._access: Access | None = None
         self._ending = False
 
     async def addresses(self) -> list[tuple[str, int]]:
         """Wait until the origin listens and return its addresses. Raises what kept it from starting."""
         return await asyncio.shield(self._future())
+
+    async def access(self) -> Access | None:
+        """Wait until the origin listens and return who may ask; None: everyone may."""
+        await self.addresses()
+        return self._access
 
     async def running(self) -> None:
         """Start."""
@@ -96,6 +106,11 @@ class ServeOrigin:
                 memory_bytes=settings.max_memory_mb * 1024 * 1024 or None,
             )
         )
+        if settings.client_auth:
+            database = await asyncio.to_thread(Database.open, settings.store_place())
+            self._stack.callback(database.close)
+            budgets = await self._stack.enter_async_context(Budgets(database))
+            self._access = Access(Clients(database), budgets)
         engine = Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s)
         service = Service(
             engine=self.around(engine),
@@ -106,6 +121,7 @@ class ServeOrigin:
             token=self.token,
             keep_alive_s=settings.keep_alive_s,
             is_ending=lambda: self._ending,
+            access=self._access,
         )
         self._server = server = Server(
             app(service, ROUTES), ports=PORTS, max_body_bytes=settings.max_body_bytes, render_error=render_error

@@ -2,10 +2,11 @@
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from engine import Engine
+from origin.access import Access
 from origin.server import Exchange, Handler, Request
 from translate.errors import OpenAIError, openai_error
 
@@ -30,6 +31,7 @@ class Service:
     token: str | None = None
     keep_alive_s: float = 15.0
     is_ending: Callable[[], bool] = lambda: False
+    access: Access | None = None
 
 
 class Endpoint(Protocol):
@@ -41,11 +43,15 @@ class Endpoint(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and a path; one that ends in ``/*`` takes whatever follows (model ids may hold slashes)."""
+    """A method and a path; one that ends in ``/*`` takes whatever follows (model ids may hold slashes).
+
+    ``asks_claude``: answering costs tokens, which a key's budget is for.
+    """
 
     method: str
     path: str
     endpoint: Endpoint
+    asks_claude: bool = False
 
     def fits(self, path: str) -> bool:
         """Whether this route's path is ``path``."""
@@ -54,12 +60,26 @@ class Route:
         return path.rstrip("/") == self.path
 
 
-def find(routes: tuple[Route, ...], method: str, path: str) -> Endpoint:
+async def answer(service: Service, route: Route, request: Request, exchange: Exchange) -> None:
+    """Answer a request, for whoever may have it answered."""
+    if service.access is None:
+        return await route.endpoint(service, request, exchange)
+    client = await service.access.client(request)
+    if not route.asks_claude:
+        return await route.endpoint(service, request, exchange)
+
+    async def on(engine: Engine) -> None:
+        await route.endpoint(replace(service, engine=engine), request, exchange)
+
+    return await service.access.run(client, service.engine, request, exchange, on)
+
+
+def find(routes: tuple[Route, ...], method: str, path: str) -> Route:
     """Return what answers. Raises OpenAIError: 404 for an unknown path, 405 for a method that it does not take."""
     fitting = [route for route in routes if route.fits(path)]
     for route in fitting:
         if route.method == method:
-            return route.endpoint
+            return route
     if fitting:
         allowed = ", ".join(route.method for route in fitting)
         raise OpenAIError(
@@ -87,7 +107,8 @@ def app(service: Service, routes: tuple[Route, ...]) -> Handler:
             check_token(service, request)
             if service.is_ending():
                 raise openai_error("draining", retry_after_s=1)
-            await find(routes, request.method, request.path)(service, request, exchange)
+            route = find(routes, request.method, request.path)
+            await answer(service, route, request, exchange)
         except OpenAIError as error:
             if exchange.started:
                 raise

@@ -11,6 +11,7 @@ from dataclasses import replace
 import msgspec
 
 from engine import ClaudeError
+from origin.access import KEY_HEADER
 from origin.app import CLIENT_HEADER, JSON, Service, common_headers
 from origin.choices import Choices
 from origin.heartbeat import COMMENT, Heartbeat
@@ -136,7 +137,7 @@ def client_timeout_s(request: Request) -> float | None:
 
 def client_of(request: Request) -> str:
     """Return what tells one client from another, for fairness: its address, its key and its name, not to be read."""
-    told = [request.header(name) or "" for name in (CLIENT_HEADER, "authorization", "user-agent")]
+    told = [request.header(name) or "" for name in (CLIENT_HEADER, KEY_HEADER, "authorization", "user-agent")]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 

@@ -6,7 +6,7 @@ from origin.models import get_model, list_models
 from origin.status import STATUS_PATH, get_status
 
 ROUTES: tuple[Route, ...] = (
-    Route("POST", "/v1/chat/completions", create_chat_completion),
+    Route("POST", "/v1/chat/completions", create_chat_completion, asks_claude=True),
     Route("GET", "/v1/models", list_models),
     Route("GET", "/v1/models/*", get_model),
     Route("GET", STATUS_PATH, get_status),

@@ -74,12 +74,14 @@ class Exchange:
     Every method that writes raises ConnectionResetError once the connection is gone.
     """
 
-    __slots__ = ("_connection", "_has_body", "_is_head", "disconnected", "ended", "started")
+    __slots__ = ("_connection", "_has_body", "_is_head", "disconnected", "ended", "headers", "started")
 
     def __init__(self, connection: "_Connection", method: str) -> None:
         self._connection = connection
         self._is_head = method == "HEAD"
         self._has_body = True
+        self.headers: list[tuple[str, str]] = []
+        """Further headers for the answer, whatever it will be."""
         self.started = False
         """Whether the status is spent."""
         self.ended = False
@@ -117,7 +119,7 @@ class Exchange:
 
     def _head(self, status: int, headers: Headers) -> h11.Response:
         self._has_body = not (self._is_head or status in (204, 304))
-        return h11.Response(status_code=status, headers=list(headers), reason=_REASONS.get(status, b""))
+        return h11.Response(status_code=status, headers=[*headers, *self.headers], reason=_REASONS.get(status, b""))
 
 
 class Server:

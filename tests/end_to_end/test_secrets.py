@@ -42,7 +42,7 @@ def test_no_secret_is_ever_shown(cloud: Cloud, home: Path) -> None:
     messages = [{"role": "system", "content": PROMPT}, {"role": "user", "content": "Hello"}]
     answers = []
 
-    with serve(clean_environment(home, cloud.base_url, **SECRETS)) as proxy:
+    with serve(clean_environment(home, cloud.base_url, UNDERSTUDY_RETRIES="0", **SECRETS)) as proxy:
         headers = {"authorization": f"Bearer {APP_KEY}"}
         with httpx.Client(proxy=proxy.url, verify=proxy.tls(), timeout=GUARD_S, headers=headers) as client:
             request: dict[str, Any] = {"model": "gpt-4o", "messages": messages, "stream": True}

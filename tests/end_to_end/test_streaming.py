@@ -79,17 +79,17 @@ def test_curl_streams_over_either_version_of_http(version: str, proxy: Proxy, cl
 
 
 @pytest.mark.slow
-def test_twelve_streams_on_one_http2_connection_all_begin_before_any_ends(cloud: Cloud, home: Path) -> None:
+def test_thirty_two_streams_on_one_http2_connection_all_begin_before_any_ends(cloud: Cloud, home: Path) -> None:
     gate = cloud.gate()
     cloud.script(lambda _: Reply(text=TEXT, gates={1: gate}))
-    env = clean_environment(home, cloud.base_url, UNDERSTUDY_MAX_PROCESSES="12")
+    env = clean_environment(home, cloud.base_url, UNDERSTUDY_MAX_PROCESSES="32")
 
     with serve(env) as proxy:
         tls = ssl.create_default_context(cafile=proxy.authority)
         tls.set_alpn_protocols(["h2"])
         with connect((proxy.host, proxy.port), "api.openai.com", 443, tls) as secure, Http2(secure) as client:
             request = {"model": "gpt-4o", "messages": HELLO, "stream": True}
-            streams = [client.post("api.openai.com", "/v1/chat/completions", request) for _ in range(12)]
+            streams = [client.post("api.openai.com", "/v1/chat/completions", request) for _ in range(32)]
             client.read_until(lambda: all(b'"content":"one "' in client.bodies[stream] for stream in streams))
             ended_early = set(client.ended)
             gate.open()
@@ -97,7 +97,7 @@ def test_twelve_streams_on_one_http2_connection_all_begin_before_any_ends(cloud:
 
     assert ended_early == set()
     assert all(client.bodies[stream].endswith(b"data: [DONE]\n\n") for stream in streams)
-    assert len(cloud.turns) == 12
+    assert len(cloud.turns) == 32
 
 
 def test_an_app_that_leaves_amid_a_stream_ends_the_turn_at_the_api(proxy: Proxy, cloud: Cloud) -> None:

@@ -138,7 +138,7 @@ class Proxy(Started):
         self.url = f"http://{self.host}:{self.port}"
         # Each set of hosts has an authority of its own; this proxy's is the one that was looked at last.
         made = (Path(env["UNDERSTUDY_DATA_DIR"]) / "ca").rglob("mitmproxy-ca-cert.pem")
-        self.authority = max(made, key=lambda path: path.stat().st_mtime)
+        self.authority = max(made, key=lambda path: path.stat().st_mtime, default=Path())
 
     def _ready(self, pattern: str) -> tuple[str, str]:
         host, port = self.err.wait_for(pattern).groups()

@@ -1,0 +1,92 @@
+"""The CONNECT door asks for a key."""
+
+import base64
+import binascii
+import logging
+import weakref
+from collections.abc import Awaitable, Callable
+
+from mitmproxy import connection, http
+from mitmproxy.proxy import mode_specs
+from mitmproxy.proxy.layers import modes
+
+from origin.access import KEY_HEADER, Access
+from store.database import StoreError
+
+log = logging.getLogger("understudy")
+
+REALM = 'Basic realm="Understudy: any name, and a key as the password"'
+
+
+class ProxyLogin:
+    """Let through only whoever logs in with a key: ``Proxy-Authorization: Basic``, any name, the key as password.
+
+    That is ``HTTPS_PROXY=http://me:sk-understudy-…@host:port`` for every client that knows proxies. What then comes
+    over that connection is that key's, whatever the app itself sends as its OpenAI key.
+    """
+
+    def __init__(self, access: Callable[[], Awaitable[Access | None]]) -> None:
+        self._access = access
+        self._keys: weakref.WeakKeyDictionary[connection.Client, str] = weakref.WeakKeyDictionary()
+
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Ask for the login of a connection."""
+        if (key := await self._login(flow)) is not None:
+            self._keys[flow.client_conn] = key
+
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Note whose request it is; ask where no CONNECT came before."""
+        flow.request.headers.pop(KEY_HEADER, None)
+        key = self._keys.get(flow.client_conn)
+        if key is None and isinstance(flow.client_conn.proxy_mode, mode_specs.RegularMode):
+            key = await self._login(flow)
+        if key:
+            flow.request.headers[KEY_HEADER] = key
+
+    async def socks5_auth(self, data: modes.Socks5AuthData) -> None:
+        """Ask for the login of a SOCKS connection."""
+        if await self._is_key(data.password):
+            data.valid = True
+            self._keys[data.client_conn] = data.password
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """Forget the key, before anything looks at the finished flow."""
+        flow.request.headers.pop(KEY_HEADER, None)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """Forget the key."""
+        flow.request.headers.pop(KEY_HEADER, None)
+
+    async def _login(self, flow: http.HTTPFlow) -> str | None:
+        """Return the key that a request to the proxy carries; refuse the request (407) if there is none or it is wrong.
+
+        Where no keys are asked for, "" is as good as one.
+        """
+        secret = password_in(flow.request.headers.pop("proxy-authorization", ""))
+        if await self._is_key(secret):
+            return secret
+        flow.response = http.Response.make(
+            407, b"This proxy asks for a key: `understudy keys make`.\n", {"Proxy-Authenticate": REALM}
+        )
+        return None
+
+    async def _is_key(self, secret: str) -> bool:
+        access = await self._access()
+        if access is None:
+            return True
+        try:
+            return bool(secret) and await access.check(secret) is not None
+        except StoreError as error:
+            log.warning("the store of keys cannot be used: %s", error)
+            return False
+
+
+def password_in(header: str) -> str:
+    """Return the password of a Basic login, "" if there is none."""
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(encoded, validate=True).decode().partition(":")[2]
+    except (binascii.Error, ValueError):
+        return ""

@@ -1,0 +1,115 @@
+"""Who may ask, and how much: a key's check before a request, and its bill after it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from auth.budgets import Budgets, OverBudgetError
+from auth.clients import Client, Clients
+from auth.redact import mask
+from engine import Engine
+from origin.meter import Meter
+from origin.server import Exchange, Request
+from store.database import StoreError
+from translate.errors import OpenAIError
+
+log = logging.getLogger(__name__)
+
+KEY_HEADER = "x-understudy-key"
+"""Where the proxy's addon says which key a connection logged in with; the app's own key is then OpenAI's, not ours."""
+
+RATE_LIMITED = ("requests", "rate_limit_exceeded")
+NO_QUOTA = ("insufficient_quota", "insufficient_quota")
+
+
+class _Model(msgspec.Struct):
+    model: str = ""
+
+
+class Access:
+    """The keys and their budgets."""
+
+    def __init__(self, clients: Clients, budgets: Budgets) -> None:
+        self._clients = clients
+        self._budgets = budgets
+
+    async def check(self, secret: str) -> Client | None:
+        """Return whose key this is, None if nobody's."""
+        return await self._clients.check(secret)
+
+    async def client(self, request: Request) -> Client:
+        """Return who asks. Raises OpenAIError: 401 for no key or a wrong one, 503 when keys cannot be looked up."""
+        secret = request.header(KEY_HEADER) or bearer(request)
+        try:
+            client = await self._clients.check(secret) if secret else None
+        except StoreError as error:
+            raise unavailable(error) from error
+        if client is None:
+            told = f"Incorrect API key provided: {mask(secret)}." if secret else "You didn't provide an API key."
+            raise OpenAIError(
+                f"{told} Whoever runs this proxy makes them with `understudy keys make`.",
+                status=401,
+                code="invalid_api_key",
+            )
+        return client
+
+    async def run(
+        self,
+        client: Client,
+        engine: Engine,
+        request: Request,
+        exchange: Exchange,
+        answer: Callable[[Engine], Awaitable[None]],
+    ) -> None:
+        """Let a client's request be answered within its budget, and book what it used.
+
+        Raises OpenAIError: 403 for a model that the key may not use, 429 beyond its budget.
+        """
+        if client.models and not client.may_use_model(model := asked_model(request.body)):
+            raise OpenAIError(
+                f"This key may not use the model {model!r}.", status=403, param="model", code="model_not_allowed"
+            )
+        try:
+            admission = await self._budgets.admit(client)
+        except OverBudgetError as error:
+            exchange.headers += error.headers
+            kind, code = RATE_LIMITED if error.kind == "rate" else NO_QUOTA
+            raise OpenAIError(str(error), status=429, type=kind, code=code) from error
+        except StoreError as error:
+            raise unavailable(error) from error
+        exchange.headers += admission.headers
+        meter = Meter(engine)
+        try:
+            await answer(meter)
+        finally:
+            # However it ended, and whoever has left: what was used is booked.
+            await asyncio.shield(asyncio.ensure_future(self._settle(admission, meter)))
+
+    async def _settle(self, admission: object, meter: Meter) -> None:
+        tokens, usd, is_estimated = await meter.bill()
+        try:
+            await self._budgets.settle(admission, tokens, usd, is_estimated)  # type: ignore[arg-type]
+        except StoreError as error:
+            log.warning("%d tokens could not be booked: %s", tokens, error)
+
+
+def bearer(request: Request) -> str:
+    """Return the key that a request carries as OpenAI's clients send it."""
+    scheme, _, secret = (request.header("authorization") or "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+def asked_model(body: bytes) -> str:
+    """Return the model that a body names, "" if it names none. Whether the rest is sound is not looked at."""
+    try:
+        return msgspec.json.decode(body, type=_Model).model
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+def unavailable(error: StoreError) -> OpenAIError:
+    """Return what an app is told when keys cannot be looked up."""
+    log.warning("the store of keys cannot be used: %s", error)
+    return OpenAIError("Keys cannot be checked at the moment.", status=503, type="server_error", code="unavailable")

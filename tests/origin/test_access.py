@@ -1,0 +1,144 @@
+"""Who may ask, how much, and what is booked: keys and budgets in a real database."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from auth.budgets import Budgets, spent
+from auth.clients import Clients
+from auth.limits import Budget
+from engine import ClaudeError
+from origin.access import Access
+from store.database import Database
+from tests.origin.scripted import END, START, Scripted, client, text
+
+pytestmark = pytest.mark.anyio
+
+BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
+ANSWER = [START, *text("a"), END]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Any:
+    with Database.open(tmp_path / "store.db") as database:
+        yield database
+
+
+@asynccontextmanager
+async def guarded(database: Database, *scripts: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async with Budgets(database) as budgets:
+        access = Access(Clients(database), budgets)
+        async with client(Scripted(*scripts), access=access) as http:
+            yield http
+
+
+def login(secret: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {secret}"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/models"), ("POST", "/v1/chat/completions"), ("GET", "/understudy/status")]
+)
+async def test_without_a_key_nothing_is_answered(database: Database, method: str, path: str) -> None:
+    async with guarded(database) as http:
+        answer = await http.request(method, path, json=BODY)
+
+    assert answer.status_code == 401
+    assert answer.json()["error"]["code"] == "invalid_api_key"
+    assert "didn't provide" in answer.json()["error"]["message"]
+
+
+async def test_a_wrong_key_is_told_by_its_last_characters_alone(database: Database) -> None:
+    async with guarded(database) as http:
+        answer = await http.get("/v1/models", headers=login("sk-understudy-0123456789abcdef-WRONG-0123456789"))
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert "…6789" in answer.json()["error"]["message"]
+    assert "WRONG" not in answer.text
+
+
+async def test_a_revoked_key_is_refused_from_the_next_request_on(database: Database) -> None:
+    keys = Clients(database)
+    secret = keys.make("ann")
+
+    async with guarded(database) as http:
+        before = await http.get("/v1/models", headers=login(secret))
+        keys.revoke("ann")
+        after = await http.get("/v1/models", headers=login(secret))
+
+    assert (before.status_code, after.status_code) == (200, 401)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_an_answer_used_is_booked_and_the_limits_are_told(database: Database, stream: bool) -> None:
+    secret = Clients(database).make("ann", budget=Budget(requests_per_minute=5, tokens_per_minute=1000))
+
+    async with guarded(database, ANSWER) as http:
+        answer = await http.post("/v1/chat/completions", json={**BODY, "stream": stream}, headers=login(secret))
+
+    assert answer.status_code == 200
+    assert answer.headers["x-ratelimit-limit-requests"] == "5"
+    assert answer.headers["x-ratelimit-remaining-requests"] == "4"
+    (used,) = spent(database).values()
+    assert (used.requests, used.tokens, used.usd, used.usd_estimated) == (1, 7, 0.25, 0)
+
+
+async def test_beyond_the_rate_a_request_is_refused_as_openai_does(database: Database) -> None:
+    secret = Clients(database).make("ann", budget=Budget(requests_per_minute=1))
+
+    async with guarded(database, ANSWER) as http:
+        await http.post("/v1/chat/completions", json=BODY, headers=login(secret))
+        answer = await http.post("/v1/chat/completions", json=BODY, headers=login(secret))
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.headers["x-ratelimit-remaining-requests"] == "0"
+
+
+async def test_beyond_the_dollars_a_request_is_refused_for_good(database: Database) -> None:
+    secret = Clients(database).make("ann", budget=Budget(usd_total=0.2))
+
+    async with guarded(database, ANSWER) as http:
+        await http.post("/v1/chat/completions", json=BODY, headers=login(secret))
+        answer = await http.post("/v1/chat/completions", json=BODY, headers=login(secret))
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "insufficient_quota")
+    assert answer.headers["x-should-retry"] == "false"
+
+
+async def test_a_failed_answer_costs_its_request_and_nothing_more(database: Database) -> None:
+    secret = Clients(database).make("ann", budget=Budget(concurrent=1))
+
+    async with guarded(database, [ClaudeError("overloaded_error")], ANSWER) as http:
+        failed = await http.post("/v1/chat/completions", json=BODY, headers=login(secret))
+        answer = await http.post("/v1/chat/completions", json=BODY, headers=login(secret))
+
+    assert (failed.status_code, answer.status_code) == (503, 200)
+    (used,) = spent(database).values()
+    assert (used.requests, used.tokens) == (2, 7)
+
+
+async def test_a_key_may_be_kept_to_some_models(database: Database) -> None:
+    secret = Clients(database).make("ann", models=["gpt-4o-mini*"])
+
+    async with guarded(database, ANSWER) as http:
+        refused = await http.post("/v1/chat/completions", json=BODY, headers=login(secret))
+        asked = {**BODY, "model": "gpt-4o-mini"}
+        answered = await http.post("/v1/chat/completions", json=asked, headers=login(secret))
+
+    assert (refused.status_code, refused.json()["error"]["param"]) == (403, "model")
+    assert answered.status_code == 200
+
+
+async def test_when_keys_cannot_be_looked_up_nothing_is_answered(database: Database) -> None:
+    secret = Clients(database).make("ann")
+
+    async with guarded(database) as http:
+        database.close()
+        answer = await http.get("/v1/models", headers=login(secret))
+
+    assert answer.status_code in (500, 503)
