@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from cryptography.fernet import Fernet
 from mitmproxy import ctx
 
 from auth.budgets import Budgets
@@ -20,6 +22,7 @@ from engine.sdk import Spawn
 from origin.access import Access
 from origin.app import Service, app, render_error
 from origin.routes import ROUTES
+from origin.sealing import Sealer
 from origin.server import Server
 from rehearsal.server import Rehearsal
 from settings import Settings
@@ -122,6 +125,7 @@ class ServeOrigin:
             keep_alive_s=settings.keep_alive_s,
             is_ending=lambda: self._ending,
             access=self._access,
+            sealer=Sealer(sealing_key(settings.data_dir)),
         )
         self._server = server = Server(
             app(service, ROUTES), ports=PORTS, max_body_bytes=settings.max_body_bytes, render_error=render_error
@@ -168,6 +172,16 @@ def settings_file(data_dir: Path, content: Mapping[str, str]) -> Path | None:
     path.chmod(0o600)
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
+
+
+def sealing_key(data_dir: Path) -> bytes:
+    """Return the key that reasoning is sealed with, made on first use; only we can read it."""
+    path = private_folder(data_dir) / "reasoning.key"
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(Fernet.generate_key())
+    return path.read_bytes()
 
 
 def private_folder(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""`uv run python -m bench [first_token|translate] [--rounds N]`."""
+"""`uv run python -m bench [first_token|translate|load|soak] [--rounds N]`; a soak's rounds are minutes."""
 
 import argparse
 import asyncio
@@ -6,26 +6,31 @@ import dataclasses
 import json
 import os
 import platform
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import first_token, translate
+from bench import first_token, load, soak, translate
 from bench.api import DELTA_S, DELTAS
 from bench.statistics import Summary
 
 RESULTS = Path(__file__).with_name("results")
+GROWTH = Path(__file__).parents[1] / "docs" / "bench-growth.png"
+# LiteLLM's program, from an environment of its own: `uv tool install 'litellm[proxy]'` or the variable.
+LITELLM = next((Path(path) for path in [os.environ.get("LITELLM", ""), which("litellm") or ""] if path), None)
 console = Console()
 
 
 def run_first_token(rounds: int) -> dict[str, Any]:
     """Measure, print and return what goes into the JSON."""
-    console.print(f"first_token: {rounds} rounds, about {8 * (rounds + 1)} s", style="dim")
-    timings = asyncio.run(first_token.measure(rounds))
+    console.print(f"first_token: {rounds} rounds, about {14 * (rounds + 1)} s", style="dim")
+    timings = asyncio.run(first_token.measure(rounds, LITELLM))
     rows, comparisons = first_token.rows(timings), first_token.comparisons(timings)
     title = f"first_token, ms: {rounds} rounds, {DELTAS} deltas sent {DELTA_S * 1000:g} ms apart"
     table = Table("", "first", "p10–p90", "total", "p10–p90", "pieces", "way", "p95", title=title)
@@ -76,9 +81,63 @@ def aim(value: float, most: float | None) -> str:
     return f"≤ {most:g}, [green]met[/]" if value <= most else f"≤ {most:g}, [red]missed[/]"
 
 
+def run_load(rounds: int) -> dict[str, Any]:
+    """Measure, print and return what goes into the JSON."""
+    console.print(f"load: {rounds} rounds, about {60 + 25 * rounds} s", style="dim")
+    results: dict[str, Any] = {}
+    table = Table("", "proxy", "beside it", "", "aim", title="load")
+    for streams, delta_s, most in ((1, 0.005, "median"), (8, 0.03, "median"), (32, 0.15, "p95")):
+        way = asyncio.run(load.delays(streams, rounds, delta_s))
+        added = getattr(way.proxy, most) - (way.direct.median if most == "median" else 0)
+        limit = {1: 1.0, 8: 2.0, 32: 10.0}[streams]
+        name = f"a delta's way, {streams} at once, {delta_s * 1000:g} ms apart: {most}"
+        table.add_row(
+            name, f"{getattr(way.proxy, most):.2f} ms", f"{getattr(way.direct, most):.2f} ms",
+            f"{way.pieces} of {way.sent} pieces", aim(added, limit),
+        )  # fmt: skip
+        results[name] = dataclasses.asdict(way)
+    for name, measured, unit, most_ratio, least_ratio in (
+        ("processor time of a request", asyncio.run(load.cpu(10 * rounds)), "ms", 1.25, None),
+        ("answers a second, 8 at once", asyncio.run(load.throughput(8, 2 * rounds)), "", None, 0.85),
+    ):
+        ratio = measured["proxy"] / measured["SDK"]
+        met = aim(ratio, most_ratio) if most_ratio else f"≥ {least_ratio}, {'met' if ratio >= 0.85 else 'missed'}"
+        table.add_row(name, f"{measured['proxy']:.1f} {unit}", f"{measured['SDK']:.1f} {unit}", f"{ratio:.2f} ×", met)
+        results[name] = measured
+    for kind in ("conversation", "loop"):
+        times = [t for _ in range(rounds) for t in asyncio.run(load.steps(kind))]
+        table.add_row(f"a step of a {kind} of ten", f"{statistics.median(times):.0f} ms", "", "", "")
+        results[kind] = times
+    sizes = asyncio.run(load.memory(16))
+    table.add_row("the proxy's memory for one more stream", f"{sizes['each']:.2f} MiB", "", "", aim(sizes["each"], 1))
+    results["memory"] = sizes
+    console.print(table)
+    results["growth"] = grown = asyncio.run(load.growth())
+    for name, points in grown.items():
+        console.print(f"{name}: " + ", ".join(f"{x:g}: {y:.0f} ms" for x, y in points))
+    try:
+        load.plot(grown, GROWTH)
+    except ImportError:
+        console.print("not drawn: `uv run --group bench python -m bench load`", style="dim")
+    return results
+
+
+def run_soak(minutes: int) -> dict[str, Any]:
+    """Run, print and return what goes into the JSON."""
+    report = asyncio.run(soak.soak(minutes * 60))
+    result = soak.as_json(report)
+    console.print_json(json.dumps(result))
+    grown = report.late.resident_mib / report.early.resident_mib - 1
+    console.print(f"memory {grown:+.1%}, file descriptors {report.early.file_descriptors} → "
+                  f"{report.late.file_descriptors}, foreign answers {report.foreign}")  # fmt: skip
+    return result
+
+
 BENCHES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "first_token": (run_first_token, 20),
     "translate": (run_translate, 200),
+    "load": (run_load, 3),
+    "soak": (run_soak, 10),
 }
 
 

@@ -1,21 +1,31 @@
 """The rehearsal, telling when it wrote each delta: `python -m bench.api` prints its address, then one line an answer.
 
-A line is the JSON list of the seconds (``time.monotonic()``, the same clock in every process of the machine) at which
-the answer's deltas were about to be written.
+A line is JSON: the last words of the prompt and the list of seconds (``time.monotonic()``, the same clock in every
+process of the machine) at which the answer's deltas were about to be written. A prompt may end in ``[N deltas, S s
+apart]``; one that offers tools is answered by calls until ten results have come.
 """
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable
 
 from rehearsal import ReceivedRequest, Rehearsal, Reply
+from rehearsal.reply import ToolCall
+from rehearsal.script import last_user_text
 from rehearsal.tokens import TOKEN_CHARS
 
 DELTAS = 60
 DELTA_CHARS = TOKEN_CHARS
 DELTA_S = 0.005
-TEXT = ("".join(f"{n:03d} " for n in range(DELTAS)))[: DELTAS * DELTA_CHARS]
+TOOL_STEPS = 10
+PACE = re.compile(r"\[(\d+) deltas, ([\d.]+) s apart\]$")
+
+
+def text_of(deltas: int) -> str:
+    """Return a text of so many deltas."""
+    return ("".join(f"{n:03d} " for n in range(deltas)))[: deltas * DELTA_CHARS]
 
 
 class Answer:
@@ -23,32 +33,45 @@ class Answer:
 
     def __init__(self, received: ReceivedRequest) -> None:
         self._began = time.monotonic()
+        self._prompt = last_user_text(received.body)
+        pace = PACE.search(self._prompt)
+        self._deltas, self._delta_s = (int(pace[1]), float(pace[2])) if pace else (DELTAS, DELTA_S)
         self._written_at: list[float] = []
         self._told = asyncio.create_task(self._tell(received), name="tell when the deltas were written")
 
     def reply(self) -> Reply:
         """Return what the rehearsal is to play."""
-        return Reply(text=TEXT, delay_s=0, gates={k: self._gate(k) for k in range(DELTAS)})
+        return Reply(text=text_of(self._deltas), delay_s=0, gates={k: self._gate(k) for k in range(self._deltas)})
 
     def _gate(self, k: int) -> Callable[[], Awaitable[None]]:
         async def wait() -> None:
             # A schedule, not a pause after each: what sending costs does not add up.
-            await asyncio.sleep(max(0.0, self._began + (k + 1) * DELTA_S - time.monotonic()))
+            await asyncio.sleep(max(0.0, self._began + (k + 1) * self._delta_s - time.monotonic()))
             self._written_at.append(time.monotonic())
 
         return wait
 
     async def _tell(self, received: ReceivedRequest) -> None:
         await received.ended.wait()
-        print(json.dumps(self._written_at), flush=True)
+        print(json.dumps([self._prompt[-200:], self._written_at]), flush=True)
+
+
+def calls_tool(received: ReceivedRequest) -> bool:
+    """Whether a request is a step of a tool loop that is to go on."""
+    blocks = [b for m in received.body["messages"] if isinstance(m["content"], list) for b in m["content"]]
+    return bool(received.body.get("tools")) and sum(b["type"] == "tool_result" for b in blocks) < TOOL_STEPS
 
 
 async def serve() -> None:
     """Serve until the process is ended."""
-    answers: list[Answer] = []  # the latest, so that its task is kept
+    answers: list[Answer] = []  # the latest, so that their tasks are kept
 
-    def script(received: ReceivedRequest) -> Reply:
-        answers[:] = [*answers[-8:], Answer(received)]
+    def script(received: ReceivedRequest) -> Reply | None:
+        if "[rehearse:" in last_user_text(received.body):
+            return None
+        if calls_tool(received):
+            return Reply(text="", tool_calls=(ToolCall(),), delay_s=0)
+        answers[:] = [*answers[-256:], Answer(received)]
         return answers[-1].reply()
 
     async with Rehearsal(keep=1) as rehearsal:

@@ -9,10 +9,11 @@ import contextlib
 import json
 import os
 import re
+import socket
 import sys
 import tempfile
 import time
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from claude_agent_sdk import ClaudeAgentOptions, StreamEvent, query
 
 from addons.serve_origin import rehearsal_environment
 from bench.api import DELTA_CHARS, DELTAS
-from bench.app import CLAUDE_MODEL, PROMPT, Answer
+from bench.app import CLAUDE_MODEL, OPENAI_MODEL, PROMPT, Answer
 from bench.statistics import Summary, carried, differences, ratios, summarise
 from engine.sdk import ENVIRONMENT
 
@@ -30,14 +31,18 @@ UNDERSTUDY = str(Path(sys.executable).with_name("understudy"))
 
 DIRECT = "direct client"
 QUERY = "SDK query()"
-WARM = "proxy, spare"
+SDK_REUSED = "SDK, kept client"
+SDK_PREWARMED = "SDK, connected before"
+REUSED = "proxy, reused"
+WARM = "proxy, warm"
 COLD = "proxy, cold"
+LITELLM = "LiteLLM's proxy"
 
 # Between requests a person thinks; in that time the spare process is replaced.
 PAUSE_S = 1.2
 
 # Puts an app behind the proxy exactly as the README tells a person to.
-BEHIND_PROXY = 'eval "$(cd "$HOME" && "$1" env --listen "$2")" && exec "$3" -m bench.app openai'
+BEHIND_PROXY = 'eval "$(cd "$HOME" && "$1" env --listen "$2")" && exec "$3" -m bench.app "$4"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +81,38 @@ type Timings = Mapping[str, list[Timing]]
 type Yardstick = Callable[[], Awaitable[Answer]]
 
 
-async def measure(rounds: int) -> Timings:
-    """Measure every yardstick ``rounds`` times, in turn, after one round that is not counted."""
+async def measure(rounds: int, litellm: Path | None = None) -> Timings:
+    """Measure every yardstick ``rounds`` times, in turn, after one round that is not counted.
+
+    ``litellm`` is LiteLLM's program, where it is to be measured too.
+    """
     async with contextlib.AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="understudy-bench-")))
         api, base_url = await stack.enter_async_context(rehearsal(clean(home / "api")))
         asks = {"ANTHROPIC_BASE_URL": base_url, "ANTHROPIC_API_KEY": "rehearsal"}
-        direct = await stack.enter_async_context(direct_app(clean(home / "direct") | asks))
-        warm = await stack.enter_async_context(
-            proxied_app(clean(home / "warm") | asks | {"UNDERSTUDY_SPARE_PROCESSES": "1"})
-        )
+        direct = await stack.enter_async_context(app_of("anthropic", clean(home / "direct") | asks))
+        kept = await stack.enter_async_context(app_of("sdk", clean(home / "sdk") | asks))
+        connected = await stack.enter_async_context(app_of("sdk-prewarmed", clean(home / "connected") | asks))
+        reused = await stack.enter_async_context(proxied_app(clean(home / "reused") | asks))
+        warm = await stack.enter_async_context(proxied_app(clean(home / "warm") | asks, "openai-new-system"))
         cold = await stack.enter_async_context(
-            proxied_app(clean(home / "cold") | asks | {"UNDERSTUDY_SPARE_PROCESSES": "0"})
+            proxied_app(clean(home / "cold") | asks | {"UNDERSTUDY_SPARE_PROCESSES": "0"}, "openai-new-system")
         )
         options = query_options(clean(home / "query"), base_url)
         yardsticks: dict[str, Yardstick] = {
             DIRECT: lambda: by_app(direct, None),
+            SDK_REUSED: lambda: by_app(kept, None),
+            SDK_PREWARMED: lambda: by_app(connected, None),
             QUERY: lambda: by_query(options),
+            REUSED: lambda: by_app(reused, "reused"),
             WARM: lambda: by_app(warm, "warm"),
             COLD: lambda: by_app(cold, "cold"),
         }
+        if litellm is not None:
+            other = await stack.enter_async_context(litellm_app(litellm, clean(home / "litellm") | asks, base_url))
+            yardsticks[LITELLM] = lambda: by_app(other, None)
+        await by_app(reused, "warm")  # the first of all has nothing to reuse
+        await line(api)
         return await interleaved(yardsticks, api, rounds)
 
 
@@ -108,7 +125,7 @@ async def interleaved(yardsticks: Mapping[str, Yardstick], api: Process, rounds:
         for name in [*names[start:], *names[:start]]:
             await asyncio.sleep(PAUSE_S)
             answer = await yardsticks[name]()
-            written_at = json.loads(await line(api))
+            _, written_at = json.loads(await line(api))
             if number:
                 timings[name].append(timing(answer, written_at))
     return timings
@@ -185,23 +202,55 @@ async def rehearsal(environment: Mapping[str, str]) -> AsyncIterator[tuple[Proce
 
 
 @contextlib.asynccontextmanager
-async def direct_app(environment: Mapping[str, str]) -> AsyncIterator[Process]:
-    """Run the app that asks the API itself."""
-    command = [sys.executable, "-m", "bench.app", "anthropic"]
+async def app_of(kind: str, environment: Mapping[str, str]) -> AsyncIterator[Process]:
+    """Run an app that asks the API itself, or with the SDK."""
+    command = [sys.executable, "-m", "bench.app", kind]
     async with program(command, environment, ROOT, stdin=PIPE, stdout=PIPE) as process:
         yield process
 
 
 @contextlib.asynccontextmanager
-async def proxied_app(environment: Mapping[str, str]) -> AsyncIterator[Process]:
+async def proxied_app(environment: Mapping[str, str], kind: str = "openai") -> AsyncIterator[Process]:
     """Run a proxy and an OpenAI app behind it; yield the app."""
-    serve = [UNDERSTUDY, "serve", "--listen", "127.0.0.1:0"]
+    async with proxy_at(environment) as (_, address):
+        app_environment = {name: environment[name] for name in ("PATH", "HOME", "UNDERSTUDY_DATA_DIR")}
+        command = ["sh", "-c", BEHIND_PROXY, "sh", UNDERSTUDY, address, sys.executable, kind]
+        async with program(command, app_environment, ROOT, stdin=PIPE, stdout=PIPE) as app:
+            yield app
+
+
+@contextlib.asynccontextmanager
+async def proxy_at(environment: Mapping[str, str], *options: str) -> AsyncIterator[tuple[Process, str]]:
+    """Run a proxy; yield it and its HOST:PORT."""
+    serve = [UNDERSTUDY, "serve", "--listen", "127.0.0.1:0", *options]
     home = Path(environment["HOME"])
     async with program(serve, {**environment, "COLUMNS": "200"}, home, stderr=PIPE) as proxy:
         address = await listening(proxy)
-        app_environment = {name: environment[name] for name in ("PATH", "HOME", "UNDERSTUDY_DATA_DIR")}
-        command = ["sh", "-c", BEHIND_PROXY, "sh", UNDERSTUDY, address, sys.executable]
-        async with program(command, app_environment, ROOT, stdin=PIPE, stdout=PIPE) as app, draining(proxy):
+        async with draining(proxy):
+            yield proxy, address
+
+
+@contextlib.asynccontextmanager
+async def litellm_app(litellm: Path, environment: Mapping[str, str], base_url: str) -> AsyncIterator[Process]:
+    """Run LiteLLM's proxy before the same API, and an OpenAI app that has it for its base URL."""
+    home = Path(environment["HOME"])
+    model = {"model": f"anthropic/{CLAUDE_MODEL}", "api_base": base_url, "api_key": "rehearsal"}
+    config = home / "config.yaml"
+    config.write_text(json.dumps({"model_list": [{"model_name": OPENAI_MODEL, "litellm_params": model}]}))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [str(litellm), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+    # It starts without a key of its own only when told that this is meant: it listens on loopback, for a minute.
+    unguarded = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
+    async with program(command, {**environment, **unguarded}, home, stdout=DEVNULL, stderr=DEVNULL) as process:
+        while process.returncode is None:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                break
+            await asyncio.sleep(0.2)
+        door = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "sk-any"}
+        async with app_of("openai", {**environment, **door}) as app:
             yield app
 
 
@@ -281,13 +330,17 @@ def comparisons(timings: Timings) -> list[Comparison]:
     """Return what is quoted: each taken round by round, and a delta's way delta by delta."""
     first = {name: [t.first_ms for t in them] for name, them in timings.items()}
     way = {name: deltas_ms(them) for name, them in timings.items()}
+    pairs: list[tuple[str, str, float | None]] = [
+        (REUSED, SDK_REUSED, 1.3),
+        (WARM, SDK_PREWARMED, 1.15),
+        (COLD, QUERY, 1.1),
+        (REUSED, QUERY, None),
+    ]
     return [
-        Comparison("first: cold / query()", "×", summarise(ratios(first[COLD], first[QUERY])), 1.1),
-        Comparison("first: spare / query()", "×", summarise(ratios(first[WARM], first[QUERY]))),
-        Comparison("first: spare / direct", "×", summarise(ratios(first[WARM], first[DIRECT]))),
-        Comparison("first: spare − direct", "ms", summarise(differences(first[WARM], first[DIRECT]))),
-        Comparison("way: spare − direct", "ms", summarise(differences(way[WARM], way[DIRECT])), 1.0),
-        Comparison("way: spare − query()", "ms", summarise(differences(way[WARM], way[QUERY]))),
+        Comparison("first: reused − direct", "ms", summarise(differences(first[REUSED], first[DIRECT])), 70.0),
+        *(Comparison(f"first: {a} / {b}", "×", summarise(ratios(first[a], first[b])), most) for a, b, most in pairs),
+        Comparison("way: reused − direct", "ms", summarise(differences(way[REUSED], way[DIRECT])), 1.0),
+        Comparison("way: reused − SDK, kept client", "ms", summarise(differences(way[REUSED], way[SDK_REUSED]))),
     ]
 
 

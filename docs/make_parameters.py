@@ -5,6 +5,7 @@ from pathlib import Path
 from translate.blocks import BLOCKS
 from translate.finish_reason import FINISH_REASON
 from translate.parameters import CHAT_COMPLETION_PARAMETERS, Parameter
+from translate.responses.parameters import RESPONSE_PARAMETERS
 
 PAGE = Path(__file__).with_name("parameters.md")
 
@@ -26,6 +27,13 @@ know gets OpenAI's 400.
 |---|---|---|---|
 """
 
+
+RESPONSES = """
+## POST /v1/responses
+
+| parameter | fate | how, or why | fine values |
+|---|---|---|---|
+"""
 
 REASONS = """
 ## Why an answer ends
@@ -53,9 +61,10 @@ def row(name: str, parameter: Parameter) -> str:
 def page() -> str:
     """Return the page."""
     parameters = "".join(row(name, parameter) for name, parameter in sorted(CHAT_COMPLETION_PARAMETERS.items()))
+    responses = "".join(row(name, parameter) for name, parameter in sorted(RESPONSE_PARAMETERS.items()))
     reasons = "".join(f"| `{claude}` | `{openai}` |\n" for claude, openai in FINISH_REASON.items())
     blocks = "".join(f"| `{kind}` | {fate} |\n" for kind, fate in BLOCKS.items())
-    return f"{HEAD}{parameters}{REASONS}{reasons}{BLOCKS_HEAD}{blocks}"
+    return f"{HEAD}{parameters}{RESPONSES}{responses}{REASONS}{reasons}{BLOCKS_HEAD}{blocks}"
 
 
 if __name__ == "__main__":

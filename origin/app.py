@@ -2,11 +2,13 @@
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from engine import Engine
 from origin.access import Access
+from origin.remembered import Memory
+from origin.sealing import Sealer
 from origin.server import Exchange, Handler, Request
 from translate.errors import OpenAIError, openai_error
 
@@ -32,6 +34,8 @@ class Service:
     keep_alive_s: float = 15.0
     is_ending: Callable[[], bool] = lambda: False
     access: Access | None = None
+    sealer: Sealer = field(default_factory=Sealer)
+    memory: Memory = field(default_factory=Memory)
 
 
 class Endpoint(Protocol):

@@ -146,6 +146,30 @@ async def test_f12_a_turn_is_one_request(rehearsal: Rehearsal, spawn: Spawn) -> 
     assert [(received.method, received.path) for received in rehearsal.requests] == [("POST", "/v1/messages")]
 
 
+async def test_f13_another_model_on_a_used_process_is_asked_nothing_beforehand(
+    rehearsal: Rehearsal, spawn: Spawn
+) -> None:
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
+        for model in ("claude-sonnet-4-5", "claude-haiku-4-5", "claude-sonnet-4-5"):
+            async with pool.run(turn("Hello", model=model)) as running:
+                [_ async for _ in running]
+
+    assert [(request.path, request.body["model"]) for request in rehearsal.requests] == [
+        ("/v1/messages", "claude-sonnet-4-5"),
+        ("/v1/messages", "claude-haiku-4-5"),
+        ("/v1/messages", "claude-sonnet-4-5"),
+    ]
+
+
+async def test_f58_a_prompt_that_is_too_long_is_told_and_not_rewritten(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    rehearsal.script(lambda _: Reply.error(400, message="prompt is too long: 210000 tokens > 200000 maximum"))
+
+    error = await failure(spawn, turn(*(f"word {n}" for n in range(41))))
+
+    assert error.kind == "context_length_exceeded"
+    assert len(rehearsal.turns) == 1
+
+
 async def test_f36_thinking_comes_back_with_its_signature(rehearsal: Rehearsal, spawn: Spawn) -> None:
     thought = {"type": "thinking", "thinking": "Hm.", "signature": "c2lnbmF0dXJl"}
     messages = (

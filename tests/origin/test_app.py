@@ -54,4 +54,4 @@ def test_a_route_with_a_star_takes_what_follows() -> None:
 
 def test_paths_are_supported_whatever_the_method() -> None:
     assert supports(ROUTES, "/v1/chat/completions/")
-    assert not supports(ROUTES, "/v1/responses")
+    assert not supports(ROUTES, "/v1/embeddings")

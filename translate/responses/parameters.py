@@ -20,8 +20,10 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
     ),
     "instructions": Parameter(H, "Claude's system prompt, before system and developer messages that lead the input"),
     "previous_response_id": Parameter(H, "the stored response's items come before `input`; unknown: 400"),
-    "conversation": Parameter(H, "the stored conversation's items come before `input`; unknown: 400"),
-    "store": Parameter(H, "the response is kept unless false"),
+    "conversation": Parameter(
+        H, "the stored conversation's items come before `input`; unknown: 400, and none is kept yet"
+    ),
+    "store": Parameter(H, "the response is kept unless false: in memory, the latest thousand, until the proxy ends"),
     "background": Parameter(A, "the answer is made at once: what a client would wait for is there", unless=(False,)),
     "stream": Parameter(H, "events as Claude's deltas arrive"),
     "stream_options": Parameter(H, "`include_obfuscation` has nothing to hide here"),

@@ -1,0 +1,120 @@
+"""The Responses API as an unmodified client uses it."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from rehearsal import Reply
+from rehearsal.reply import ToolCall
+from tests.end_to_end.cloud import Cloud
+from tests.end_to_end.understudy import Proxy
+
+TOOL: Any = {
+    "type": "function",
+    "name": "look_up",
+    "parameters": {"type": "object", "properties": {"what": {"type": "string"}}, "required": ["what"]},
+}
+
+
+def test_a_response_is_created_and_streamed(proxy: Proxy, cloud: Cloud) -> None:
+    cloud.script(Reply(text="Aye."), Reply(text="one two three"))
+
+    with proxy.openai() as client:
+        response = client.responses.create(model="gpt-4o", input="Hello", instructions="Be brief.")
+        with client.responses.stream(model="gpt-4o", input="Count.") as stream:
+            deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
+            final = stream.get_final_response()
+
+    assert response.output_text == "Aye."
+    assert "".join(deltas) == final.output_text == "one two three"
+    assert len(deltas) > 1
+    assert final.usage is not None and final.usage.output_tokens > 0
+    assert cloud.turns[0].body["system"][-1]["text"] == "Be brief."
+
+
+def test_a_conversation_goes_on_from_its_last_response_and_extends_it_at_the_api(proxy: Proxy, cloud: Cloud) -> None:
+    cloud.script(Reply(text="one"), Reply(text="two"))
+
+    with proxy.openai() as client:
+        first = client.responses.create(model="gpt-4o", input="Say one.")
+        second = client.responses.with_raw_response.create(
+            model="gpt-4o", input="Say two.", previous_response_id=first.id
+        )
+
+    assert second.parse().output_text == "two"
+    assert second.headers["x-understudy-process"] == "continued"
+    said = [(m["role"], m["content"][0]["text"]) for m in cloud.turns[1].body["messages"]]
+    assert said == [("user", "Say one."), ("assistant", "one"), ("user", "Say two.")]
+
+
+def test_a_tool_loop_goes_on_by_the_id_of_the_response_alone(proxy: Proxy, cloud: Cloud) -> None:
+    cloud.script(
+        Reply(text="", tool_calls=(ToolCall("look_up", input_json='{"what": "it"}'),)), Reply(text="It is 42.")
+    )
+
+    with proxy.openai() as client:
+        asked = client.responses.create(model="gpt-4o", input="What is it?", tools=[TOOL])
+        (call,) = [item for item in asked.output if item.type == "function_call"]
+        output: Any = [{"type": "function_call_output", "call_id": call.call_id, "output": "42"}]
+        answer = client.responses.create(model="gpt-4o", input=output, tools=[TOOL], previous_response_id=asked.id)
+
+    assert call.arguments == '{"what": "it"}'
+    assert answer.output_text == "It is 42."
+    result = cloud.turns[1].body["messages"][-1]["content"][0]
+    assert (result["type"], result["content"][0]["text"]) == ("tool_result", "42")
+
+
+def test_reasoning_comes_back_sealed_and_reaches_claude_as_it_was(proxy: Proxy, cloud: Cloud) -> None:
+    cloud.script(Reply(text="Yes.", thinking="Is it so?"), Reply(text="Still yes."))
+    include: Any = ["reasoning.encrypted_content"]
+
+    with proxy.openai() as client:
+        first = client.responses.create(
+            model="claude-sonnet-4-5", input="So?", reasoning={"effort": "low"}, include=include, store=False
+        )
+        again: Any = [
+            {"role": "user", "content": "So?"},
+            *(item.model_dump(exclude_none=True) for item in first.output),
+            {"role": "user", "content": "Still?"},
+        ]
+        second = client.responses.create(
+            model="claude-sonnet-4-5", input=again, reasoning={"effort": "low"}, include=include, store=False
+        )
+
+    assert second.output_text == "Still yes."
+    thinking = cloud.turns[1].body["messages"][1]["content"][0]
+    assert (thinking["type"], thinking["thinking"]) == ("thinking", "Is it so?")
+    assert "Is it so?" not in str(first.output[0])
+
+
+class Person(BaseModel):
+    """What a structured answer is parsed into."""
+
+    name: str
+    age: int
+
+
+def test_a_structured_answer_is_parsed(proxy: Proxy, cloud: Cloud) -> None:
+    cloud.script(Reply(text='{"name": "Ada", "age": 36}'))
+
+    with proxy.openai() as client:
+        response = client.responses.parse(model="gpt-4o", input="Who?", text_format=Person)
+
+    assert response.output_parsed == Person(name="Ada", age=36)
+    assert cloud.turns[0].body["output_config"]["format"]["type"] == "json_schema"
+
+
+def test_what_is_remembered_can_be_had_and_deleted(proxy: Proxy, cloud: Cloud) -> None:
+    cloud.script(Reply(text="Aye."))
+
+    with proxy.openai() as client:
+        made = client.responses.create(model="gpt-4o", input="Hello")
+        again = client.responses.retrieve(made.id)
+        items = client.responses.input_items.list(made.id)
+        client.responses.delete(made.id)
+        with pytest.raises(Exception, match="not found"):
+            client.responses.retrieve(made.id)
+
+    assert again.output_text == "Aye."
+    assert len(items.data) == 1
