@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class ClaudeProcess:
     """A process and what it holds. ``how`` says how it came to the turn that it plays or played last."""
 
     def __init__(self, spawn: Spawn, *, idle_timeout_s: float, first_token_timeout_s: float = 600.0) -> None:
-        self._connection = Connection(spawn, self._on_stderr)
+        self._connection = Connection(spawn, self._on_stderr, self._on_event)
         self._idle_timeout_s = idle_timeout_s
         self._first_token_timeout_s = first_token_timeout_s
         self._closing: asyncio.Task[None] | None = None
@@ -70,6 +70,7 @@ class ClaudeProcess:
         self._held: list[Held] = []
         self._answer: AnswerSoFar | None = None
         self._stop_reason = ""
+        self._visible = False
         # Whether a question is out whose result has not come. Before it is out, an interruption leaves half a history.
         self._asked: bool | None = False
         self._transcript: Path | None = None
@@ -306,7 +307,7 @@ class ClaudeProcess:
         await self._until_result()
 
     async def _events(self) -> AsyncGenerator[dict[str, Any]]:
-        started = visible = False
+        started = False
         word: str | None = None
         while True:
             match await self._next():
@@ -322,14 +323,9 @@ class ClaudeProcess:
                         stop_reason = event["delta"].get("stop_reason")
                         if stop_reason is None:
                             continue  # made up likewise
-                        if not (stop_reason == "tool_use" or (stop_reason in CLEAN_STOPS and visible)):
-                            self._connection.kill()
-                            self.cut = True
                         self._stop_reason = stop_reason
                         yield event
                         return
-                    elif event["type"] == "content_block_delta":
-                        visible = visible or bool(event["delta"].get("text", "").strip())
                     yield event
                 case SystemMessage(subtype="api_retry", data=data):
                     raise _retry_announced(data, started)
@@ -373,6 +369,23 @@ class ClaudeProcess:
                 return await self._connection.next()
         except TimeoutError:
             raise ClaudeError("idle_timeout", detail=f"nothing came for {self._idle_timeout_s:g} s") from None
+
+    def _on_event(self, event: Mapping[str, Any]) -> None:
+        """Kill the process at a stop reason after which it would go on by itself.
+
+        It does so within milliseconds, so this is not left to whoever reads the events, who may be behind.
+        """
+        match event:
+            case {"type": "message_start"}:
+                self._visible = False
+            case {"type": "content_block_delta", "delta": {"text": str() as text}}:
+                self._visible = self._visible or bool(text.strip())
+            case {"type": "message_delta", "delta": {"stop_reason": str() as reason}}:
+                if not (reason == "tool_use" or (reason in CLEAN_STOPS and self._visible)):
+                    self._connection.kill()
+                    self.cut = True
+            case _:
+                pass
 
     def _on_stderr(self, line: str) -> None:
         log.debug("claude[%s]: %s", self._connection.pid, line[:MAX_STDERR_CHARS])

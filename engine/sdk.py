@@ -15,6 +15,7 @@ import contextlib
 import itertools
 import json
 import logging
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -88,6 +89,9 @@ MAX_LINE_BYTES = 256 * 1024 * 1024
 # How long the pipes of a killed program may take to end. They take longer only if something that it started holds them.
 DRAIN_S = 1.0
 
+# How much the program's processes come after ours, in the system's own measure (man 2 setpriority).
+NICE = 5
+
 # How long the program may take to ask for a list of tools that has changed; it does within a few milliseconds.
 LIST_S = 1.0
 
@@ -157,6 +161,7 @@ class ControlTransport(SubprocessCLITransport):
         self.system: str | None = None
         self.park = Park()
         self.park_changed = asyncio.Event()
+        self.on_event: Callable[[Mapping[str, Any]], None] | None = None
         self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._ids = (f"understudy-{n}" for n in itertools.count(1))
         self._killed = False
@@ -195,6 +200,8 @@ class ControlTransport(SubprocessCLITransport):
                 if message.get("type") == "control_request" and message["request"].get("subtype") == "mcp_message":
                     await self._receive_rpc(message["request_id"], message["request"]["message"])
                     continue
+                if message.get("type") == "stream_event" and self.on_event is not None:
+                    self.on_event(message["event"])
                 yield message
         except ClaudeSDKError as error:
             if not self._killed:
@@ -268,7 +275,9 @@ class ControlTransport(SubprocessCLITransport):
 class Connection:
     """One program and the SDK's client on it."""
 
-    def __init__(self, spawn: Spawn, on_stderr: Callable[[str], None]) -> None:
+    def __init__(
+        self, spawn: Spawn, on_stderr: Callable[[str], None], on_event: Callable[[Mapping[str, Any]], None]
+    ) -> None:
         self._options = ClaudeAgentOptions(
             tools=[],
             setting_sources=[],
@@ -289,6 +298,8 @@ class Connection:
             extra_args=dict.fromkeys(["no-session-persistence", *(["bare"] if spawn.bare else [])]),
         )
         self._transport = ControlTransport(self._options)
+        # Told of each event as soon as it is read: what must happen at once cannot wait for its turn in the queues.
+        self._transport.on_event = on_event
         self._client = ClaudeSDKClient(self._options, transport=self._transport)
         self._messages: asyncio.Queue[Message | Exception] = asyncio.Queue()
         self._backlog = 0
@@ -311,6 +322,7 @@ class Connection:
         path = await asyncio.to_thread(history.write, folder)
         try:
             await self._transport.connect_with(history.session)
+            self._yield_to_us()
         except BaseException:
             remove(path)
             raise
@@ -319,6 +331,15 @@ class Connection:
     async def start(self) -> None:
         """Start the program. It boots by itself and waits for ``initialize``."""
         await self._transport.connect()
+        self._yield_to_us()
+
+    def _yield_to_us(self) -> None:
+        """Let the program come after us where processors are scarce.
+
+        When it tells a stop reason, we have a few milliseconds to end it before it asks again (fact F43).
+        """
+        with contextlib.suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, self._transport.pid or 0, NICE)
 
     @property
     def backlog(self) -> int:

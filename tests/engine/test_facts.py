@@ -124,6 +124,7 @@ async def test_f11_each_turn_of_a_pool_has_its_own_parameters(rehearsal: Rehears
         turn("Two", model="claude-haiku-4-5", max_tokens=22, top_p=0.5),
         turn("Three", model="claude-sonnet-4-5", max_tokens=33),
     ]
+    rehearsal.script(*(Reply(text="Yes.") for _ in wanted))
 
     async with asyncio.timeout(GUARD_S), Pool(spawn, spare=1) as pool:
         for one in wanted:
@@ -540,7 +541,7 @@ async def test_f96_without_a_system_prompt_there_is_none(rehearsal: Rehearsal, s
 
 
 async def test_f99_the_aliases_mean_what_our_table_says(spawn: Spawn) -> None:
-    connection = Connection(spawn, lambda line: None)
+    connection = Connection(spawn, lambda line: None, lambda event: None)
     await connection.start()
     try:
         answer = await connection.initialize("SYSTEM")
