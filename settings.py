@@ -18,6 +18,7 @@ from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP
 
 PREFIX = "UNDERSTUDY_"
 FILE = "understudy.toml"
+PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]+@")
 OPENAI_HOSTS = ("api.openai.com",)
 
 
@@ -210,7 +211,7 @@ def read_file(explicit: Path | None = None, cwd: Path | None = None) -> tuple[Pa
 
 
 def show(value: Any) -> str:
-    """Write a setting's value as it would be given."""
+    """Write a setting's value as it would be given; of a URL's password only that there is one."""
     match value:
         case None:
             return "-"
@@ -225,7 +226,7 @@ def show(value: Any) -> str:
         case float():
             return f"{value:g}"
         case _:
-            return str(value)
+            return PASSWORD.sub(r"\1…@", str(value))
 
 
 def rows(loaded: Sourced) -> list[tuple[str, str, str, str]]:

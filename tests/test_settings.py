@@ -115,3 +115,9 @@ def test_every_setting_is_shown_as_it_would_be_given() -> None:
     assert set(shown) == set(Settings.__dataclass_fields__)
     assert (shown["listen"], shown["model_map"], shown["base_url"]) == ("127.0.0.1:8080", "a=opus", "-")
     assert (show(True), show(1.5), show(("a", "b"))) == ("true", "1.5", "a, b")
+
+
+def test_a_databases_password_is_not_shown() -> None:
+    shown = {name: value for name, value, _, _ in rows(load({}, {"UNDERSTUDY_STORE": "postgresql://ann:canary@db/x"}))}
+
+    assert shown["store"] == "postgresql://ann:…@db/x"
