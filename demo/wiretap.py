@@ -1,14 +1,15 @@
 """Overhears one exchange on both sides: OpenAI's on the wire, Claude's as the engine yields it."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from mitmproxy import http
 
-from engine import Engine, Event, Outcome, Running
+from engine import Engine, Event, Running
+from engine.around import Around
 from translate.turn import Turn
 
 
@@ -64,30 +65,10 @@ class OverheardEngine:
             yield _OverheardRunning(running, self._overheard)
 
 
-class _OverheardRunning:
+class _OverheardRunning(Around):
     def __init__(self, running: Running, overheard: Overheard) -> None:
-        self._running = running
+        super().__init__(running)
         self._overheard = overheard
-
-    @property
-    def process(self) -> str:
-        """How its process came to the turn."""
-        return self._running.process
-
-    @property
-    def retries(self) -> int:
-        """How often the turn was tried again."""
-        return self._running.retries
-
-    @property
-    def ended(self) -> Awaitable[Outcome]:
-        """How the turn ended."""
-        return self._running.ended
-
-    @property
-    def backlog(self) -> int:
-        """How many events are not read yet."""
-        return self._running.backlog
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         async for event in self._running:

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -12,11 +12,12 @@ import msgspec
 
 from engine import ClaudeError
 from origin.access import KEY_HEADER
-from origin.app import CLIENT_HEADER, JSON, Service, common_headers
+from origin.app import CLIENT_HEADER, JSON, Service
 from origin.choices import Choices
 from origin.heartbeat import COMMENT, Heartbeat
 from origin.pictures import fit_pictures
 from origin.server import Exchange, Request
+from origin.told import headers_of_answer
 from translate import sse
 from translate.completion import fold
 from translate.errors import OpenAIError, openai_error
@@ -51,7 +52,14 @@ async def create_chat_completion(service: Service, request: Request, exchange: E
     choices = Choices(service.engine, turn, streams)
 
     def headers() -> list[tuple[str, str]]:
-        return [*common_headers(), *understudy_headers(service, translated, choices, streams, began)]
+        return headers_of_answer(
+            service,
+            began=began,
+            model=next((s.claude_model for s in streams if s.claude_model), translated.turn.model),
+            processes=choices.processes,
+            retries=choices.retries,
+            ignored=translated.ignored,
+        )
 
     try:
         async with aclosing(choices.chunks()) as answer:
@@ -139,25 +147,3 @@ def client_of(request: Request) -> str:
     """Return what tells one client from another, for fairness: its address, its key and its name, not to be read."""
     told = [request.header(name) or "" for name in (CLIENT_HEADER, KEY_HEADER, "authorization", "user-agent")]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
-
-
-def understudy_headers(
-    service: Service,
-    translated: Translated,
-    choices: Choices,
-    streams: Sequence[ChatCompletionStream],
-    began: float,
-) -> list[tuple[str, str]]:
-    """Return what is ours to tell: who answers, on what process, and what had no effect."""
-    headers = [
-        ("openai-processing-ms", str(round((time.monotonic() - began) * 1000))),
-        ("x-understudy-model", next((s.claude_model for s in streams if s.claude_model), translated.turn.model)),
-        ("x-understudy-process", ", ".join(choices.processes) or "waiting"),
-    ]
-    if choices.retries:
-        headers.append(("x-understudy-retries", str(choices.retries)))
-    if translated.ignored:
-        headers.append(("x-understudy-ignored", ", ".join(translated.ignored)))
-    if service.rehearsal:
-        headers.append(("x-understudy-rehearsal", "no model was asked"))
-    return headers

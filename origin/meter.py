@@ -1,12 +1,13 @@
 """What a request has used: an engine around the engine that counts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from auth.prices import cost
-from engine import Engine, Event, Outcome, Running
+from engine import Engine, Event, Running
+from engine.around import Around
 from translate.turn import Turn
 
 # A turn's end is known within milliseconds; a bill is not held up for longer.
@@ -49,27 +50,11 @@ class Meter:
         return tokens, dollars if known else None, is_estimated
 
 
-class _Counted:
+class _Counted(Around):
     def __init__(self, running: Running) -> None:
-        self._running = running
+        super().__init__(running)
         self.usage: dict[str, Any] = {}
         self.model = ""
-
-    @property
-    def process(self) -> str:
-        return self._running.process
-
-    @property
-    def backlog(self) -> int:
-        return self._running.backlog
-
-    @property
-    def retries(self) -> int:
-        return self._running.retries
-
-    @property
-    def ended(self) -> Awaitable[Outcome]:
-        return self._running.ended
 
     @property
     def tokens(self) -> int:

@@ -20,6 +20,7 @@ from origin.heartbeat import COMMENT, Heartbeat
 from origin.pictures import fit_pictures
 from origin.remembered import Item, Remembered
 from origin.server import Exchange, Request
+from origin.told import headers_of_answer
 from translate.errors import OpenAIError, openai_error
 from translate.responses import sse
 from translate.responses.fold import fold
@@ -71,7 +72,14 @@ async def create_response(service: Service, request: Request, exchange: Exchange
         async with service.engine.run(turn) as running:
 
             def headers() -> list[tuple[str, str]]:
-                return [*common_headers(), *understudy_headers(service, translated, running, began)]
+                return headers_of_answer(
+                    service,
+                    began=began,
+                    model=translated.turn.model,
+                    processes=[running.process],
+                    retries=running.retries,
+                    ignored=translated.ignored,
+                )
 
             async with aclosing(events_of(running, stream)) as answer:
                 if asked.stream:
@@ -207,21 +215,3 @@ def owner_of(request: Request) -> str:
 
 def _unknown(id: str) -> OpenAIError:
     return OpenAIError(f"Response with id '{id}' not found.", status=404)
-
-
-def understudy_headers(
-    service: Service, translated: TranslatedResponse, running: Running, began: float
-) -> list[tuple[str, str]]:
-    """Return what is ours to tell: who answers, on what process, and what had no effect."""
-    headers = [
-        ("openai-processing-ms", str(round((time.monotonic() - began) * 1000))),
-        ("x-understudy-model", translated.turn.model),
-        ("x-understudy-process", running.process or "waiting"),
-    ]
-    if running.retries:
-        headers.append(("x-understudy-retries", str(running.retries)))
-    if translated.ignored:
-        headers.append(("x-understudy-ignored", ", ".join(translated.ignored)))
-    if service.rehearsal:
-        headers.append(("x-understudy-rehearsal", "no model was asked"))
-    return headers

@@ -103,4 +103,8 @@ async def test_more_places_are_given_to_those_who_wait() -> None:
         await asyncio.sleep(0)
         places.limit = 2
         await entered.wait()
+        both = (places.taken, places.waiting)
         await waiting
+
+    assert places.limit == 2
+    assert both[1] == 0

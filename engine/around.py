@@ -1,0 +1,36 @@
+"""A turn that somebody listens in on."""
+
+from collections.abc import AsyncIterator, Awaitable
+
+from engine import Event, Outcome, Running
+
+
+class Around:
+    """A running turn around another: tells what that one tells. Whoever listens overrides :meth:`__aiter__`."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    @property
+    def process(self) -> str:
+        """How its process came to it."""
+        return self._running.process
+
+    @property
+    def backlog(self) -> int:
+        """How many events have come and are not read yet."""
+        return self._running.backlog
+
+    @property
+    def retries(self) -> int:
+        """How often the turn was tried again."""
+        return self._running.retries
+
+    @property
+    def ended(self) -> Awaitable[Outcome]:
+        """How the turn ended."""
+        return self._running.ended
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Yield the turn's events."""
+        return self._running.__aiter__()

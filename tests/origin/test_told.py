@@ -1,0 +1,33 @@
+"""What is ours to tell stands in headers, and nothing that is not so."""
+
+import pytest
+
+from origin.app import Service
+from origin.told import headers_of_answer
+from tests.origin.scripted import Scripted
+
+
+def told(
+    rehearsal: bool = False, processes: tuple[str, ...] = (), retries: int = 0, ignored: tuple[str, ...] = ()
+) -> dict[str, str]:
+    service = Service(engine=Scripted(), model_map={}, default_model="sonnet", rehearsal=rehearsal)
+    headers = headers_of_answer(service, began=0, model="m", processes=processes, retries=retries, ignored=ignored)
+    return {name: value for name, value in headers if name.startswith("x-understudy")}
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (told(), {"x-understudy-process": "waiting"}),
+        (told(processes=("warm", "cold")), {"x-understudy-process": "warm, cold"}),
+        (told(processes=("",)), {"x-understudy-process": "waiting"}),
+        (told(retries=2), {"x-understudy-process": "waiting", "x-understudy-retries": "2"}),
+        (told(ignored=("seed", "user")), {"x-understudy-process": "waiting", "x-understudy-ignored": "seed, user"}),
+        (
+            told(rehearsal=True),
+            {"x-understudy-process": "waiting", "x-understudy-rehearsal": "no model was asked"},
+        ),
+    ],
+)
+def test_what_is_told(headers: dict[str, str], expected: dict[str, str]) -> None:
+    assert headers == {"x-understudy-model": "m", **expected}
