@@ -57,11 +57,12 @@ class ResponseLine(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One line. ``at`` is in ms since the request came."""
+    """One line. ``at`` is in ms since the request came; ``of`` counts the turns of a request that needed several."""
 
     id: str
     n: int
     at: float = 0.0
+    of: int = 0
     started: str = ""
     request: RequestLine | UnsetType = UNSET
     turn: dict[str, Any] | UnsetType = UNSET
@@ -91,10 +92,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An SDK message or an event of Claude's, and when it came (ms since the request)."""
+    """An SDK message or an event of Claude's, and when it came (ms since the request). ``of``: which turn's."""
 
     at_ms: float
     value: Mapping[str, Any]
+    of: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ class Entry:
     how: str
     ms: float
     left_out: tuple[Mapping[str, Any], ...]
+    more_turns: tuple[Mapping[str, Any], ...] = ()
+    """The turns after the first, where a request needed several (``n`` above 1, a list of prompts)."""
 
     @property
     def body(self) -> bytes:

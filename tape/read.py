@@ -251,7 +251,7 @@ class Assembler:
         assert request is not UNSET  # noqa: S101 - decode_line says so of line 0
         end = found.lines[found.end] if found.end is not None else None
         response = next((line.response for line in lines if line.response is not UNSET), None)
-        turn = next((line.turn for line in lines if line.turn is not UNSET), None)
+        turns = [self._back(line.turn, problems) for line in lines if line.turn is not UNSET]
         last = end or lines[-1]
         return Entry(
             id=id,
@@ -259,8 +259,9 @@ class Assembler:
             line=found.first,
             started=lines[0].started,
             request=self._request(request, problems),
-            turn=self._back(turn, problems),
-            events=tuple(Event(x.at, self._back(x.event, problems)) for x in lines if isinstance(x.event, dict)),
+            turn=turns[0] if turns else None,
+            more_turns=tuple(turns[1:]),
+            events=tuple(Event(x.at, self._back(x.event, problems), x.of) for x in lines if isinstance(x.event, dict)),
             chunks=tuple(chunk for line in lines if (chunk := self._chunk(line, problems))),
             status=response.status if response else None,
             headers=response.headers if response else {},

@@ -265,6 +265,7 @@ class Recording:
         self._scrubber = Scrubber(self._redactor)
         self._lines: list[bytes] = []
         self._at: list[float] = []
+        self._of: dict[int, int] = {}
         self._bytes = 0
         self._left_out: dict[str, Any] | None = None
         self._left_out_n = 0
@@ -317,16 +318,18 @@ class Recording:
             return {"text": self._redactor.form(text)}
         return {"text": self._redactor.text(text)}
 
-    def turn(self, turn: Mapping[str, Any], *, at_ms: float = 0.0) -> None:
-        """Keep the Turn made of the request."""
+    def turn(self, turn: Mapping[str, Any], *, at_ms: float = 0.0, of: int = 0) -> None:
+        """Keep the Turn made of the request; ``of`` counts them where there are several."""
         if self._recorder.keep.turn and not self._is_ended:
-            self._add({"turn": self._redactor.document(turn)}, at_ms)
+            self._add({**({"of": of} if of else {}), "turn": self._redactor.document(turn)}, at_ms)
 
-    def event(self, at_ms: float, value: Mapping[str, Any]) -> None:
-        """Keep an SDK message or an event of Claude's."""
+    def event(self, at_ms: float, value: Mapping[str, Any], *, of: int = 0) -> None:
+        """Keep an SDK message or an event of Claude's, of the turn that ``of`` counts."""
         if self._takes("events", self._recorder.keep.events):
             n = self._reserve(at_ms)
-            self._write([self._scrubber.event(n, value), *self._scrubber.take_changed(besides=n)])
+            if of:
+                self._of[n] = of
+            self._write([self._scrubber.event(n, value, of), *self._scrubber.take_changed(besides=n)])
 
     def chunk(self, at_ms: float, data: bytes) -> None:
         """Keep bytes that were sent to the app at once."""
@@ -366,6 +369,15 @@ class Recording:
         known = {name: self._redactor.document(value) for name, value in about.items() if value is not None}
         self._add({"end": how, **known}, self._at[-1] if at_ms is None else at_ms)
         self._finish()
+
+    def discard(self) -> None:
+        """Keep nothing of it."""
+        if not self._is_ended:
+            self._is_ended = True
+            self._close_journal()
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            self._recorder.ended(self)
 
     def _finish(self) -> None:
         try:
@@ -439,10 +451,10 @@ class Recording:
         self._bytes += len(line) - len(self._lines[n])
         self._lines[n] = line
 
-    @staticmethod
-    def _fields(record: Record) -> dict[str, Any]:
+    def _fields(self, record: Record) -> dict[str, Any]:
         if isinstance(record, EventRecord):
-            return {"event": record.value}
+            of = self._of.get(record.n)
+            return {"of": of, "event": record.value} if of else {"event": record.value}
         assert isinstance(record, ChunkRecord)  # noqa: S101 - there are two kinds
         try:
             return {"chunk": record.data.decode()}

@@ -264,13 +264,13 @@ class Scrubber:
         self._pending = b""  # the beginning of a line that is not complete
         self._pending_parts: list[tuple[ChunkRecord, int]] = []  # and who brought how much of it
 
-    def event(self, n: int, value: Mapping[str, Any]) -> EventRecord:
-        """Take one event of Claude's side."""
+    def event(self, n: int, value: Mapping[str, Any], of: int = 0) -> EventRecord:
+        """Take one event of Claude's side, of one of the turns that run there."""
         record = EventRecord(n, self._changed)
         leaves: list[tuple[str, Any, Any, str]] = []
         record.value = self._redactor.document(value, lambda *leaf: leaves.append(leaf))
         for lane, container, key, text in leaves:
-            self._lane(f"event{lane}").feed(_Place(record, container, key), text)
+            self._lane(f"event{of}{lane}").feed(_Place(record, container, key), text)
         return record
 
     def chunk(self, n: int, data: bytes) -> ChunkRecord:
