@@ -22,6 +22,7 @@ from rich.table import Table
 import settings as configuration
 from addons import default_addons
 from addons.master import CannotListenError, options_for, proxy
+from addons.record import Record
 from addons.redirect_to_origin import MAGIC_HOST
 from addons.serve_origin import ServeOrigin, spawn_for
 from auth.auth_command import auth_command
@@ -32,9 +33,11 @@ from auth.redact import RedactSecrets
 from auth.sources import Source, environment
 from demo.show import show
 from engine.sdk import Spawn
+from origin.replay import ReplayError
 from rehearsal.server import serve_forever
 from settings import Settings, SettingsError, Sourced
 from store.database import Database
+from tape.record import TapeError
 from wrapping.child import run_command
 from wrapping.environment import WrappedEnvironment, environment_for, render
 from wrapping.trust import write_trust_files
@@ -65,6 +68,13 @@ Listen = Annotated[str | None, typer.Option(help="HOST:PORT of the proxy. Port 0
 ClientAuth = Annotated[
     bool | None, typer.Option("--client-auth", help="Ask for a key at every door (`understudy keys make`).")
 ]
+RecordFile = Annotated[Path | None, typer.Option("--record", help="Record every exchange into this cassette (.jsonl).")]
+Replay = Annotated[Path | None, typer.Option("--replay", help="Answer from this cassette; no Claude, no credentials.")]
+OnMiss = Annotated[
+    str | None, typer.Option(help="What no recorded request is like: fail (409), live, or record (live, and kept).")
+]
+Speed = Annotated[float | None, typer.Option(help="Replay so many times faster than recorded; 0: at once.")]
+Faults = Annotated[Path | None, typer.Option(help="A file of faults to replay with the answers (docs/faults.md).")]
 BaseUrl = Annotated[str | None, typer.Option(help="HOST:PORT of a door for apps that can set OPENAI_BASE_URL.")]
 
 
@@ -121,6 +131,16 @@ def wrapped_environment(settings: Settings, proxy_address: tuple[str, int], dire
     return environment_for(os.environ, proxy_url=f"http://{host}:{port}", trust=trust, hosts=settings.hosts)
 
 
+def addons_for(settings: Settings) -> list[Any]:
+    """Make the proxy's addons, or end the program."""
+    try:
+        addons = default_addons(settings, os.environ)
+        next(addon for addon in addons if isinstance(addon, Record)).running()
+    except (ReplayError, TapeError) as error:
+        raise fatal(str(error)) from None
+    return addons
+
+
 def run_to_end(main: Coroutine[Any, Any, int]) -> int:
     """Run a coroutine; SIGTERM and SIGHUP end it as Ctrl-C does, with everything that it started."""
 
@@ -158,6 +178,11 @@ def run(
     model_map: ModelMap = None,
     default_model: DefaultModel = None,
     rehearsal: Rehearsal = None,
+    record: RecordFile = None,
+    replay: Replay = None,
+    on_miss: OnMiss = None,
+    speed: Speed = None,
+    faults: Faults = None,
     log_level: LogLevel = None,
     config: ConfigFile = None,
 ) -> None:
@@ -169,6 +194,11 @@ def run(
         model_map=model_map,
         default_model=default_model,
         rehearsal=rehearsal,
+        record=record,
+        replay=replay,
+        replay_on_miss=on_miss,
+        replay_speed=speed,
+        replay_faults=faults,
         log_level=log_level,
         listen="127.0.0.1:0",
         # Its one client is the program that it starts.
@@ -185,11 +215,24 @@ async def run_wrapped(settings: Settings, command: list[str]) -> int:
     ca = authority(settings)
     with tempfile.TemporaryDirectory(prefix="understudy-") as directory:
         options = options_for(settings, ca.certificate.parent, os.environ)
-        async with proxy(options, default_addons(settings, os.environ)) as addresses:
+        addons = addons_for(settings)
+        async with proxy(options, addons) as addresses:
             wrapped = wrapped_environment(settings, addresses[0], Path(directory))
             for note in wrapped.notes:
                 log.info("%s", note)
-            return await run_command(command, wrapped.full)
+            status = await run_command(command, wrapped.full)
+    missed = say_score(addons)
+    return status or int(missed)
+
+
+def say_score(addons: list[Any]) -> bool:
+    """Say what a replay came to, if there was one. Returns whether a request was missed."""
+    player = next(addon for addon in addons if isinstance(addon, ServeOrigin)).player
+    if player is None:
+        return False
+    for line in player.score.lines():
+        errors.print(escape(line), highlight=False, soft_wrap=True)
+    return bool(player.score.missed)
 
 
 @cli.command()
@@ -202,6 +245,11 @@ def serve(
     model_map: ModelMap = None,
     default_model: DefaultModel = None,
     rehearsal: Rehearsal = None,
+    record: RecordFile = None,
+    replay: Replay = None,
+    on_miss: OnMiss = None,
+    speed: Speed = None,
+    faults: Faults = None,
     log_level: LogLevel = None,
     config: ConfigFile = None,
 ) -> None:
@@ -216,6 +264,11 @@ def serve(
         model_map=model_map,
         default_model=default_model,
         rehearsal=rehearsal,
+        record=record,
+        replay=replay,
+        replay_on_miss=on_miss,
+        replay_speed=speed,
+        replay_faults=faults,
         log_level=log_level,
     )
     log_to_stderr(loaded.settings.log_level)
@@ -225,7 +278,7 @@ def serve(
 async def serve_until_ended(settings: Settings) -> int:
     """Run the proxy until the program is told to end."""
     options = options_for(settings, authority(settings).certificate.parent, os.environ)
-    addons = default_addons(settings, os.environ)
+    addons = addons_for(settings)
     async with proxy(options, addons) as addresses:
         (host, port), *more = addresses
         log.info("the proxy listens at http://%s:%d, for %s", host, port, ", ".join(settings.hosts))
@@ -238,6 +291,7 @@ async def serve_until_ended(settings: Settings) -> int:
         finally:
             # A second signal cuts this short.
             await next(addon for addon in addons if isinstance(addon, ServeOrigin)).drain()
+            say_score(addons)
     return 0
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import platformdirs
 
+from tape.match import IGNORED_PATHS
+from tape.redact import parse_path
 from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP
 
 PREFIX = "UNDERSTUDY_"
@@ -71,19 +73,52 @@ def _at_least(minimum: float, kind: type[int] | type[float]) -> Callable[[str], 
     return parse
 
 
-def _level(text: str) -> str:
-    if text.lower() not in ("debug", "info", "warning", "error"):
-        raise ValueError(f"{text!r} is none of debug, info, warning, error")
-    return text.lower()
+def _texts(raw: Any) -> tuple[str, ...]:
+    """Read a list of texts, one a line where it is a text itself: patterns and paths hold commas of their own."""
+    items = raw.splitlines() if isinstance(raw, str) else raw
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+        raise ValueError("it is not a list of texts")
+    return tuple(item.strip() for item in items if item.strip())
 
 
-def _setting(parse: Callable[[str], Any], help: str, default: Any = MISSING, factory: Any = MISSING) -> Any:
+def _patterns(raw: Any) -> tuple[str, ...]:
+    for pattern in (texts := _texts(raw)):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is not a pattern: {error}") from None
+    return texts
+
+
+def _json_paths(raw: Any) -> tuple[str, ...]:
+    for path in (texts := _texts(raw)):
+        parse_path(path)
+    return texts
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in allowed:
+            raise ValueError(f"{text!r} is none of {', '.join(allowed)}")
+        return text.lower()
+
+    return parse
+
+
+def _setting(parse: Callable[[Any], Any], help: str, default: Any = MISSING, factory: Any = MISSING) -> Any:
     metadata = {"parse": parse, "help": help}
     return field(default=default, default_factory=factory, metadata=metadata)
 
 
 def _file_path(text: str) -> Path:
     return Path(text).expanduser()
+
+
+LISTS = (_texts, _patterns, _json_paths)
+"""What takes TOML's lists as they are."""
+
+TABLES = (parse_model_map,)
+"""What takes TOML's tables whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +175,34 @@ class Settings:
         "where the certificate authority and Claude Code's own state are kept",
         factory=lambda: platformdirs.user_data_path("understudy"),
     )
-    log_level: str = _setting(_level, "debug, info, warning or error", "info")
+    record: Path | None = _setting(_file_path, "the cassette that exchanges are recorded into", None)
+    record_passthrough: bool = _setting(_bool, "also record what is passed through to the real host", False)
+    record_max_mb: int = _setting(_at_least(0, int), "a larger cassette goes on in another file; 0: never", 0)
+    record_fsync: str = _setting(
+        _one_of("never", "entry", "event"), "when the disk is made to have what was recorded", "never"
+    )
+    record_redact_headers: tuple[str, ...] = _setting(_texts, "further headers that hold secrets", ())
+    record_redact_paths: tuple[str, ...] = _setting(_json_paths, "further places in bodies that hold secrets", ())
+    record_redact_patterns: tuple[str, ...] = _setting(_patterns, "further shapes of secrets", ())
+    replay: Path | None = _setting(_file_path, "the cassette that requests are answered from, instead of Claude", None)
+    replay_on_miss: str = _setting(
+        _one_of("fail", "live", "record"),
+        "what nothing recorded answers: fail (409), go live, go live and record it in the cassette",
+        "fail",
+    )
+    replay_speed: float = _setting(_at_least(0, float), "how many times faster than recorded; 0: at once", 1.0)
+    replay_recut: int | None = _setting(int, "a seed: cut streams anew at random, to try a client's parser", None)
+    replay_faults: Path | None = _setting(_file_path, "a file of faults to play with the answers", None)
+    replay_only: tuple[str, ...] = _setting(_texts, "the only keys of a body that must be as recorded", ())
+    replay_ignore_paths: tuple[str, ...] = _setting(
+        _json_paths, "places of bodies that may differ from what was recorded", IGNORED_PATHS
+    )
+    replay_ignore_patterns: tuple[str, ...] = _setting(
+        _patterns, "what may differ inside texts, besides ids, UUIDs and times", ()
+    )
+    replay_in_order: bool = _setting(_bool, "requests must come in the order of the recording", False)
+    replay_once: bool = _setting(_bool, "an entry answers once", False)
+    log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "debug, info, warning or error", "info")
 
     def store_place(self) -> str | Path:
         """Where the store is."""
@@ -166,9 +228,9 @@ def load(
     values: dict[str, Any] = {}
     source: dict[str, str] = {}
     known = {f.name: f for f in fields(Settings)}
-    if unknown := [name for name in (file[1] if file else {}) if name.replace("-", "_") not in known]:
+    from_file = _flat(file[1], known) if file else {}
+    if unknown := [name for name in from_file if name not in known]:
         raise SettingsError(f"{file[0] if file else ''}: there is no setting {unknown[0]!r}")
-    from_file = {name.replace("-", "_"): value for name, value in (file[1] if file else {}).items()}
     for name, spec in known.items():
         variable = PREFIX + name.upper()
         if flags.get(name) is not None:
@@ -184,9 +246,23 @@ def load(
     return Sourced(Settings(**values), source)
 
 
+def _flat(table: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Make names of a file's sections: ``[record.redact] headers`` is ``record_redact_headers``, ``file`` the whole."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        name = f"{prefix}{key.replace('-', '_')}"
+        if isinstance(value, Mapping) and not (name in known and known[name].metadata["parse"] in TABLES):
+            flat |= _flat(value, known, f"{name}_")
+        else:
+            flat[name.removesuffix("_file") if name in ("record_file", "replay_file") else name] = value
+    return flat
+
+
 def _value(spec: Field[Any], raw: Any, source: str) -> Any:
     """Make a setting's value of text, or of what TOML has richer types for."""
     try:
+        if spec.metadata["parse"] in LISTS:
+            return spec.metadata["parse"](raw)
         if isinstance(raw, Mapping):
             raw = ",".join(f"{name}={model}" for name, model in raw.items())
         elif isinstance(raw, (list, tuple)):

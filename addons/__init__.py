@@ -11,6 +11,7 @@ from addons.decrypt_only_ours import DecryptOnlyOurs
 from addons.log_exchanges import LogExchanges
 from addons.name_in_certificate import NameInCertificate
 from addons.proxy_login import ProxyLogin
+from addons.record import Record
 from addons.redirect_to_origin import RedirectToOrigin
 from addons.serve_origin import ServeOrigin
 from addons.stream_events import StreamEvents
@@ -21,6 +22,9 @@ from settings import Settings
 def default_addons(settings: Settings, environ: Mapping[str, str]) -> list[Any]:
     """Return the addons in their order. ``environ`` is what Claude Code's processes may know of."""
     serve = ServeOrigin(settings, environ)
+    record = Record(settings, serve.witnesses)
+    serve.more_status = record.status
+    serve.record = record.switch
     return [
         DecryptOnlyOurs(settings.hosts),
         NameInCertificate(),
@@ -28,6 +32,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str]) -> list[Any]:
         *([ProxyLogin(serve.access)] if settings.client_auth else []),
         RedirectToOrigin(settings, serve),
         StreamEvents(),
+        record,
         TrustHint(settings.hosts),
         LogExchanges(),
     ]

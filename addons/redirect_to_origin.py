@@ -9,6 +9,7 @@ from addons.hosts import is_loopback, matches
 from origin.app import CLIENT_HEADER, TOKEN_HEADER, supports
 from origin.routes import ROUTES
 from origin.status import STATUS_PATH
+from origin.witness import FLOW_HEADER
 from settings import Settings
 from translate.errors import OpenAIError
 
@@ -43,6 +44,8 @@ class RedirectToOrigin:
         self._hosts = settings.hosts
         self._passthrough = settings.passthrough
         self._client_auth = settings.client_auth
+        # What was passed through when it was recorded is answered from the cassette too.
+        self._replays = settings.replay is not None
         self._origin = origin
         self._turn = itertools.count()
 
@@ -53,7 +56,7 @@ class RedirectToOrigin:
             return True
         if not (matches(request.host, self._hosts) or matches(request.pretty_host, self._hosts)):
             return False
-        return not self._passthrough or supports(ROUTES, request.path.partition("?")[0])
+        return self._replays or not self._passthrough or supports(ROUTES, request.path.partition("?")[0])
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Redirect."""
@@ -73,6 +76,7 @@ class RedirectToOrigin:
         request.host, request.port = addresses[next(self._turn) % len(addresses)]
         request.headers[TOKEN_HEADER] = self._origin.token
         request.headers[CLIENT_HEADER] = str(peer[0]) if peer else ""
+        request.headers.pop(FLOW_HEADER, None)
         if real_host == MAGIC_HOST and request.path == "/":
             request.path = STATUS_PATH
         if request.raw_content and not {"content-length", "transfer-encoding"} & {h.lower() for h in request.headers}:
@@ -96,7 +100,7 @@ def restore(flow: http.HTTPFlow) -> None:
     scheme, host, port, header = real
     request = flow.request
     request.scheme, request.host, request.port = scheme, host, port
-    request.headers.pop(TOKEN_HEADER, None)
-    request.headers.pop(CLIENT_HEADER, None)
+    for name in (TOKEN_HEADER, CLIENT_HEADER, FLOW_HEADER):
+        request.headers.pop(name, None)
     if header is not None:
         request.headers["host"] = header

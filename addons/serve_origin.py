@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import os
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from cryptography.fernet import Fernet
 from mitmproxy import ctx
@@ -21,12 +23,18 @@ from engine.retry import Retrying
 from engine.sdk import Spawn
 from origin.access import Access
 from origin.app import Service, app, render_error
+from origin.replay import NoEngine, Pace, Player, ReplayError, replaying
 from origin.routes import ROUTES
 from origin.sealing import Sealer
 from origin.server import Server
+from origin.status import RECORD_PATH, STATUS_PATH
+from origin.witness import Witnesses
 from rehearsal.server import Rehearsal
 from settings import Settings
 from store.database import Database
+from tape.faults import Faults, FaultsError
+from tape.match import IGNORED_PATTERNS, Rules
+from tape.redact import Redactor
 from wrapping.environment import scrub_overrides
 
 log = logging.getLogger("understudy")
@@ -36,7 +44,10 @@ PORTS = 8
 
 
 class ServeOrigin:
-    """Start the engine and the origin when the proxy runs, and end them, and every Claude process, when it is done."""
+    """Start the engine and the origin when the proxy runs, and end them, and every Claude process, when it is done.
+
+    Raises ReplayError if there is to be a cassette that answers, and it cannot be played.
+    """
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self.token = secrets.token_urlsafe(32)
@@ -50,6 +61,11 @@ class ServeOrigin:
         self._server: Server | None = None
         self._access: Access | None = None
         self._ending = False
+        self.witnesses = Witnesses()
+        self.player = player_of(settings) if settings.replay else None
+        self.more_status: Callable[[], Mapping[str, Any]] = dict
+        self.record: Callable[[bool], None] | None = None
+        """What starts and stops recording, for those who ask for it over the wire."""
 
     async def addresses(self) -> list[tuple[str, int]]:
         """Wait until the origin listens and return its addresses. Raises what kept it from starting."""
@@ -86,6 +102,37 @@ class ServeOrigin:
 
     async def _start(self) -> list[tuple[str, int]]:
         settings = self._settings
+        player = self.player
+        live = player is None or settings.replay_on_miss != "fail"
+        engine = await self._engine() if live else NoEngine()
+        if settings.client_auth:
+            database = await asyncio.to_thread(Database.open, settings.store_place())
+            self._stack.callback(database.close)
+            budgets = await self._stack.enter_async_context(Budgets(database))
+            self._access = Access(Clients(database), budgets)
+        service = Service(
+            engine=self.around(engine),
+            model_map=settings.full_model_map(),
+            default_model=settings.default_model,
+            rehearsal=settings.rehearsal,
+            show_reasoning=settings.show_reasoning,
+            token=self.token,
+            keep_alive_s=settings.keep_alive_s,
+            is_ending=lambda: self._ending,
+            access=self._access,
+            sealer=Sealer(sealing_key(settings.data_dir)),
+            witnesses=self.witnesses,
+            more_status=self.more_status,
+            record=self.record,
+        )
+        before = None if player is None else functools.partial(replaying, player, live=live, always_live=NOT_RECORDED)
+        self._server = server = Server(
+            app(service, ROUTES, before), ports=PORTS, max_body_bytes=settings.max_body_bytes, render_error=render_error
+        )
+        return (await self._stack.enter_async_context(server)).addresses
+
+    async def _engine(self) -> Engine:
+        settings = self._settings
         helper = settings.api_key_helper
         source = find_source(self._environ, forced=settings.provider, api_key_helper=helper)
         env = {**scrub_overrides(self._environ, own_addresses()), **environment(source, self._environ)}
@@ -109,28 +156,40 @@ class ServeOrigin:
                 memory_bytes=settings.max_memory_mb * 1024 * 1024 or None,
             )
         )
-        if settings.client_auth:
-            database = await asyncio.to_thread(Database.open, settings.store_place())
-            self._stack.callback(database.close)
-            budgets = await self._stack.enter_async_context(Budgets(database))
-            self._access = Access(Clients(database), budgets)
-        engine = Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s)
-        service = Service(
-            engine=self.around(engine),
-            model_map=settings.full_model_map(),
-            default_model=settings.default_model,
-            rehearsal=settings.rehearsal,
-            show_reasoning=settings.show_reasoning,
-            token=self.token,
-            keep_alive_s=settings.keep_alive_s,
-            is_ending=lambda: self._ending,
-            access=self._access,
-            sealer=Sealer(sealing_key(settings.data_dir)),
+        return Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s)
+
+
+NOT_RECORDED = ("/v1/models", STATUS_PATH, RECORD_PATH)
+"""What a replay answers by itself where the recording has it not: it asks no Claude."""
+
+
+def player_of(settings: Settings) -> Player:
+    """Open the cassette that answers. Raises ReplayError."""
+    assert settings.replay is not None  # noqa: S101 - that is what it is called for
+    if settings.replay_on_miss == "fail" and not settings.replay.exists():
+        raise ReplayError(f"there is no cassette {settings.replay} to replay")
+    rules = Rules(
+        paths=settings.replay_ignore_paths,
+        patterns={**IGNORED_PATTERNS, **dict.fromkeys(settings.replay_ignore_patterns, "<ignored>")},
+        reuse=not settings.replay_once,
+        only=settings.replay_only,
+        in_order=settings.replay_in_order,
+    )
+    redactor = Redactor(
+        headers=settings.record_redact_headers,
+        json_paths=settings.record_redact_paths,
+        patterns=settings.record_redact_patterns,
+    )
+    try:
+        return Player.of(
+            settings.replay,
+            rules=rules,
+            redactor=redactor,
+            pace=Pace(speed=settings.replay_speed or None, recut=settings.replay_recut),
+            faults=Faults.read(settings.replay_faults) if settings.replay_faults else None,
         )
-        self._server = server = Server(
-            app(service, ROUTES), ports=PORTS, max_body_bytes=settings.max_body_bytes, render_error=render_error
-        )
-        return (await self._stack.enter_async_context(server)).addresses
+    except (OSError, FaultsError) as error:
+        raise ReplayError(str(error)) from error
 
 
 def own_addresses() -> list[tuple[str, int]]:

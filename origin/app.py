@@ -3,13 +3,14 @@
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from engine import Engine
 from origin.access import Access
 from origin.remembered import Memory
 from origin.sealing import Sealer
 from origin.server import Exchange, Handler, Request
+from origin.witness import FLOW_HEADER, Witnesses
 from translate.errors import OpenAIError, openai_error
 
 TOKEN_HEADER = "x-understudy-origin"  # noqa: S105
@@ -36,6 +37,10 @@ class Service:
     access: Access | None = None
     sealer: Sealer = field(default_factory=Sealer)
     memory: Memory = field(default_factory=Memory)
+    witnesses: Witnesses = field(default_factory=Witnesses)
+    more_status: Callable[[], Mapping[str, Any]] = dict
+    record: Callable[[bool], None] | None = None
+    """Starts and stops recording, where that can be done. Raises OpenAIError."""
 
 
 class Endpoint(Protocol):
@@ -66,15 +71,16 @@ class Route:
 
 async def answer(service: Service, route: Route, request: Request, exchange: Exchange) -> None:
     """Answer a request, for whoever may have it answered."""
-    if service.access is None:
-        return await route.endpoint(service, request, exchange)
-    client = await service.access.client(request)
-    if not route.asks_claude:
-        return await route.endpoint(service, request, exchange)
 
     async def on(engine: Engine) -> None:
-        await route.endpoint(replace(service, engine=engine), request, exchange)
+        heard = service.witnesses.around(engine, request.header(FLOW_HEADER))
+        await route.endpoint(replace(service, engine=heard), request, exchange)
 
+    if service.access is None:
+        return await on(service.engine)
+    client = await service.access.client(request)
+    if not route.asks_claude:
+        return await on(service.engine)
     return await service.access.run(client, service.engine, request, exchange, on)
 
 
@@ -103,16 +109,23 @@ def supports(routes: tuple[Route, ...], path: str) -> bool:
     return any(route.fits(path) for route in routes)
 
 
-def app(service: Service, routes: tuple[Route, ...]) -> Handler:
-    """Return the server's handler: find the endpoint, let it answer, render what it raises."""
+def app(service: Service, routes: tuple[Route, ...], around: Callable[[Handler], Handler] | None = None) -> Handler:
+    """Return the server's handler: find the endpoint, let it answer, render what it raises.
+
+    ``around`` puts something before the endpoints, for requests that may be answered at all.
+    """
+
+    async def route(request: Request, exchange: Exchange) -> None:
+        await answer(service, find(routes, request.method, request.path), request, exchange)
+
+    inner = around(route) if around else route
 
     async def handle(request: Request, exchange: Exchange) -> None:
         try:
             check_token(service, request)
             if service.is_ending():
                 raise openai_error("draining", retry_after_s=1)
-            route = find(routes, request.method, request.path)
-            await answer(service, route, request, exchange)
+            await inner(request, exchange)
         except OpenAIError as error:
             if exchange.started:
                 raise

@@ -4,7 +4,7 @@ from origin.app import Route
 from origin.chat_completions import create_chat_completion
 from origin.models import get_model, list_models
 from origin.responses import create_response, delete_response, get_response
-from origin.status import STATUS_PATH, get_status
+from origin.status import RECORD_PATH, STATUS_PATH, get_status, switch_recording
 
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/chat/completions", create_chat_completion, asks_claude=True),
@@ -14,4 +14,5 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/responses/*", get_response),
     Route("DELETE", "/v1/responses/*", delete_response),
     Route("GET", STATUS_PATH, get_status),
+    Route("POST", RECORD_PATH, switch_recording),
 )

@@ -21,7 +21,8 @@ from tape.read import raw_lines, read_block, read_journal
 
 _HEADER = b'{"index": 1}\n'
 _HEAD = re.compile(
-    rb'\{"id": "([\w.-]{1,100})", "n": \d{1,9}(?:, "(?:at|started)": [^ ]{1,40})?(?:, "of": \d{1,4})?, "([a-z_0-9]{1,20})": '
+    rb'\{"id": "([\w.-]{1,100})", "n": \d{1,9}(?:, "(?:at|started)": [^ ]{1,40})?'
+    rb'(?:, "of": \d{1,4})?, "([a-z_0-9]{1,20})": '
 )
 
 

@@ -7,15 +7,16 @@ to be found must have been redacted as the recorded ones were; which names its s
 
 import contextlib
 import difflib
+import hashlib
 import json
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
-from tape.format import Entry
+from tape.format import Entry, Request
 from tape.names import PSEUDONYM
 from tape.redact import parse_path, path_matches
 
@@ -47,11 +48,15 @@ class Rules:
     """What is not compared. ``reuse``: an entry answers any number of times; else once.
 
     Entries with the same request answer in the order in which they were recorded; with ``reuse`` the last one stays.
+    ``only``: of a JSON body nothing but these keys is compared. ``in_order``: requests must come as they were recorded,
+    each entry once.
     """
 
     paths: Sequence[str] = IGNORED_PATHS
     patterns: Mapping[str, str] | None = None  # None: IGNORED_PATTERNS
     reuse: bool = True
+    only: Sequence[str] = ()
+    in_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,41 +67,107 @@ class Miss:
     diff: str
 
 
+class Place(Protocol):
+    """Where an entry is kept, so that a cassette larger than memory can be matched."""
+
+    @property
+    def id(self) -> str:
+        """The entry's id."""
+
+    def head(self) -> Entry:
+        """Read the entry, or as much of it as its request."""
+
+    def load(self) -> Entry:
+        """Read the entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """An entry that is at hand."""
+
+    entry: Entry
+
+    @property
+    def id(self) -> str:
+        """The entry's id."""
+        return self.entry.id
+
+    def head(self) -> Entry:
+        """Return the entry."""
+        return self.entry
+
+    def load(self) -> Entry:
+        """Return the entry."""
+        return self.entry
+
+
 class Matcher:
     """Finds entries for requests. Raises ValueError or re.error for rules that cannot be read."""
 
-    def __init__(self, entries: Iterable[Entry], rules: Rules | None = None) -> None:
+    def __init__(self, entries: Iterable[Entry | Place], rules: Rules | None = None) -> None:
         self._rules = rules or Rules()
         self._paths = tuple(parse_path(path) for path in self._rules.paths)
         patterns = IGNORED_PATTERNS if self._rules.patterns is None else self._rules.patterns
         self._patterns = tuple((re.compile(pattern), instead) for pattern, instead in patterns.items())
-        self._entries: list[Entry] = []
-        self._waiting: dict[str, list[Entry]] = {}
-        self._spent: dict[str, Entry] = {}
+        self._places: list[Place] = []
+        self._waiting: dict[bytes, deque[Place]] = {}
+        self._spent: dict[bytes, Place] = {}
+        self._next = 0
         for entry in entries:
-            self._entries.append(entry)
-            key = self.key(entry.request.method, entry.request.path, _body_of(entry))
-            self._waiting.setdefault(key, []).append(entry)
+            place = InMemory(entry) if isinstance(entry, Entry) else entry
+            self._places.append(place)
+            request = place.head().request
+            digest = self._digest(request.method, request.path, body_of(request))
+            self._waiting.setdefault(digest, deque()).append(place)
 
     def find(self, method: str, path: str, body: Any) -> Entry | Miss:
         """Return the entry that answers, or why none does. ``body``: JSON, else text or bytes; path with its query."""
-        key = self.key(method, path, body)
-        if waiting := self._waiting.get(key):
-            self._spent[key] = waiting.pop(0)
-            return self._spent[key]
-        if key in self._spent:
-            spent = self._spent[key]
+        digest = self._digest(method, path, body)
+        if self._rules.in_order:
+            return self._find_next(digest, method, path, body)
+        if waiting := self._waiting.get(digest):
+            self._spent[digest] = waiting.popleft()
+            return self._spent[digest].load()
+        if digest in self._spent:
+            spent = self._spent[digest].load()
             return (
                 spent if self._rules.reuse else Miss(spent, f"entry {spent.id} is the same, and has answered already")
             )
         return self._miss(method, path, body)
 
+    def ids(self) -> list[str]:
+        """Return the ids of all entries, in order."""
+        return [place.id for place in self._places]
+
+    def _find_next(self, digest: bytes, method: str, path: str, body: Any) -> Entry | Miss:
+        if self._next == len(self._places):
+            return Miss(None, f"all {self._next} entries have answered, in order; {method} {path} is one request more")
+        expected = self._places[self._next].load()
+        request = expected.request
+        if digest == self._digest(request.method, request.path, body_of(request)):
+            self._next += 1
+            return expected
+        told = [f"the next in order is {expected.id}", *self._differs(expected, method, path, body)]
+        return Miss(expected, "\n".join(told))
+
+    def _digest(self, method: str, path: str, body: Any) -> bytes:
+        key = self.key(method, path, body).encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(key, digest_size=16).digest()
+
     def key(self, method: str, path: str, body: Any) -> str:
         """Return the canonical form of a request: the same for requests that count as the same."""
         parts = urlsplit(path)
         query = sorted(parse_qsl(parts.query, keep_blank_values=True))
-        whole = [method.upper(), parts.path, self.canonical(query), self.canonical(body)]
+        whole = [method.upper(), parts.path, self.canonical(query), self._compared(body)]
         return json.dumps(whole, sort_keys=True, ensure_ascii=False)
+
+    def _compared(self, body: Any) -> Any:
+        """Return what is compared of a body."""
+        if body in (b"", ""):
+            return None
+        if self._rules.only and isinstance(body, Mapping):
+            body = {key: value for key, value in body.items() if key in self._rules.only}
+        return self.canonical(body)
 
     def canonical(self, value: Any, path: tuple[str, ...] = ()) -> Any:
         """Return a JSON-like value without what is not compared. Keys come in order, and texts without odd spaces."""
@@ -125,24 +196,35 @@ class Matcher:
         return any(path_matches(rule, path) for rule in self._paths)
 
     def _miss(self, method: str, path: str, body: Any) -> Miss:
-        if not self._entries:
+        if not self._places:
             return Miss(None, f"nothing is recorded, so nothing answers {method} {path}")
-        asked = Counter(_lines(self.canonical(body)))
+        asked = Counter(_lines(self._compared(body)))
 
         def likeness(entry: Entry) -> tuple[bool, float]:
-            recorded = Counter(_lines(self.canonical(_body_of(entry))))
+            recorded = Counter(_lines(self._compared(body_of(entry.request))))
             both = max((asked | recorded).total(), 1)
             same_place = (entry.request.method, urlsplit(entry.request.path).path) == (method, urlsplit(path).path)
             return same_place, (asked & recorded).total() / both
 
-        nearest = max(self._entries, key=likeness)
-        lines = [f"no recorded request is like {method} {path}; the nearest is {nearest.id} of {nearest.started}"]
-        if (nearest.request.method, nearest.request.path) != (method, path):
-            lines.append(f"request: recorded {nearest.request.method} {nearest.request.path}, now {method} {path}")
-        lines += difference(self.canonical(_body_of(nearest)), self.canonical(body))
-        if len(lines) > MAX_DIFF_LINES:
-            lines[MAX_DIFF_LINES:] = [f"… and {len(lines) - MAX_DIFF_LINES} more lines"]
-        return Miss(nearest, "\n".join(lines))
+        # One at a time: they may be more than memory holds.
+        nearest = self._places[0].head()
+        best = likeness(nearest)
+        for place in self._places[1:]:
+            entry = place.head()
+            if (likely := likeness(entry)) > best:
+                nearest, best = entry, likely
+        first = f"no recorded request is like {method} {path}; the nearest is {nearest.id} of {nearest.started}"
+        return Miss(nearest, "\n".join([first, *self._differs(nearest, method, path, body)]))
+
+    def _differs(self, entry: Entry, method: str, path: str, body: Any) -> list[str]:
+        lines = []
+        if (entry.request.method, entry.request.path) != (method, path):
+            lines.append(f"request: recorded {entry.request.method} {entry.request.path}, now {method} {path}")
+        lines += difference(self._compared(body_of(entry.request)), self._compared(body))
+        most = MAX_DIFF_LINES - 1  # and the line above
+        if len(lines) > most:
+            lines[most:] = [f"… and {len(lines) - most} more lines"]
+        return lines
 
 
 def difference(recorded: Any, now: Any) -> list[str]:
@@ -239,5 +321,6 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _body_of(entry: Entry) -> Any:
-    return entry.request.json if entry.request.json is not None else entry.request.body
+def body_of(request: Request) -> Any:
+    """Return what is compared of a request's body: JSON where it is that, else its bytes; None if there is none."""
+    return request.json if request.json is not None else request.body or None

@@ -1,0 +1,309 @@
+"""Exchanges go to a cassette as they happen, both sides of them."""
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mitmproxy import command, exceptions, http
+from mitmproxy.types import Path as PathArgument
+
+from addons.hosts import matches
+from addons.redirect_to_origin import REAL_ADDRESS
+from engine import Event, Running
+from origin.access import KEY_HEADER
+from origin.app import CLIENT_HEADER, TOKEN_HEADER
+from origin.replay import REPLAYED_HEADER
+from origin.status import RECORD_PATH, STATUS_PATH
+from origin.witness import FLOW_HEADER, Witnesses
+from settings import Settings
+from tape.assemble import assemble, error_in, is_complete, is_event_stream, usage_in
+from tape.record import Keep, Recorder, Recording, TapeError
+from tape.redact import Redactor
+from translate.turn import Turn
+
+log = logging.getLogger("understudy")
+
+OURS = frozenset({TOKEN_HEADER, CLIENT_HEADER, KEY_HEADER, FLOW_HEADER, "proxy-authorization"})
+"""Headers between the proxy's addons and the origin, which no app sent."""
+
+COST_S = 5.0
+"""How long an entry waits for Claude Code to say what it cost; a turn's end is known within milliseconds."""
+
+
+class Record:
+    """Record what the origin answers, and by setting what it does not.
+
+    It needs each flow after it was sent to the origin, and its end before the real address is put back.
+    """
+
+    def __init__(self, settings: Settings, witnesses: Witnesses) -> None:
+        self._settings = settings
+        self._witnesses = witnesses
+        self._recorder: Recorder | None = None
+        self._taken: dict[str, _Taken] = {}
+        self._ending: dict[asyncio.Task[None], _Taken] = {}
+
+    # Starting and stopping
+
+    def running(self) -> None:
+        """Record from the start, if that was asked for. Raises TapeError."""
+        settings = self._settings
+        if self._recorder is None and settings.record is not None:
+            self.start(settings.record)
+        elif self._recorder is None and settings.replay is not None and settings.replay_on_miss == "record":
+            self.start(settings.replay)
+
+    async def done(self) -> None:
+        """Stop recording."""
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=COST_S)
+        self.stop()
+
+    @command.command("understudy.record")  # type: ignore[untyped-decorator]
+    def record(self, path: PathArgument) -> None:
+        """Record into a cassette from now on."""
+        try:
+            self.start(Path(str(path)).expanduser())
+        except TapeError as error:
+            raise exceptions.CommandError(str(error)) from error
+
+    @command.command("understudy.record.stop")  # type: ignore[untyped-decorator]
+    def stop(self) -> None:
+        """Stop recording. What still runs is kept as interrupted."""
+        if self._recorder is not None:
+            log.info("recording to %s has ended", self._recorder.file)
+            for taken in self._ending.values():
+                taken.finish(None)
+            self._recorder.close()
+            self._recorder = None
+            self._taken.clear()
+
+    def start(self, path: Path) -> None:
+        """Record into a cassette. Raises TapeError."""
+        settings = self._settings
+        recorder = Recorder(
+            path,
+            redact=Redactor(
+                headers=settings.record_redact_headers,
+                json_paths=settings.record_redact_paths,
+                patterns=settings.record_redact_patterns,
+            ),
+            fsync=settings.record_fsync,  # type: ignore[arg-type]
+            max_bytes=settings.record_max_mb * 1024 * 1024 or None,
+            keep=Keep(body_bytes=settings.max_body_bytes),
+        )
+        self.stop()
+        self._recorder = recorder
+        log.info("recording to %s", recorder.file)
+
+    def switch(self, on: bool) -> None:
+        """Start or stop, for those who may not choose the file: it is one of ours. Raises TapeError."""
+        if not on:
+            self.stop()
+        elif self._recorder is None:
+            self.start(self._settings.record or self._settings.data_dir / "recordings")
+
+    def status(self) -> dict[str, Any]:
+        """Return what is recorded, and whether that goes well."""
+        if self._recorder is None:
+            return {"recording": None}
+        return {"recording": {"file": str(self._recorder.file), "problem": self._recorder.problem}}
+
+    # What happens to a flow
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Begin an entry."""
+        if self._recorder is None or flow.response or not self._is_wanted(flow):
+            return
+        request = flow.request
+        real = flow.metadata.get(REAL_ADDRESS)
+        if real is None:
+            # What is compressed could not be looked through for secrets.
+            request.headers["accept-encoding"] = "identity"
+        host = real[3] or real[1] if real else request.headers.get("host", request.host)
+        headers = [("host", host)]
+        headers += [(name, value) for name, value in pairs(request) if name.lower() not in {*OURS, "host"}]
+        if (body := decoded(request)) != request.raw_content:
+            headers = [(name, value) for name, value in headers if name.lower() != "content-encoding"]
+        taken = _Taken(self._recorder.begin(request.method, request.path, headers, body))
+        self._taken[flow.id] = taken
+        if real is not None:
+            request.headers[FLOW_HEADER] = flow.id
+            self._witnesses.add(flow.id, taken)
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Keep the answer's head, and listen in on its chunks."""
+        taken, response = self._taken.get(flow.id), flow.response
+        if taken is None or response is None:
+            return
+        if REPLAYED_HEADER in response.headers:
+            self._forget(flow).recording.discard()
+            return
+        taken.respond(response.status_code, pairs(response))
+        if response.stream:
+            response.stream = taken.passing(response.stream)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """End the entry of an answer that is complete."""
+        taken = self._taken.get(flow.id)
+        if taken is None or flow.response is None:
+            return
+        if not taken.responded:  # an addon's own answer
+            taken.respond(flow.response.status_code, pairs(flow.response))
+        if not flow.response.stream:
+            taken.chunk(decoded(flow.response))
+        self._end(flow, "done")
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """End the entry of an exchange that broke off."""
+        taken = self._taken.get(flow.id)
+        if taken is None:
+            return
+        if is_complete(b"".join(taken.sent)):
+            # Clients may leave as soon as they have read what ends a stream.
+            self._end(flow, "done")
+        else:
+            by_app = flow.error is None or "client" in flow.error.msg.lower()
+            self._end(flow, "cut_by_app" if by_app else "failed", error=flow.error.msg if flow.error else None)
+
+    def _is_wanted(self, flow: http.HTTPFlow) -> bool:
+        path = flow.request.path.partition("?")[0]
+        if REAL_ADDRESS in flow.metadata:
+            return path not in (STATUS_PATH, RECORD_PATH)
+        return self._settings.record_passthrough and matches(flow.request.pretty_host, self._settings.hosts)
+
+    def _forget(self, flow: http.HTTPFlow) -> "_Taken":
+        self._witnesses.forget(flow.id)
+        return self._taken.pop(flow.id)
+
+    def _end(self, flow: http.HTTPFlow, how: str, *, error: Any = None) -> None:
+        taken = self._forget(flow)
+        taken.end(how, error)
+        task = asyncio.get_running_loop().create_task(taken.bill(), name="what an exchange cost")
+        if not task.done():
+            self._ending[task] = taken
+            task.add_done_callback(self._ending.pop)
+
+
+class _Taken:
+    """One exchange that is being recorded: a witness of Claude's side, and what the addon saw of the app's."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.responded = False
+        self.sent: list[bytes] = []
+        self._began = time.monotonic()
+        self._content_type = ""
+        self._process = ""
+        self._turns: list[Running] = []
+        self._end: dict[str, Any] = {}
+
+    def turn(self, of: int, turn: Turn, running: Running) -> None:
+        """Keep a turn."""
+        self._turns.append(running)
+        self.recording.turn(jsonable(turn), at_ms=self._at(), of=of)
+
+    def event(self, of: int, event: Event) -> None:
+        """Keep an event."""
+        self.recording.event(self._at(), event, of=of)
+
+    def respond(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
+        """Keep the head of the answer."""
+        self.responded = True
+        named = {name.lower(): value for name, value in headers}
+        self._content_type = named.get("content-type", "")
+        self._process = named.get("x-understudy-process", "")
+        self.recording.respond(self._at(), status, headers)
+
+    def passing(self, before: Any) -> Callable[[bytes], Any]:
+        """Return what keeps each piece of a stream and passes it on, by way of what was to pass it on before."""
+
+        def keep(data: bytes) -> Any:
+            if data:
+                self.chunk(data)
+            return before(data) if callable(before) else data
+
+        return keep
+
+    def chunk(self, data: bytes) -> None:
+        """Keep what was sent at once."""
+        if data:
+            self.sent.append(data)
+            self.recording.chunk(self._at(), data)
+
+    def end(self, how: str, error: Any) -> None:
+        """Note how the exchange ended; what it cost is known a little later."""
+        body = b"".join(self.sent)
+        message = assemble(self._content_type, body)
+        if how == "done" and is_event_stream(self._content_type) and not is_complete(body):
+            how = "failed"
+        self._end = {
+            "how": how,
+            "at_ms": self._at(),
+            "message": message,
+            "usage": usage_in(message),
+            "process": self._process or None,
+            "error": error or error_in(message),
+        }
+
+    async def bill(self) -> None:
+        """Finish the entry, once it is known what it cost."""
+        self.finish(await self._cost_usd())
+
+    def finish(self, cost_usd: float | None) -> None:
+        """Finish the entry, if it is not finished."""
+        try:
+            self.recording.end(**self._end, cost_usd=cost_usd)
+        except RecursionError:  # an answer nested too deeply to be looked through; its bytes are kept
+            self.recording.end(self._end["how"], at_ms=self._end["at_ms"])
+
+    async def _cost_usd(self) -> float | None:
+        """Return what Claude Code says that the turns cost, None if it does not."""
+        if not self._turns:
+            return None
+        try:
+            async with asyncio.timeout(COST_S):
+                costs = [(await running.ended).cost_usd for running in self._turns]
+        except Exception:
+            return None
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if len(known) == len(costs) else None
+
+    def _at(self) -> float:
+        return (time.monotonic() - self._began) * 1000
+
+
+def pairs(message: http.Message) -> list[tuple[str, str]]:
+    """Return a message's headers as they came, one by one."""
+    return [
+        (name.decode("utf-8", "replace"), value.decode("utf-8", "replace")) for name, value in message.headers.fields
+    ]
+
+
+def decoded(message: http.Message) -> bytes:
+    """Return a body without its content encoding, as it is where that cannot be undone."""
+    return message.get_content(strict=False) or b""
+
+
+def jsonable(turn: Turn) -> dict[str, Any]:
+    """Return a Turn as JSON has it, without what is not set."""
+    return {name: _plain(value) for name, value in vars_of(turn).items() if value not in (None, (), {}, "")}
+
+
+def vars_of(turn: Turn) -> dict[str, Any]:
+    """Return a Turn's fields, not copied."""
+    return {field.name: getattr(turn, field.name) for field in dataclasses.fields(turn) if field.name != "client"}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

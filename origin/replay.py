@@ -1,0 +1,166 @@
+"""Answers from a cassette: what was recorded is played to whoever asks the same, and no Claude is asked.
+
+What counts as the same is :mod:`tape.match`'s to say; at what pace, and with what faults, an answer is played is
+:mod:`tape.play`'s. A request that nothing recorded answers is a miss: refused with the nearest entry and how it
+differs, or let through to Claude.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine import ClaudeError, Running
+from origin.server import Exchange, Handler, Request
+from tape.faults import Faults, apply
+from tape.format import Entry
+from tape.library import GoneError, shelve
+from tape.match import Matcher, Miss, Place, Rules
+from tape.pace import recut, script_of
+from tape.play import play
+from tape.redact import Redactor, parse_json
+from translate.errors import OpenAIError
+from translate.turn import Turn
+
+log = logging.getLogger("understudy")
+
+REPLAYED_HEADER = "x-understudy-replayed"
+"""Which entry of a cassette an answer is."""
+
+
+class ReplayError(Exception):
+    """A cassette cannot be played; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How answers are played. ``speed``: how many times faster than recorded, None for at once.
+
+    ``recut``: a seed; chunk boundaries are then cut anew at random.
+    """
+
+    speed: float | None = 1.0
+    recut: int | None = None
+
+
+@dataclass(slots=True)
+class Score:
+    """What a replay came to: ids of entries by how often they answered, and the requests that nothing answered."""
+
+    entries: tuple[str, ...] = ()
+    used: dict[str, int] = field(default_factory=dict)
+    missed: list[str] = field(default_factory=list)
+
+    @property
+    def unused(self) -> list[str]:
+        """The entries that answered nothing."""
+        return [id for id in self.entries if id not in self.used]
+
+    def lines(self) -> Iterator[str]:
+        """Say it to a person."""
+        answers = sum(self.used.values())
+        used = f"{len(self.used)} of {len(self.entries)} entries"
+        yield f"replay: {answers} answers from {used}, {len(self.missed)} misses"
+        if self.unused:
+            more = f" and {len(self.unused) - 10} more" if len(self.unused) > 10 else ""
+            yield f"replay: not used: {', '.join(self.unused[:10])}{more}"
+        yield from (f"replay: missed: {missed}" for missed in self.missed[:10])
+
+
+class Player:
+    """Plays a cassette. Raises OSError if it cannot be read, ValueError or re.error for rules that cannot be."""
+
+    def __init__(
+        self,
+        places: Iterable[Place],
+        *,
+        rules: Rules | None = None,
+        redactor: Redactor | None = None,
+        pace: Pace | None = None,
+        faults: Faults | None = None,
+    ) -> None:
+        self._matcher = Matcher(places, rules)
+        self._redactor = redactor or Redactor()
+        self._pace = pace or Pace()
+        self._faults = faults
+        self._plays = 0
+        self._turn = asyncio.Lock()
+        self.score = Score(entries=tuple(self._matcher.ids()))
+
+    @classmethod
+    def of(cls, path: Path, **more: Any) -> "Player":
+        """Open a cassette."""
+        places, _ = shelve(path)
+        return cls(places, **more)
+
+    async def find(self, request: Request) -> Entry | Miss:
+        """Return what answers a request. Raises GoneError."""
+        # In a thread, because the nearest of many entries takes a while to find and other answers are being played;
+        # one at a time, because each changes what answers the next.
+        async with self._turn:
+            return await asyncio.to_thread(self._find, request)
+
+    def _find(self, request: Request) -> Entry | Miss:
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        # What was recorded had been redacted, so what is looked for is.
+        body: Any = request.body
+        with contextlib.suppress(ValueError, RecursionError):
+            body = self._redactor.document(parse_json(body))
+        if isinstance(body, bytes):
+            with contextlib.suppress(UnicodeDecodeError):
+                body = self._redactor.text(body.decode())
+        return self._matcher.find(request.method, self._redactor.target(target), body or None)
+
+    async def answer(self, entry: Entry, request: Request, exchange: Exchange) -> None:
+        """Play an entry to whoever asked."""
+        self._plays += 1
+        self.score.used[entry.id] = self.score.used.get(entry.id, 0) + 1
+        script = script_of(entry, speed=self._pace.speed)
+        if self._pace.recut is not None:
+            script = recut(script, self._pace.recut + self._plays)
+        if self._faults is not None and (fault := self._faults.next(request.path, request.body)):
+            script = apply(script, fault)
+        exchange.headers.append((REPLAYED_HEADER, entry.id))
+        await play(script, exchange)
+
+
+def replaying(player: Player, handler: Handler, *, live: bool, always_live: Sequence[str] = ()) -> Handler:
+    """Return a handler that answers from a cassette.
+
+    ``live``: what nothing recorded answers goes to ``handler``; else only the paths that ``always_live`` begins.
+    """
+
+    async def handle(request: Request, exchange: Exchange) -> None:
+        try:
+            found = await player.find(request)
+        except GoneError as error:
+            raise OpenAIError(str(error), status=409, code="no_recorded_answer") from error
+        if isinstance(found, Entry):
+            return await player.answer(found, request, exchange)
+        if any(request.path.startswith(path) for path in always_live):
+            return await handler(request, exchange)
+        player.score.missed.append(f"{request.method} {request.path}")
+        if live:
+            return await handler(request, exchange)
+        log.warning("%s", found.diff)
+        # OpenAI's clients try a 409 again, unless told that it is of no use.
+        exchange.headers.append(("x-should-retry", "false"))
+        raise OpenAIError(found.diff, status=409, code="no_recorded_answer")
+
+    return handle
+
+
+class NoEngine:
+    """The engine of a replay that never goes live: there is no Claude."""
+
+    def status(self) -> dict[str, Any]:
+        """Return nothing: nothing runs."""
+        return {}
+
+    def run(self, turn: Turn) -> AbstractAsyncContextManager[Running]:
+        """Raise ClaudeError."""
+        raise ClaudeError("not_logged_in", detail="answers come from a cassette, and Claude is not asked")

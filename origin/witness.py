@@ -1,0 +1,82 @@
+"""Who listens in on Claude's side of a request: the Turns that are made of it, and the events that come back.
+
+The proxy's addons see the app's side of an exchange and nothing of Claude's; what they send to the origin carries the
+flow's id, and with it the origin finds who wants to know.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from engine import Engine, Event, Running
+from engine.around import Around
+from translate.turn import Turn
+
+FLOW_HEADER = "x-understudy-flow"
+"""Where the proxy's addon says which flow a request is."""
+
+
+class Witness(Protocol):
+    """Somebody who listens in on one request."""
+
+    def turn(self, of: int, turn: Turn, running: Running) -> None:
+        """Hear of a turn that begins, the ``of``-th of the request, from 0."""
+
+    def event(self, of: int, event: Event) -> None:
+        """Hear of an event of that turn."""
+
+
+class Witnesses:
+    """Who listens in on which flow."""
+
+    def __init__(self) -> None:
+        self._witnesses: dict[str, list[Witness]] = {}
+
+    def add(self, flow_id: str, witness: Witness) -> None:
+        """Have somebody listen in on a flow."""
+        self._witnesses.setdefault(flow_id, []).append(witness)
+
+    def forget(self, flow_id: str) -> None:
+        """Let nobody listen in on a flow any more."""
+        self._witnesses.pop(flow_id, None)
+
+    def around(self, engine: Engine, flow_id: str | None) -> Engine:
+        """Return an engine that tells whoever listens in on this flow; the engine itself if nobody does."""
+        found = self._witnesses.get(flow_id or "")
+        return Witnessed(engine, tuple(found)) if found else engine
+
+
+class Witnessed:
+    """An engine that tells what it does."""
+
+    def __init__(self, engine: Engine, witnesses: tuple[Witness, ...]) -> None:
+        self._engine = engine
+        self._witnesses = witnesses
+        self._turns = 0
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of the engine underneath."""
+        return self._engine.status()
+
+    @asynccontextmanager
+    async def run(self, turn: Turn) -> AsyncIterator[Running]:
+        """Play a turn on the engine underneath."""
+        of = self._turns
+        self._turns += 1
+        async with self._engine.run(turn) as running:
+            for witness in self._witnesses:
+                witness.turn(of, turn, running)
+            yield _Overheard(running, of, self._witnesses)
+
+
+class _Overheard(Around):
+    def __init__(self, running: Running, of: int, witnesses: tuple[Witness, ...]) -> None:
+        super().__init__(running)
+        self._of = of
+        self._witnesses = witnesses
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        async for event in self._running:
+            for witness in self._witnesses:
+                witness.event(self._of, event)
+            yield event
