@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,8 +33,10 @@ from auth.redact import RedactSecrets
 from auth.sources import Source, environment
 from demo.show import show
 from engine.sdk import Spawn
+from looking.commands import add_looking_commands
 from origin.replay import ReplayError
 from rehearsal.server import serve_forever
+from rerun.commands import add_rerun_commands
 from settings import Settings, SettingsError, Sourced
 from store.database import Database
 from tape.record import TapeError
@@ -106,6 +108,7 @@ def log_to_stderr(level: str) -> None:
         "engine",
         "origin",
         "rehearsal",
+        "rerun",
         "store",
         "tape",
         "translate",
@@ -378,6 +381,24 @@ def open_store() -> Database:
     return Database.open(settings_of(None).store_place())
 
 
+@contextlib.asynccontextmanager
+async def own_proxy(settings: Settings) -> AsyncIterator[tuple[str, Path]]:
+    """Run the proxy for a command of ours; yields its URL and the file of its authority."""
+    ca = authority(settings)
+    options = options_for(settings, ca.certificate.parent, os.environ)
+    async with proxy(options, addons_for(settings)) as ((host, port), *_):
+        yield f"http://{host}:{port}", ca.certificate
+
+
+def load_for(config: Path | None, **flags: Any) -> Settings:
+    """Put the settings together, for the commands that ask something live; what is wrong is said on the terminal."""
+    settings = load_settings(config, **flags).settings
+    log_to_stderr("warning")
+    return settings
+
+
+add_looking_commands(cli)
+add_rerun_commands(cli, load_for, own_proxy)
 cli.add_typer(keys_command(open_store), name="keys")
 cli.add_typer(auth_command(settings_of, own_spawn), name="auth")
 cli.add_typer(ca_command(settings_of), name="ca")

@@ -25,6 +25,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str]) -> list[Any]:
     record = Record(settings, serve.witnesses)
     serve.more_status = record.status
     serve.record = record.switch
+    serve.before_done = record.settle
     return [
         DecryptOnlyOurs(settings.hosts),
         NameInCertificate(),

@@ -1,10 +1,9 @@
 """Exchanges go to a cassette as they happen, both sides of them."""
 
 import asyncio
-import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from settings import Settings
 from tape.assemble import assemble, error_in, is_complete, is_event_stream, usage_in
 from tape.record import Keep, Recorder, Recording, TapeError
 from tape.redact import Redactor
-from translate.turn import Turn
+from translate.turn import Turn, to_json
 
 log = logging.getLogger("understudy")
 
@@ -57,11 +56,14 @@ class Record:
         elif self._recorder is None and settings.replay is not None and settings.replay_on_miss == "record":
             self.start(settings.replay)
 
-    async def done(self) -> None:
+    def done(self) -> None:
         """Stop recording."""
+        self.stop()
+
+    async def settle(self) -> None:
+        """Wait until it is known what ended exchanges cost, which the engine tells as long as it runs."""
         if self._ending:
             await asyncio.wait(self._ending, timeout=COST_S)
-        self.stop()
 
     @command.command("understudy.record")  # type: ignore[untyped-decorator]
     def record(self, path: PathArgument) -> None:
@@ -205,7 +207,7 @@ class _Taken:
     def turn(self, of: int, turn: Turn, running: Running) -> None:
         """Keep a turn."""
         self._turns.append(running)
-        self.recording.turn(jsonable(turn), at_ms=self._at(), of=of)
+        self.recording.turn(to_json(turn), at_ms=self._at(), of=of)
 
     def event(self, of: int, event: Event) -> None:
         """Keep an event."""
@@ -256,10 +258,7 @@ class _Taken:
 
     def finish(self, cost_usd: float | None) -> None:
         """Finish the entry, if it is not finished."""
-        try:
-            self.recording.end(**self._end, cost_usd=cost_usd)
-        except RecursionError:  # an answer nested too deeply to be looked through; its bytes are kept
-            self.recording.end(self._end["how"], at_ms=self._end["at_ms"])
+        self.recording.end(**self._end, cost_usd=cost_usd)
 
     async def _cost_usd(self) -> float | None:
         """Return what Claude Code says that the turns cost, None if it does not."""
@@ -287,23 +286,3 @@ def pairs(message: http.Message) -> list[tuple[str, str]]:
 def decoded(message: http.Message) -> bytes:
     """Return a body without its content encoding, as it is where that cannot be undone."""
     return message.get_content(strict=False) or b""
-
-
-def jsonable(turn: Turn) -> dict[str, Any]:
-    """Return a Turn as JSON has it, without what is not set."""
-    return {name: _plain(value) for name, value in vars_of(turn).items() if value not in (None, (), {}, "")}
-
-
-def vars_of(turn: Turn) -> dict[str, Any]:
-    """Return a Turn's fields, not copied."""
-    return {field.name: getattr(turn, field.name) for field in dataclasses.fields(turn) if field.name != "client"}
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ class ServeOrigin:
         self.more_status: Callable[[], Mapping[str, Any]] = dict
         self.record: Callable[[bool], None] | None = None
         """What starts and stops recording, for those who ask for it over the wire."""
+        self.before_done: Callable[[], Awaitable[None]] | None = None
+        """What is to happen before the engine ends: recordings wait for what their turns cost."""
 
     async def addresses(self) -> list[tuple[str, int]]:
         """Wait until the origin listens and return its addresses. Raises what kept it from starting."""
@@ -86,6 +88,8 @@ class ServeOrigin:
 
     async def done(self) -> None:
         """Stop."""
+        if self.before_done is not None:
+            await self.before_done()
         await self._stack.aclose()
 
     async def drain(self) -> None:

@@ -19,11 +19,11 @@ from origin.pictures import fit_pictures
 from origin.server import Exchange, Request
 from origin.told import headers_of_answer
 from translate import sse
+from translate.answer import chat_streams
 from translate.completion import fold
 from translate.errors import OpenAIError, openai_error
 from translate.openai_wire import ChatCompletionChunk
-from translate.request import Translated, translate_request
-from translate.stream import ChatCompletionStream
+from translate.request import translate_request
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,12 @@ async def create_chat_completion(service: Service, request: Request, exchange: E
         timeout_s=client_timeout_s(request),
         client=client_of(request),
     )
-    streams = streams_for(translated, show_reasoning=show_reasoning)
+    streams = chat_streams(
+        translated,
+        id=f"chatcmpl-{secrets.token_urlsafe(22)}",
+        created=int(time.time()),
+        show_reasoning=show_reasoning,
+    )
     choices = Choices(service.engine, turn, streams)
 
     def headers() -> list[tuple[str, str]]:
@@ -70,26 +75,6 @@ async def create_chat_completion(service: Service, request: Request, exchange: E
                 await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(fold(chunks)))
     except ClaudeError as error:
         raise openai_error(error.kind, retry_after_s=error.retry_after_s) from error
-
-
-def streams_for(translated: Translated, *, show_reasoning: bool) -> list[ChatCompletionStream]:
-    """Return a state machine for each choice that was asked for."""
-    asked = translated.request
-    id, created = f"chatcmpl-{secrets.token_urlsafe(22)}", int(time.time())
-    return [
-        ChatCompletionStream(
-            id=id,
-            created=created,
-            model=asked.model,
-            # The folded answer always has its usage; a stream has it when asked for.
-            include_usage=not asked.stream or bool(asked.stream_options and asked.stream_options.include_usage),
-            legacy_functions=translated.legacy_functions,
-            show_reasoning=show_reasoning,
-            unfence=(asked.response_format or {}).get("type") == "json_object",
-            index=index,
-        )
-        for index in range(asked.n or 1)
-    ]
 
 
 async def send_stream(

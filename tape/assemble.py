@@ -127,14 +127,19 @@ def _add_choice(choices: dict[int, dict[str, Any]], choice: dict[str, Any]) -> N
 def _add_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
     for name, value in delta.items():
         if name == "tool_calls" and isinstance(value, list):
-            calls = message.setdefault("tool_calls", [])
+            if not isinstance(calls := message.get("tool_calls"), list):
+                calls = message["tool_calls"] = []
             for part in value:
                 if isinstance(part, dict):
                     _add_call(calls, part)
         elif name == "function_call" and isinstance(value, dict):
-            _add_texts(message.setdefault("function_call", {}), value)
+            if not isinstance(known := message.get("function_call"), dict):
+                known = message["function_call"] = {}
+            _add_texts(known, value)
+        elif isinstance(value, list) and isinstance(message.get(name), list):
+            message[name] += value
         elif isinstance(value, list):
-            message.setdefault(name, []).extend(value)
+            message[name] = list(value)
         elif isinstance(value, str) and name != "role" and isinstance(message.get(name), str):
             message[name] += value
         elif value is not None:
@@ -149,7 +154,9 @@ def _add_call(calls: list[dict[str, Any]], part: dict[str, Any]) -> None:
     call = calls[place]
     for name, value in part.items():
         if name == "function" and isinstance(value, dict):
-            _add_texts(call.setdefault("function", {}), value)
+            if not isinstance(known := call.get("function"), dict):
+                known = call["function"] = {}
+            _add_texts(known, value)
         elif name != "index" and value is not None:
             call[name] = value
 
@@ -157,7 +164,7 @@ def _add_call(calls: list[dict[str, Any]], part: dict[str, Any]) -> None:
 def _add_texts(known: dict[str, Any], more: dict[str, Any]) -> None:
     for name, value in more.items():
         if name == "arguments" and isinstance(value, str):
-            known[name] = f"{known.get(name, '')}{value}"
+            known[name] = f"{known.get(name) or ''}{value}"
         elif value is not None:
             known[name] = value
 

@@ -366,7 +366,10 @@ class Recording:
             self._replace(self._left_out_n, {"left_out": self._left_out})
         self._clean_again()
         about = {"message": message, "usage": usage, "cost_usd": cost_usd, "process": process, "error": error}
-        known = {name: self._redactor.document(value) for name, value in about.items() if value is not None}
+        try:
+            known = {name: self._redactor.document(value) for name, value in about.items() if value is not None}
+        except RecursionError:  # nested too deeply to be looked through; the answer's bytes are kept
+            known = {}
         self._add({"end": how, **known}, self._at[-1] if at_ms is None else at_ms)
         self._finish()
 

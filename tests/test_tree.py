@@ -8,11 +8,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("addons", "auth", "demo", "engine", "origin", "rehearsal", "store", "tape", "translate", "wrapping")
+PACKAGES = (
+    "addons",
+    "auth",
+    "demo",
+    "engine",
+    "looking",
+    "origin",
+    "rehearsal",
+    "rerun",
+    "store",
+    "tape",
+    "translate",
+    "wrapping",
+)
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 # Modules without a test file of their own, and where they are tested.
 ELSEWHERE = {
+    "addons/record.py": "tests/end_to_end/test_record_and_replay.py",
     "demo/chat.py": "the demo's app: tests/demo/test_show.py runs it",
     "engine/process.py": "tests/engine/test_facts.py",
     "engine/sdk.py": "tests/engine/test_facts.py",
@@ -21,7 +35,9 @@ ELSEWHERE = {
     "rehearsal/errors.py": "tests/rehearsal/test_server.py",
     "rehearsal/events.py": "tests/rehearsal/test_script.py",
     "rehearsal/reply.py": "tests/rehearsal/test_script.py and test_server.py",
+    "rerun/commands.py": "tests/end_to_end/test_rerun.py",
     "store/tables.py": "tests/store/test_migrations.py",
+    "translate/answer.py": "tests/rerun/test_retranslate.py, and whatever asks for a chat completion",
     "translate/openai_wire.py": "tests/translate/test_generated_requests.py",
     "translate/turn.py": "data only",
 }
@@ -83,13 +99,18 @@ def test_translate_opens_nothing_by_a_builtin_or_by_urllib(path: Path) -> None:
     ("package", "allowed"),
     [
         ("engine", {"engine", "translate"}),
-        ("origin", {"auth", "engine", "origin", "store", "translate"}),
+        ("origin", {"auth", "engine", "origin", "store", "tape", "translate"}),
         ("auth", {"auth", "engine", "settings", "store", "translate"}),
         ("store", {"store"}),
         ("tape", {"tape", "translate"}),
+        ("looking", {"looking", "tape", "translate"}),
+        ("rerun", {"looking", "rerun", "settings", "tape", "translate"}),
         ("wrapping", {"wrapping"}),
         ("rehearsal", {"rehearsal", "origin"}),
-        ("addons", {"addons", "auth", "engine", "origin", "rehearsal", "settings", "store", "translate", "wrapping"}),
+        (
+            "addons",
+            {"addons", "auth", "engine", "origin", "rehearsal", "settings", "store", "tape", "translate", "wrapping"},
+        ),
     ],
 )
 def test_arrows_point_one_way(package: str, allowed: set[str]) -> None:

@@ -5,7 +5,7 @@ Every dialect becomes a Turn; the engine plays Turns and knows no OpenAI. The wo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 type ContentBlock = Mapping[str, Any]
@@ -50,3 +50,19 @@ class Turn:
     top_k: int | None = None
     service_tier: str | None = None
     client: str = ""
+
+
+def to_json(turn: Turn) -> dict[str, Any]:
+    """Return a Turn as JSON has it, without what is not set and without whose it is."""
+    told = {spec.name: getattr(turn, spec.name) for spec in fields(turn) if spec.name != "client"}
+    return {name: _plain(value) for name, value in told.items() if value not in (None, (), {}, "")}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {spec.name: _plain(getattr(value, spec.name)) for spec in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,169 @@
+"""The commands `understudy show` and `understudy diff`."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from looking import diff as comparing
+from looking import show as showing
+from looking.cassette import LookError, load, open_cassette
+from looking.safe import one_line, safe_json
+from looking.show import Line
+from looking.story import story
+from looking.timeline import timeline
+
+FINE, DIFFERENT, WRONG = 0, 1, 2
+"""Exit statuses: it was shown, or all is the same; something differs; a mistake, or nothing to look at."""
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+
+# A negative number is no option.
+NUMBERS = {"ignore_unknown_options": True}
+
+
+def add_looking_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+
+    @cli.command("show", context_settings=NUMBERS)
+    def show(
+        file: Annotated[Path, typer.Argument(metavar="FILE", help="A cassette: a file or a folder.")],
+        which: Annotated[
+            str | None,
+            typer.Argument(metavar="[N|ID]", help="One exchange: its number as listed (-1 is the last), or its id."),
+        ] = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """List a cassette's exchanges, or show one like a conversation."""
+        with _screen() as screen:
+            cassette = open_cassette(file)
+            if which is None:
+                if as_json:
+                    screen.json(showing.list_json(cassette))
+                else:
+                    screen.lines((0, line) for line in showing.list_lines(cassette, screen.width))
+                return
+            row = cassette.find(_no_option(which))
+            entry, problems = load(row)
+            told = story(entry)
+            measured = timeline(entry, told.tokens.output)
+            if as_json:
+                screen.json(showing.story_json(row, told, measured, problems))
+            else:
+                screen.lines(showing.story_lines(row, len(cassette.rows), told, measured, problems))
+
+    @cli.command("diff")
+    def diff(
+        a: Annotated[str, typer.Argument(metavar="A[:N]", help="A cassette, or one exchange of it.")],
+        b: Annotated[str, typer.Argument(metavar="B[:N]", help="What it is compared with.")],
+        timing: Annotated[bool, typer.Option("--timing", help="Other times count as a difference too.")] = False,
+        as_json: AsJson = False,
+    ) -> None:
+        """Compare two exchanges, or two cassettes one by one. Ends with 0: the same, 1: different, 2: a mistake."""
+        found = []
+        with _screen() as screen:
+            is_one_of_many = comparing.parse(a)[1] is None
+            if not as_json:
+                screen.lines([(0, comparing.legend(a, b))])
+            for one in comparing.compare(a, b, with_timing=timing):
+                found.append(one)
+                screen.status = DIFFERENT if one.differs else screen.status
+                if as_json:
+                    continue
+                if isinstance(one, comparing.Extra):
+                    screen.lines([(0, comparing.extra_line(one))])
+                else:
+                    screen.lines(comparing.pair_lines(one, is_one_of_many=is_one_of_many))
+            if as_json:
+                screen.json(comparing.as_json(a, b, found))
+            elif is_one_of_many:
+                screen.lines([(0, Text(comparing.counted(found)))])
+
+
+def _no_option(which: str) -> str:
+    if which.startswith("-") and not which[1:].isdigit():
+        raise LookError(f"there is no option {one_line(which)}")
+    return which
+
+
+class _Screen:
+    """Where the answer goes: a terminal, whose lines are folded with their indent, or a file, whose lines are not."""
+
+    def __init__(self) -> None:
+        self.status = FINE
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has every alphabet
+        self._console = _Console(markup=False, highlight=False, emoji=False)
+        self.width = self._console.width if self._console.is_terminal else None
+
+    def lines(self, lines: Iterable[Line]) -> None:
+        """Write lines, each with how far it is indented. Texts must be safe already."""
+        for indent, line in lines:
+            if self.width is None:
+                prefix = " " * indent
+                self._write("\n".join(f"{prefix}{part}".rstrip(" ") for part in line.plain.split("\n")))
+            elif indent:
+                self._console.print(Padding(line, (0, 0, 0, indent)))
+            else:
+                self._console.print(line, soft_wrap=True)
+
+    def json(self, value: Any) -> None:
+        """Write JSON."""
+        self._write(safe_json(value))
+
+    def _write(self, text: str) -> None:
+        try:
+            print(text)
+        except BrokenPipeError:
+            leave()
+
+    def end(self) -> None:
+        """Write what is not written yet. Raises OSError."""
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            leave()
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        leave()
+
+
+def leave() -> None:
+    """Go on silently when whoever reads has read enough: `understudy show FILE | head`."""
+    # Else the interpreter would try to write what is left when it ends, and say that it could not.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+@contextlib.contextmanager
+def _screen() -> Iterator[_Screen]:
+    """Run a command; what goes wrong is one line and status 2."""
+    screen = _Screen()
+    try:
+        yield screen
+        screen.end()
+    except LookError as error:
+        raise _fatal(str(error)) from None
+    except RecursionError:
+        raise _fatal("it is nested too deeply to be shown") from None
+    except OSError as error:
+        raise _fatal(f"it cannot be written: {error.strerror or error}") from None
+    raise typer.Exit(screen.status)
+
+
+def _fatal(message: str) -> typer.Exit:
+    with contextlib.suppress(OSError):
+        typer.echo(f"understudy: {message}", err=True)
+    return typer.Exit(WRONG)

@@ -1,0 +1,1 @@
+"""What is done once more with a cassette: translated again, put together again, asked again."""

@@ -1,0 +1,132 @@
+"""The rest of what a replay does is in tests/end_to_end/test_record_and_replay.py, with unmodified clients."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import ClaudeError
+from origin.replay import NoEngine, Pace, Player, Score, replaying
+from origin.server import Request
+from tape.match import Rules
+from tape.record import Recorder
+from translate.errors import OpenAIError
+from translate.turn import Turn
+
+pytestmark = pytest.mark.anyio
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.headers: list[tuple[str, str]] = []
+        self.body = b""
+
+    async def respond(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        self.body = body
+
+
+def request(value: Any, path: str = "/v1/chat/completions") -> Request:
+    return Request("POST", path, "", (), json.dumps(value).encode())
+
+
+@pytest.fixture
+def cassette(tmp_path: Path) -> Path:
+    path = tmp_path / "a.jsonl"
+    with Recorder(path) as recorder:
+        for text in ("one", "one", "two"):
+            body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
+            recording = recorder.begin("POST", "/v1/chat/completions", [], body)
+            recording.respond(1, 200, [("content-type", "application/json")])
+            recording.chunk(2, b'{"text": "%s"}' % text.encode())
+            recording.end("done")
+    return path
+
+
+def ask(text: str) -> Request:
+    return request({"model": "m", "messages": [{"role": "user", "content": text}]})
+
+
+async def play(player: Player, *requests: Request, live: bool = False) -> list[Any]:
+    told: list[Any] = []
+
+    async def real(request: Request, exchange: Any) -> None:
+        told.append("live")
+
+    handler = replaying(player, real, live=live, always_live=("/v1/models",))
+    for one in requests:
+        stage = Stage()
+        try:
+            await handler(one, stage)  # type: ignore[arg-type]
+        except OpenAIError as error:
+            told.append((error.status, error.code))
+        else:
+            told.append(stage.body) if stage.body else None
+    return told
+
+
+async def test_what_was_recorded_is_answered_and_counted(cassette: Path) -> None:
+    player = Player.of(cassette, pace=Pace(None))
+    assert await play(player, ask("one"), ask("one"), ask("one")) == [b'{"text": "one"}'] * 3
+    assert sorted(player.score.used.values()) == [1, 2]
+    assert len(player.score.unused) == 1
+    first, second = player.score.lines()
+    assert first == "replay: 3 answers from 2 of 3 entries, 0 misses"
+    assert second.startswith("replay: not used: ")
+
+
+async def test_an_entry_may_answer_only_once(cassette: Path) -> None:
+    player = Player.of(cassette, pace=Pace(None), rules=Rules(reuse=False))
+    assert (await play(player, ask("two"), ask("two")))[1] == (409, "no_recorded_answer")
+
+
+async def test_in_order_the_next_must_be_the_next(cassette: Path) -> None:
+    player = Player.of(cassette, pace=Pace(None), rules=Rules(in_order=True))
+    told = await play(player, ask("one"), ask("two"), ask("one"), ask("two"), ask("two"))
+    assert [one if isinstance(one, bytes) else one[0] for one in told] == [
+        b'{"text": "one"}',
+        409,
+        b'{"text": "one"}',
+        b'{"text": "two"}',
+        409,
+    ]
+
+
+async def test_only_what_is_to_be_the_same_is_compared(cassette: Path) -> None:
+    other = request({"model": "another", "temperature": 1, "messages": [{"role": "user", "content": "two"}]})
+    assert (await play(Player.of(cassette, pace=Pace(None)), other))[0] == (409, "no_recorded_answer")
+    player = Player.of(cassette, pace=Pace(None), rules=Rules(only=("messages",)))
+    assert await play(player, other) == [b'{"text": "two"}']
+
+
+async def test_a_miss_goes_live_where_that_is_wanted_and_is_counted(cassette: Path) -> None:
+    player = Player.of(cassette, pace=Pace(None))
+    assert await play(player, ask("three"), live=True) == ["live"]
+    assert player.score.missed == ["POST /v1/chat/completions"]
+
+
+async def test_what_asks_no_claude_is_answered_by_itself(cassette: Path) -> None:
+    player = Player.of(cassette, pace=Pace(None))
+    assert await play(player, request({}, "/v1/models")) == ["live"]
+    assert player.score.missed == []
+
+
+async def test_a_cassette_that_is_gone_is_a_miss_and_no_crash(cassette: Path) -> None:
+    player = Player.of(cassette, pace=Pace(None))
+    os.truncate(cassette, 0)
+    assert await play(player, ask("one")) == [(409, "no_recorded_answer")]
+
+
+async def test_there_is_no_claude_behind_a_replay() -> None:
+    with pytest.raises(ClaudeError):
+        NoEngine().run(Turn(model="opus", messages=()))
+    assert NoEngine().status() == {}
+
+
+def test_a_long_score_is_cut() -> None:
+    score = Score(entries=tuple(f"e{n}" for n in range(50)), missed=["POST /x"] * 30)
+    lines = list(score.lines())
+    assert lines[1].endswith("and 40 more")
+    assert len(lines) == 12

@@ -1,0 +1,67 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from engine import Event, Running
+from engine.around import Around
+from origin.witness import Witnesses
+from translate.turn import Turn
+
+pytestmark = pytest.mark.anyio
+
+
+class FakeRunning(Around):
+    def __init__(self) -> None:
+        self.told = [{"type": "a"}, {"type": "b"}]
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        for event in self.told:
+            yield event
+
+
+class FakeEngine:
+    def status(self) -> dict[str, Any]:
+        return {"of": "the engine"}
+
+    @asynccontextmanager
+    async def run(self, turn: Turn) -> AsyncIterator[Running]:
+        yield FakeRunning()
+
+
+class Note:
+    def __init__(self) -> None:
+        self.heard: list[tuple[int, str]] = []
+
+    def turn(self, of: int, turn: Turn, running: Running) -> None:
+        self.heard.append((of, turn.model))
+
+    def event(self, of: int, event: Event) -> None:
+        self.heard.append((of, event["type"]))
+
+
+async def play(engine: Any, model: str) -> list[Event]:
+    async with engine.run(Turn(model=model, messages=())) as running:
+        return [event async for event in running]
+
+
+async def test_whoever_listens_hears_every_turn_of_a_flow_and_its_events() -> None:
+    witnesses, one, two = Witnesses(), Note(), Note()
+    witnesses.add("flow-1", one)
+    witnesses.add("flow-1", two)
+    engine = witnesses.around(FakeEngine(), "flow-1")
+
+    told = await play(engine, "opus"), await play(engine, "haiku")
+
+    assert [len(events) for events in told] == [2, 2]
+    assert one.heard == two.heard == [(0, "opus"), (0, "a"), (0, "b"), (1, "haiku"), (1, "a"), (1, "b")]
+    assert engine.status() == {"of": "the engine"}
+
+
+async def test_an_engine_that_nobody_listens_to_stays_itself() -> None:
+    witnesses, engine = Witnesses(), FakeEngine()
+    witnesses.add("flow-1", Note())
+    witnesses.forget("flow-1")
+    assert witnesses.around(engine, "flow-1") is engine
+    assert witnesses.around(engine, None) is engine
