@@ -77,6 +77,13 @@ OnMiss = Annotated[
 ]
 Speed = Annotated[float | None, typer.Option(help="Replay so many times faster than recorded; 0: at once.")]
 Faults = Annotated[Path | None, typer.Option(help="A file of faults to replay with the answers (docs/faults.md).")]
+Mode = Annotated[
+    list[str] | None,
+    typer.Option(help="One more door, as mitmproxy names them: socks5@1080, local:curl, transparent, wireguard."),
+]
+UpstreamProxy = Annotated[
+    str | None, typer.Option(help="http://[user:password@]HOST:PORT that our own traffic must go through.")
+]
 BaseUrl = Annotated[str | None, typer.Option(help="HOST:PORT of a door for apps that can set OPENAI_BASE_URL.")]
 
 
@@ -176,6 +183,7 @@ def run(
     command: Annotated[
         list[str], typer.Argument(metavar="COMMAND...", help="The program and its arguments, after --.")
     ],
+    upstream_proxy: UpstreamProxy = None,
     host: Host = None,
     passthrough: Passthrough = None,
     model_map: ModelMap = None,
@@ -192,6 +200,7 @@ def run(
     """Run a program with its OpenAI traffic answered by Claude. Ends with the program's own exit status."""
     loaded = load_settings(
         config,
+        upstream_proxy=upstream_proxy,
         hosts=host,
         passthrough=passthrough,
         model_map=model_map,
@@ -242,6 +251,8 @@ def say_score(addons: list[Any]) -> bool:
 def serve(
     listen: Listen = None,
     base_url: BaseUrl = None,
+    mode: Mode = None,
+    upstream_proxy: UpstreamProxy = None,
     client_auth: ClientAuth = None,
     host: Host = None,
     passthrough: Passthrough = None,
@@ -261,6 +272,8 @@ def serve(
         config,
         listen=listen,
         base_url=base_url,
+        mode=mode,
+        upstream_proxy=upstream_proxy,
         client_auth=client_auth,
         hosts=host,
         passthrough=passthrough,
@@ -285,8 +298,10 @@ async def serve_until_ended(settings: Settings) -> int:
     async with proxy(options, addons) as addresses:
         (host, port), *more = addresses
         log.info("the proxy listens at http://%s:%d, for %s", host, port, ", ".join(settings.hosts))
-        for door_host, door_port in more:
+        for door_host, door_port in more[:1] if settings.base_url else []:
             log.info("the base-URL door: OPENAI_BASE_URL=http://%s:%d/v1", door_host, door_port)
+        for mode in settings.mode:
+            log.info("another door: %s", mode)
         log.info('programs are sent through it by: eval "$(understudy env --listen %s:%d)"', host, port)
         log.info("what it is doing: curl --proxy http://%s:%d http://%s/", host, port, MAGIC_HOST)
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -96,6 +97,34 @@ def _json_paths(raw: Any) -> tuple[str, ...]:
     return texts
 
 
+def _duration(text: str) -> float:
+    """Read ``90d``, ``12h``, ``30m`` or ``10s`` into seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
+    if match is None:
+        raise ValueError(f"{text!r} is no time such as 90d, 12h, 30m or 10s")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+MODES = ("socks5", "local", "transparent", "wireguard")
+
+
+def _modes(raw: Any) -> tuple[str, ...]:
+    modes = re.split(r"[,\s]+", raw) if isinstance(raw, str) else _texts(raw)
+    for mode in (found := tuple(filter(None, modes))):
+        if re.split(r"[:@]", mode)[0] not in MODES:
+            raise ValueError(f"{mode!r} is none of {', '.join(MODES)}")
+    return found
+
+
+def _proxy_url(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("it is not http://host:port")
+    if url.port is None:
+        raise ValueError("it names no port")
+    return text
+
+
 def _one_of(*allowed: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.lower() not in allowed:
@@ -114,7 +143,7 @@ def _file_path(text: str) -> Path:
     return Path(text).expanduser()
 
 
-LISTS = (_texts, _patterns, _json_paths)
+LISTS = (_texts, _patterns, _json_paths, _modes)
 """What takes TOML's lists as they are."""
 
 TABLES = (parse_model_map,)
@@ -127,6 +156,12 @@ class Settings:
 
     listen: tuple[str, int] = _setting(parse_address, "where the proxy listens", ("127.0.0.1", 8080))
     base_url: tuple[str, int] | None = _setting(parse_address, "where the base-URL door listens, if anywhere", None)
+    mode: tuple[str, ...] = _setting(
+        _modes, "further doors, as mitmproxy names them: socks5, local:NAME, transparent, wireguard", ()
+    )
+    upstream_proxy: str | None = _setting(
+        _proxy_url, "the proxy (http://…) that our own traffic and what we tunnel must go through", None
+    )
     hosts: tuple[str, ...] = _setting(
         parse_hosts, "hosts that Understudy stands in for; what is set is added to OpenAI's own", OPENAI_HOSTS
     )
@@ -189,6 +224,14 @@ class Settings:
         _one_of("fail", "live", "record"),
         "what nothing recorded answers: fail (409), go live, go live and record it in the cassette",
         "fail",
+    )
+    replay_expires_in: float | None = _setting(
+        _duration, "how old an entry may be: 90d, 12h, 30m, 10s; without it they never expire", None
+    )
+    replay_on_expired: str = _setting(
+        _one_of("warn", "fail", "record"),
+        "what happens to an entry that is older: warn and play it, fail (409), go live and record it anew",
+        "warn",
     )
     replay_speed: float = _setting(_at_least(0, float), "how many times faster than recorded; 0: at once", 1.0)
     replay_recut: int | None = _setting(int, "a seed: cut streams anew at random, to try a client's parser", None)

@@ -9,6 +9,7 @@ from typing import Any
 
 from addons.decrypt_only_ours import DecryptOnlyOurs
 from addons.log_exchanges import LogExchanges
+from addons.login_upstream import LoginUpstream
 from addons.name_in_certificate import NameInCertificate
 from addons.proxy_login import ProxyLogin
 from addons.record import Record
@@ -32,6 +33,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str]) -> list[Any]:
         serve,
         *([ProxyLogin(serve.access)] if settings.client_auth else []),
         RedirectToOrigin(settings, serve),
+        *([LoginUpstream(settings.upstream_proxy)] if settings.upstream_proxy else []),
         StreamEvents(),
         record,
         TrustHint(settings.hosts),

@@ -3,16 +3,23 @@
 import asyncio
 import contextlib
 import logging
+import shutil
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import mitmproxy_rs
 from mitmproxy import addons as mitmproxy_addons
 from mitmproxy.master import Master
 from mitmproxy.options import Options
+from mitmproxy.proxy import mode_specs
 
 from addons.hosts import is_loopback
 from settings import Settings
+
+LOOPBACK = "127.0.0.1"
 
 
 class CannotListenError(Exception):
@@ -33,18 +40,58 @@ class _Ready:
 def options_for(settings: Settings, confdir: Path, environ: Mapping[str, str]) -> Options:
     """Return mitmproxy's options: where it listens, and whose certificates it makes and believes."""
     for door, address in (("listen", settings.listen), ("base_url", settings.base_url)):
-        if address is not None and not settings.client_auth and not is_loopback(address[0]):
-            raise CannotListenError(
-                f"{door} {address[0]}:{address[1]} is open to other machines; whoever reaches it would ask Claude at"
-                " your cost. Make keys with `understudy keys make NAME` and add --client-auth, or listen on 127.0.0.1"
-            )
+        if address is not None:
+            refuse_open_door(settings, door, *address)
     host, port = settings.listen
-    modes = [f"regular@{host}:{port}"]
+    upstream = urlsplit(settings.upstream_proxy) if settings.upstream_proxy else None
+    kind = f"upstream:{upstream.scheme}://{upstream.hostname}:{upstream.port}" if upstream else "regular"
+    modes = [f"{kind}@{host}:{port}"]
     if settings.base_url is not None:
         modes.append(f"reverse:https://{settings.hosts[0]}@{settings.base_url[0]}:{settings.base_url[1]}")
+    for mode in settings.mode:
+        spec = parse_mode(mode)
+        if isinstance(spec, mode_specs.LocalMode):
+            refuse_without_rights(mode)
+        if isinstance(spec, mode_specs.WireGuardMode):
+            refuse_open_door(settings, "mode", spec.listen_host("0.0.0.0"), spec.listen_port() or 0)  # noqa: S104
+        elif not isinstance(spec, mode_specs.LocalMode):
+            refuse_open_door(settings, "mode", spec.listen_host(LOOPBACK), spec.listen_port() or 0)
+        modes.append(mode)
     # For passthrough: a person's own certificate authorities are believed upstream as they are elsewhere.
     authorities = environ.get("SSL_CERT_FILE") or None
-    return Options(mode=modes, confdir=str(confdir), ssl_verify_upstream_trusted_ca=authorities)
+    return Options(
+        mode=modes,
+        confdir=str(confdir),
+        # Where a mode names no host; mitmproxy's own default is every address.
+        listen_host=LOOPBACK,
+        ssl_verify_upstream_trusted_ca=authorities,
+    )
+
+
+def parse_mode(mode: str) -> mode_specs.ProxyMode:
+    """Read a mode as mitmproxy does. Raises CannotListenError."""
+    try:
+        return mode_specs.ProxyMode.parse(mode)
+    except ValueError as error:
+        raise CannotListenError(f"mode {mode}: {error}") from None
+
+
+def refuse_open_door(settings: Settings, door: str, host: str, port: int) -> None:
+    """Refuse to listen where other machines are, unless there are keys. Raises CannotListenError."""
+    if not settings.client_auth and not is_loopback(host):
+        raise CannotListenError(
+            f"{door} {host}:{port} is open to other machines; whoever reaches it would ask Claude at"
+            " your cost. Make keys with `understudy keys make NAME` and add --client-auth, or listen on 127.0.0.1"
+        )
+
+
+def refuse_without_rights(mode: str) -> None:
+    """Say what capturing other programs' traffic needs and is not there. Raises CannotListenError."""
+    reason = mitmproxy_rs.local.LocalRedirector.unavailable_reason()
+    if reason is None and sys.platform == "linux" and shutil.which("sudo") is None:
+        reason = "on Linux mitmproxy starts its redirector with sudo, and there is none"
+    if reason is not None:
+        raise CannotListenError(f"mode {mode}: this machine cannot capture programs' traffic: {reason}")
 
 
 @contextlib.asynccontextmanager
@@ -64,8 +111,9 @@ async def proxy(options: Options, addons: Sequence[Any]) -> AsyncIterator[list[t
             server = master.addons.get("proxyserver")  # type: ignore[no-untyped-call]
             # A reverse proxy also listens on UDP, at the same address.
             addresses = list(dict.fromkeys((host, port) for host, port, *_ in server.listen_addrs()))
-            if errors or len(addresses) < len(options.mode):
-                raise CannotListenError("; ".join(errors) or "the proxy could not be started")
+            if errors or not all(instance.is_running for instance in server.servers):
+                told = [error.partition("Stack backtrace")[0].strip() for error in errors]
+                raise CannotListenError("; ".join(told) or "the proxy could not be started")
             errors.clear()
             yield addresses
         finally:

@@ -6,7 +6,8 @@ import logging
 import weakref
 from collections.abc import Awaitable, Callable
 
-from mitmproxy import connection, http
+from mitmproxy import connection, ctx, http
+from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.layers import modes
 
@@ -16,6 +17,10 @@ from store.database import StoreError
 log = logging.getLogger("understudy")
 
 REALM = 'Basic realm="Understudy: any name, and a key as the password"'
+
+
+ASK_FOR_LOGIN = (mode_specs.RegularMode, mode_specs.UpstreamMode)
+"""Where a client knows that there is a proxy, and can log in to it."""
 
 
 class ProxyLogin:
@@ -29,6 +34,14 @@ class ProxyLogin:
         self._access = access
         self._keys: weakref.WeakKeyDictionary[connection.Client, str] = weakref.WeakKeyDictionary()
 
+    def load(self, loader: Loader) -> None:
+        """Have SOCKS clients asked for a login, which mitmproxy does only where its own logins are in use."""
+        ctx.options.update(proxyauth="any")  # type: ignore[no-untyped-call]
+        own = ctx.master.addons.get("proxyauth")  # type: ignore[no-untyped-call]
+        if own is not None:
+            # With nothing to check by, mitmproxy's own addon asks for nothing; ours does.
+            own.validator = None
+
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Ask for the login of a connection."""
         if (key := await self._login(flow)) is not None:
@@ -38,7 +51,7 @@ class ProxyLogin:
         """Note whose request it is; ask where no CONNECT came before."""
         flow.request.headers.pop(KEY_HEADER, None)
         key = self._keys.get(flow.client_conn)
-        if key is None and isinstance(flow.client_conn.proxy_mode, mode_specs.RegularMode):
+        if key is None and isinstance(flow.client_conn.proxy_mode, ASK_FOR_LOGIN):
             key = await self._login(flow)
         if key:
             flow.request.headers[KEY_HEADER] = key

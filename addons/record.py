@@ -51,10 +51,11 @@ class Record:
     def running(self) -> None:
         """Record from the start, if that was asked for. Raises TapeError."""
         settings = self._settings
-        if self._recorder is None and settings.record is not None:
-            self.start(settings.record)
-        elif self._recorder is None and settings.replay is not None and settings.replay_on_miss == "record":
-            self.start(settings.replay)
+        path = settings.record
+        if path is None and "record" in (settings.replay_on_miss, settings.replay_on_expired):
+            path = settings.replay
+        if self._recorder is None and path is not None:
+            self.start(path)
 
     def done(self) -> None:
         """Stop recording."""

@@ -4,6 +4,7 @@ import itertools
 from typing import Protocol
 
 from mitmproxy import http
+from mitmproxy.proxy.mode_specs import LocalMode
 
 from addons.hosts import is_loopback, matches
 from origin.app import CLIENT_HEADER, TOKEN_HEADER, supports
@@ -63,7 +64,8 @@ class RedirectToOrigin:
         if flow.response or flow.error or not flow.live or not self.is_ours(flow):
             return
         peer = flow.client_conn.peername
-        if not (self._client_auth or peer is None or is_loopback(str(peer[0]))):
+        here = peer is None or is_loopback(str(peer[0])) or isinstance(flow.client_conn.proxy_mode, LocalMode)
+        if not (self._client_auth or here):
             # mitmproxy's own programs listen on every address unless told otherwise.
             error = OpenAIError(ONLY_HERE, status=403, code="forbidden")
             flow.response = http.Response.make(403, error.body(), {"content-type": "application/json"})
@@ -72,6 +74,8 @@ class RedirectToOrigin:
         request = flow.request
         real_host = request.pretty_host
         flow.metadata[REAL_ADDRESS] = (request.scheme, request.host, request.port, request.headers.get("host"))
+        # Another proxy may stand between us and the world, but not between us and ourselves.
+        flow.server_conn.via = None
         request.scheme = "http"
         request.host, request.port = addresses[next(self._turn) % len(addresses)]
         request.headers[TOKEN_HEADER] = self._origin.token

@@ -23,7 +23,7 @@ from engine.retry import Retrying
 from engine.sdk import Spawn
 from origin.access import Access
 from origin.app import Service, app, render_error
-from origin.replay import NoEngine, Pace, Player, ReplayError, replaying
+from origin.replay import Expiry, NoEngine, Pace, Player, ReplayError, replaying
 from origin.routes import ROUTES
 from origin.sealing import Sealer
 from origin.server import Server
@@ -108,7 +108,8 @@ class ServeOrigin:
         settings = self._settings
         player = self.player
         live = player is None or settings.replay_on_miss != "fail"
-        engine = await self._engine() if live else NoEngine()
+        live_too = live or settings.replay_on_expired == "record"
+        engine = await self._engine() if live_too else NoEngine()
         if settings.client_auth:
             database = await asyncio.to_thread(Database.open, settings.store_place())
             self._stack.callback(database.close)
@@ -140,6 +141,8 @@ class ServeOrigin:
         helper = settings.api_key_helper
         source = find_source(self._environ, forced=settings.provider, api_key_helper=helper)
         env = {**scrub_overrides(self._environ, own_addresses()), **environment(source, self._environ)}
+        if settings.upstream_proxy:
+            env |= proxy_variables(settings.upstream_proxy, self._environ)
         if settings.rehearsal:
             self.rehearsal = rehearsal = Rehearsal(delay_s=settings.rehearsal_delay_s)
             await self._stack.enter_async_context(rehearsal)
@@ -184,6 +187,8 @@ def player_of(settings: Settings) -> Player:
         json_paths=settings.record_redact_paths,
         patterns=settings.record_redact_patterns,
     )
+    limit = settings.replay_expires_in
+    expiry = None if limit is None else Expiry(limit, settings.replay_on_expired)
     try:
         return Player.of(
             settings.replay,
@@ -191,6 +196,7 @@ def player_of(settings: Settings) -> Player:
             redactor=redactor,
             pace=Pace(speed=settings.replay_speed or None, recut=settings.replay_recut),
             faults=Faults.read(settings.replay_faults) if settings.replay_faults else None,
+            expiry=expiry,
         )
     except (OSError, FaultsError) as error:
         raise ReplayError(str(error)) from error
@@ -200,6 +206,13 @@ def own_addresses() -> list[tuple[str, int]]:
     """Return where this proxy listens: what Claude's own processes must never be sent through."""
     proxy = ctx.master.addons.get("proxyserver")  # type: ignore[no-untyped-call]
     return [(host, port) for host, port, *_ in proxy.listen_addrs()] if proxy else []
+
+
+def proxy_variables(url: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what sends Claude Code's own traffic through another proxy, but for what is on this machine."""
+    here = ",".join(filter(None, ["localhost,127.0.0.1,::1", environ.get("NO_PROXY") or environ.get("no_proxy")]))
+    proxies = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), url)
+    return proxies | {"NO_PROXY": here, "no_proxy": here}
 
 
 def rehearsal_environment(base_url: str) -> dict[str, str]:

@@ -7,8 +7,9 @@ differs, or let through to Claude.
 
 import asyncio
 import contextlib
+import datetime
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,11 @@ REPLAYED_HEADER = "x-understudy-replayed"
 """Which entry of a cassette an answer is."""
 
 
+def now() -> datetime.datetime:
+    """Return the time."""
+    return datetime.datetime.now(datetime.UTC)
+
+
 class ReplayError(Exception):
     """A cassette cannot be played; the message says why."""
 
@@ -45,6 +51,14 @@ class Pace:
 
     speed: float | None = 1.0
     recut: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """When an entry is too old, in seconds, and what happens then: ``warn``, ``fail`` or ``record``."""
+
+    after_s: float
+    how: str = "warn"
 
 
 @dataclass(slots=True)
@@ -82,11 +96,15 @@ class Player:
         redactor: Redactor | None = None,
         pace: Pace | None = None,
         faults: Faults | None = None,
+        expiry: Expiry | None = None,
+        clock: Callable[[], datetime.datetime] = now,
     ) -> None:
         self._matcher = Matcher(places, rules)
         self._redactor = redactor or Redactor()
         self._pace = pace or Pace()
         self._faults = faults
+        self._expiry = expiry
+        self._clock = clock
         self._plays = 0
         self._turn = asyncio.Lock()
         self.score = Score(entries=tuple(self._matcher.ids()))
@@ -115,6 +133,23 @@ class Player:
                 body = self._redactor.text(body.decode())
         return self._matcher.find(request.method, self._redactor.target(target), body or None)
 
+    def expired(self, entry: Entry) -> str | None:
+        """Say how old an entry is, if that is too old."""
+        if self._expiry is None:
+            return None
+        try:
+            age = self._clock() - datetime.datetime.fromisoformat(entry.started)
+        except (ValueError, TypeError):  # by another hand, and without a time or a zone
+            return f"the entry {entry.id} does not say when it was recorded"
+        if age.total_seconds() <= self._expiry.after_s:
+            return None
+        return f"the entry {entry.id} was recorded {age.days} days ago and has expired"
+
+    @property
+    def on_expired(self) -> str:
+        """What happens to an entry that is too old."""
+        return self._expiry.how if self._expiry else "warn"
+
     async def answer(self, entry: Entry, request: Request, exchange: Exchange) -> None:
         """Play an entry to whoever asked."""
         self._plays += 1
@@ -140,7 +175,14 @@ def replaying(player: Player, handler: Handler, *, live: bool, always_live: Sequ
         except GoneError as error:
             raise OpenAIError(str(error), status=409, code="no_recorded_answer") from error
         if isinstance(found, Entry):
-            return await player.answer(found, request, exchange)
+            told = player.expired(found)
+            if told:
+                log.warning("%s", told)
+            if told is None or player.on_expired == "warn":
+                return await player.answer(found, request, exchange)
+            if player.on_expired == "record":
+                return await handler(request, exchange)
+            found = Miss(found, told)
         if any(request.path.startswith(path) for path in always_live):
             return await handler(request, exchange)
         player.score.missed.append(f"{request.method} {request.path}")

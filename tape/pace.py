@@ -1,7 +1,9 @@
 """How a recorded answer is played again: what is sent, and when. Pure."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from tape.format import Entry
 
@@ -9,6 +11,7 @@ _OF_ONE_CONNECTION = frozenset(
     {
         "connection",
         "keep-alive",
+        "proxy-connection",
         "transfer-encoding",
         "content-length",
         "content-encoding",
@@ -29,31 +32,36 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What is sent for a request. ``head_ms``: when the status is sent, after the request came.
+    """What is sent for a request. ``head_ms``: when the status is sent, after the request came; None: never.
 
     ``is_stream``: whether the answer is sent piece by piece, else whole. ``is_cut``: whether the connection is cut at
-    ``end_ms`` instead of ending cleanly.
+    ``end_ms`` instead of ending cleanly; only then is there an answer without a head.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     steps: tuple[Step, ...]
-    head_ms: float
+    head_ms: float | None
     end_ms: float
     is_stream: bool
     is_cut: bool = False
 
 
-def script_of(entry: Entry, *, speed: float | None = 1.0) -> Script:
+def script_of(entry: Entry, *, speed: float | None = 1.0, cut: bool = True) -> Script:
     """Return what an entry sends. ``speed``: how many times faster than recorded; None: all at once.
 
-    What was cut when it was recorded is cut again, after the last that was sent. Raises ValueError for an entry that
-    was not answered.
+    What the app had cut is cut again after the last that was sent, or with ``cut=False`` ends cleanly there. What
+    failed fails again: by an error in band, then a clean end, or by a cut when it was cut. Raises ValueError for an
+    entry that was not answered, and for a speed that is none.
     """
     if entry.status is None:
         raise ValueError(f"the entry {entry.id} has no answer")
+    if speed is not None and not speed > 0:
+        raise ValueError(f"a speed is more than 0, not {speed}")
     factor = 0.0 if speed is None else 1.0 / speed
-    steps = tuple(Step(chunk.at_ms * factor, chunk.data) for chunk in entry.chunks)
+    # A file that was edited may tell times that go back.
+    times = accumulate((chunk.at_ms * factor for chunk in entry.chunks), max)
+    steps = tuple(Step(at_ms, chunk.data) for at_ms, chunk in zip(times, entry.chunks, strict=True))
     headers = tuple(
         (name, value)
         for name, values in entry.headers.items()
@@ -61,16 +69,24 @@ def script_of(entry: Entry, *, speed: float | None = 1.0) -> Script:
         for value in ([values] if isinstance(values, str) else values)
     )
     content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
-    is_stream = content_type.startswith("text/event-stream")
+    last_ms = steps[-1].at_ms if steps else 0.0
+    # How long it was silent before it failed is part of a failure; when an app left is the app's.
+    end_ms = max(last_ms, entry.ms * factor) if entry.how in ("done", "failed") or not steps else last_ms
     return Script(
         status=entry.status,
         headers=headers,
         steps=steps,
-        head_ms=steps[0].at_ms if steps else entry.ms * factor,
-        end_ms=max((step.at_ms for step in steps), default=0.0) if entry.how != "done" else entry.ms * factor,
-        is_stream=is_stream,
-        is_cut=entry.how != "done" and (is_stream or not steps),
+        head_ms=steps[0].at_ms if steps else end_ms,
+        end_ms=end_ms,
+        is_stream=content_type.lower().startswith("text/event-stream"),
+        is_cut=_was_cut(entry) and (cut or entry.how != "cut_by_app"),
     )
+
+
+def _was_cut(entry: Entry) -> bool:
+    # An error that the answer itself told is an object, and came before a clean end; a broken connection's is a text.
+    told_in_band = entry.how == "failed" and isinstance(entry.error, Mapping)
+    return entry.how != "done" and not told_in_band
 
 
 def recut(script: Script, seed: int) -> Script:

@@ -41,21 +41,20 @@ async def play(
     began = now()
 
     async def until(at_ms: float) -> None:
-        rest_s = began + at_ms / 1000 - now()
-        if rest_s > 0:
-            await sleep(rest_s)
+        # Also when nothing is left to wait for: a long answer that is sent at once must let others have their turn.
+        await sleep(max(began + at_ms / 1000 - now(), 0))
 
     if not script.is_stream and not script.is_cut:
-        await until(max(script.head_ms, script.end_ms))
+        await until(max(script.head_ms or 0, script.end_ms))
         await exchange.respond(script.status, script.headers, b"".join(step.data for step in script.steps))
         return
-    await until(script.head_ms)
-    if script.steps or not script.is_cut:
+    if script.head_ms is not None:
+        await until(script.head_ms)
         await exchange.start(script.status, script.headers)
-    for step in script.steps:
-        await until(step.at_ms)
-        if step.data:
-            await exchange.send(step.data)
+        for step in script.steps:
+            await until(step.at_ms)
+            if step.data:
+                await exchange.send(step.data)
     await until(script.end_ms)
     if script.is_cut:
         exchange.abort()
