@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from engine.agents import Agent, AgentError, read_agents
 from tape.match import IGNORED_PATHS
 from tape.redact import parse_path
 from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP
@@ -143,10 +144,19 @@ def _file_path(text: str) -> Path:
     return Path(text).expanduser()
 
 
-LISTS = (_texts, _patterns, _json_paths, _modes)
+def _agents(raw: Any) -> Mapping[str, Agent]:
+    if not isinstance(raw, Mapping):
+        raise ValueError("agents are written in a file, as [agent.NAME] tables")  # noqa: TRY004 - a person's mistake
+    try:
+        return read_agents(raw)
+    except AgentError as error:
+        raise ValueError(str(error)) from None
+
+
+LISTS = (_texts, _patterns, _json_paths, _modes, _agents)
 """What takes TOML's lists as they are."""
 
-TABLES = (parse_model_map,)
+TABLES = (parse_model_map, _agents)
 """What takes TOML's tables whole."""
 
 
@@ -209,6 +219,9 @@ class Settings:
         _file_path,
         "where the certificate authority and Claude Code's own state are kept",
         factory=lambda: platformdirs.user_data_path("understudy"),
+    )
+    agent: Mapping[str, Agent] = _setting(
+        _agents, "Claude with tools of its own, by name: [agent.NAME] tables, docs/agents.md", factory=dict
     )
     record: Path | None = _setting(_file_path, "the cassette that exchanges are recorded into", None)
     record_passthrough: bool = _setting(_bool, "also record what is passed through to the real host", False)
@@ -341,7 +354,8 @@ def show(value: Any) -> str:
         case tuple():
             return ", ".join(value)
         case Mapping():
-            return ", ".join(f"{name}={model}" for name, model in value.items()) or "-"
+            pairs = value.items()
+            return ", ".join(name if isinstance(to, Agent) else f"{name}={to}" for name, to in pairs) or "-"
         case float():
             return f"{value:g}"
         case _:

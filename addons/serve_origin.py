@@ -18,6 +18,7 @@ from auth.budgets import Budgets
 from auth.clients import Clients
 from auth.sources import REHEARSAL, SOURCES, Source, cli_settings, environment, find_source
 from engine import Engine
+from engine.agent_engine import AgentEngine
 from engine.pool import Pool
 from engine.retry import Retrying
 from engine.sdk import Spawn
@@ -61,6 +62,7 @@ class ServeOrigin:
         self._server: Server | None = None
         self._access: Access | None = None
         self._ending = False
+        self._agents: dict[str, AgentEngine] = {}
         self.witnesses = Witnesses()
         self.player = player_of(settings) if settings.replay else None
         self.more_status: Callable[[], Mapping[str, Any]] = dict
@@ -126,6 +128,7 @@ class ServeOrigin:
             is_ending=lambda: self._ending,
             access=self._access,
             sealer=Sealer(sealing_key(settings.data_dir)),
+            agents=self._agents,
             witnesses=self.witnesses,
             more_status=self.more_status,
             record=self.record,
@@ -163,6 +166,18 @@ class ServeOrigin:
                 memory_bytes=settings.max_memory_mb * 1024 * 1024 or None,
             )
         )
+        for agent in settings.agent.values():
+            self._agents[agent.model_name] = await self._stack.enter_async_context(
+                AgentEngine(
+                    agent,
+                    spawn_for(settings, source, self._environ, env),
+                    limit=settings.max_processes,
+                    max_waiting=settings.max_waiting,
+                    wait_s=settings.wait_s,
+                    timeout_s=settings.timeout_s,
+                )
+            )
+            log.info("agent %s: %s in %s", agent.model_name, ", ".join(agent.tools) or "no tools", agent.cwd)
         return Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s)
 
 

@@ -6,14 +6,15 @@ from typing import Any
 from translate.turn import Turn
 
 
-def flag_settings(turn: Turn, *, user_id: bool = True) -> dict[str, Any]:
+def flag_settings(turn: Turn, *, user_id: bool = True, own_tools: bool = False) -> dict[str, Any]:
     """Return the ``apply_flag_settings`` that gives a process the Turn's model and parameters (facts F10, F11).
 
     Everything is said each time, also what is empty: what an earlier turn on the process had must not stay.
-    ``user_id`` False keeps Claude Code's own ``metadata``, which a claude.ai login is known by.
+    ``user_id`` False keeps Claude Code's own ``metadata``, which a claude.ai login is known by. ``own_tools``: Claude
+    Code has tools of its own, and tells the API of them itself.
     """
     # What the process lists by itself is the park's; what the API is told is the turn's own list, also when empty.
-    body: dict[str, Any] = {"tools": [dict(tool) for tool in turn.tools]}
+    body: dict[str, Any] = {} if own_tools else {"tools": [dict(tool) for tool in turn.tools]}
     if turn.temperature is not None:
         body["temperature"] = turn.temperature
     if turn.top_p is not None:

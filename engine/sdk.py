@@ -41,6 +41,7 @@ from claude_agent_sdk._internal.transport import subprocess_cli
 from claude_agent_sdk._internal.transport.subprocess_cli import SubprocessCLITransport
 from claude_agent_sdk.types import Message
 
+from engine.agents import Agent
 from engine.errors import ClaudeError
 from engine.park import SERVER, Park, Rpc
 from engine.transcript import Transcript, remove
@@ -118,13 +119,17 @@ ENVIRONMENT: dict[str, str] = {
 }
 
 
+FOR_THE_PARK = frozenset({"CLAUDE_AGENT_SDK_MCP_NO_PREFIX", "MCP_TOOL_TIMEOUT"})
+"""What of the environment is only there for the park."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spawn:
     """How to start a process.
 
     ``bare`` drops Claude Code's reminder blocks (fact F2); a login by OAuth does not work with it (F4). ``env`` is laid
     over this process's environment. ``cli_path`` None means the program that the SDK brings. ``settings`` is a file
-    with Claude Code's own settings.
+    with Claude Code's own settings. ``agent`` gives it tools of its own.
     """
 
     bare: bool = True
@@ -132,6 +137,7 @@ class Spawn:
     env: Mapping[str, str] = field(default_factory=dict)
     cli_path: Path | None = None
     settings: Path | None = None
+    agent: Agent | None = None
 
     @property
     def can_resume(self) -> bool:
@@ -153,11 +159,12 @@ def sdk_errors() -> Iterator[None]:
 class ControlTransport(SubprocessCLITransport):
     """The SDK's transport, with our own control requests beside the client's."""
 
-    def __init__(self, options: ClaudeAgentOptions) -> None:
-        # Only the program is told of the server; the client would want an instance of its own kind.
-        servers: dict[str, Any] = {SERVER: {"type": "sdk", "name": SERVER}}
-        allowed = [f"mcp__{SERVER}__*"]
-        super().__init__(prompt=_no_prompt(), options=replace(options, mcp_servers=servers, allowed_tools=allowed))
+    def __init__(self, options: ClaudeAgentOptions, *, has_park: bool = True) -> None:
+        if has_park:
+            # Only the program is told of the server; the client would want an instance of its own kind.
+            servers: dict[str, Any] = {SERVER: {"type": "sdk", "name": SERVER}}
+            options = replace(options, mcp_servers=servers, allowed_tools=[f"mcp__{SERVER}__*"])
+        super().__init__(prompt=_no_prompt(), options=options)
         self.system: str | None = None
         self.park = Park()
         self.park_changed = asyncio.Event()
@@ -297,7 +304,9 @@ class Connection:
             stderr=on_stderr,
             extra_args=dict.fromkeys(["no-session-persistence", *(["bare"] if spawn.bare else [])]),
         )
-        self._transport = ControlTransport(self._options)
+        if spawn.agent is not None:
+            self._options = agent_options(self._options, spawn.agent)
+        self._transport = ControlTransport(self._options, has_park=spawn.agent is None)
         # Told of each event as soon as it is read: what must happen at once cannot wait for its turn in the queues.
         self._transport.on_event = on_event
         self._client = ClaudeSDKClient(self._options, transport=self._transport)
@@ -428,6 +437,24 @@ class Connection:
             await asyncio.gather(self._pump, return_exceptions=True)
         await self._client.disconnect()
         await self._transport.close()
+
+
+def agent_options(options: ClaudeAgentOptions, agent: Agent) -> ClaudeAgentOptions:
+    """Return the options of a process with tools of its own, as its agent has them and no more."""
+    env = {name: value for name, value in options.env.items() if name not in FOR_THE_PARK}
+    return replace(
+        options,
+        tools=list(agent.tools),
+        allowed_tools=list(agent.allow),
+        permission_mode=agent.permission_mode,
+        max_turns=agent.max_turns,
+        # What it is told of is the file's servers, and nothing of the person's own or the folder's.
+        mcp_servers=agent.mcp_config or {},
+        sandbox={"enabled": True, "autoAllowBashIfSandboxed": True}
+        if agent.sandbox and "Bash" in agent.tools
+        else None,
+        env=env,
+    )
 
 
 async def _no_prompt() -> AsyncIterator[dict[str, Any]]:

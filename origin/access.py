@@ -10,6 +10,7 @@ from auth.budgets import Budgets, OverBudgetError
 from auth.clients import Client, Clients
 from auth.redact import mask
 from engine import Engine
+from engine.agents import PREFIX
 from origin.meter import Meter
 from origin.server import Exchange, Request
 from store.database import StoreError
@@ -67,7 +68,13 @@ class Access:
 
         Raises OpenAIError: 403 for a model that the key may not use, 429 beyond its budget.
         """
-        if client.models and not client.may_use_model(model := asked_model(request.body)):
+        model = asked_model(request.body)
+        if model.startswith(PREFIX):
+            if not client.may_use_agent(model.removeprefix(PREFIX)):
+                raise OpenAIError(
+                    f"This key may not use the agent {model!r}.", status=403, param="model", code="model_not_allowed"
+                )
+        elif client.models and not client.may_use_model(model):
             raise OpenAIError(
                 f"This key may not use the model {model!r}.", status=403, param="model", code="model_not_allowed"
             )

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from engine import Engine
-from origin.access import Access
+from engine.agent_engine import AgentEngine
+from engine.agents import PREFIX, Agent
+from origin.access import Access, asked_model
 from origin.remembered import Memory
 from origin.sealing import Sealer
 from origin.server import Exchange, Handler, Request
 from origin.witness import FLOW_HEADER, Witnesses
 from translate.errors import OpenAIError, openai_error
+from translate.turn import Turn
 
 TOKEN_HEADER = "x-understudy-origin"  # noqa: S105
 """What the proxy's addon shows the origin, so that nothing else on this machine can use the way behind the proxy."""
@@ -37,6 +40,10 @@ class Service:
     access: Access | None = None
     sealer: Sealer = field(default_factory=Sealer)
     memory: Memory = field(default_factory=Memory)
+    agents: Mapping[str, AgentEngine] = field(default_factory=dict)
+    """Engines by the model names that apps ask for them with."""
+    agent: Agent | None = None
+    """The agent that answers, if it is one."""
     witnesses: Witnesses = field(default_factory=Witnesses)
     more_status: Callable[[], Mapping[str, Any]] = dict
     record: Callable[[bool], None] | None = None
@@ -71,17 +78,43 @@ class Route:
 
 async def answer(service: Service, route: Route, request: Request, exchange: Exchange) -> None:
     """Answer a request, for whoever may have it answered."""
+    client = await service.access.client(request) if service.access is not None else None
+    if route.asks_claude and service.agents:
+        service = for_agent(service, asked_model(request.body))
 
     async def on(engine: Engine) -> None:
         heard = service.witnesses.around(engine, request.header(FLOW_HEADER))
         await route.endpoint(replace(service, engine=heard), request, exchange)
 
-    if service.access is None:
-        return await on(service.engine)
-    client = await service.access.client(request)
-    if not route.asks_claude:
+    if service.access is None or client is None or not route.asks_claude:
         return await on(service.engine)
     return await service.access.run(client, service.engine, request, exchange, on)
+
+
+def for_agent(service: Service, model: str) -> Service:
+    """Return the service that answers for a model name: an agent's own, if it is one's. Raises OpenAIError (404)."""
+    if not model.startswith(PREFIX):
+        return service
+    engine = service.agents.get(model)
+    if engine is None:
+        raise OpenAIError(f"The model '{model}' does not exist", status=404, param="model", code="model_not_found")
+    return replace(
+        service,
+        engine=engine,
+        model_map={model: engine.agent.model, **service.model_map},
+        show_reasoning=engine.agent.show,
+        agent=engine.agent,
+    )
+
+
+def refuse_own_tools(service: Service, turn: Turn) -> None:
+    """Refuse tools of the app's where an agent answers, which has its own. Raises OpenAIError (400)."""
+    if service.agent is not None and turn.tools:
+        raise OpenAIError(
+            f"The agent {service.agent.model_name} works with tools of its own and takes none of yours.",
+            param="tools",
+            code="unsupported_parameter",
+        )
 
 
 def find(routes: tuple[Route, ...], method: str, path: str) -> Route:

@@ -12,7 +12,7 @@ import msgspec
 
 from engine import ClaudeError
 from origin.access import KEY_HEADER
-from origin.app import CLIENT_HEADER, JSON, Service
+from origin.app import CLIENT_HEADER, JSON, Service, refuse_own_tools
 from origin.choices import Choices
 from origin.heartbeat import COMMENT, Heartbeat
 from origin.pictures import fit_pictures
@@ -43,6 +43,7 @@ async def create_chat_completion(service: Service, request: Request, exchange: E
         log.warning("model %r is in no map: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
+    refuse_own_tools(service, translated.turn)
     turn = replace(
         await fit_pictures(translated.turn, asked.messages),
         timeout_s=client_timeout_s(request),

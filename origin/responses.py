@@ -13,7 +13,7 @@ import msgspec
 
 from engine import ClaudeError, Running
 from origin.access import bearer
-from origin.app import JSON, Service, common_headers
+from origin.app import JSON, Service, common_headers, refuse_own_tools
 from origin.chat_completions import EVENT_STREAM, client_of, client_timeout_s
 from origin.choices import MAX_TOGETHER
 from origin.heartbeat import COMMENT, Heartbeat
@@ -53,6 +53,7 @@ async def create_response(service: Service, request: Request, exchange: Exchange
         log.warning("model %r is in no map: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
+    refuse_own_tools(service, translated.turn)
     turn = replace(
         await fit_pictures(translated.turn, ()), timeout_s=client_timeout_s(request), client=client_of(request)
     )

@@ -252,6 +252,12 @@ def test_a_rule_counts_the_same_whatever_other_rules_there_are(
         assert len(used) <= times
 
 
+def test_each_rule_throws_its_own_dice() -> None:
+    rules = Faults([Rule(chance=0.5, delay_ms=1), Rule(chance=0.5, delay_ms=2)])
+    found = [rules.next(PATH, BODY) for _ in range(100)]
+    assert {fault.delay_ms if fault else None for fault in found} == {None, 1, 2}
+
+
 # What befalls them
 
 
@@ -304,6 +310,10 @@ def test_after_no_chunk_the_head_is_sent_and_at_no_time_not_even_that() -> None:
     assert apply(script(), Fault(cut_after_chunks=0)).head_ms == 10
     assert apply(script(), Fault(cut_after_ms=10)).head_ms is None
     assert apply(script(), Fault(cut_after_ms=11)).head_ms == 10
+
+
+def test_what_is_due_when_the_cut_comes_is_not_sent() -> None:
+    assert [step.at_ms for step in apply(script(), Fault(cut_after_ms=30)).steps] == [10, 20]
 
 
 def test_an_answer_that_is_over_before_its_cut_is_cut_at_its_end() -> None:

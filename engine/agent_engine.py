@@ -1,0 +1,183 @@
+"""Plays the turns of agents: each on a process of its own, which lives as long as its answer.
+
+An agent's process has tools and a folder, so it is never shared with another conversation, and never kept.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from dataclasses import replace
+from typing import Any
+
+from engine import Event, Outcome, Running
+from engine.agent_events import OneAnswer
+from engine.agents import Agent
+from engine.errors import ClaudeError, kind_of
+from engine.flags import flag_settings
+from engine.messages import said, user
+from engine.places import Places
+from engine.sdk import AssistantMessage, Connection, ResultMessage, Spawn, StreamEvent, SystemMessage, sdk_errors
+from engine.watchdog import Watchdog
+from translate.turn import Message, Turn
+
+log = logging.getLogger(__name__)
+
+# What the result of a run says that ended because it had gone on for long enough.
+ENOUGH = frozenset({"error_max_turns", "error_max_budget_usd"})
+
+
+class AgentEngine:
+    """Plays turns with one agent. Use it in an ``async with``; :mod:`engine` says what an engine is."""
+
+    def __init__(self, agent: Agent, spawn: Spawn, *, limit: int, max_waiting: int, wait_s: float, timeout_s: float):
+        self.agent = agent
+        # Bare, Claude Code has but three of its tools (F2).
+        self._spawn = replace(spawn, cwd=agent.cwd, agent=agent, bare=False)
+        self._places = Places(limit, max_waiting=max_waiting, wait_s=wait_s)
+        self._timeout_s = timeout_s
+        self._watchdog = Watchdog()
+        self._running: set[_AgentRun] = set()
+
+    async def __aenter__(self) -> "AgentEngine":
+        await self._watchdog.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for run in tuple(self._running):
+            await run.stop()
+        await self._watchdog.__aexit__()
+
+    def status(self) -> dict[str, Any]:
+        """Return what runs and what waits."""
+        return {"running": self._places.taken, "waiting": self._places.waiting}
+
+    @contextlib.asynccontextmanager
+    async def run(self, turn: Turn) -> AsyncIterator[Running]:
+        """Play a turn. Leaving the context before the end ends the process, and what it was at."""
+        timeout_s = min(self._timeout_s, turn.timeout_s or self._timeout_s)
+        async with self._places.place(turn.client):
+            run = _AgentRun(self.agent, self._spawn, turn, timeout_s)
+            self._running.add(run)
+            try:
+                with sdk_errors():
+                    await run.start()
+                if run.pid is not None:
+                    self._watchdog.watch(run.pid)
+                yield run
+            finally:
+                await asyncio.shield(run.stop())
+                self._running.discard(run)
+                if run.pid is not None:
+                    self._watchdog.forget(run.pid)
+
+
+class _AgentRun:
+    """One answer of an agent's on its way."""
+
+    process = "agent"
+    retries = 0
+
+    def __init__(self, agent: Agent, spawn: Spawn, turn: Turn, timeout_s: float) -> None:
+        self._agent = agent
+        self._turn = turn
+        self._timeout_s = timeout_s
+        self._connection = Connection(spawn, self._on_stderr, lambda event: None)
+        self._ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._cost_usd: float | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._connection.pid
+
+    @property
+    def backlog(self) -> int:
+        return self._connection.backlog
+
+    @property
+    def ended(self) -> Awaitable[Outcome]:
+        return self._ended
+
+    async def start(self) -> None:
+        await self._connection.start()
+
+    async def stop(self) -> None:
+        """End the process, at once."""
+        self._end("cancelled")
+        self._connection.kill()
+        with contextlib.suppress(Exception):
+            await self._connection.close()
+
+    def _end(self, how: str, error: ClaudeError | None = None) -> None:
+        if not self._ended.done():
+            self._ended.set_result(Outcome(how, "agent", self._cost_usd, error))
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self._events()
+
+    async def _events(self) -> AsyncGenerator[Event]:
+        answer = OneAnswer(show=self._agent.show)
+        try:
+            async with asyncio.timeout(self._timeout_s) as until:
+                with sdk_errors():
+                    await self._ask()
+                    async with contextlib.aclosing(self._until_result(answer)) as events:
+                        async for event in events:
+                            yield event
+            if not answer.begun:
+                raise ClaudeError("cli_failed", detail="a result without an answer")  # noqa: TRY301
+            self._end("finished")
+            yield answer.finish()
+        except TimeoutError:
+            if not until.expired():
+                raise
+            error = ClaudeError("timeout", detail=f"the agent {self._agent.name} took more than {self._timeout_s:g} s")
+            self._end("failed", error)
+            raise error from None
+        except ClaudeError as error:
+            self._end("failed", error)
+            raise
+
+    async def _ask(self) -> None:
+        turn = self._turn
+        await self._connection.initialize(turn.system)
+        settings = flag_settings(replace(turn, tools=(), tool_choice=None), user_id=False, own_tools=True)
+        await self._connection.control("apply_flag_settings", settings=settings)
+        await self._connection.control("set_max_thinking_tokens", max_thinking_tokens=None if turn.thinking else 0)
+        for message in turn.messages[:-1]:
+            await self._remember(message)
+        await self._connection.send({"type": "user", "message": user(turn.messages[-1])})
+
+    async def _remember(self, message: Message) -> None:
+        if message.role == "assistant":
+            await self._connection.send({"type": "assistant", "message": said(message, self._turn.model)})
+            return
+        await self._connection.send({"type": "user", "message": user(message), "shouldQuery": False})
+        # Sent on without waiting, messages are merged and reordered (fact F81).
+        while not isinstance(await self._connection.next(), ResultMessage):
+            pass
+
+    async def _until_result(self, answer: OneAnswer) -> AsyncGenerator[Event]:
+        word: str | None = None
+        while True:
+            match await self._connection.next():
+                case StreamEvent(event=event):
+                    for told in answer.feed(event):
+                        yield told
+                case SystemMessage(subtype="api_retry", data=data):
+                    if not answer.begun:
+                        status = data.get("error_status")
+                        raise ClaudeError(kind_of(status, data.get("error")), detail=f"status {status}")
+                case AssistantMessage(error=str(error)):
+                    word = error
+                case ResultMessage() as result:
+                    self._cost_usd = result.total_cost_usd
+                    if result.is_error and result.subtype not in ENOUGH:
+                        kind = kind_of(result.api_error_status, word, result.terminal_reason)
+                        raise ClaudeError(kind, detail=f"{result.subtype}, {word}: {result.result or result.errors}")
+                    return
+                case _:
+                    pass
+
+    def _on_stderr(self, line: str) -> None:
+        log.debug("agent %s[%s]: %s", self._agent.name, self.pid, line[:500])

@@ -1,0 +1,117 @@
+"""An agent's many messages told as one: a state machine that is fed.
+
+An agent asks the API, acts, and asks again. An app expects one answer. What the agent says becomes the answer's text,
+piece by piece as it comes; what it does becomes thinking, a line for each tool that it used, or nothing. Usage is added
+up. The answer ends when the agent has.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+type Event = Mapping[str, Any]
+
+MAX_SHOWN = 200
+COUNTED = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
+
+class OneAnswer:
+    """Feed it every stream event of an agent's run, take the events of the one answer; :meth:`finish` ends it."""
+
+    def __init__(self, *, show: bool) -> None:
+        self._show = show
+        self._blocks = 0
+        self._has_text = False
+        self._hidden: dict[int, dict[str, Any]] = {}
+        self._places: dict[int, int] = {}
+        self._usage: dict[str, Any] = {}
+        self._now: dict[str, Any] = {}
+        self._stop_reason = "end_turn"
+        self.begun = False
+
+    def feed(self, event: Event) -> Iterator[Event]:
+        """Take one event and yield what the answer gets of it."""
+        match event:
+            case {"type": "message_start", "message": message}:
+                self._add_usage()
+                self._now = dict(message.get("usage") or {})
+                self._places.clear()
+                self._hidden.clear()
+                if not self.begun:
+                    self.begun = True
+                    yield event
+            case {"type": "content_block_start", "index": int() as index, "content_block": block}:
+                yield from self._start(index, block)
+            case {"type": "content_block_delta", "index": int() as index, "delta": delta}:
+                if index in self._places:
+                    yield {**event, "index": self._places[index]}
+                elif index in self._hidden and isinstance(delta, Mapping):
+                    self._hidden[index]["json"] += str(delta.get("partial_json") or "")
+            case {"type": "content_block_stop", "index": int() as index}:
+                if index in self._places:
+                    yield {**event, "index": self._places.pop(index)}
+                elif index in self._hidden:
+                    yield from self._told(self._hidden.pop(index))
+            case {"type": "message_delta", "delta": {"stop_reason": str() as reason}}:
+                self._now |= {name: value for name, value in (event.get("usage") or {}).items() if value is not None}
+                self._stop_reason = reason
+            case {"type": "ping"}:
+                yield event
+            case _:
+                pass
+
+    def finish(self) -> Event:
+        """Return the event that ends the answer, with the usage of the whole run."""
+        self._add_usage()
+        # Whatever it was still about to do when it ended, no call of the app's is waiting.
+        reason = "end_turn" if self._stop_reason in ("tool_use", "pause_turn") else self._stop_reason
+        return {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": None}, "usage": self._usage}
+
+    def _start(self, index: int, block: Any) -> Iterator[Event]:
+        kind = block.get("type") if isinstance(block, Mapping) else None
+        if kind in ("text", "thinking", "redacted_thinking"):
+            place = self._places[index] = self._next()
+            yield {"type": "content_block_start", "index": place, "content_block": block}
+            if kind == "text":
+                if self._has_text:
+                    # What it said before it acted and what it says now are two paragraphs.
+                    yield _delta(place, {"type": "text_delta", "text": "\n\n"})
+                self._has_text = True
+        elif kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
+            self._hidden[index] = {"name": str(block.get("name")), "json": "", "input": block.get("input")}
+
+    def _told(self, call: Mapping[str, Any]) -> Iterator[Event]:
+        """Tell of a tool that it used, as a thought of its own."""
+        if not self._show:
+            return
+        place = self._next()
+        yield {"type": "content_block_start", "index": place, "content_block": {"type": "thinking", "thinking": ""}}
+        yield _delta(place, {"type": "thinking_delta", "thinking": f"{describe(call['name'], call['json'])}\n"})
+        yield {"type": "content_block_stop", "index": place}
+
+    def _next(self) -> int:
+        self._blocks += 1
+        return self._blocks - 1
+
+    def _add_usage(self) -> None:
+        for name in COUNTED:
+            if name in self._now:
+                self._usage[name] = int(self._usage.get(name) or 0) + int(self._now.get(name) or 0)
+        self._usage = {**{k: v for k, v in self._now.items() if k not in COUNTED}, **self._usage}
+        self._now = {}
+
+
+def describe(name: str, written: str) -> str:
+    """Write a tool's use in one line: ``Read(file_path: src/a.py)``."""
+    try:
+        given = json.loads(written or "{}")
+    except ValueError:
+        given = {}
+    pairs = given.items() if isinstance(given, dict) else ()
+    told = ", ".join(f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in pairs)
+    told = " ".join(told.split())
+    return f"{name}({told[:MAX_SHOWN]}{'…' if len(told) > MAX_SHOWN else ''})"
+
+
+def _delta(place: int, delta: dict[str, Any]) -> Event:
+    return {"type": "content_block_delta", "index": place, "delta": delta}
