@@ -1,0 +1,121 @@
+"""The pytest plugin: tests whose OpenAI traffic is recorded once and replayed ever after, over the real wire.
+
+Loaded by pytest in every project that Understudy is installed in, so nothing heavy is imported before it is asked for.
+docs/pytest.md says how it is used.
+"""
+
+import contextlib
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_understudy.running import Running
+
+MODES = {"none": "fail", "new": "record", "live": "live"}
+"""``--understudy-record``: what happens to a request that no recorded one is like."""
+
+SESSION = pytest.StashKey[contextlib.ExitStack]()
+RUNNING = pytest.StashKey["Running"]()
+OWN = pytest.StashKey[list[str]]()
+
+
+class CannotStartError(Exception):
+    """The proxy cannot run; the message says why."""
+
+
+@contextlib.contextmanager
+def start(cassette: Path, on_miss: str) -> Iterator["Running"]:
+    """Run the proxy while the block runs. Raises CannotStartError."""
+    with contextlib.ExitStack() as stack:
+        # What mitmproxy's own libraries warn of is nothing that this suite's author can mend, or should fail for.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from pytest_understudy.running import running
+
+            started = stack.enter_context(running(cassette, on_miss))
+        yield started
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("understudy", "OpenAI traffic, recorded and replayed by Understudy")
+    group.addoption(
+        "--understudy-cassette", metavar="FILE", help="replay the whole run's OpenAI traffic from this cassette"
+    )
+    group.addoption(
+        "--understudy-record",
+        choices=sorted(MODES),
+        help="new: ask Claude for what is not recorded, and record it (the default); none: fail (the default where CI"
+        " is set); live: ask, and record nothing",
+    )
+    parser.addini("understudy_cassettes", "the folder of the fixture's cassettes", default="cassettes")
+
+
+def mode_of(config: pytest.Config) -> str:
+    """Return the mode that was asked for."""
+    asked = config.getoption("--understudy-record")
+    return str(asked) if asked else "none" if os.environ.get("CI") else "new"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Start the proxy that the whole run goes through, if there is to be one."""
+    file = session.config.getoption("--understudy-cassette")
+    if not file:
+        return
+    stack = contextlib.ExitStack()
+    try:
+        started = stack.enter_context(start(Path(file), MODES[mode_of(session.config)]))
+    except CannotStartError as error:
+        raise pytest.UsageError(f"understudy: {error}") from None
+    patch = stack.enter_context(pytest.MonkeyPatch.context())
+    started.apply(patch)
+    session.config.stash[SESSION] = stack
+    session.config.stash[RUNNING] = started
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Stop it. A run in which a request was missed has failed."""
+    stack = session.config.stash.get(SESSION, None)
+    if stack is None:
+        return
+    started = session.config.stash[RUNNING]
+    stack.close()
+    if started.missed and mode_of(session.config) == "none" and exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what the replay came to."""
+    started = config.stash.get(RUNNING, None)
+    if started is not None:
+        terminalreporter.section("understudy")
+        for line in started.lines():
+            terminalreporter.line(line)
+
+
+@pytest.fixture
+def understudy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator["Running"]:
+    """OpenAI traffic of this test and of what it starts, answered from a cassette of its own.
+
+    The cassette is ``cassettes/test_module/test_name.jsonl`` beside the test. In mode ``none`` a request that was not
+    recorded fails the test, whatever the app made of the 409.
+    """
+    mode = mode_of(request.config)
+    folder = request.path.parent / str(request.config.getini("understudy_cassettes")) / request.path.stem
+    name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
+    try:
+        with start(folder / f"{name}.jsonl", MODES[mode]) as started:
+            with monkeypatch.context() as patch:
+                started.apply(patch)
+                yield started
+            missed = started.missed
+    except CannotStartError as error:
+        pytest.fail(f"understudy: {error}", pytrace=False)
+    if missed and mode == "none":
+        pytest.fail(f"understudy: nothing recorded answers {', '.join(missed)}", pytrace=False)
