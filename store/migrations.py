@@ -79,7 +79,123 @@ def _clients_and_budgets(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-MIGRATIONS: Sequence[Migration] = (_clients_and_budgets,)
+def _what_is_remembered(connection: Connection) -> None:
+    # Columns of JSON may be encrypted, which is text as well; they come last, because SQLite reads through them to get
+    # at what comes after. `size` counts their bytes; what an owner has is summed up from an index alone. What others
+    # still need is hidden where it would be deleted.
+    for statement in (
+        """
+        CREATE TABLE conversations (
+            id TEXT NOT NULL PRIMARY KEY,
+            owner TEXT NOT NULL,
+            created_at DOUBLE PRECISION NOT NULL,
+            used_at DOUBLE PRECISION NOT NULL,
+            hidden_at DOUBLE PRECISION,
+            size BIGINT NOT NULL,
+            next_position BIGINT NOT NULL,
+            metadata TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX conversations_used ON conversations (used_at)",
+        "CREATE INDEX conversations_owner ON conversations (owner, used_at, hidden_at, size)",
+        """
+        CREATE TABLE conversation_items (
+            conversation_id TEXT NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+            position BIGINT NOT NULL,
+            id TEXT NOT NULL,
+            item TEXT NOT NULL,
+            PRIMARY KEY (conversation_id, position)
+        )
+        """,
+        "CREATE UNIQUE INDEX conversation_items_id ON conversation_items (conversation_id, id)",
+        """
+        CREATE TABLE responses (
+            id TEXT NOT NULL PRIMARY KEY,
+            owner TEXT NOT NULL,
+            created_at DOUBLE PRECISION NOT NULL,
+            status TEXT NOT NULL,
+            previous_id TEXT REFERENCES responses (id),
+            conversation_id TEXT REFERENCES conversations (id),
+            conversation_from BIGINT,
+            depth BIGINT NOT NULL,
+            length BIGINT NOT NULL,
+            asked BIGINT NOT NULL,
+            size BIGINT NOT NULL,
+            hidden_at DOUBLE PRECISION,
+            ended_at DOUBLE PRECISION,
+            worker TEXT,
+            lease_until DOUBLE PRECISION,
+            cancel_requested_at DOUBLE PRECISION,
+            earlier TEXT,
+            own_items TEXT NOT NULL,
+            body TEXT
+        )
+        """,
+        "CREATE INDEX responses_created ON responses (created_at)",
+        "CREATE INDEX responses_owner ON responses (owner, created_at, hidden_at, ended_at, size)",
+        "CREATE INDEX responses_previous ON responses (previous_id)",
+        "CREATE INDEX responses_conversation ON responses (conversation_id)",
+        "CREATE INDEX responses_background ON responses (ended_at, lease_until) WHERE worker IS NOT NULL",
+        "CREATE INDEX responses_hidden ON responses (hidden_at) WHERE hidden_at IS NOT NULL",
+        """
+        CREATE TABLE response_events (
+            response_id TEXT NOT NULL REFERENCES responses (id) ON DELETE CASCADE,
+            sequence_number BIGINT NOT NULL,
+            event TEXT NOT NULL,
+            PRIMARY KEY (response_id, sequence_number)
+        )
+        """,
+        """
+        CREATE TABLE chat_completions (
+            id TEXT NOT NULL PRIMARY KEY,
+            owner TEXT NOT NULL,
+            created_at DOUBLE PRECISION NOT NULL,
+            model TEXT NOT NULL,
+            size BIGINT NOT NULL,
+            metadata TEXT NOT NULL,
+            messages TEXT NOT NULL,
+            body TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX chat_completions_created ON chat_completions (created_at)",
+        "CREATE INDEX chat_completions_owner ON chat_completions (owner, created_at, id, size)",
+        """
+        CREATE TABLE sessions (
+            key TEXT NOT NULL PRIMARY KEY,
+            owner TEXT NOT NULL,
+            id TEXT NOT NULL,
+            created_at DOUBLE PRECISION NOT NULL,
+            used_at DOUBLE PRECISION NOT NULL,
+            version BIGINT NOT NULL,
+            messages BIGINT NOT NULL,
+            tokens BIGINT NOT NULL,
+            size BIGINT NOT NULL
+        )
+        """,
+        "CREATE UNIQUE INDEX sessions_id ON sessions (owner, id)",
+        "CREATE INDEX sessions_used ON sessions (used_at)",
+        "CREATE INDEX sessions_owner ON sessions (owner, used_at, size)",
+        """
+        CREATE TABLE session_messages (
+            session_key TEXT NOT NULL REFERENCES sessions (key) ON DELETE CASCADE,
+            position BIGINT NOT NULL,
+            message TEXT NOT NULL,
+            PRIMARY KEY (session_key, position)
+        )
+        """,
+        """
+        CREATE TABLE tickets (
+            name TEXT NOT NULL,
+            number BIGINT NOT NULL,
+            lease_until DOUBLE PRECISION NOT NULL,
+            PRIMARY KEY (name, number)
+        )
+        """,
+    ):
+        connection.execute(text(statement))
+
+
+MIGRATIONS: Sequence[Migration] = (_clients_and_budgets, _what_is_remembered)
 """Step 1 is the first. New ones go to the end."""
 
 
