@@ -153,6 +153,9 @@ def _agents(raw: Any) -> Mapping[str, Agent]:
         raise ValueError(str(error)) from None
 
 
+SECRET = frozenset({"store_key"})
+"""What `understudy config` does not show."""
+
 LISTS = (_texts, _patterns, _json_paths, _modes, _agents)
 """What takes TOML's lists as they are."""
 
@@ -207,6 +210,21 @@ class Settings:
     )
     store: str | None = _setting(
         str, "where keys and what is kept lie: a file, or postgresql://…; the default is a file in data_dir", None
+    )
+    store_key: tuple[str, ...] = _setting(
+        _texts, "keys that encrypt what is stored, the first for what is new (`understudy keys encryption-key`)", ()
+    )
+    store_days: float = _setting(
+        _at_least(0, float), "after how many days stored responses and completions are forgotten; 0: never", 30.0
+    )
+    store_max_mb: int = _setting(
+        _at_least(0, int), "how much is stored for one key of an app's; the oldest goes; 0: no limit", 256
+    )
+    session_idle_s: float = _setting(
+        _at_least(0, float), "after how much idleness a session is forgotten; 0: never", 3600.0
+    )
+    session_wait_s: float = _setting(
+        _at_least(0, float), "how long a request waits for another of its session; 0: it gets 409 at once", 600.0
     )
     provider: str | None = _setting(
         str,
@@ -362,9 +380,19 @@ def show(value: Any) -> str:
             return PASSWORD.sub(r"\1…@", str(value))
 
 
+def shown(name: str, value: Any) -> str:
+    """Write a setting's value; of secrets only how many there are."""
+    return f"{len(value)} of them" if name in SECRET and value else show(value)
+
+
 def rows(loaded: Sourced) -> list[tuple[str, str, str, str]]:
     """Return (name, value, source, what it is) for every setting."""
     return [
-        (spec.name, show(getattr(loaded.settings, spec.name)), loaded.source[spec.name], spec.metadata["help"])
+        (
+            spec.name,
+            shown(spec.name, getattr(loaded.settings, spec.name)),
+            loaded.source[spec.name],
+            spec.metadata["help"],
+        )
         for spec in fields(Settings)
     ]

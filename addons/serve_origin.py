@@ -28,9 +28,11 @@ from origin.replay import Expiry, NoEngine, Pace, Player, ReplayError, replaying
 from origin.routes import ROUTES
 from origin.sealing import Sealer
 from origin.server import Server
+from origin.shelves import Shelves
 from origin.status import RECORD_PATH, STATUS_PATH
 from origin.witness import Witnesses
 from rehearsal.server import Rehearsal
+from remembering.keeping import Limits
 from settings import Settings
 from store.database import Database
 from tape.faults import Faults, FaultsError
@@ -63,6 +65,7 @@ class ServeOrigin:
         self._access: Access | None = None
         self._ending = False
         self._agents: dict[str, AgentEngine] = {}
+        self._source: Source | None = None
         self.witnesses = Witnesses()
         self.player = player_of(settings) if settings.replay else None
         self.more_status: Callable[[], Mapping[str, Any]] = dict
@@ -112,9 +115,10 @@ class ServeOrigin:
         live = player is None or settings.replay_on_miss != "fail"
         live_too = live or settings.replay_on_expired == "record"
         engine = await self._engine() if live_too else NoEngine()
+        database = await asyncio.to_thread(Database.open, settings.store_place())
+        self._stack.callback(database.close)
+        shelves = await self._stack.enter_async_context(shelves_on(database, settings))
         if settings.client_auth:
-            database = await asyncio.to_thread(Database.open, settings.store_place())
-            self._stack.callback(database.close)
             budgets = await self._stack.enter_async_context(Budgets(database))
             self._access = Access(Clients(database), budgets)
         service = Service(
@@ -129,6 +133,8 @@ class ServeOrigin:
             access=self._access,
             sealer=Sealer(sealing_key(settings.data_dir)),
             agents=self._agents,
+            shelves=shelves,
+            about_auth=self._about_auth,
             witnesses=self.witnesses,
             more_status=self.more_status,
             record=self.record,
@@ -138,6 +144,13 @@ class ServeOrigin:
             app(service, ROUTES, before), ports=PORTS, max_body_bytes=settings.max_body_bytes, render_error=render_error
         )
         return (await self._stack.enter_async_context(server)).addresses
+
+    def _about_auth(self) -> dict[str, Any]:
+        """Return which kind of credentials Claude Code gets, and nothing of them."""
+        if self._source is None:
+            return {"provider": None}
+        # Only a turn can tell whether they work; the CLI's own word is not to be believed (F97 to F99).
+        return {"provider": self._source.kind, "variable": self._source.variable, "verified": False}
 
     async def _engine(self) -> Engine:
         settings = self._settings
@@ -151,6 +164,7 @@ class ServeOrigin:
             await self._stack.enter_async_context(rehearsal)
             source, env = REHEARSAL, env | rehearsal_environment(rehearsal.base_url)
             log.warning("REHEARSAL: answers come from a simulated API at %s; no model is asked", rehearsal.base_url)
+        self._source = source
         log.info("Claude Code runs with: %s%s", source.kind, f" ({source.variable})" if source.variable else "")
         pool = await self._stack.enter_async_context(
             Pool(
@@ -215,6 +229,18 @@ def player_of(settings: Settings) -> Player:
         )
     except (OSError, FaultsError) as error:
         raise ReplayError(str(error)) from error
+
+
+def shelves_on(database: Database, settings: Settings) -> Shelves:
+    """Return what is kept in a database, within the settings' limits. Raises VaultError."""
+    days = settings.store_days * 86400 or None
+    limits = Limits(
+        responses_s=days,
+        chat_completions_s=days,
+        sessions_idle_s=settings.session_idle_s or None,
+        max_bytes=settings.store_max_mb * 1024 * 1024 or None,
+    )
+    return Shelves.on(database, keys=settings.store_key, limits=limits, wait_s=settings.session_wait_s)
 
 
 def own_addresses() -> list[tuple[str, int]]:

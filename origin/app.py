@@ -1,20 +1,26 @@
 """The routes, as a table; what is not in it gets OpenAI's 404, which names what is."""
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote
+
+import msgspec
 
 from engine import Engine
 from engine.agent_engine import AgentEngine
 from engine.agents import PREFIX, Agent
 from origin.access import Access, asked_model
-from origin.remembered import Memory
 from origin.sealing import Sealer
 from origin.server import Exchange, Handler, Request
 from origin.witness import FLOW_HEADER, Witnesses
 from translate.errors import OpenAIError, openai_error
 from translate.turn import Turn
+
+if TYPE_CHECKING:
+    from origin.shelves import Shelves
 
 TOKEN_HEADER = "x-understudy-origin"  # noqa: S105
 """What the proxy's addon shows the origin, so that nothing else on this machine can use the way behind the proxy."""
@@ -23,6 +29,10 @@ CLIENT_HEADER = "x-understudy-client"
 """Where the proxy's addon says from which address a request came: to the origin all come from the proxy."""
 
 JSON = ("content-type", "application/json")
+
+
+async def _nobody_pays(work: Callable[[Engine], Awaitable[None]]) -> None:
+    raise RuntimeError("nobody has asked for this")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +49,11 @@ class Service:
     is_ending: Callable[[], bool] = lambda: False
     access: Access | None = None
     sealer: Sealer = field(default_factory=Sealer)
-    memory: Memory = field(default_factory=Memory)
+    shelves: "Shelves | None" = None
+    """Where things are kept; None: nowhere."""
+    charged: "Callable[[Callable[[Engine], Awaitable[None]]], Awaitable[None]]" = _nobody_pays
+    """Runs work on an engine at the cost of whoever asked, also after their request has been answered."""
+    about_auth: Callable[[], Mapping[str, Any]] = dict
     agents: Mapping[str, AgentEngine] = field(default_factory=dict)
     """Engines by the model names that apps ask for them with."""
     agent: Agent | None = None
@@ -59,21 +73,29 @@ class Endpoint(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and a path; one that ends in ``/*`` takes whatever follows (model ids may hold slashes).
+    """A method and a path; ``*`` stands for one segment, ``**`` for whatever follows (model ids may hold slashes).
 
-    ``asks_claude``: answering costs tokens, which a key's budget is for.
+    ``asks_claude``: answering costs tokens, which a key's budget is for. ``background`` is the endpoint for requests
+    that say ``background: true``.
     """
 
     method: str
     path: str
     endpoint: Endpoint
     asks_claude: bool = False
+    background: Endpoint | None = None
 
     def fits(self, path: str) -> bool:
         """Whether this route's path is ``path``."""
-        if self.path.endswith("/*"):
-            return path.startswith(self.path[:-1]) and len(path) > len(self.path) - 1
-        return path.rstrip("/") == self.path
+        if self.path.endswith("/**"):
+            return path.startswith(self.path[:-2]) and len(path) > len(self.path) - 2
+        mine, theirs = self.path.split("/"), path.rstrip("/").split("/")
+        return len(mine) == len(theirs) and all(m in ("*", t) and t for m, t in zip(mine[1:], theirs[1:], strict=True))
+
+
+def segment(request: Request, place: int) -> str:
+    """Return a segment of a request's path, decoded: 2 is the id in ``/v1/responses/{id}``."""
+    return unquote(request.path.split("/")[place + 1])
 
 
 async def answer(service: Service, route: Route, request: Request, exchange: Exchange) -> None:
@@ -81,14 +103,36 @@ async def answer(service: Service, route: Route, request: Request, exchange: Exc
     client = await service.access.client(request) if service.access is not None else None
     if route.asks_claude and service.agents:
         service = for_agent(service, asked_model(request.body))
+    if not route.asks_claude:
+        return await route.endpoint(service, request, exchange)
+
+    async def charged(work: Callable[[Engine], Awaitable[None]]) -> None:
+        async def heard(engine: Engine) -> None:
+            await work(service.witnesses.around(engine, request.header(FLOW_HEADER)))
+
+        if service.access is None or client is None:
+            return await heard(service.engine)
+        return await service.access.run(client, service.engine, request, exchange, heard)
+
+    if route.background is not None and is_for_the_background(request.body):
+        return await route.background(replace(service, charged=charged), request, exchange)
 
     async def on(engine: Engine) -> None:
-        heard = service.witnesses.around(engine, request.header(FLOW_HEADER))
-        await route.endpoint(replace(service, engine=heard), request, exchange)
+        await route.endpoint(replace(service, engine=engine), request, exchange)
 
-    if service.access is None or client is None or not route.asks_claude:
-        return await on(service.engine)
-    return await service.access.run(client, service.engine, request, exchange, on)
+    return await charged(on)
+
+
+class _Background(msgspec.Struct):
+    background: bool | None = None
+
+
+def is_for_the_background(body: bytes) -> bool:
+    """Whether a request asks to be answered in the background. Whether the rest is sound is not looked at."""
+    try:
+        return msgspec.json.decode(body, type=_Background).background is True
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def for_agent(service: Service, model: str) -> Service:
@@ -128,7 +172,7 @@ def find(routes: tuple[Route, ...], method: str, path: str) -> Route:
         raise OpenAIError(
             f"Not allowed to {method} on {path} (allowed: {allowed})", status=405, code="method_not_allowed"
         )
-    supported = "; ".join(f"{route.method} {route.path.replace('/*', '/{id}')}" for route in routes)
+    supported = "; ".join(f"{route.method} {re.sub('[*]+', '{id}', route.path)}" for route in routes)
     raise OpenAIError(
         f"Unknown request URL: {method} {path}. Understudy answers: {supported}."
         " Start it with --passthrough to send other paths on to the real host.",

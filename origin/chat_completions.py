@@ -1,29 +1,37 @@
 """POST /v1/chat/completions: decode, translate, run the turn, translate, encode."""
 
-import hashlib
+import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
 import msgspec
 
 from engine import ClaudeError
-from origin.access import KEY_HEADER
-from origin.app import CLIENT_HEADER, JSON, Service, refuse_own_tools
+from origin.app import JSON, Service, refuse_own_tools
+from origin.asker import client_of, client_timeout_s, owner_of
 from origin.choices import Choices
 from origin.heartbeat import COMMENT, Heartbeat
 from origin.pictures import fit_pictures
 from origin.server import Exchange, Request
+from origin.sessions import in_session
 from origin.told import headers_of_answer
+from remembering.chats import StoredChat
+from remembering.shelf import ConflictError
+from store.database import StoreError
 from translate import sse
 from translate.answer import chat_streams
 from translate.completion import fold
 from translate.errors import OpenAIError, openai_error
-from translate.openai_wire import ChatCompletionChunk
-from translate.request import translate_request
+from translate.openai_wire import ChatCompletion, ChatCompletionChunk
+from translate.request import Translated, translate_request
+from translate.usage import add_usage
+
+type Keep = Callable[[ChatCompletion], Awaitable[None]]
+"""What keeps a completion before its end is told."""
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +40,11 @@ EVENT_STREAM = ("content-type", "text/event-stream; charset=utf-8")
 
 async def create_chat_completion(service: Service, request: Request, exchange: Exchange) -> None:
     """Answer one chat completion request, streaming or not. Raises OpenAIError until the status is spent."""
+    async with in_session(service, request) as session:
+        await _create(service, session.request, exchange, session.keep if session.shelves is not None else None)
+
+
+async def _create(service: Service, request: Request, exchange: Exchange, remember: Keep | None) -> None:
     began = time.monotonic()
     wish = request.header("x-understudy-reasoning")
     show_reasoning = wish == "show" if wish else service.show_reasoning
@@ -56,6 +69,7 @@ async def create_chat_completion(service: Service, request: Request, exchange: E
         show_reasoning=show_reasoning,
     )
     choices = Choices(service.engine, turn, streams)
+    keepers = [keep for keep in (remember, keeper_of(service, request, translated)) if keep is not None]
 
     def headers() -> list[tuple[str, str]]:
         return headers_of_answer(
@@ -67,15 +81,48 @@ async def create_chat_completion(service: Service, request: Request, exchange: E
             ignored=translated.ignored,
         )
 
+    async def finished(chunks: list[ChatCompletionChunk]) -> None:
+        completion = fold(chunks, usage=add_usage([stream.usage for stream in streams]))
+        for keep in keepers:
+            await keep(completion)
+
     try:
         async with aclosing(choices.chunks()) as answer:
             if asked.stream:
-                await send_stream(answer, exchange, headers, service.keep_alive_s)
+                await send_stream(answer, exchange, headers, service.keep_alive_s, finished if keepers else None)
             else:
                 chunks = [chunk async for more in answer for chunk in more]
+                if keepers:
+                    await finished(chunks)
                 await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(fold(chunks)))
     except ClaudeError as error:
         raise openai_error(error.kind, retry_after_s=error.retry_after_s) from error
+
+
+def keeper_of(service: Service, request: Request, translated: Translated) -> Keep | None:
+    """Return what keeps the completion, where that was asked for (``store: true``) and there is a place for it."""
+    asked, shelves = translated.request, service.shelves
+    if not asked.store or shelves is None:
+        return None
+    owner = owner_of(request)
+    messages = json.loads(request.body).get("messages") or []
+
+    async def keep(completion: ChatCompletion) -> None:
+        chat = StoredChat(
+            id=completion.id,
+            owner=owner,
+            created_at=time.time(),
+            model=asked.model,
+            body=msgspec.json.encode(completion),
+            messages=tuple(messages),
+            metadata=dict(asked.metadata or {}),
+        )
+        try:
+            await shelves.chats.put(chat)
+        except (StoreError, ConflictError, ValueError) as error:
+            log.warning("the completion %s could not be kept: %s", completion.id, error)
+
+    return keep
 
 
 async def send_stream(
@@ -83,11 +130,12 @@ async def send_stream(
     exchange: Exchange,
     headers: Callable[[], list[tuple[str, str]]],
     keep_alive_s: float,
+    finished: Callable[[list[ChatCompletionChunk]], Awaitable[None]] | None = None,
 ) -> None:
     """Send chunks as they come, then ``[DONE]``.
 
     Until Claude has begun to answer the status is open, and a failure can still be one: it is raised. After that, or
-    after the first sign of life, it is an event.
+    after the first sign of life, it is an event. ``finished`` hears of all chunks before the end is told.
     """
 
     async def start() -> None:
@@ -98,6 +146,7 @@ async def send_stream(
         await start()
         await exchange.send(COMMENT)
 
+    sent: list[ChatCompletionChunk] = []
     heart = Heartbeat(keep_alive_s, beat)
     try:
         async with heart.beating():
@@ -105,6 +154,10 @@ async def send_stream(
                 await start()
                 await exchange.send(encode(chunks))
                 heart.sent()
+                if finished is not None:
+                    sent += chunks
+            if finished is not None:
+                await finished(sent)
         await exchange.send(sse.DONE)
     except ClaudeError as error:
         if not exchange.started:
@@ -118,18 +171,3 @@ async def send_stream(
 def encode(chunks: list[ChatCompletionChunk]) -> bytes:
     """Encode chunks as events."""
     return b"".join([sse.event(chunk) for chunk in chunks])
-
-
-def client_timeout_s(request: Request) -> float | None:
-    """Return how long the client will wait, which OpenAI's SDKs tell in ``x-stainless-timeout`` (seconds), or None."""
-    try:
-        seconds = float(request.header("x-stainless-timeout") or "")
-    except ValueError:
-        return None
-    return seconds if 0 < seconds < float("inf") else None
-
-
-def client_of(request: Request) -> str:
-    """Return what tells one client from another, for fairness: its address, its key and its name, not to be read."""
-    told = [request.header(name) or "" for name in (CLIENT_HEADER, KEY_HEADER, "authorization", "user-agent")]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""POST /v1/responses, and the responses that are remembered."""
+"""POST /v1/responses: decode, translate, run the turn, translate, keep, encode."""
 
 import json
 import logging
@@ -6,46 +6,116 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from engine import ClaudeError, Running
-from origin.access import bearer
-from origin.app import JSON, Service, common_headers, refuse_own_tools
-from origin.chat_completions import EVENT_STREAM, client_of, client_timeout_s
+from origin.app import JSON, Service, refuse_own_tools
+from origin.asker import client_of, client_timeout_s, owner_of
+from origin.chat_completions import EVENT_STREAM
 from origin.choices import MAX_TOGETHER
 from origin.heartbeat import COMMENT, Heartbeat
 from origin.pictures import fit_pictures
-from origin.remembered import Item, Remembered
 from origin.server import Exchange, Request
+from origin.shelves import Shelves, unavailable
 from origin.told import headers_of_answer
-from translate.errors import OpenAIError, openai_error
+from remembering.responses import NoConversationError, StoredResponse
+from remembering.shelf import ConflictError, Item
+from store.database import StoreError
+from translate.errors import openai_error
 from translate.responses import sse
 from translate.responses.fold import fold
 from translate.responses.request import TranslatedResponse, needed, translate_response_request
 from translate.responses.stream import ResponseStream
 from translate.responses.wire import ResponseEvent
 from translate.stream import ClaudeProtocolError
+from translate.turn import Turn
 
 log = logging.getLogger(__name__)
 
 type Events = list[ResponseEvent]
 
-PREFIX = "/v1/responses/"
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that is understood, and the response that will answer it. ``before`` is what it goes on from."""
+
+    id: str
+    owner: str
+    began: float
+    created_at: float
+    translated: TranslatedResponse
+    turn: Turn
+    stream: ResponseStream
+    before: tuple[Item, ...]
+
+    def headers(self, service: Service, *, process: str = "", retries: int = 0) -> list[tuple[str, str]]:
+        """Return the answer's headers."""
+        return headers_of_answer(
+            service,
+            began=self.began,
+            model=self.stream.claude_model or self.translated.turn.model,
+            processes=[process],
+            retries=retries,
+            ignored=self.translated.ignored,
+        )
+
+    def to_keep(self, body: bytes, *, status: str, output: tuple[Item, ...] = ()) -> StoredResponse:
+        """Return the response as it is kept."""
+        asked = self.translated.request
+        return StoredResponse(
+            id=self.id,
+            owner=self.owner,
+            created_at=self.created_at,
+            body=body,
+            asked=self.translated.items,
+            output=output,
+            before=self.before,
+            previous_id=asked.previous_response_id,
+            conversation_id=asked.conversation_id,
+            status=status,
+        )
+
+    def output(self) -> tuple[Item, ...]:
+        """Return the items that were answered, as they are kept."""
+        return tuple(json.loads(msgspec.json.encode(self.stream.stored)))
 
 
 async def create_response(service: Service, request: Request, exchange: Exchange) -> None:
     """Answer one request, streaming or not. Raises OpenAIError until the status is spent."""
+    prepared = await prepare(service, request)
+    asked, stream = prepared.translated.request, prepared.stream
+    try:
+        async with service.engine.run(prepared.turn) as running:
+
+            def headers() -> list[tuple[str, str]]:
+                return prepared.headers(service, process=running.process, retries=running.retries)
+
+            async with aclosing(events_of(running, stream)) as answer:
+                if asked.stream:
+                    await send_stream(answer, service, prepared, exchange, headers)
+                else:
+                    events = [event async for more in answer for event in more]
+                    body = msgspec.json.encode(fold(events))
+                    await keep(service.shelves, prepared, body)
+                    await exchange.respond(200, [JSON, *headers()], body)
+    except ClaudeError as error:
+        raise openai_error(error.kind, retry_after_s=error.retry_after_s) from error
+
+
+async def prepare(service: Service, request: Request) -> Prepared:
+    """Understand a request. Raises OpenAIError."""
     began = time.monotonic()
     wish = request.header("x-understudy-reasoning")
+    owner = owner_of(request)
+    before = await items_before(service, request, owner)
     translated = translate_response_request(
         request.body,
         service.model_map,
         service.default_model,
         show_reasoning=wish == "show" if wish else service.show_reasoning,
-        previous=previous_items(service, request),
+        previous=before,
         open_reasoning=service.sealer.open_reasoning,
     )
     asked = translated.request
@@ -57,10 +127,10 @@ async def create_response(service: Service, request: Request, exchange: Exchange
     turn = replace(
         await fit_pictures(translated.turn, ()), timeout_s=client_timeout_s(request), client=client_of(request)
     )
-    id = f"resp_{secrets.token_hex(24)}"
+    id, created_at = f"resp_{secrets.token_hex(24)}", time.time()
     stream = ResponseStream(
         id=id,
-        created_at=int(time.time()),
+        created_at=int(created_at),
         echo=translated.echo,
         new_id=lambda prefix: f"{prefix}_{secrets.token_hex(24)}",
         now=lambda: int(time.time()),
@@ -69,29 +139,7 @@ async def create_response(service: Service, request: Request, exchange: Exchange
         show_encrypted=translated.show_encrypted,
         unfence=translated.unfence,
     )
-    try:
-        async with service.engine.run(turn) as running:
-
-            def headers() -> list[tuple[str, str]]:
-                return headers_of_answer(
-                    service,
-                    began=began,
-                    model=translated.turn.model,
-                    processes=[running.process],
-                    retries=running.retries,
-                    ignored=translated.ignored,
-                )
-
-            async with aclosing(events_of(running, stream)) as answer:
-                if asked.stream:
-                    events = await send_stream(answer, stream, exchange, headers, service.keep_alive_s)
-                else:
-                    events = [event async for more in answer for event in more]
-                    await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(fold(events)))
-    except ClaudeError as error:
-        raise openai_error(error.kind, retry_after_s=error.retry_after_s) from error
-    if asked.store is not False and stream.complete:
-        remember(service, request, id, translated, stream, events)
+    return Prepared(id, owner, began, created_at, translated, turn, stream, before or ())
 
 
 async def events_of(running: Running, stream: ResponseStream) -> AsyncGenerator[Events]:
@@ -119,12 +167,16 @@ async def events_of(running: Running, stream: ResponseStream) -> AsyncGenerator[
 
 async def send_stream(
     answer: AsyncIterator[Events],
-    stream: ResponseStream,
+    service: Service,
+    prepared: Prepared,
     exchange: Exchange,
     headers: Callable[[], list[tuple[str, str]]],
-    keep_alive_s: float,
-) -> Events:
-    """Send events as they come and return them all. A failure is raised while the status is open, then it is told."""
+) -> None:
+    """Send events as they come. A failure is raised while the status is open, then it is told.
+
+    The event that ends the response is sent when the response is kept: who has seen it can go on from it.
+    """
+    stream = prepared.stream
 
     async def start() -> None:
         if not exchange.started:
@@ -134,15 +186,15 @@ async def send_stream(
         await start()
         await exchange.send(COMMENT)
 
-    sent: Events = []
-    heart = Heartbeat(keep_alive_s, beat)
+    heart = Heartbeat(service.keep_alive_s, beat)
     try:
         async with heart.beating():
             async for events in answer:
                 await start()
+                if stream.complete:
+                    await keep(service.shelves, prepared, msgspec.json.encode(fold(events)))
                 await exchange.send(b"".join(map(sse.event, events)))
                 heart.sent()
-                sent += events
     except ClaudeError as error:
         if not exchange.started:
             raise
@@ -150,69 +202,37 @@ async def send_stream(
         failed = stream.failed(openai_error(error.kind, retry_after_s=error.retry_after_s))
         await exchange.send(b"".join(map(sse.event, failed)))
     await exchange.finish()
-    return sent
 
 
-def previous_items(service: Service, request: Request) -> tuple[Item, ...] | None:
-    """Return the conversation that a request goes on with; () for none. Raises OpenAIError for one not known."""
+async def items_before(service: Service, request: Request, owner: str) -> tuple[Item, ...] | None:
+    """Return the conversation that a request goes on with; () for none, None for one that is not there.
+
+    Raises OpenAIError.
+    """
     wanted = needed(request.body)
-    if wanted.previous_response_id is None:
-        return None if wanted.conversation_id else ()
-    found = service.memory.find(wanted.previous_response_id, owner_of(request))
-    if found is None:
-        raise OpenAIError(
-            f"Previous response with id '{wanted.previous_response_id}' not found.",
-            param="previous_response_id",
-            code="previous_response_not_found",
-        )
-    return found.conversation
+    if wanted.previous_response_id is None and wanted.conversation_id is None:
+        return ()
+    if service.shelves is None:
+        return None
+    try:
+        if wanted.previous_response_id is not None:
+            return await service.shelves.responses.conversation_items(wanted.previous_response_id, owner)
+        return await service.shelves.conversations.items(str(wanted.conversation_id), owner)
+    except StoreError as error:
+        raise unavailable(error) from error
 
 
-def remember(
-    service: Service,
-    request: Request,
-    id: str,
-    translated: TranslatedResponse,
-    stream: ResponseStream,
-    events: Events,
-) -> None:
-    """Keep what the next request may refer to."""
-    output: list[Item] = msgspec.json.decode(msgspec.json.encode(stream.stored))
-    body = msgspec.json.encode(fold(events))
-    before = previous_items(service, request) or ()
-    conversation = (*before, *translated.items, *output)
-    size = len(body) + len(msgspec.json.encode(conversation))
-    service.memory.keep(id, Remembered(owner_of(request), body, translated.items, conversation, size))
-
-
-async def get_response(service: Service, request: Request, exchange: Exchange) -> None:
-    """Answer with a response that is remembered, or with the items that it was asked with."""
-    id, _, rest = request.path.removeprefix(PREFIX).rstrip("/").partition("/")
-    found = service.memory.find(id, owner_of(request))
-    if found is None or rest not in ("", "input_items"):
-        raise _unknown(id)
-    body = found.body
-    if rest:
-        data: list[Any] = [{"id": f"item_{id[5:]}_{n}", **item} for n, item in reversed(list(enumerate(found.asked)))]
-        first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
-        listed = {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": False}
-        body = json.dumps(listed).encode()
-    await exchange.respond(200, [JSON, *common_headers()], body)
-
-
-async def delete_response(service: Service, request: Request, exchange: Exchange) -> None:
-    """Forget a response."""
-    id = request.path.removeprefix(PREFIX).rstrip("/")
-    if not service.memory.forget(id, owner_of(request)):
-        raise _unknown(id)
-    body = json.dumps({"id": id, "object": "response", "deleted": True}).encode()
-    await exchange.respond(200, [JSON, *common_headers()], body)
-
-
-def owner_of(request: Request) -> str:
-    """Return whose responses a request may refer to: those that were asked for with the same key."""
-    return client_of(replace(request, headers=(("authorization", bearer(request)),)))
-
-
-def _unknown(id: str) -> OpenAIError:
-    return OpenAIError(f"Response with id '{id}' not found.", status=404)
+async def keep(shelves: Shelves | None, prepared: Prepared, body: bytes) -> None:
+    """Keep a response that is complete, if it is to be kept. What goes wrong is told, and the answer is given."""
+    asked, output = prepared.translated.request, prepared.output()
+    if shelves is None or (asked.store is False and asked.conversation_id is None):
+        return
+    try:
+        if asked.store is False:
+            items = (*prepared.translated.items, *output)
+            await shelves.conversations.add_items(str(asked.conversation_id), prepared.owner, items)
+        else:
+            status = str(json.loads(body)["status"])
+            await shelves.responses.put(prepared.to_keep(body, status=status, output=output))
+    except (StoreError, ConflictError, NoConversationError, ValueError) as error:
+        log.warning("the response %s could not be kept: %s", prepared.id, error)

@@ -1,18 +1,43 @@
 """What is answered: the table of routes."""
 
+from origin import conversations, kept_chats, sessions
 from origin.app import Route
+from origin.background import create_in_background
 from origin.chat_completions import create_chat_completion
+from origin.kept_responses import cancel_response, delete_response, get_response, list_input_items
 from origin.models import get_model, list_models
-from origin.responses import create_response, delete_response, get_response
+from origin.monitoring import get_auth_status, get_health
+from origin.responses import create_response
 from origin.status import RECORD_PATH, STATUS_PATH, get_status, switch_recording
 
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/chat/completions", create_chat_completion, asks_claude=True),
+    Route("GET", "/v1/chat/completions", kept_chats.list_chats),
+    Route("GET", "/v1/chat/completions/*", kept_chats.get_chat),
+    Route("POST", "/v1/chat/completions/*", kept_chats.update_chat),
+    Route("DELETE", "/v1/chat/completions/*", kept_chats.delete_chat),
+    Route("GET", "/v1/chat/completions/*/messages", kept_chats.list_messages),
     Route("GET", "/v1/models", list_models),
-    Route("GET", "/v1/models/*", get_model),
-    Route("POST", "/v1/responses", create_response, asks_claude=True),
+    Route("GET", "/v1/models/**", get_model),
+    Route("POST", "/v1/responses", create_response, asks_claude=True, background=create_in_background),
     Route("GET", "/v1/responses/*", get_response),
     Route("DELETE", "/v1/responses/*", delete_response),
+    Route("POST", "/v1/responses/*/cancel", cancel_response),
+    Route("GET", "/v1/responses/*/input_items", list_input_items),
+    Route("POST", "/v1/conversations", conversations.create_conversation),
+    Route("GET", "/v1/conversations/*", conversations.get_conversation),
+    Route("POST", "/v1/conversations/*", conversations.update_conversation),
+    Route("DELETE", "/v1/conversations/*", conversations.delete_conversation),
+    Route("GET", "/v1/conversations/*/items", conversations.list_items),
+    Route("POST", "/v1/conversations/*/items", conversations.add_items),
+    Route("GET", "/v1/conversations/*/items/*", conversations.get_item),
+    Route("DELETE", "/v1/conversations/*/items/*", conversations.delete_item),
+    Route("GET", "/v1/sessions", sessions.list_sessions),
+    Route("GET", "/v1/sessions/stats", sessions.get_totals),
+    Route("GET", "/v1/sessions/*", sessions.get_session),
+    Route("DELETE", "/v1/sessions/*", sessions.delete_session),
+    Route("GET", "/v1/auth/status", get_auth_status),
+    Route("GET", "/health", get_health),
     Route("GET", STATUS_PATH, get_status),
     Route("POST", RECORD_PATH, switch_recording),
 )

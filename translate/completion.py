@@ -88,13 +88,14 @@ class _Message:
         return Choice(index=index, message=message, finish_reason=self.reason)
 
 
-def fold(chunks: Iterable[ChatCompletionChunk]) -> ChatCompletion:
-    """Return the completion whose stream these chunks are. They must be complete and carry usage.
+def fold(chunks: Iterable[ChatCompletionChunk], *, usage: CompletionUsage | None = None) -> ChatCompletion:
+    """Return the completion whose stream these chunks are. They must be complete.
+
+    ``usage`` is for chunks of an app that did not ask for it in its stream.
 
     Raises ValueError if there is no chunk, no finish_reason or no usage among them.
     """
     messages: dict[int, _Message] = {}
-    usage: CompletionUsage | None = None
     last: ChatCompletionChunk | None = None
     for chunk in chunks:
         last = chunk

@@ -99,6 +99,8 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True):
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     stop: str | list[str] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    store: bool | None = None
+    metadata: dict[str, str] | None = None
     user: str | None = None
     service_tier: str | None = None
     response_format: dict[str, Any] | None = None

@@ -77,8 +77,9 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "frequency_penalty": Parameter(A, "Claude has no such penalty", unless=(0,)),
     "presence_penalty": Parameter(A, "Claude has no such penalty", unless=(0,)),
     "seed": Parameter(A, "Claude does not sample by seed; OpenAI promises no more than best effort"),
-    "store": Parameter(A, "nothing is stored", unless=(False,)),
-    "metadata": Parameter(A, "it labels stored completions, and nothing is stored", unless=({},)),
+    "store": Parameter(H, "true: the completion is kept, to be listed, read, labelled and deleted; default false"),
+    "metadata": Parameter(H, "kept with a stored completion"),
+    "session_id": Parameter(H, "the conversation so far is kept here, and only what is new is sent (not OpenAI's)"),
     "service_tier": Parameter(
         H, "`auto` as Claude's, `default` as `standard_only`; Claude has no other: accepted without effect"
     ),

@@ -34,7 +34,7 @@ from translate.openai_wire import (
     ReasoningDetail,
     ToolCallDelta,
 )
-from translate.usage import merge_usage, usage_from
+from translate.usage import CompletionUsage, merge_usage, usage_from
 
 
 class ClaudeProtocolError(Exception):
@@ -105,6 +105,11 @@ class ChatCompletionStream:
     def complete(self) -> bool:
         """Whether the stop reason is known, so that nothing the app needs can still come."""
         return self.state is State.FINISHED
+
+    @property
+    def usage(self) -> CompletionUsage:
+        """What was counted so far."""
+        return usage_from(self._usage)
 
     def feed(self, raw: Mapping[str, Any]) -> list[ChatCompletionChunk]:
         """Return the chunks this event gives: often one, sometimes none; none once the answer is complete.

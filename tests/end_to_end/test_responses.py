@@ -1,5 +1,6 @@
 """The Responses API as an unmodified client uses it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from pydantic import BaseModel
 from rehearsal import Reply
 from rehearsal.reply import ToolCall
 from tests.end_to_end.cloud import Cloud
-from tests.end_to_end.understudy import Proxy
+from tests.end_to_end.understudy import Proxy, clean_environment, serve
 
 TOOL: Any = {
     "type": "function",
@@ -118,3 +119,50 @@ def test_what_is_remembered_can_be_had_and_deleted(proxy: Proxy, cloud: Cloud) -
 
     assert again.output_text == "Aye."
     assert len(items.data) == 1
+
+
+def test_what_is_kept_outlives_the_proxy(cloud: Cloud, home: Path) -> None:
+    cloud.script(Reply(text="one"), Reply(text="two"))
+    env = clean_environment(home, cloud.base_url)
+    with serve(env) as proxy, proxy.openai() as client:
+        first = client.responses.create(model="gpt-4o", input="Say one.")
+        proxy.process.kill()
+    with serve(env) as proxy, proxy.openai() as client:
+        again = client.responses.retrieve(first.id)
+        second = client.responses.create(model="gpt-4o", input="Say two.", previous_response_id=first.id)
+
+    assert again.output_text == "one"
+    assert second.output_text == "two"
+    said = [(m["role"], m["content"][0]["text"]) for m in cloud.turns[1].body["messages"]]
+    assert said == [("user", "Say one."), ("assistant", "one"), ("user", "Say two.")]
+
+
+def test_a_background_response_is_polled_and_streamed_again(proxy: Proxy, cloud: Cloud) -> None:
+    gate = cloud.gate()
+    cloud.script(Reply(text="one two three", gates={2: gate}))
+
+    with proxy.openai() as client:
+        begun = client.responses.create(model="gpt-4o", input="Count.", background=True)
+        assert begun.status == "queued"
+        gate.open()
+        response = begun
+        while response.status in ("queued", "in_progress"):
+            response = client.responses.retrieve(begun.id)
+        again = list(client.responses.retrieve(begun.id, stream=True, starting_after=1))
+
+    assert response.output_text == "one two three"
+    assert again[0].sequence_number == 2 and again[-1].type == "response.completed"
+
+
+def test_a_conversation_is_the_clients_own_object(proxy: Proxy, cloud: Cloud) -> None:
+    cloud.script(Reply(text="Hello Ann."), Reply(text="Ann."))
+
+    with proxy.openai() as client:
+        conversation = client.conversations.create(items=[{"role": "user", "content": "I am Ann."}])
+        client.responses.create(model="gpt-4o", input="Hello", conversation=conversation.id)
+        answer = client.responses.create(model="gpt-4o", input="Who am I?", conversation=conversation.id)
+        items = list(client.conversations.items.list(conversation.id, order="asc"))
+
+    assert answer.output_text == "Ann."
+    assert [item.type for item in items] == ["message"] * 5
+    assert "I am Ann." in str(cloud.turns[1].body["messages"])

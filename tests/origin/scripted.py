@@ -1,8 +1,10 @@
 """An engine that plays given events, for what is HTTP's alone; and the origin around it."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +13,8 @@ from engine import ClaudeError, Event, Outcome
 from origin.app import Service, app, render_error
 from origin.routes import ROUTES
 from origin.server import Server
+from origin.shelves import Shelves
+from store.database import Database
 from translate.turn import Turn
 
 START: Event = {"type": "message_start", "message": {"model": "claude-x", "usage": {"input_tokens": 5}}}
@@ -70,9 +74,15 @@ class _Play:
 
 @asynccontextmanager
 async def client(engine: Any, **fields: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """Serve the origin on an engine and yield a client for it."""
-    service = Service(**{"engine": engine, "model_map": {}, "default_model": "sonnet", **fields})
-    async with Server(app(service, ROUTES), render_error=render_error, max_body_bytes=100_000) as server:
+    """Serve the origin on an engine and yield a client for it. What is kept is kept as long as that lasts."""
+    async with AsyncExitStack() as stack:
+        if "shelves" not in fields:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            database = stack.enter_context(Database.open(Path(folder) / "kept.db"))
+            fields["shelves"] = await stack.enter_async_context(Shelves.on(database))
+        service = Service(**{"engine": engine, "model_map": {}, "default_model": "sonnet", **fields})
+        server = Server(app(service, ROUTES), render_error=render_error, max_body_bytes=100_000)
+        await stack.enter_async_context(server)
         host, port = server.addresses[0]
-        async with httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=30) as http:
-            yield http
+        http = httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=30)
+        yield await stack.enter_async_context(http)

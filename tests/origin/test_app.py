@@ -21,7 +21,7 @@ async def test_an_unknown_path_is_told_what_there_is() -> None:
 
 async def test_a_method_that_a_path_does_not_take_is_told_which_it_takes() -> None:
     async with client(Scripted()) as http:
-        answer = await http.get("/v1/chat/completions")
+        answer = await http.put("/v1/chat/completions")
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
     assert "POST" in answer.json()["error"]["message"]
@@ -45,11 +45,15 @@ async def test_what_the_server_refuses_is_in_openais_shape() -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
 
 
-def test_a_route_with_a_star_takes_what_follows() -> None:
-    route = Route("GET", "/v1/models/*", ROUTES[0].endpoint)
+def test_two_stars_take_what_follows_and_one_takes_a_segment() -> None:
+    models = Route("GET", "/v1/models/**", ROUTES[0].endpoint)
+    items = Route("GET", "/v1/conversations/*/items/*", ROUTES[0].endpoint)
 
-    assert route.fits("/v1/models/a/b")
-    assert not route.fits("/v1/models/")
+    assert models.fits("/v1/models/a/b") and models.fits("/v1/models/a")
+    assert not models.fits("/v1/models/")
+    assert items.fits("/v1/conversations/c/items/i") and items.fits("/v1/conversations/c/items/i/")
+    for path in ("/v1/conversations//items/i", "/v1/conversations/c/items", "/v1/conversations/c/items/i/j"):
+        assert not items.fits(path)
 
 
 def test_paths_are_supported_whatever_the_method() -> None:

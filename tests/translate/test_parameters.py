@@ -14,6 +14,7 @@ SPEC = (
     Path(os.environ.get("UNDERSTUDY_CORPUS") or Path(__file__).parents[3] / "shared" / "corpus") / "openai-openapi.yaml"
 )
 CLAUDES_OWN = {"top_k", "thinking"}
+OURS = {"session_id"}
 
 TABLE = {
     "good": Parameter(Fate.HONOURED, ""),
@@ -58,4 +59,4 @@ def test_every_field_of_openais_request_has_a_row() -> None:
         found = set(schema.get("properties", {}))
         return found.union(*[fields(part) for part in schema.get("allOf", [])])
 
-    assert set(CHAT_COMPLETION_PARAMETERS) == fields(schemas["CreateChatCompletionRequest"]) | CLAUDES_OWN
+    assert set(CHAT_COMPLETION_PARAMETERS) == fields(schemas["CreateChatCompletionRequest"]) | CLAUDES_OWN | OURS

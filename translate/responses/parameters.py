@@ -21,10 +21,12 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
     "instructions": Parameter(H, "Claude's system prompt, before system and developer messages that lead the input"),
     "previous_response_id": Parameter(H, "the stored response's items come before `input`; unknown: 400"),
     "conversation": Parameter(
-        H, "the stored conversation's items come before `input`; unknown: 400, and none is kept yet"
+        H, "the conversation's items come before `input`, and the new ones are added to it; unknown: 400"
     ),
-    "store": Parameter(H, "the response is kept unless false: in memory, the latest thousand, until the proxy ends"),
-    "background": Parameter(A, "the answer is made at once: what a client would wait for is there", unless=(False,)),
+    "store": Parameter(H, "the response is kept unless false: in the proxy's database, for 30 days"),
+    "background": Parameter(
+        H, "answered whether or not anybody waits: polled, streamed again, cancelled; needs a store"
+    ),
     "stream": Parameter(H, "events as Claude's deltas arrive"),
     "stream_options": Parameter(H, "`include_obfuscation` has nothing to hide here"),
     "max_output_tokens": Parameter(H, "Claude's `max_tokens`"),

@@ -170,6 +170,10 @@ class ResponseStream:
         events.append(wire.Failed(response, self._number()))
         return events
 
+    def queued(self) -> wire.Response:
+        """Return the response as it is before anybody works on it. No event tells of it."""
+        return self._response("queued")
+
     def _begin(self) -> Events:
         self._begun = True
         response = self._response("in_progress")

@@ -1,0 +1,164 @@
+"""Responses that are answered while nobody waits, and streams that can be taken up again."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from typing import Any
+
+import msgspec
+
+from engine import ClaudeError, Engine
+from origin.app import JSON, Service
+from origin.chat_completions import EVENT_STREAM
+from origin.heartbeat import COMMENT, Heartbeat
+from origin.responses import Events, Prepared, events_of, prepare
+from origin.server import Exchange, Request
+from origin.shelves import Shelves, given_up, unavailable
+from remembering.background import EndedError, Event, Progress
+from remembering.responses import NoConversationError
+from store.database import StoreError
+from translate.errors import OpenAIError, openai_error
+from translate.responses.fold import fold
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.05
+"""How often it is looked for new events: another proxy may be writing them."""
+
+
+async def create_in_background(service: Service, request: Request, exchange: Exchange) -> None:
+    """Begin to answer a request, and say so at once; with ``stream`` the events follow. Raises OpenAIError."""
+    prepared = await prepare(service, request)
+    asked, shelves = prepared.translated.request, service.shelves
+    if asked.store is False or shelves is None:
+        raise OpenAIError(
+            "A background response must be stored: 'store' cannot be false.", param="background", code="invalid_value"
+        )
+    begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    shelves.spawn(prepared.id, work(service, shelves, prepared, begun))
+    try:
+        await begun
+    except StoreError as error:
+        raise unavailable(error) from error
+    except NoConversationError as error:
+        raise OpenAIError("The conversation is gone.", status=404, param="conversation") from error
+    headers = prepared.headers(service, process="background")
+    if asked.stream:
+        await send_events(service, shelves, exchange, prepared.id, prepared.owner, -1, headers)
+    else:
+        await exchange.respond(200, [JSON, *headers], queued(prepared))
+
+
+def queued(prepared: Prepared) -> bytes:
+    """Return the body of a response that nobody works on yet."""
+    return msgspec.json.encode(prepared.stream.queued())
+
+
+async def work(service: Service, shelves: Shelves, prepared: Prepared, begun: asyncio.Future[None]) -> None:
+    """Answer a response to its end, and keep it at every step."""
+
+    async def on(engine: Engine) -> None:
+        await shelves.background.begin(prepared.to_keep(queued(prepared), status="queued"))
+        begun.set_result(None)
+        await _answer(engine, shelves, prepared)
+
+    try:
+        await service.charged(on)
+    except asyncio.CancelledError:
+        await asyncio.shield(asyncio.ensure_future(_end_early(shelves, prepared)))
+        raise
+    except EndedError:
+        log.info("%s has ended elsewhere", prepared.id)
+    except Exception as error:
+        if not begun.done():
+            begun.set_exception(error)
+            return
+        log.exception("%s could not be answered", prepared.id)
+        await _end_early(shelves, prepared)
+    finally:
+        shelves.cancelled.discard(prepared.id)
+        if not begun.done():
+            begun.cancel()
+
+
+async def _answer(engine: Engine, shelves: Shelves, prepared: Prepared) -> None:
+    id, stream = prepared.id, prepared.stream
+    told: Events = []
+    try:
+        async with engine.run(prepared.turn) as running:
+            async for events in events_of(running, stream):
+                if stream.complete:
+                    told = events
+                    break
+                if await shelves.background.append_events(id, _encoded(events)):
+                    shelves.cancel(id)
+    except ClaudeError as error:
+        log.warning("%s broke off: %s (%s)", id, error.kind, error.detail)
+        told = stream.failed(openai_error(error.kind, retry_after_s=error.retry_after_s))
+    response = fold(told)
+    await shelves.background.finish(
+        id, response.status, msgspec.json.encode(response), output=prepared.output(), events=_encoded(told)
+    )
+
+
+async def _end_early(shelves: Shelves, prepared: Prepared) -> None:
+    """End what is not done: as cancelled if somebody asked for that, else as failed."""
+    with contextlib.suppress(EndedError, StoreError):
+        body = json.loads(queued(prepared))
+        if prepared.id in shelves.cancelled:
+            await shelves.background.finish(
+                prepared.id, "cancelled", json.dumps({**body, "status": "cancelled"}).encode()
+            )
+        else:
+            failed, _ = given_up(json.dumps(body).encode(), 0)
+            await shelves.background.finish(prepared.id, "failed", failed)
+
+
+def _encoded(events: Events) -> list[Event]:
+    return [(event.sequence_number, msgspec.json.encode(event)) for event in events]
+
+
+async def send_events(
+    service: Service,
+    shelves: Shelves,
+    exchange: Exchange,
+    id: str,
+    owner: str,
+    after: int,
+    headers: list[tuple[str, str]],
+) -> None:
+    """Send the events of a background response after a number, as they come, up to its end."""
+
+    async def beat() -> None:
+        await exchange.send(COMMENT)
+
+    progress = await shelves.background.events_after(id, owner, after)
+    if progress is None:
+        raise OpenAIError("Only responses that were created in the background can be streamed again.", param="stream")
+    await exchange.start(200, [EVENT_STREAM, ("cache-control", "no-cache"), *headers])
+    heart = Heartbeat(service.keep_alive_s, beat)
+    async with heart.beating():
+        while progress is not None:
+            if progress.events:
+                await exchange.send(b"".join(_sse(event) for _, event in progress.events))
+                heart.sent()
+                after = progress.events[-1][0]
+            elif progress.ended:
+                break
+            else:
+                await _wait(shelves, progress)
+            progress = await shelves.background.events_after(id, owner, after)
+    await exchange.finish()
+
+
+async def _wait(shelves: Shelves, progress: Progress) -> None:
+    if progress.abandoned:
+        await shelves.background.fail_abandoned(given_up)
+    else:
+        await asyncio.sleep(POLL_S)
+
+
+def _sse(event: bytes) -> bytes:
+    told: dict[str, Any] = json.loads(event)
+    return b"event: " + str(told["type"]).encode() + b"\ndata: " + event + b"\n\n"

@@ -1,0 +1,18 @@
+"""For those who watch: whether we live, and whether there are credentials."""
+
+import json
+
+from origin.app import JSON, Service
+from origin.server import Exchange, Request
+
+
+async def get_health(service: Service, request: Request, exchange: Exchange) -> None:
+    """Say that requests are answered; while the proxy ends, they are refused with 503, and so is this."""
+    body = {"status": "ok", "rehearsal": service.rehearsal}
+    await exchange.respond(200, [JSON, ("cache-control", "no-store")], json.dumps(body).encode())
+
+
+async def get_auth_status(service: Service, request: Request, exchange: Exchange) -> None:
+    """Say which kind of credentials Claude Code gets, never which ones. Whether they work only a turn can tell."""
+    body = {"rehearsal": service.rehearsal, **service.about_auth()}
+    await exchange.respond(200, [JSON, ("cache-control", "no-store")], json.dumps(body).encode())

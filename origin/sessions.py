@@ -1,0 +1,170 @@
+"""Sessions: the conversation so far is kept on our side, and the app sends only what is new.
+
+``session_id`` in the body of a chat completion request, or the header ``x-understudy-session``, names one. This is not
+OpenAI's: it is for apps that keep no history of their own.
+"""
+
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from origin.app import JSON, Service, common_headers, segment
+from origin.asker import owner_of
+from origin.lists import asked_of, listed, unknown_cursor
+from origin.server import Exchange, Request
+from origin.shelves import Shelves, shelves_of, unavailable
+from remembering.leases import BusyError
+from remembering.pages import UnknownCursorError
+from remembering.sessions import SessionStats
+from remembering.shelf import ConflictError, Item, can_be_id
+from store.database import StoreError
+from translate.errors import OpenAIError
+from translate.openai_wire import ChatCompletion
+from translate.request import decode_object
+
+log = logging.getLogger(__name__)
+
+SESSION_HEADER = "x-understudy-session"
+FIELD = "session_id"
+
+
+@dataclass(slots=True)
+class InSession:
+    """A request within a session: with what was said before, and what is to be remembered of it."""
+
+    request: Request
+    shelves: Shelves | None = None
+    owner: str = ""
+    id: str = ""
+    version: str = ""
+    new: tuple[Item, ...] = ()
+
+    async def keep(self, completion: ChatCompletion) -> None:
+        """Remember what was asked and answered. What goes wrong is told, and the answer is given."""
+        if self.shelves is None:
+            return
+        message = msgspec.to_builtins(completion.choices[0].message)
+        told = {name: value for name, value in message.items() if value is not None}
+        said: list[Item] = [*self.new, {**told, "content": message.get("content")}]
+        try:
+            tokens = completion.usage.total_tokens
+            self.version = await self.shelves.sessions.append(self.owner, self.id, said, self.version, tokens=tokens)
+        except (StoreError, ConflictError, ValueError) as error:
+            log.warning("the session could not be kept: %s", error)
+
+
+@contextlib.asynccontextmanager
+async def in_session(service: Service, request: Request) -> AsyncIterator[InSession]:
+    """Have a request within its session, if it names one, to itself. Raises OpenAIError: 409 for one that is in use."""
+    id = named_in(request)
+    if id is None:
+        yield InSession(request)
+        return
+    shelves, owner = shelves_of(service), owner_of(request)
+    if not can_be_id(id):
+        raise OpenAIError("Invalid 'session_id': up to 512 printable characters.", param=FIELD, code="invalid_value")
+    fields = decode_object(request.body)
+    new = fields.get("messages")
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(shelves.sessions.hold(owner, id, wait_s=shelves.wait_s))
+            session = await shelves.sessions.load(owner, id)
+        except BusyError as error:
+            raise OpenAIError(
+                "Another request of this session is being answered.", status=409, param=FIELD, code="session_in_use"
+            ) from error
+        except StoreError as error:
+            raise unavailable(error) from error
+        if isinstance(new, list):
+            fields["messages"] = [*session.messages, *new]
+        fields.pop(FIELD, None)
+        merged = replace(request, body=json.dumps(fields).encode())
+        items = tuple(item for item in new if isinstance(item, dict)) if isinstance(new, list) else ()
+        yield InSession(merged, shelves, owner, id, session.version, items)
+
+
+def named_in(request: Request) -> str | None:
+    """Return the session that a request names, None if it names none. Raises OpenAIError (400)."""
+    header = request.header(SESSION_HEADER)
+    if header is not None:
+        return header
+    if FIELD.encode() not in request.body:
+        return None
+    value = decode_object(request.body).get(FIELD)
+    if value is not None and not isinstance(value, str):
+        raise OpenAIError("Invalid type for 'session_id': expected a string.", param=FIELD, code="invalid_type")
+    return value
+
+
+async def list_sessions(service: Service, request: Request, exchange: Exchange) -> None:
+    """List whoever asks' sessions, the last used first."""
+    asked = asked_of(request.query)
+    try:
+        page = await shelves_of(service).sessions.list(owner_of(request), after=asked.after, limit=asked.limit)
+    except UnknownCursorError as error:
+        raise unknown_cursor(error) from error
+    except StoreError as error:
+        raise unavailable(error) from error
+    data = [_object(session) for session in page.data]
+    await exchange.respond(200, [JSON, *common_headers()], listed(data, has_more=page.has_more))
+
+
+async def get_totals(service: Service, request: Request, exchange: Exchange) -> None:
+    """Say what whoever asks' sessions come to."""
+    try:
+        totals = await shelves_of(service).sessions.totals(owner_of(request))
+    except StoreError as error:
+        raise unavailable(error) from error
+    body = {
+        "object": "session.stats",
+        "sessions": totals.sessions,
+        "messages": totals.messages,
+        "tokens": totals.tokens,
+    }
+    await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())
+
+
+async def get_session(service: Service, request: Request, exchange: Exchange) -> None:
+    """Answer with a session and its messages."""
+    id, owner, shelves = segment(request, 2), owner_of(request), shelves_of(service)
+    try:
+        stats = await shelves.sessions.stats(owner, id)
+        if stats is None:
+            raise _unknown(id)
+        session = await shelves.sessions.load(owner, id)
+    except StoreError as error:
+        raise unavailable(error) from error
+    body = {**_object(stats), "messages": list(session.messages)}
+    await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())
+
+
+async def delete_session(service: Service, request: Request, exchange: Exchange) -> None:
+    """Forget a session."""
+    id = segment(request, 2)
+    try:
+        if not await shelves_of(service).sessions.delete(owner_of(request), id):
+            raise _unknown(id)
+    except StoreError as error:
+        raise unavailable(error) from error
+    body = {"id": id, "object": "session.deleted", "deleted": True}
+    await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())
+
+
+def _object(stats: SessionStats) -> dict[str, Any]:
+    return {
+        "id": stats.id,
+        "object": "session",
+        "created_at": int(stats.created_at),
+        "last_used_at": int(stats.used_at),
+        "message_count": stats.messages,
+        "total_tokens": stats.tokens,
+    }
+
+
+def _unknown(id: str) -> OpenAIError:
+    return OpenAIError(f"Session with id '{id}' not found.", status=404)
