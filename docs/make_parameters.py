@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from translate.blocks import BLOCKS
+from translate.completions import COMPLETION_PARAMETERS
 from translate.finish_reason import FINISH_REASON
 from translate.parameters import CHAT_COMPLETION_PARAMETERS, Parameter
 from translate.responses.parameters import RESPONSE_PARAMETERS
@@ -35,6 +36,13 @@ RESPONSES = """
 |---|---|---|---|
 """
 
+COMPLETIONS = """
+## POST /v1/completions
+
+| parameter | fate | how, or why | fine values |
+|---|---|---|---|
+"""
+
 REASONS = """
 ## Why an answer ends
 
@@ -62,9 +70,10 @@ def page() -> str:
     """Return the page."""
     parameters = "".join(row(name, parameter) for name, parameter in sorted(CHAT_COMPLETION_PARAMETERS.items()))
     responses = "".join(row(name, parameter) for name, parameter in sorted(RESPONSE_PARAMETERS.items()))
+    legacy = "".join(row(name, parameter) for name, parameter in sorted(COMPLETION_PARAMETERS.items()))
     reasons = "".join(f"| `{claude}` | `{openai}` |\n" for claude, openai in FINISH_REASON.items())
     blocks = "".join(f"| `{kind}` | {fate} |\n" for kind, fate in BLOCKS.items())
-    return f"{HEAD}{parameters}{RESPONSES}{responses}{REASONS}{reasons}{BLOCKS_HEAD}{blocks}"
+    return f"{HEAD}{parameters}{RESPONSES}{responses}{COMPLETIONS}{legacy}{REASONS}{reasons}{BLOCKS_HEAD}{blocks}"
 
 
 if __name__ == "__main__":

@@ -34,22 +34,23 @@ class Choices:
     again.
     """
 
-    def __init__(self, engine: Engine, turn: Turn, streams: Sequence[ChatCompletionStream]) -> None:
+    def __init__(self, engine: Engine, turns: Turn | Sequence[Turn], streams: Sequence[ChatCompletionStream]) -> None:
+        """Take a turn for each stream, or one for all of them."""
         self._engine = engine
-        self._turn = turn
+        self._turns = [turns] * len(streams) if isinstance(turns, Turn) else list(turns)
         self._streams = streams
         self.processes: list[str] = []
         self.retries = 0
 
     async def chunks(self) -> AsyncGenerator[Chunks]:
         """Yield the chunks that each of Claude's events gives. Raises ClaudeError when a turn fails."""
-        playing = self._together() if len(self._streams) > 1 else self._alone(self._streams[0])
+        playing = self._together() if len(self._streams) > 1 else self._alone(self._turns[0], self._streams[0])
         async with aclosing(playing):
             async for chunks in playing:
                 yield chunks
 
-    async def _alone(self, stream: ChatCompletionStream) -> AsyncGenerator[Chunks]:
-        async with self._engine.run(self._turn) as running, aclosing(chunks_of(running, stream)) as answer:
+    async def _alone(self, turn: Turn, stream: ChatCompletionStream) -> AsyncGenerator[Chunks]:
+        async with self._engine.run(turn) as running, aclosing(chunks_of(running, stream)) as answer:
             first = True
             async for chunks in answer:
                 if first:
@@ -60,7 +61,8 @@ class Choices:
 
     async def _together(self) -> AsyncGenerator[Chunks]:
         queue: asyncio.Queue[Chunks | ClaudeError | None] = asyncio.Queue()
-        tasks = [asyncio.create_task(self._into(queue, stream)) for stream in self._streams]
+        playing = zip(self._turns, self._streams, strict=True)
+        tasks = [asyncio.create_task(self._into(queue, turn, stream)) for turn, stream in playing]
         counted: Chunks = []
         try:
             left = len(tasks)
@@ -82,9 +84,11 @@ class Choices:
             usages = [chunk.usage for chunk in counted if chunk.usage is not UNSET and chunk.usage is not None]
             yield [msgspec.structs.replace(counted[-1], usage=add_usage(usages))]
 
-    async def _into(self, queue: asyncio.Queue[Chunks | ClaudeError | None], stream: ChatCompletionStream) -> None:
+    async def _into(
+        self, queue: asyncio.Queue[Chunks | ClaudeError | None], turn: Turn, stream: ChatCompletionStream
+    ) -> None:
         try:
-            async with aclosing(self._alone(stream)) as answer:
+            async with aclosing(self._alone(turn, stream)) as answer:
                 async for chunks in answer:
                     await queue.put(chunks)
             await queue.put(None)

@@ -4,6 +4,7 @@ from origin import conversations, kept_chats, sessions
 from origin.app import Route
 from origin.background import create_in_background
 from origin.chat_completions import create_chat_completion
+from origin.completions import create_completion
 from origin.kept_responses import cancel_response, delete_response, get_response, list_input_items
 from origin.models import get_model, list_models
 from origin.monitoring import get_auth_status, get_health
@@ -17,6 +18,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/chat/completions/*", kept_chats.update_chat),
     Route("DELETE", "/v1/chat/completions/*", kept_chats.delete_chat),
     Route("GET", "/v1/chat/completions/*/messages", kept_chats.list_messages),
+    Route("POST", "/v1/completions", create_completion, asks_claude=True),
     Route("GET", "/v1/models", list_models),
     Route("GET", "/v1/models/**", get_model),
     Route("POST", "/v1/responses", create_response, asks_claude=True, background=create_in_background),

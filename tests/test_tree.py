@@ -41,6 +41,7 @@ ELSEWHERE = {
     "origin/sessions.py": "tests/origin/test_kept.py",
     "origin/shelves.py": "tests/origin/test_kept.py",
     "origin/asker.py": "tests/origin/test_chat_completions.py and test_kept.py",
+    "origin/completions.py": "tests/end_to_end/test_completions.py",
     "origin/routes.py": "a table; tests/end_to_end/test_refusals.py asks for what is not in it",
     "pytest_understudy/running.py": "tests/pytest_understudy/test_plugin.py",
     "rehearsal/__main__.py": "bench/first_token.py starts it",

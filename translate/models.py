@@ -61,11 +61,14 @@ def choose_model(
 ) -> ModelChoice:
     """Return the Claude model for the name an app asked for.
 
-    Claude's own names and aliases pass as they are; otherwise the first pattern of ``model_map`` that matches decides;
-    otherwise ``default``. A fine-tuned model (``ft:gpt-4o-mini:…``) is looked up by its base name.
+    A name that stands in ``model_map`` as it is, is what that says. Claude's own names and aliases pass as they are;
+    otherwise the first pattern of ``model_map`` that matches decides; otherwise ``default``. A fine-tuned model
+    (``ft:gpt-4o-mini:…``) is looked up by its base name.
     """
     lowered = name.lower()
     base = lowered.split(":")[1] if lowered.startswith("ft:") and lowered.count(":") else lowered
+    if (exact := model_map.get(name)) is not None:
+        return ModelChoice(exact, known=True)
     if base.startswith("claude-") or base in ALIASES:
         return ModelChoice(name, known=True)
     if is_cloud_name(name):

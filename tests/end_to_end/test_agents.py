@@ -45,6 +45,7 @@ def test_an_app_asks_an_agent_by_its_model_name(cloud: Cloud, home: Path, config
             client.chat.completions.create(model="claude-code/review", messages=HELLO, tools=[TOOL])
 
     assert "claude-code/review" in names
+    assert {turn.body["model"] for turn in cloud.turns} == {"claude-sonnet-5-5"}
     assert "".join(delta.content or "" for delta in deltas) == "It has words."
     assert "".join(getattr(delta, "reasoning_content", "") or "" for delta in deltas) == f"Read(file_path: {file})\n"
     assert response.output_text == "It has words."

@@ -1,0 +1,83 @@
+"""POST /v1/completions: OpenAI's legacy dialect, on chat turns."""
+
+import logging
+import secrets
+import time
+from contextlib import aclosing
+from dataclasses import replace
+
+import msgspec
+
+from engine import ClaudeError
+from origin.app import JSON, Service
+from origin.asker import client_of, client_timeout_s
+from origin.chat_completions import EVENT_STREAM
+from origin.choices import Choices
+from origin.heartbeat import COMMENT, Heartbeat
+from origin.server import Exchange, Request
+from origin.told import headers_of_answer
+from translate import sse
+from translate.completions import CompletionStream, fold_completion, translate_completion_request
+from translate.errors import openai_error
+from translate.stream import ChatCompletionStream
+from translate.usage import add_usage
+
+log = logging.getLogger(__name__)
+
+
+async def create_completion(service: Service, request: Request, exchange: Exchange) -> None:
+    """Answer one request, streaming or not. Raises OpenAIError until the status is spent."""
+    began = time.monotonic()
+    translated = translate_completion_request(request.body, service.model_map, service.default_model)
+    asked = translated.request
+    has_usage = bool(asked.stream and asked.stream_options and asked.stream_options.include_usage)
+    id, created = f"cmpl-{secrets.token_urlsafe(22)}", int(time.time())
+    streams = [
+        ChatCompletionStream(id=id, created=created, model=asked.model, include_usage=has_usage, index=index)
+        for index in range(len(translated.chats))
+    ]
+    timeout_s, client = client_timeout_s(request), client_of(request)
+    turns = [replace(chat.turn, timeout_s=timeout_s, client=client) for chat in translated.chats]
+    choices = Choices(service.engine, turns, streams)
+    legacy = CompletionStream(id=id, created=created, model=asked.model, echoes=translated.echoes, has_usage=has_usage)
+
+    def headers() -> list[tuple[str, str]]:
+        return headers_of_answer(
+            service,
+            began=began,
+            model=next((s.claude_model for s in streams if s.claude_model), turns[0].model),
+            processes=choices.processes,
+            retries=choices.retries,
+            ignored=translated.ignored,
+        )
+
+    async def start() -> None:
+        if not exchange.started:
+            await exchange.start(200, [EVENT_STREAM, ("cache-control", "no-cache"), *headers()])
+
+    async def beat() -> None:
+        await start()
+        await exchange.send(COMMENT)
+
+    try:
+        async with aclosing(choices.chunks()) as answer:
+            if not asked.stream:
+                chunks = [chunk async for more in answer for chunk in legacy.feed(more)]
+                whole = fold_completion(chunks, add_usage([stream.usage for stream in streams]))
+                await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(whole))
+                return
+            heart = Heartbeat(service.keep_alive_s, beat)
+            async with heart.beating():
+                async for more in answer:
+                    await start()
+                    if told := legacy.feed(more):
+                        await exchange.send(b"".join(map(sse.event, told)))
+                        heart.sent()
+        await exchange.send(sse.DONE)
+    except ClaudeError as error:
+        failure = openai_error(error.kind, retry_after_s=error.retry_after_s)
+        if not exchange.started:
+            raise failure from error
+        log.warning("the stream broke off: %s (%s)", error.kind, error.detail)
+        await exchange.send(sse.raw_event(failure.body()))
+    await exchange.finish()
