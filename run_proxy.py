@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import importlib.util
 import logging
 import os
 import re
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,9 @@ from rich.table import Table
 
 import settings as configuration
 from addons import default_addons
+from addons.decrypt_only_ours import DecryptOnlyOurs
 from addons.master import CannotListenError, options_for, proxy
+from addons.name_in_certificate import NameInCertificate
 from addons.record import Record
 from addons.redirect_to_origin import MAGIC_HOST
 from addons.serve_origin import ServeOrigin, spawn_for
@@ -32,6 +35,8 @@ from auth.keys_command import keys_command
 from auth.redact import RedactSecrets
 from auth.sources import Source, environment
 from demo.show import show
+from doctor.doctor_command import add_doctor_command
+from doctor.runtime import Watcher
 from engine.sdk import Spawn
 from looking.commands import add_looking_commands
 from origin.replay import ReplayError
@@ -412,6 +417,18 @@ def load_for(config: Path | None, **flags: Any) -> Settings:
     return settings
 
 
+async def watch(settings: Settings, watcher: Watcher, command: Sequence[str]) -> int:
+    """Run a command through a proxy that only watches."""
+    ca = authority(settings)
+    own = dataclasses.replace(settings, listen=("127.0.0.1", 0), base_url=None, mode=(), upstream_proxy=None)
+    with tempfile.TemporaryDirectory(prefix="understudy-") as directory:
+        options = options_for(own, ca.certificate.parent, os.environ)
+        async with proxy(options, [DecryptOnlyOurs(own.hosts), NameInCertificate(), watcher]) as addresses:
+            wrapped = wrapped_environment(own, addresses[0], Path(directory))
+            return await run_command(command, wrapped.full)
+
+
+add_doctor_command(cli, load_for, watch)
 add_looking_commands(cli)
 add_rerun_commands(cli, load_for, own_proxy)
 cli.add_typer(keys_command(open_store), name="keys")

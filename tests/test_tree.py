@@ -12,6 +12,7 @@ PACKAGES = (
     "addons",
     "auth",
     "demo",
+    "doctor",
     "engine",
     "looking",
     "origin",
@@ -28,6 +29,7 @@ MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglo
 
 # Modules without a test file of their own, and where they are tested.
 ELSEWHERE = {
+    "doctor/doctor_command.py": "tests/end_to_end/test_doctor.py",
     "addons/record.py": "tests/end_to_end/test_record_and_replay.py",
     "demo/chat.py": "the demo's app: tests/demo/test_show.py runs it",
     "engine/process.py": "tests/engine/test_facts.py",

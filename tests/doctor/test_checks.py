@@ -1,0 +1,145 @@
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auth.authority import FOLDER, Authority
+from doctor import checks
+from doctor.checks import Finding, run_checks
+from settings import Settings
+from store.database import Database
+
+
+def settings(tmp_path: Path, **more: Any) -> Settings:
+    return Settings(**{"data_dir": tmp_path / "data", "listen": ("127.0.0.1", 0), **more})
+
+
+def levels(found: Iterator[Finding]) -> list[str]:
+    return [finding.level for finding in found]
+
+
+def test_a_machine_on_which_all_is_well_has_no_fault(tmp_path: Path) -> None:
+    env = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "ANTHROPIC_API_KEY": "sk-ant-canary-0123456789"}
+    found = list(run_checks(settings(tmp_path), env))
+    assert {finding.level for finding in found} == {"ok"}
+    assert len({finding.name for finding in found}) >= 9
+    assert "canary" not in repr(found)
+
+
+def test_a_check_that_breaks_is_a_fault_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Any) -> Iterator[Finding]:
+        raise RuntimeError("no")
+        yield
+
+    monkeypatch.setattr(checks, "authority", broken)
+    found = {finding.name: finding for finding in run_checks(settings(tmp_path, rehearsal=True), {})}
+    assert found["certificate authority"].level == "fault"
+    assert "RuntimeError: no" in found["certificate authority"].seen
+    assert found["store"].level == "ok"
+
+
+def test_an_old_python_is_a_fault() -> None:
+    assert levels(checks.versions((3, 11))) == ["fault"]
+
+
+@pytest.mark.parametrize(
+    ("script", "level", "told"),
+    [
+        ("echo 2.0.0", "warning", "is 2.0.0"),
+        ("echo what; exit 3", "fault", "ends with 3"),
+        (None, "fault", "cannot be started"),
+    ],
+)
+def test_another_claude_is_told(tmp_path: Path, script: str | None, level: str, told: str) -> None:
+    program = tmp_path / "claude"
+    if script is not None:
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o700)
+    (finding,) = checks.claude(program, {"PATH": "/usr/bin:/bin"})
+    assert finding.level == level
+    assert told in finding.seen and finding.todo
+
+
+def test_no_credentials_are_a_fault_with_the_way_to_some(tmp_path: Path) -> None:
+    (finding,) = checks.credentials(settings(tmp_path), {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
+    assert finding.level == "fault"
+    assert "understudy auth login" in finding.todo
+
+
+def test_a_key_that_others_can_read_is_a_fault(tmp_path: Path) -> None:
+    made = Authority.open(tmp_path / "data" / FOLDER)
+    assert levels(checks.authority(settings(tmp_path))) == ["ok"]
+    made.key.chmod(0o644)
+    (finding,) = checks.authority(settings(tmp_path))
+    assert finding.level == "fault" and finding.todo == f"chmod 600 {made.key}"
+
+
+def test_an_authority_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    made = Authority.open(tmp_path / "data" / FOLDER)
+    made.certificate.write_text("nonsense")
+    assert levels(checks.authority(settings(tmp_path))) == ["fault"]
+
+
+def test_a_port_that_is_taken_is_a_fault(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        taken.settimeout(0)
+        address = taken.getsockname()
+        (finding,) = checks.ports(settings(tmp_path, listen=address))
+    assert finding.level == "fault"
+    assert levels(checks.ports(settings(tmp_path, listen=address))) == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("env", "level", "told"),
+    [
+        ({}, "ok", "no variable"),
+        ({"HTTPS_PROXY": "http://me:secret-word@corp:3128"}, "warning", "corp in HTTPS_PROXY"),
+        ({"NO_PROXY": "localhost,.openai.com"}, "warning", ".openai.com"),
+        ({"no_proxy": "*"}, "warning", "*"),
+        ({"ALL_PROXY": "nonsense"}, "warning", "ALL_PROXY"),
+    ],
+)
+def test_proxy_variables_that_fight_ours_are_told(tmp_path: Path, env: dict[str, str], level: str, told: str) -> None:
+    (finding,) = checks.proxies(settings(tmp_path), env)
+    assert finding.level == level and told in finding.seen
+    assert "secret-word" not in repr(finding)
+
+
+def test_a_bundle_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    assert levels(checks.bundles({"SSL_CERT_FILE": str(tmp_path / "none.pem")})) == ["fault"]
+    (tmp_path / "some.pem").write_text("")
+    assert levels(checks.bundles({"SSL_CERT_FILE": str(tmp_path / "some.pem")})) == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("env", "level"),
+    [
+        ({"OPENAI_BASE_URL": "https://llm.example/v1"}, "warning"),
+        ({"ANTHROPIC_BASE_URL": "https://gateway.example"}, "warning"),
+        ({}, "ok"),
+    ],
+)
+def test_base_urls_elsewhere_are_told(tmp_path: Path, env: dict[str, str], level: str) -> None:
+    assert levels(checks.base_urls(settings(tmp_path), env)) == [level]
+
+
+def test_a_data_folder_that_others_can_write_to_is_a_fault(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    folder.chmod(0o777)
+    assert levels(checks.data_folder(folder)) == ["fault"]
+    folder.chmod(0o700)
+    assert levels(checks.data_folder(folder)) == ["ok"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_store_that_is_none_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    place = tmp_path / "data" / "understudy.db"
+    Database.open(place).close()
+    assert levels(checks.store(settings(tmp_path))) == ["ok"]
+    place.write_text("no database")
+    assert levels(checks.store(settings(tmp_path))) == ["fault"]
