@@ -314,7 +314,13 @@ class _Connection(asyncio.Protocol):
     def _begin(self, head: h11.Request) -> None:
         self._head, self._body, self._body_bytes = head, [], 0
         length = next((int(value) for name, value in head.headers if name == b"content-length"), 0)
-        if length > self._server.max_body_bytes:
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in head.headers}:
+            # Two readers could take it for two different messages (RFC 9112, section 6.1).
+            self._refuse(400, "A request has a Content-Length or a Transfer-Encoding, not both.")
+        elif sum(len(name) + len(value) + 4 for name, value in head.headers) > MAX_HEAD_BYTES:
+            # h11 bounds only a head that comes in pieces.
+            self._refuse(431, f"The request's headers are larger than {MAX_HEAD_BYTES} bytes.")
+        elif length > self._server.max_body_bytes:
             self._refuse_body()
         elif self._http.they_are_waiting_for_100_continue:
             self.write(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))

@@ -33,6 +33,13 @@ def claude_in(home: Path) -> list[int]:
     return [pid for pid in living_in(home) if Path(read(pid, "cmdline")[0]).name == "claude"]
 
 
+def listening(pid: int) -> list[int]:
+    """Return the ports of IPv4 on which a process listens."""
+    sockets = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+
+
 def still_there(pids: Iterable[int], within_s: float = GUARD_S) -> list[int]:
     """Wait until the processes have ended; return those that have not when the time is over."""
     deadline = time.monotonic() + within_s
