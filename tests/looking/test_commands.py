@@ -1,0 +1,182 @@
+"""`understudy show` and `understudy diff`, on cassettes of every kind of exchange."""
+
+import json
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from looking.commands import add_looking_commands
+from tests.end_to_end.understudy import UNDERSTUDY
+from tests.looking import tapes
+
+cli = typer.Typer()
+add_looking_commands(cli)
+
+KINDS = [
+    tapes.streamed_chat,
+    tapes.chat_at_once,
+    tapes.tools,
+    tapes.responses_at_once,
+    tapes.responses_streamed,
+    tapes.legacy,
+    tapes.refused,
+]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def cassette(tmp_path: Path) -> Path:
+    path = tmp_path / "a.jsonl"
+    with tapes.recorder(path) as recorder:
+        for n in range(3):
+            for kind in KINDS:
+                kind(recorder, n)
+    return path
+
+
+def test_a_list_has_a_line_for_each_exchange_and_what_they_come_to(cassette: Path) -> None:
+    shown = run("show", cassette)
+    lines = shown.stdout.splitlines()
+    assert shown.exit_code == 0
+    assert len(lines) == 1 + 3 * len(KINDS) + 1
+    assert "gpt-4o → claude-sonnet-4-5" in lines[1] and "200" in lines[1] and "done" in lines[1]
+    assert "429" in shown.stdout
+    assert lines[-1].startswith(f"{3 * len(KINDS)} exchanges, ")
+
+
+def test_a_list_for_programs_tells_the_same(cassette: Path) -> None:
+    told = json.loads(run("show", cassette, "--json").stdout)
+    assert len(told["exchanges"]) == 3 * len(KINDS)
+    assert told["exchanges"][0]["status"] == 200
+
+
+@pytest.mark.parametrize("which", ["1", f"-{3 * len(KINDS)}", "e1"])
+def test_an_exchange_is_found_by_number_from_either_end_and_by_id(cassette: Path, which: str) -> None:
+    shown = run("show", cassette, which)
+    assert shown.exit_code == 0
+    assert shown.stdout.startswith(f"exchange 1 of {3 * len(KINDS)}: e1")
+    assert "Hello 0." in shown.stdout
+    assert "first token" in shown.stdout
+
+
+def test_an_exchange_reads_like_a_conversation_with_its_tools_and_thoughts(cassette: Path) -> None:
+    shown = run("show", cassette, "3").stdout
+    for told in ("Weather 0?", "weather", '"city": "Paris"', "And in Rome?", "They want Rome.", '"city": "Rome"'):
+        assert told in shown
+
+
+@pytest.mark.parametrize("n", range(1, len(KINDS) + 1))
+def test_every_kind_of_exchange_is_told_to_people_and_to_programs(cassette: Path, n: int) -> None:
+    assert run("show", cassette, n).exit_code == 0
+    told = json.loads(run("show", cassette, n, "--json").stdout)
+    assert told["id"] == f"e{n}"
+
+
+def test_what_would_steer_a_terminal_is_shown_and_not_done(tmp_path: Path) -> None:
+    evil = "\x1b[2J\x1b]0;title\x07 [bold red]markup[/] \u202e \x9b31m"
+    with tapes.recorder(tmp_path / "a.jsonl") as recorder:
+        tapes.whole(tapes.begin(recorder, tapes.ask(evil)), tapes.completion(evil))
+    for arguments in (("show", tmp_path / "a.jsonl"), ("show", tmp_path / "a.jsonl", 1)):
+        shown = run(*arguments).stdout
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown)
+    assert "[bold red]markup[/]" in shown
+    assert "\\x1b[2J" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("show", "none.jsonl"), "there is no file none.jsonl"),
+        (("show", "no.jsonl"), "no.jsonl"),
+        (("show", "a.jsonl", "99"), "has no exchange 99"),
+        (("show", "a.jsonl", "nonsense"), "has no exchange nonsense"),
+        (("diff", "a.jsonl:1", "none.jsonl"), "none.jsonl"),
+        (("diff", "a.jsonl:99", "a.jsonl:1"), "has no exchange 99"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    cassette: Path, arguments: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(cassette.parent)
+    Path("no.jsonl").write_text("nothing of ours\n")
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_whoever_has_read_enough_may_leave(cassette: Path) -> None:
+    command = f'"{UNDERSTUDY}" show "{cassette}" | head -1'
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_broken_cassette_is_read_as_far_as_it_goes_and_never_a_traceback(cassette: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    lines = cassette.read_bytes().splitlines(keepends=True)
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randrange(len(lines))
+        match chance.randrange(6):
+            case 0:
+                lines[place] = lines[place][: chance.randrange(len(lines[place]))] + b"\n"
+            case 1:
+                other = chance.randrange(len(lines))
+                lines[place], lines[other] = lines[other], lines[place]
+            case 2:
+                lines[place] = lines[place].replace(b'"', b"\xff", 1)
+            case 3:
+                lines[place] = b'{"cassette": "understudy", "version": 99}\n'
+            case 4:
+                lines[place] = b'{"id": "e1", "n": 1, "at": 1e999, "event": [[[]]]}\n'
+            case _:
+                del lines[place]
+    cassette.write_bytes(b"".join(lines))
+    for arguments in (
+        ("show", cassette),
+        ("show", cassette, "--json"),
+        ("show", cassette, 1),
+        ("diff", cassette, cassette),
+    ):
+        done = run(*arguments)
+        assert done.exit_code in (0, 1, 2)
+        assert done.exception is None or isinstance(done.exception, SystemExit)
+
+
+def test_a_cassette_is_the_same_as_itself(cassette: Path) -> None:
+    assert run("diff", cassette, cassette).exit_code == 0
+    assert run("diff", f"{cassette}:1", f"{cassette}:1").exit_code == 0
+
+
+def test_what_differs_is_told_by_request_answer_and_usage(cassette: Path, tmp_path: Path) -> None:
+    with tapes.recorder(tmp_path / "b.jsonl") as recorder:
+        tapes.whole(tapes.begin(recorder, tapes.ask("Hello 0", temperature=1)), tapes.completion("Good day."))
+    done = run("diff", f"{cassette}:2", f"{tmp_path / 'b.jsonl'}:1")
+    assert done.exit_code == 1
+    assert "temperature" in done.stdout and "Good day." in done.stdout and "Hello 0." in done.stdout
+
+
+def test_exchanges_without_a_partner_are_named(cassette: Path, tmp_path: Path) -> None:
+    with tapes.recorder(tmp_path / "b.jsonl") as recorder:
+        tapes.streamed_chat(recorder, 0)
+    done = run("diff", cassette, tmp_path / "b.jsonl", "--json")
+    assert done.exit_code == 1
+    assert len(json.loads(done.stdout)) >= 1
+
+
+def test_another_time_is_no_difference_unless_that_is_asked(tmp_path: Path) -> None:
+    for name, first_ms in (("a", 800.0), ("b", 1500.0)):
+        with tapes.recorder(tmp_path / f"{name}.jsonl") as recorder:
+            recording = tapes.begin(recorder, tapes.ask("Hello", stream=True))
+            tapes.stream(recording, tapes.chat_chunks(["a", "b"]), first_ms=first_ms)
+    pair = (tmp_path / "a.jsonl", tmp_path / "b.jsonl")
+    assert run("diff", *pair).exit_code == 0
+    assert run("diff", *pair, "--timing").exit_code == 1
