@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
+from cryptography.fernet import Fernet
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -77,6 +78,11 @@ def keys_command(open_store: Callable[[], Database]) -> typer.Typer:
         with opened() as database:
             Clients(database).revoke(name)
         typer.echo(f"{name}'s key is revoked.", err=True)
+
+    @app.command("encryption-key")
+    def encryption_key() -> None:
+        """Print a new key for the setting store_key, which encrypts what is stored. It is kept nowhere."""
+        print(Fernet.generate_key().decode("ascii"))
 
     return app
 

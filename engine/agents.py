@@ -4,7 +4,7 @@ By default nothing of Claude Code acts on the machine. An agent is the exception
 
     [agent.review]
     tools = ["Read", "Grep", "Glob"]
-    cwd = "/home/me/project"
+    cwd = "/srv/project"
 
 An app asks for the model ``claude-code/review``. Everything here is checked when the proxy starts.
 """

@@ -40,7 +40,9 @@ START_S = 30.0
 HOUSEKEEPING_S = 5.0
 
 # After these nobody knows what the process is doing.
-BEYOND_REPAIR = frozenset({"cli_not_found", "cli_failed", "first_token_timeout", "idle_timeout"})
+BEYOND_REPAIR = frozenset(
+    {"authentication_error", "cli_not_found", "cli_failed", "first_token_timeout", "idle_timeout"}
+)
 
 # By default the processes may have this part of the machine's memory.
 MEMORY_SHARE = 0.5
@@ -213,12 +215,21 @@ class Pool:
             yield play
         except ClaudeError as error:
             outcome = Outcome("failed", process.how, error=error)
+            if error.kind == "authentication_error":
+                self._retire()
             raise
         finally:
             if play.complete:
                 outcome = Outcome("cut" if process.cut else "finished", process.how)
             self._give_back(play, process, turn, outcome, began)
             self.refill()
+
+    def _retire(self) -> None:
+        """End every process that waits: it has the credentials that were refused, and a new one asks for them anew."""
+        for process in (*self._spare, *self._idle):
+            self._discard(process)
+        self._spare.clear()
+        self._idle.clear()
 
     def refill(self) -> None:
         """Start a spare process in the background unless there are enough; one at a time."""
