@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from translate.errors import OpenAIError
 from translate.openai_wire import Model, ModelList
 
 # The first pattern that matches wins. Small and cheap models map onto haiku, everyday ones onto sonnet, those that
@@ -41,6 +42,8 @@ ALIASES: dict[str, str] = {
 }
 """What the bundled CLI's aliases stand for."""
 
+_PLAIN = re.compile(r"[A-Za-z0-9._:@/\[\]+-]{1,256}")
+
 # Ids that `GET /v1/models` lists: names that apps commonly check for, beside Claude's own.
 LISTED = ("gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini", "o3", "o4-mini")
 
@@ -63,15 +66,17 @@ def choose_model(
 
     A name that stands in ``model_map`` as it is, is what that says. Claude's own names and aliases pass as they are;
     otherwise the first pattern of ``model_map`` that matches decides; otherwise ``default``. A fine-tuned model
-    (``ft:gpt-4o-mini:…``) is looked up by its base name.
+    (``ft:gpt-4o-mini:…``) is looked up by its base name. Raises OpenAIError (404) for what can be no name.
     """
     lowered = name.lower()
     base = lowered.split(":")[1] if lowered.startswith("ft:") and lowered.count(":") else lowered
     if (exact := model_map.get(name)) is not None:
         return ModelChoice(exact, known=True)
-    if base.startswith("claude-") or base in ALIASES:
-        return ModelChoice(name, known=True)
-    if is_cloud_name(name):
+    if base.startswith("claude-") or base in ALIASES or is_cloud_name(name):
+        if not _PLAIN.fullmatch(name):
+            # It would go on to Claude Code, and into a header, as it is.
+            message = f"The model {name[:100]!r} does not exist: no name of a model has such characters, or so many."
+            raise OpenAIError(message, status=404, param="model", code="model_not_found")
         return ModelChoice(name, known=True)
     for pattern, model in model_map.items():
         if fnmatchcase(base, pattern.lower()):

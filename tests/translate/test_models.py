@@ -2,6 +2,7 @@
 
 import pytest
 
+from translate.errors import OpenAIError
 from translate.models import ALIASES, capabilities, choose_model, model_list
 
 
@@ -77,3 +78,11 @@ def test_the_list_has_claudes_names_openais_and_the_maps_plain_ones_once_each() 
     assert len(ids) == len(set(ids))
     assert {*ALIASES.values(), "gpt-4o", "my-model"} <= set(ids)
     assert "gpt-*" not in ids
+
+
+@pytest.mark.parametrize("name", ["claude-x\r\nX-Evil: 1", "claude-\0", "claude-😀", "claude-" + "x" * 300, "claude- "])
+def test_a_name_that_can_be_none_is_no_model(name: str) -> None:
+    with pytest.raises(OpenAIError) as error:
+        choose_model(name)
+    assert (error.value.status, error.value.code) == (404, "model_not_found")
+    assert len(error.value.message) < 300
