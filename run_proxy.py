@@ -23,6 +23,7 @@ from rich.table import Table
 import settings as configuration
 from addons import default_addons
 from addons.decrypt_only_ours import DecryptOnlyOurs
+from addons.hosts import is_loopback
 from addons.master import CannotListenError, options_for, proxy
 from addons.name_in_certificate import NameInCertificate
 from addons.record import Record
@@ -86,6 +87,10 @@ Mode = Annotated[
     list[str] | None,
     typer.Option(help="One more door, as mitmproxy names them: socks5@1080, local:curl, transparent, wireguard."),
 ]
+Web = Annotated[
+    bool, typer.Option("--web", help="Show what happens in the browser: mitmweb, with exchanges as conversations.")
+]
+WebListen = Annotated[str, typer.Option("--web-listen", help="HOST:PORT of mitmweb.")]
 UpstreamProxy = Annotated[
     str | None, typer.Option(help="http://[user:password@]HOST:PORT that our own traffic must go through.")
 ]
@@ -146,10 +151,10 @@ def wrapped_environment(settings: Settings, proxy_address: tuple[str, int], dire
     return environment_for(os.environ, proxy_url=f"http://{host}:{port}", trust=trust, hosts=settings.hosts)
 
 
-def addons_for(settings: Settings) -> list[Any]:
+def addons_for(settings: Settings, *, shown: bool = False) -> list[Any]:
     """Make the proxy's addons, or end the program."""
     try:
-        addons = default_addons(settings, os.environ)
+        addons = default_addons(settings, os.environ, shown=shown)
         next(addon for addon in addons if isinstance(addon, Record)).running()
     except (ReplayError, TapeError) as error:
         raise fatal(str(error)) from None
@@ -256,6 +261,8 @@ def say_score(addons: list[Any]) -> bool:
 def serve(
     listen: Listen = None,
     base_url: BaseUrl = None,
+    web: Web = False,
+    web_listen: WebListen = "127.0.0.1:8082",
     mode: Mode = None,
     upstream_proxy: UpstreamProxy = None,
     client_auth: ClientAuth = None,
@@ -293,14 +300,23 @@ def serve(
         log_level=log_level,
     )
     log_to_stderr(loaded.settings.log_level)
-    raise typer.Exit(run_to_end(serve_until_ended(loaded.settings)))
+    try:
+        where = configuration.parse_address(web_listen) if web else None
+    except ValueError as error:
+        raise fatal(f"--web-listen: {error}") from None
+    if where is not None:
+        if not is_loopback(where[0]):
+            raise fatal("--web-listen: what went over the wire is shown on this machine alone: 127.0.0.1:PORT")
+        # Which address it has, and which token it asks for, mitmweb says itself.
+        logging.getLogger("mitmproxy.tools.web.master").setLevel(logging.INFO)
+    raise typer.Exit(run_to_end(serve_until_ended(loaded.settings, where)))
 
 
-async def serve_until_ended(settings: Settings) -> int:
-    """Run the proxy until the program is told to end."""
+async def serve_until_ended(settings: Settings, web: tuple[str, int] | None = None) -> int:
+    """Run the proxy until the program is told to end; ``web``: where mitmweb shows it."""
     options = options_for(settings, authority(settings).certificate.parent, os.environ)
-    addons = addons_for(settings)
-    async with proxy(options, addons) as addresses:
+    addons = addons_for(settings, shown=web is not None)
+    async with proxy(options, addons, web) as addresses:
         (host, port), *more = addresses
         log.info("the proxy listens at http://%s:%d, for %s", host, port, ", ".join(settings.hosts))
         for door_host, door_port in more[:1] if settings.base_url else []:
@@ -443,6 +459,9 @@ def main() -> None:
 
 if __name__.startswith("__mitmproxy_script__"):
     # mitmproxy loads this file as a script: `mitmweb -s run_proxy.py`. Settings come from the environment and the file.
-    addons = default_addons(configuration.load({}, os.environ, configuration.read_file()).settings, os.environ)
+    addons = default_addons(
+        configuration.load({}, os.environ, configuration.read_file()).settings, os.environ, shown=True
+    )
+    next(addon for addon in addons if isinstance(addon, ServeOrigin)).in_the_background = True
 elif __name__ == "__main__":
     main()

@@ -15,13 +15,17 @@ from addons.proxy_login import ProxyLogin
 from addons.record import Record
 from addons.redirect_to_origin import RedirectToOrigin
 from addons.serve_origin import ServeOrigin
+from addons.show_in_mitmproxy import ShowInMitmproxy
 from addons.stream_events import StreamEvents
 from addons.trust_hint import TrustHint
 from settings import Settings
 
 
-def default_addons(settings: Settings, environ: Mapping[str, str]) -> list[Any]:
-    """Return the addons in their order. ``environ`` is what Claude Code's processes may know of."""
+def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: bool = False) -> list[Any]:
+    """Return the addons in their order. ``environ`` is what Claude Code's processes may know of.
+
+    ``shown``: somebody looks at the flows in one of mitmproxy's programs.
+    """
     serve = ServeOrigin(settings, environ)
     record = Record(settings, serve.witnesses)
     serve.more_status = record.status
@@ -36,6 +40,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str]) -> list[Any]:
         *([LoginUpstream(settings.upstream_proxy)] if settings.upstream_proxy else []),
         StreamEvents(),
         record,
+        *([ShowInMitmproxy(serve.witnesses)] if shown else []),
         TrustHint(settings.hosts),
         LogExchanges(),
     ]

@@ -95,15 +95,23 @@ def refuse_without_rights(mode: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def proxy(options: Options, addons: Sequence[Any]) -> AsyncIterator[list[tuple[str, int]]]:
+async def proxy(
+    options: Options, addons: Sequence[Any], web: tuple[str, int] | None = None
+) -> AsyncIterator[list[tuple[str, int]]]:
     """Run the proxy while the block runs, and yield where it listens, in the order of its modes.
+
+    ``web``: where mitmweb shows what it does, if anywhere.
 
     Raises CannotListenError when a door cannot be opened or an addon cannot start.
     """
-    master = Master(options, event_loop=asyncio.get_running_loop(), with_termlog=False)
     ready = _Ready()
     with _errors_logged() as errors:
-        master.addons.add(*mitmproxy_addons.default_addons(), *addons, ready)  # type: ignore[no-untyped-call]
+        if web is None:
+            master = Master(options, event_loop=asyncio.get_running_loop(), with_termlog=False)
+            master.addons.add(*mitmproxy_addons.default_addons())  # type: ignore[no-untyped-call]
+        else:
+            master = web_master(options, *web)
+        master.addons.add(*addons, ready)  # type: ignore[no-untyped-call]
         running = asyncio.create_task(master.run(), name="mitmproxy")
         waiting = asyncio.create_task(ready.event.wait(), name="until the proxy is ready")
         try:
@@ -120,6 +128,19 @@ async def proxy(options: Options, addons: Sequence[Any]) -> AsyncIterator[list[t
             waiting.cancel()
             master.should_exit.set()
             await asyncio.shield(running)
+
+
+def web_master(options: Options, host: str, port: int) -> Master:
+    """Return mitmweb's master, with its own addons. It says itself where it listens, and with which token."""
+    # Imported where it is wanted: it brings a web server.
+    from mitmproxy.tools.web.master import WebMaster
+
+    master = WebMaster(options, with_termlog=False)
+    master.options.update(web_host=host, web_port=port, web_open_browser=False)  # type: ignore[no-untyped-call]
+    # It would end the whole program by itself when something was logged as an error.
+    if (check := master.addons.get("errorcheck")) is not None:  # type: ignore[no-untyped-call]
+        master.addons.remove(check)  # type: ignore[no-untyped-call]
+    return master
 
 
 @contextlib.contextmanager

@@ -64,6 +64,9 @@ class ServeOrigin:
         self._server: Server | None = None
         self._access: Access | None = None
         self._ending = False
+        self.in_the_background = False
+        """Whether the start is not waited for: mitmproxy has loaded us as a script."""
+        self._starting: asyncio.Task[None] | None = None
         self._agents: dict[str, AgentEngine] = {}
         self._source: Source | None = None
         self.witnesses = Witnesses()
@@ -84,15 +87,29 @@ class ServeOrigin:
         return self._access
 
     async def running(self) -> None:
-        """Start."""
+        """Start.
+
+        As a script this comes before some of mitmproxy's own addons are ready, while it listens already; then nothing
+        is waited for here, and whatever needs the origin waits for it.
+        """
+        if self.in_the_background:
+            self._starting = asyncio.create_task(self._run(), name="start the origin")
+        else:
+            await self._run()
+
+    async def _run(self) -> None:
         try:
             self._future().set_result(await self._start())
         except Exception as error:
             self._future().set_exception(error)
-            raise
+            if not self.in_the_background:
+                raise
+            log.error("Understudy cannot start: %s", error)  # noqa: TRY400 - one line, for a person
 
     async def done(self) -> None:
         """Stop."""
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
         if self.before_done is not None:
             await self.before_done()
         await self._stack.aclose()

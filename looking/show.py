@@ -176,17 +176,41 @@ def story_lines(row: Row, of: int, told: Story, measured: Timeline, problems: Se
     for what, values in (("tools", list(told.tools)), ("parameters", told.parameters), ("Claude's", told.turn)):
         if values:
             yield 0, Text(f"{what}: {_listed(values)}", style="dim")
+    yield from _messages(told)
+    yield from answer_lines(told)
+    yield from ((0, line) for line in problem_lines(problems))
+
+
+def request_lines(told: Story) -> Iterator[Line]:
+    """Write what was asked."""
+    yield 0, Text(one_line(told.asked or "no model"), style="bold")
+    for what, values in (("tools", list(told.tools)), ("parameters", told.parameters)):
+        if values:
+            yield 0, Text(f"{what}: {_listed(values)}", style="dim")
+    yield from _messages(told)
+
+
+def about_lines(told: Story, drawn: str) -> Iterator[Line]:
+    """Write who answered, what it cost, what Claude was asked, and when what came (``drawn``: a timeline)."""
+    yield 0, Text()
+    for line in [*_facts(told), drawn, *([f"Claude's: {_listed(told.turn)}"] if told.turn else [])]:
+        yield 0, Text(one_line(line), style="dim")
+
+
+def _messages(told: Story) -> Iterator[Line]:
     role = ""
     for message in told.request:
         yield from _message(message, with_role=message.role != role)
         role = message.role
-    yield from _answers(told)
-    yield from ((0, line) for line in problem_lines(problems))
 
 
 def _about(told: Story) -> Iterator[str]:
     status = "no answer was begun" if told.status is None else str(told.status)
     yield f"{told.method} {told.path}, {told.started}: {status}, {told.how}"
+    yield from _facts(told)
+
+
+def _facts(told: Story) -> Iterator[str]:
     facts = [models(told.asked, told.answered), *_counted(told.tokens)]
     facts += [] if told.cost_usd is None else [f"{told.cost_usd:.6f} USD"]
     facts += [f"{told.process} process"] if told.process else []
@@ -245,7 +269,8 @@ def _with_id(text: str, part: Part) -> Text:
     return line.append_text(Text(f"{space}{one_line(part.id)}", style="dim")) if part.id else line
 
 
-def _answers(told: Story) -> Iterator[Line]:
+def answer_lines(told: Story) -> Iterator[Line]:
+    """Write what was answered."""
     answer = told.answer
     for place, choice in enumerate(answer.choices, start=1):
         yield 0, Text()

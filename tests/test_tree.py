@@ -23,6 +23,7 @@ PACKAGES = (
     "store",
     "tape",
     "translate",
+    "views",
     "wrapping",
 )
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
@@ -129,13 +130,14 @@ def test_translate_opens_nothing_by_a_builtin_or_by_urllib(path: Path) -> None:
         ("tape", {"tape", "translate"}),
         ("looking", {"looking", "tape", "translate"}),
         ("rerun", {"looking", "rerun", "settings", "tape", "translate"}),
+        ("views", {"looking", "tape", "translate", "views"}),
         ("wrapping", {"wrapping"}),
         ("rehearsal", {"rehearsal", "origin"}),
         (
             "addons",
             {
                 *("addons", "auth", "engine", "origin", "rehearsal", "remembering", "settings", "store", "tape"),
-                *("translate", "wrapping"),
+                *("translate", "views", "wrapping"),
             },
         ),
     ],
