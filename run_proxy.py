@@ -35,6 +35,7 @@ from auth.ca_command import ca_command
 from auth.keys_command import keys_command
 from auth.redact import RedactSecrets
 from auth.sources import Source, environment
+from convert.commands import add_convert_command
 from demo.show import show
 from doctor.doctor_command import add_doctor_command
 from doctor.runtime import Watcher
@@ -446,6 +447,7 @@ async def watch(settings: Settings, watcher: Watcher, command: Sequence[str]) ->
 
 add_doctor_command(cli, load_for, watch)
 add_looking_commands(cli)
+add_convert_command(cli)
 add_rerun_commands(cli, load_for, own_proxy)
 cli.add_typer(keys_command(open_store), name="keys")
 cli.add_typer(auth_command(settings_of, own_spawn), name="auth")

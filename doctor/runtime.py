@@ -64,7 +64,7 @@ class Watcher:
                 " give it the base-URL door, `understudy serve --base-url 127.0.0.1:8081`",
             )
         elif ours:
-            todo = "it may not have trusted the certificate, and hung up without a word, or speaks no HTTP: docs/trust.md"
+            todo = "it may not have trusted the certificate and hung up, or speaks no HTTP: docs/trust.md"
             yield Finding(name, "fault", f"it asked for a tunnel to {ours[0]} and said nothing in it", todo)
         elif self.connected:
             told = f"it goes through the proxy, but asked only for {', '.join(sorted(set(self.connected))[:5])}"

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = (
     "addons",
     "auth",
+    "convert",
     "demo",
     "doctor",
     "engine",
@@ -30,6 +31,11 @@ MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglo
 
 # Modules without a test file of their own, and where they are tested.
 ELSEWHERE = {
+    "convert/evaluation.py": "tests/convert/test_commands.py",
+    "convert/exchange.py": "tests/convert/test_commands.py",
+    "convert/flows.py": "tests/convert/test_commands.py",
+    "convert/har.py": "tests/convert/test_commands.py",
+    "convert/vcr.py": "tests/convert/test_commands.py",
     "doctor/doctor_command.py": "tests/end_to_end/test_doctor.py",
     "addons/record.py": "tests/end_to_end/test_record_and_replay.py",
     "demo/chat.py": "the demo's app: tests/demo/test_show.py runs it",
@@ -128,6 +134,7 @@ def test_translate_opens_nothing_by_a_builtin_or_by_urllib(path: Path) -> None:
         ("auth", {"auth", "engine", "settings", "store", "translate"}),
         ("store", {"store"}),
         ("tape", {"tape", "translate"}),
+        ("convert", {"convert", "looking", "tape"}),
         ("looking", {"looking", "tape", "translate"}),
         ("rerun", {"looking", "rerun", "settings", "tape", "translate"}),
         ("views", {"looking", "tape", "translate", "views"}),

@@ -1,0 +1,85 @@
+"""vcrpy's YAML cassettes (version 1), in: https://vcrpy.readthedocs.io. They know no time and no chunks."""
+
+import base64
+import binascii
+import datetime
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from convert.exchange import ConvertError, Exchange
+
+MAX_BODY_BYTES = 256 * 1024 * 1024
+
+
+def from_vcr(path: Path) -> Iterator[Exchange]:
+    """Yield a cassette's exchanges. Nothing in the file is run. Raises ConvertError, OSError."""
+    try:
+        loaded = YAML(typ="safe", pure=True).load(path.read_bytes())
+        interactions = loaded["interactions"]
+    except (YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ConvertError(f"{path} is no cassette of vcrpy's: {str(error).splitlines()[0]}") from None
+    started = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+    for number, one in enumerate(interactions if isinstance(interactions, list) else []):
+        try:
+            yield _exchange(one, started + datetime.timedelta(seconds=number))
+        except (KeyError, TypeError, ValueError, AttributeError, OSError, zlib.error, binascii.Error) as error:
+            told = f"{type(error).__name__}: {error}"
+            raise ConvertError(f"{path}: interactions[{number}] cannot be read: {told}") from None
+
+
+def _exchange(one: Any, started: datetime.datetime) -> Exchange:
+    request, response = one["request"], one["response"]
+    status = response["status"]
+    headers = _pairs(response.get("headers"))
+    encoding = next((value.lower() for name, value in headers if name.lower() == "content-encoding"), "")
+    body = _decoded(_bytes(response.get("body")), encoding)
+    return Exchange(
+        started=started,
+        method=str(request["method"]),
+        url=str(request["uri"]),
+        headers=_pairs(request.get("headers")),
+        body=_bytes(request.get("body")),
+        status=int(status["code"] if isinstance(status, Mapping) else status),
+        answer_headers=headers,
+        chunks=((0.0, body),) if body else (),
+        ms=0.0,
+    )
+
+
+def _pairs(headers: Any) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (str(name), str(value))
+        for name, values in dict(headers or {}).items()
+        for value in (values if isinstance(values, list) else [values])
+    )
+
+
+def _bytes(body: Any) -> bytes:
+    if isinstance(body, Mapping):
+        if "base64_string" in body:
+            return base64.b64decode(str(body["base64_string"]), validate=True)
+        return _bytes(body.get("string"))
+    return body if isinstance(body, bytes) else str(body or "").encode("utf-8", "surrogatepass")
+
+
+def _decoded(body: bytes, encoding: str) -> bytes:
+    if encoding == "gzip" and body[:2] == b"\x1f\x8b":
+        with gzip.open(io.BytesIO(body)) as file:
+            return file.read(MAX_BODY_BYTES)
+    if encoding == "deflate" and body:
+        return zlib.decompressobj().decompress(body, MAX_BODY_BYTES)
+    if encoding == "br" and body:
+        import brotli  # type: ignore[import-untyped]
+
+        try:
+            return bytes(brotli.decompress(body))
+        except brotli.error:
+            return body
+    return body

@@ -1,0 +1,160 @@
+"""Converting there and back, and from what others have recorded; secrets and broken files among it."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from mitmproxy import io as mitmproxy_io
+from typer.testing import CliRunner, Result
+
+from convert.commands import add_convert_command
+from tape.format import Entry
+from tape.read import read
+
+cli = typer.Typer()
+add_convert_command(cli)
+# A program with one command has no name for it.
+cli.callback()(lambda: None)
+
+FIXTURES = sorted((Path(__file__).parents[2] / "fixtures" / "exchanges").glob("*.jsonl"))
+CANARY = "sk-proj-canary0123456789abcdefghijklmnop"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def cassette(tmp_path: Path) -> Path:
+    """All fixtures in one."""
+    path = tmp_path / "all.jsonl"
+    texts = [fixture.read_text(encoding="utf-8").splitlines(keepends=True) for fixture in FIXTURES]
+    path.write_text(texts[0][0] + "".join(line for text in texts for line in text[1:]), encoding="utf-8")
+    return path
+
+
+def entries(path: Path) -> list[Entry]:
+    return [entry for entry in read(path) if isinstance(entry, Entry)]
+
+
+def essence(entry: Entry) -> Any:
+    chunks = [(round(chunk.at_ms, 2), chunk.data) for chunk in entry.chunks]
+    headers = {name: value for name, value in entry.headers.items() if name != "content-length"}
+    return entry.request.method, entry.request.path, entry.request.json, entry.status, headers, chunks, entry.message
+
+
+@pytest.mark.parametrize("name", ["a.har", "a.flow"])
+def test_there_and_back_nothing_that_went_over_the_wire_is_lost(cassette: Path, tmp_path: Path, name: str) -> None:
+    assert run("convert", cassette, tmp_path / name).exit_code == 0
+    assert run("convert", tmp_path / name, tmp_path / "back.jsonl").exit_code == 0
+    assert list(map(essence, entries(tmp_path / "back.jsonl"))) == list(map(essence, entries(cassette)))
+
+
+def test_a_har_is_what_developer_tools_open(cassette: Path, tmp_path: Path) -> None:
+    run("convert", cassette, tmp_path / "a.har")
+    log = json.loads((tmp_path / "a.har").read_text(encoding="utf-8"))["log"]
+    one = log["entries"][0]
+    assert log["version"] == "1.2" and log["creator"]["name"] == "Understudy"
+    assert one["request"]["url"].startswith("https://api.openai.com/v1/")
+    assert {"startedDateTime", "time", "request", "response", "cache", "timings"} <= one.keys()
+    assert one["timings"]["wait"] + one["timings"]["receive"] == pytest.approx(one["time"])
+
+
+def test_a_flow_file_is_what_mitmproxy_reads(cassette: Path, tmp_path: Path) -> None:
+    run("convert", cassette, tmp_path / "a.flow")
+    with (tmp_path / "a.flow").open("rb") as file:
+        flows: list[Any] = list(mitmproxy_io.FlowReader(file).stream())
+    assert len(flows) == len(FIXTURES)
+    assert {flow.request.pretty_host for flow in flows} == {"api.openai.com"}
+
+
+def test_lines_for_evaluations_end_with_the_answer(cassette: Path, tmp_path: Path) -> None:
+    done = run("convert", cassette, tmp_path / "a.txt", "--format", "openai-jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "a.txt").read_text(encoding="utf-8").splitlines()]
+    assert done.exit_code == 0 and "left out" in done.stdout
+    assert all(line["messages"][-1]["role"] == "assistant" for line in lines)
+    assert any("tools" in line for line in lines)
+    assert len(lines) == sum("/chat/" in entry.request.path and entry.status == 200 for entry in entries(cassette))
+
+
+VCR = f"""
+interactions:
+- request:
+    body: '{{"model": "gpt-4o", "messages": [{{"role": "user", "content": "my key is {CANARY}"}}]}}'
+    headers: {{authorization: ['Bearer {CANARY}'], content-type: [application/json]}}
+    method: POST
+    uri: https://api.openai.com/v1/chat/completions
+  response:
+    body: {{string: '{{"choices": [{{"message": {{"role": "assistant", "content": "it is {CANARY}"}}}}]}}'}}
+    headers: {{content-type: [application/json]}}
+    status: {{code: 200, message: OK}}
+version: 1
+"""
+
+
+def test_vcrpys_cassettes_come_in_without_their_secrets(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(VCR)
+    assert run("convert", tmp_path / "a.yaml", tmp_path / "a.jsonl").exit_code == 0
+    (entry,) = entries(tmp_path / "a.jsonl")
+    assert entry.request.path == "/v1/chat/completions" and entry.status == 200
+    assert entry.message["choices"][0]["message"]["content"].startswith("it is ")
+    written = b"".join(path.read_bytes() for path in tmp_path.glob("a.jsonl*") if path.is_file())
+    assert b"canary" not in written
+
+
+def test_a_browsers_har_comes_in_without_its_secrets(tmp_path: Path) -> None:
+    request = {"method": "POST", "url": f"https://api.openai.com/v1/x?api_key={CANARY}", "headers": [
+        {"name": ":authority", "value": "api.openai.com"}, {"name": "Authorization", "value": f"Bearer {CANARY}"},
+    ], "postData": {"mimeType": "application/json", "text": "{}"}}  # fmt: skip
+    response = {"status": 200, "headers": [], "content": {"text": f"data: {CANARY}\n\n", "mimeType": "text/plain"}}
+    entry = {"startedDateTime": "2026-03-04T05:06:07.089Z", "time": 12.5, "request": request, "response": response}
+    (tmp_path / "a.har").write_text(json.dumps({"log": {"entries": [entry]}}))
+    assert run("convert", tmp_path / "a.har", tmp_path / "a.jsonl").exit_code == 0
+    assert b"canary" not in (tmp_path / "a.jsonl").read_bytes()
+    assert entries(tmp_path / "a.jsonl")[0].started.startswith("2026-03-04T05:06:07")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("none.har", "b.jsonl"), "none.har"),
+        (("a.har", "b.jsonl"), "is no HAR"),
+        (("a.yaml", "b.jsonl"), "is no cassette of vcrpy's"),
+        (("a.flow", "b.jsonl"), "is no flow file"),
+        (("a.txt", "b.jsonl"), "its suffix is none of"),
+        (("all.jsonl", "b.xyz"), "its suffix is none of"),
+        (("all.jsonl", "a.har"), "is there already"),
+        (("a.har", "b.flow"), "to a cassette (.jsonl) alone"),
+        (("none.jsonl", "b.har"), "none.jsonl"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    cassette: Path, arguments: tuple[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(cassette.parent)
+    for name in ("a.har", "a.yaml", "a.flow", "a.txt"):
+        Path(name).write_text("- nothing\n")
+    done = run("convert", *arguments)
+    assert done.exit_code == 2
+    assert told in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("name", ["a.har", "a.flow", "a.yaml"])
+def test_a_broken_file_never_gives_a_traceback(cassette: Path, tmp_path: Path, name: str, seed: int) -> None:
+    if name == "a.yaml":
+        (tmp_path / name).write_text(VCR)
+    else:
+        run("convert", cassette, tmp_path / name)
+    chance = random.Random(seed)
+    data = bytearray((tmp_path / name).read_bytes())
+    for _ in range(chance.randint(1, 5)):
+        place = chance.randrange(len(data))
+        data[place : place + chance.randrange(3)] = bytes([chance.randrange(256)])
+    (tmp_path / name).write_bytes(data)
+    done = run("convert", tmp_path / name, tmp_path / "back.jsonl")
+    assert done.exit_code in (0, 2)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
