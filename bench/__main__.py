@@ -1,4 +1,4 @@
-"""`uv run python -m bench [first_token|translate|load|soak] [--rounds N]`; a soak's rounds are minutes."""
+"""`uv run python -m bench [first_token|translate|load|recording|soak] [--rounds N]`; a soak's rounds are minutes."""
 
 import argparse
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import first_token, load, soak, translate
+from bench import first_token, load, recording, soak, translate
 from bench.api import DELTA_S, DELTAS
 from bench.statistics import Summary
 
@@ -67,6 +67,23 @@ def run_translate(rounds: int) -> dict[str, Any]:
         table.add_row(row.name, f"{us.median:.2f}", spread(us, 1), row.unit, a_second, aim(us.median, row.aim_us))
     console.print(table)
     return {"rows": [dataclasses.asdict(row) for row in rows]}
+
+
+def run_recording(rounds: int) -> dict[str, Any]:
+    """Measure, print and return what goes into the JSON."""
+    console.print(f"recording: {rounds} rounds, about {60 + 25 * rounds} s", style="dim")
+    found = recording.measure(rounds)
+    plain, taped = found["request_ms"]["plain"], found["request_ms"]["recorded"]
+    off, large = found["pace_off_ms"], found["gigabyte"]
+    table = Table("", "measured", "aim", title=f"recording: streams of {recording.DELTAS} pieces")
+    told = f"{taped:.1f} ms, {plain:.1f} without"
+    table.add_row("the proxy's processor time of a request", told, aim(taped / plain, 1.05))
+    table.add_row("of that for each piece", f"{found['chunk_ms']:.3f} ms", aim(found["chunk_ms"], 0.1))
+    table.add_row("a replay's piece, off by", f"{off.median:.2f} ms, p95 {off.p95:.2f}", aim(off.p95, 20))
+    told = f"{large['first']:.1f} s, again {large['again']:.1f} s; {large['memory_mib']:.0f} MiB"
+    table.add_row(f"listing a gigabyte ({large['exchanges']:,} exchanges)", told, "seconds")
+    console.print(table)
+    return {**found, "pace_off_ms": dataclasses.asdict(off)}
 
 
 def spread(summary: Summary, digits: int) -> str:
@@ -137,6 +154,7 @@ BENCHES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "first_token": (run_first_token, 20),
     "translate": (run_translate, 200),
     "load": (run_load, 3),
+    "recording": (run_recording, 5),
     "soak": (run_soak, 10),
 }
 
