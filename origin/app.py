@@ -1,5 +1,6 @@
 """The routes, as a table; what is not in it gets OpenAI's 404, which names what is."""
 
+import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,17 +17,22 @@ from origin.access import Access, asked_model
 from origin.sealing import Sealer
 from origin.server import Exchange, Handler, Request
 from origin.witness import FLOW_HEADER, Witnesses
+from store.database import StoreError
 from translate.errors import OpenAIError, openai_error
 from translate.turn import Turn
 
 if TYPE_CHECKING:
     from origin.shelves import Shelves
 
+log = logging.getLogger(__name__)
+
 TOKEN_HEADER = "x-understudy-origin"  # noqa: S105
 """What the proxy's addon shows the origin, so that nothing else on this machine can use the way behind the proxy."""
 
 CLIENT_HEADER = "x-understudy-client"
 """Where the proxy's addon says from which address a request came: to the origin all come from the proxy."""
+
+UNREADABLE = "What is stored cannot be read at the moment."
 
 JSON = ("content-type", "application/json")
 
@@ -203,6 +209,12 @@ def app(service: Service, routes: tuple[Route, ...], around: Callable[[Handler],
             if service.is_ending():
                 raise openai_error("draining", retry_after_s=1)
             await inner(request, exchange)
+        except StoreError as failure:
+            if exchange.started:
+                raise
+            log.warning("what is kept cannot be used: %s", failure)
+            error = OpenAIError(UNREADABLE, status=503, type="server_error", code="unavailable")
+            await exchange.respond(error.status, error_headers(error), error.body())
         except OpenAIError as error:
             if exchange.started:
                 raise

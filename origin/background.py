@@ -14,7 +14,7 @@ from origin.chat_completions import EVENT_STREAM
 from origin.heartbeat import COMMENT, Heartbeat
 from origin.responses import Events, Prepared, events_of, prepare
 from origin.server import Exchange, Request
-from origin.shelves import Shelves, given_up, unavailable
+from origin.shelves import Shelves, given_up
 from remembering.background import EndedError, Event, Progress
 from remembering.responses import NoConversationError
 from store.database import StoreError
@@ -39,8 +39,6 @@ async def create_in_background(service: Service, request: Request, exchange: Exc
     shelves.spawn(prepared.id, work(service, shelves, prepared, begun))
     try:
         await begun
-    except StoreError as error:
-        raise unavailable(error) from error
     except NoConversationError as error:
         raise OpenAIError("The conversation is gone.", status=404, param="conversation") from error
     headers = prepared.headers(service, process="background")

@@ -7,11 +7,10 @@ from origin.app import JSON, Service, common_headers, segment
 from origin.asker import owner_of
 from origin.lists import asked_of, listed, unknown_cursor
 from origin.server import Exchange, Request
-from origin.shelves import shelves_of, unavailable
+from origin.shelves import shelves_of
 from remembering.conversations import Conversation
 from remembering.pages import UnknownCursorError
 from remembering.shelf import ConflictError, Item
-from store.database import StoreError
 from translate.errors import OpenAIError
 from translate.request import decode_object
 
@@ -27,18 +26,13 @@ async def create_conversation(service: Service, request: Request, exchange: Exch
         made = await shelves_of(service).conversations.create(owner_of(request), metadata, items)
     except ConflictError as error:
         raise _taken(error) from error
-    except StoreError as error:
-        raise unavailable(error) from error
     await _respond(exchange, _object(made))
 
 
 async def get_conversation(service: Service, request: Request, exchange: Exchange) -> None:
     """Answer with a conversation."""
     id = segment(request, 2)
-    try:
-        found = await shelves_of(service).conversations.get(id, owner_of(request))
-    except StoreError as error:
-        raise unavailable(error) from error
+    found = await shelves_of(service).conversations.get(id, owner_of(request))
     await _respond(exchange, _object(_there(found, id)))
 
 
@@ -49,21 +43,15 @@ async def update_conversation(service: Service, request: Request, exchange: Exch
         raise OpenAIError(
             "Missing required parameter: 'metadata'.", param="metadata", code="missing_required_parameter"
         )
-    try:
-        found = await shelves_of(service).conversations.update(id, owner_of(request), metadata_of(fields))
-    except StoreError as error:
-        raise unavailable(error) from error
+    found = await shelves_of(service).conversations.update(id, owner_of(request), metadata_of(fields))
     await _respond(exchange, _object(_there(found, id)))
 
 
 async def delete_conversation(service: Service, request: Request, exchange: Exchange) -> None:
     """Delete a conversation."""
     id = segment(request, 2)
-    try:
-        if not await shelves_of(service).conversations.delete(id, owner_of(request)):
-            raise _unknown(id)
-    except StoreError as error:
-        raise unavailable(error) from error
+    if not await shelves_of(service).conversations.delete(id, owner_of(request)):
+        raise _unknown(id)
     await _respond(exchange, {"id": id, "object": "conversation.deleted", "deleted": True})
 
 
@@ -76,8 +64,6 @@ async def list_items(service: Service, request: Request, exchange: Exchange) -> 
         )
     except UnknownCursorError as error:
         raise unknown_cursor(error) from error
-    except StoreError as error:
-        raise unavailable(error) from error
     page = _there(page, id)
     await exchange.respond(200, [JSON, *common_headers()], listed(page.data, has_more=page.has_more))
 
@@ -89,28 +75,20 @@ async def add_items(service: Service, request: Request, exchange: Exchange) -> N
         added = await shelves_of(service).conversations.add_items(id, owner_of(request), items)
     except ConflictError as error:
         raise _taken(error) from error
-    except StoreError as error:
-        raise unavailable(error) from error
     await exchange.respond(200, [JSON, *common_headers()], listed(_there(added, id), has_more=False))
 
 
 async def get_item(service: Service, request: Request, exchange: Exchange) -> None:
     """Answer with an item."""
     id, item_id = segment(request, 2), segment(request, 4)
-    try:
-        found = await shelves_of(service).conversations.get_item(id, owner_of(request), item_id)
-    except StoreError as error:
-        raise unavailable(error) from error
+    found = await shelves_of(service).conversations.get_item(id, owner_of(request), item_id)
     await _respond(exchange, _there(found, item_id, "Item"))
 
 
 async def delete_item(service: Service, request: Request, exchange: Exchange) -> None:
     """Delete an item, and answer with its conversation."""
     id, item_id = segment(request, 2), segment(request, 4)
-    try:
-        found = await shelves_of(service).conversations.delete_item(id, owner_of(request), item_id)
-    except StoreError as error:
-        raise unavailable(error) from error
+    found = await shelves_of(service).conversations.delete_item(id, owner_of(request), item_id)
     await _respond(exchange, _object(_there(found, item_id, "Item")))
 
 

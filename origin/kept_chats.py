@@ -8,10 +8,9 @@ from origin.asker import owner_of
 from origin.conversations import metadata_of
 from origin.lists import asked_of, listed, unknown_cursor
 from origin.server import Exchange, Request
-from origin.shelves import shelves_of, unavailable
+from origin.shelves import shelves_of
 from remembering.chats import KeptChat
 from remembering.pages import UnknownCursorError
-from store.database import StoreError
 from translate.errors import OpenAIError
 from translate.request import decode_object
 
@@ -35,8 +34,6 @@ async def list_chats(service: Service, request: Request, exchange: Exchange) -> 
         )
     except UnknownCursorError as error:
         raise unknown_cursor(error) from error
-    except StoreError as error:
-        raise unavailable(error) from error
     data = [_object(chat) for chat in page.data]
     await exchange.respond(200, [JSON, *common_headers()], listed(data, has_more=page.has_more))
 
@@ -44,10 +41,7 @@ async def list_chats(service: Service, request: Request, exchange: Exchange) -> 
 async def get_chat(service: Service, request: Request, exchange: Exchange) -> None:
     """Answer with a completion."""
     id = segment(request, 3)
-    try:
-        found = await shelves_of(service).chats.get(id, owner_of(request))
-    except StoreError as error:
-        raise unavailable(error) from error
+    found = await shelves_of(service).chats.get(id, owner_of(request))
     await _respond(exchange, _object(_there(found, id)))
 
 
@@ -58,21 +52,15 @@ async def update_chat(service: Service, request: Request, exchange: Exchange) ->
         raise OpenAIError(
             "Missing required parameter: 'metadata'.", param="metadata", code="missing_required_parameter"
         )
-    try:
-        found = await shelves_of(service).chats.update(id, owner_of(request), metadata_of(fields))
-    except StoreError as error:
-        raise unavailable(error) from error
+    found = await shelves_of(service).chats.update(id, owner_of(request), metadata_of(fields))
     await _respond(exchange, _object(_there(found, id)))
 
 
 async def delete_chat(service: Service, request: Request, exchange: Exchange) -> None:
     """Delete a completion."""
     id = segment(request, 3)
-    try:
-        if not await shelves_of(service).chats.delete(id, owner_of(request)):
-            raise _unknown(id)
-    except StoreError as error:
-        raise unavailable(error) from error
+    if not await shelves_of(service).chats.delete(id, owner_of(request)):
+        raise _unknown(id)
     await _respond(exchange, {"id": id, "object": "chat.completion.deleted", "deleted": True})
 
 
@@ -85,8 +73,6 @@ async def list_messages(service: Service, request: Request, exchange: Exchange) 
         )
     except UnknownCursorError as error:
         raise unknown_cursor(error) from error
-    except StoreError as error:
-        raise unavailable(error) from error
     page = _there(page, id)
     await exchange.respond(200, [JSON, *common_headers()], listed(page.data, has_more=page.has_more))
 

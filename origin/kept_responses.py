@@ -9,9 +9,8 @@ from origin.asker import owner_of
 from origin.background import send_events
 from origin.lists import asked_of, listed, unknown_cursor
 from origin.server import Exchange, Request
-from origin.shelves import shelves_of, unavailable
+from origin.shelves import shelves_of
 from remembering.pages import UnknownCursorError
-from store.database import StoreError
 from translate.errors import OpenAIError
 
 CANCEL_S = 5.0
@@ -24,18 +23,16 @@ async def get_response(service: Service, request: Request, exchange: Exchange) -
     """Answer with a response, or with its events from a number on."""
     id, shelves = segment(request, 2), shelves_of(service)
     query = {name: values[-1] for name, values in parse_qs(request.query).items()}
-    try:
-        found = await shelves.responses.get(id, owner_of(request))
-        if found is None:
-            raise unknown(id)
-        if query.get("stream") != "true":
-            return await exchange.respond(200, [JSON, *common_headers()], found.body)
-        after = query.get("starting_after", "-1")
-        if not after.removeprefix("-").isdecimal():
-            raise OpenAIError("Invalid 'starting_after': a number is expected.", param="starting_after")
-        await send_events(service, shelves, exchange, id, owner_of(request), int(after), common_headers())
-    except StoreError as error:
-        raise unavailable(error) from error
+    found = await shelves.responses.get(id, owner_of(request))
+    if found is None:
+        raise unknown(id)
+    if query.get("stream") != "true":
+        await exchange.respond(200, [JSON, *common_headers()], found.body)
+        return
+    after = query.get("starting_after", "-1")
+    if not after.removeprefix("-").isdecimal():
+        raise OpenAIError("Invalid 'starting_after': a number is expected.", param="starting_after")
+    await send_events(service, shelves, exchange, id, owner_of(request), int(after), common_headers())
 
 
 async def list_input_items(service: Service, request: Request, exchange: Exchange) -> None:
@@ -47,8 +44,6 @@ async def list_input_items(service: Service, request: Request, exchange: Exchang
         )
     except UnknownCursorError as error:
         raise unknown_cursor(error) from error
-    except StoreError as error:
-        raise unavailable(error) from error
     if page is None:
         raise unknown(id)
     await exchange.respond(200, [JSON, *common_headers()], listed(page.data, has_more=page.has_more))
@@ -57,11 +52,8 @@ async def list_input_items(service: Service, request: Request, exchange: Exchang
 async def delete_response(service: Service, request: Request, exchange: Exchange) -> None:
     """Delete a response. One that is still being answered is not answered further."""
     id, shelves = segment(request, 2), shelves_of(service)
-    try:
-        if not await shelves.responses.delete(id, owner_of(request)):
-            raise unknown(id)
-    except StoreError as error:
-        raise unavailable(error) from error
+    if not await shelves.responses.delete(id, owner_of(request)):
+        raise unknown(id)
     shelves.cancel(id)
     body = json.dumps({"id": id, "object": "response", "deleted": True}).encode()
     await exchange.respond(200, [JSON, *common_headers()], body)
@@ -70,24 +62,21 @@ async def delete_response(service: Service, request: Request, exchange: Exchange
 async def cancel_response(service: Service, request: Request, exchange: Exchange) -> None:
     """Stop a background response and answer with what has become of it. One that has ended stays as it is."""
     id, owner, shelves = segment(request, 2), owner_of(request), shelves_of(service)
-    try:
-        goes_on = await shelves.background.request_cancel(id, owner)
-        if goes_on is None:
-            if await shelves.responses.get(id, owner) is None:
-                raise unknown(id)
-            raise OpenAIError("Only responses that were created in the background can be cancelled.")
-        if goes_on:
-            shelves.cancel(id)
+    goes_on = await shelves.background.request_cancel(id, owner)
+    if goes_on is None:
+        if await shelves.responses.get(id, owner) is None:
+            raise unknown(id)
+        raise OpenAIError("Only responses that were created in the background can be cancelled.")
+    if goes_on:
+        shelves.cancel(id)
+    found = await shelves.responses.get(id, owner)
+    # Another proxy may be working on it, and hears of it a little later.
+    with_patience = asyncio.get_running_loop().time() + CANCEL_S
+    while found is not None and found.status not in ENDED:
+        if asyncio.get_running_loop().time() > with_patience:
+            break
+        await asyncio.sleep(0.05)
         found = await shelves.responses.get(id, owner)
-        # Another proxy may be working on it, and hears of it a little later.
-        with_patience = asyncio.get_running_loop().time() + CANCEL_S
-        while found is not None and found.status not in ENDED:
-            if asyncio.get_running_loop().time() > with_patience:
-                break
-            await asyncio.sleep(0.05)
-            found = await shelves.responses.get(id, owner)
-    except StoreError as error:
-        raise unavailable(error) from error
     if found is None:
         raise unknown(id)
     await exchange.respond(200, [JSON, *common_headers()], found.body)

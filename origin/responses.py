@@ -18,7 +18,7 @@ from origin.choices import MAX_TOGETHER
 from origin.heartbeat import COMMENT, Heartbeat
 from origin.pictures import fit_pictures
 from origin.server import Exchange, Request
-from origin.shelves import Shelves, unavailable
+from origin.shelves import Shelves
 from origin.told import headers_of_answer
 from remembering.responses import NoConversationError, StoredResponse
 from remembering.shelf import ConflictError, Item
@@ -214,12 +214,9 @@ async def items_before(service: Service, request: Request, owner: str) -> tuple[
         return ()
     if service.shelves is None:
         return None
-    try:
-        if wanted.previous_response_id is not None:
-            return await service.shelves.responses.conversation_items(wanted.previous_response_id, owner)
-        return await service.shelves.conversations.items(str(wanted.conversation_id), owner)
-    except StoreError as error:
-        raise unavailable(error) from error
+    if wanted.previous_response_id is not None:
+        return await service.shelves.responses.conversation_items(wanted.previous_response_id, owner)
+    return await service.shelves.conversations.items(str(wanted.conversation_id), owner)
 
 
 async def keep(shelves: Shelves | None, prepared: Prepared, body: bytes) -> None:

@@ -17,7 +17,7 @@ from origin.app import JSON, Service, common_headers, segment
 from origin.asker import owner_of
 from origin.lists import asked_of, listed, unknown_cursor
 from origin.server import Exchange, Request
-from origin.shelves import Shelves, shelves_of, unavailable
+from origin.shelves import Shelves, shelves_of
 from remembering.leases import BusyError
 from remembering.pages import UnknownCursorError
 from remembering.sessions import SessionStats
@@ -78,8 +78,6 @@ async def in_session(service: Service, request: Request) -> AsyncIterator[InSess
             raise OpenAIError(
                 "Another request of this session is being answered.", status=409, param=FIELD, code="session_in_use"
             ) from error
-        except StoreError as error:
-            raise unavailable(error) from error
         if isinstance(new, list):
             fields["messages"] = [*session.messages, *new]
         fields.pop(FIELD, None)
@@ -108,18 +106,13 @@ async def list_sessions(service: Service, request: Request, exchange: Exchange) 
         page = await shelves_of(service).sessions.list(owner_of(request), after=asked.after, limit=asked.limit)
     except UnknownCursorError as error:
         raise unknown_cursor(error) from error
-    except StoreError as error:
-        raise unavailable(error) from error
     data = [_object(session) for session in page.data]
     await exchange.respond(200, [JSON, *common_headers()], listed(data, has_more=page.has_more))
 
 
 async def get_totals(service: Service, request: Request, exchange: Exchange) -> None:
     """Say what whoever asks' sessions come to."""
-    try:
-        totals = await shelves_of(service).sessions.totals(owner_of(request))
-    except StoreError as error:
-        raise unavailable(error) from error
+    totals = await shelves_of(service).sessions.totals(owner_of(request))
     body = {
         "object": "session.stats",
         "sessions": totals.sessions,
@@ -132,13 +125,10 @@ async def get_totals(service: Service, request: Request, exchange: Exchange) -> 
 async def get_session(service: Service, request: Request, exchange: Exchange) -> None:
     """Answer with a session and its messages."""
     id, owner, shelves = segment(request, 2), owner_of(request), shelves_of(service)
-    try:
-        stats = await shelves.sessions.stats(owner, id)
-        if stats is None:
-            raise _unknown(id)
-        session = await shelves.sessions.load(owner, id)
-    except StoreError as error:
-        raise unavailable(error) from error
+    stats = await shelves.sessions.stats(owner, id)
+    if stats is None:
+        raise _unknown(id)
+    session = await shelves.sessions.load(owner, id)
     body = {**_object(stats), "messages": list(session.messages)}
     await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())
 
@@ -146,11 +136,8 @@ async def get_session(service: Service, request: Request, exchange: Exchange) ->
 async def delete_session(service: Service, request: Request, exchange: Exchange) -> None:
     """Forget a session."""
     id = segment(request, 2)
-    try:
-        if not await shelves_of(service).sessions.delete(owner_of(request), id):
-            raise _unknown(id)
-    except StoreError as error:
-        raise unavailable(error) from error
+    if not await shelves_of(service).sessions.delete(owner_of(request), id):
+        raise _unknown(id)
     body = {"id": id, "object": "session.deleted", "deleted": True}
     await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())
 

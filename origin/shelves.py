@@ -120,13 +120,6 @@ def shelves_of(service: "Service") -> Shelves:
     return service.shelves
 
 
-def unavailable(error: StoreError) -> OpenAIError:
-    """Return what an app is told when what is kept cannot be read."""
-    log.warning("what is kept cannot be used: %s", error)
-    message = "What is stored cannot be read at the moment."
-    return OpenAIError(message, status=503, type="server_error", code="unavailable")
-
-
 def given_up(body: bytes, number: int) -> tuple[bytes, list[tuple[int, bytes]]]:
     """Make of a response whose proxy died the one that failed, and the event that says so."""
     response = json.loads(body) | {"status": "failed", "error": {"code": "server_error", "message": GIVEN_UP}}

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from engine import ClaudeError
+from origin.shelves import Shelves
+from store.database import Database
 from tests.origin.scripted import END, START, Scripted, client, text
 
 pytestmark = pytest.mark.anyio
@@ -289,3 +292,16 @@ async def test_without_a_store_nothing_is_kept_and_everything_else_works() -> No
         session = await http.post("/v1/chat/completions", json={**CHAT, "session_id": "s"})
     assert made.status_code == chat.status_code == 200
     assert kept.status_code == session.status_code == 404
+
+
+async def test_a_store_that_cannot_be_used_now_is_a_503(tmp_path: Path) -> None:
+    database = Database.open(tmp_path / "kept.db")
+    shelves = Shelves.on(database)
+    async with client(Scripted(ANSWER), shelves=shelves) as http:
+        database.write(lambda connection: connection.exec_driver_sql("DROP TABLE responses"))
+        found = await http.get("/v1/responses/resp_1")
+        # What cannot be kept is answered all the same.
+        made = await http.post("/v1/responses", json=BODY)
+    database.close()
+    assert (found.status_code, found.json()["error"]["code"]) == (503, "unavailable")
+    assert made.status_code == 200
