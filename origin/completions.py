@@ -39,7 +39,14 @@ async def create_completion(service: Service, request: Request, exchange: Exchan
     timeout_s, client = client_timeout_s(request), client_of(request)
     turns = [replace(chat.turn, timeout_s=timeout_s, client=client) for chat in translated.chats]
     choices = Choices(service.engine, turns, streams)
-    legacy = CompletionStream(id=id, created=created, model=asked.model, echoes=translated.echoes, has_usage=has_usage)
+    legacy = CompletionStream(
+        id=id,
+        created=created,
+        model=asked.model,
+        echoes=translated.echoes,
+        has_usage=has_usage,
+        cuts=translated.cuts,
+    )
 
     def headers() -> list[tuple[str, str]]:
         return headers_of_answer(
