@@ -138,6 +138,7 @@ async def prepare(service: Service, request: Request) -> Prepared:
         show_summary=translated.show_summary,
         show_encrypted=translated.show_encrypted,
         unfence=translated.unfence,
+        tools=translated.tools,
     )
     return Prepared(id, owner, began, created_at, translated, turn, stream, before or ())
 

@@ -137,6 +137,7 @@ class Retranslator:
             show_summary=translated.show_summary,
             show_encrypted=translated.show_encrypted,
             unfence=translated.unfence,
+            tools=translated.tools,
         )
         events = [told for event in entry.events for told in stream.feed(event.value)]
         stream.feed_eof()

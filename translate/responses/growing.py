@@ -10,6 +10,8 @@ from collections.abc import Callable
 from msgspec import UNSET, UnsetType
 
 from translate.responses import wire
+from translate.responses.free_text import FreeText
+from translate.responses.offered import Offered
 from translate.responses.reasoning import pack, redacted_block, thinking_block
 
 type Events = list[wire.ResponseEvent]
@@ -90,15 +92,15 @@ class GrowingMessage(_Placed):
 class GrowingCall(_Placed):
     """A call of one of the app's functions."""
 
-    def __init__(self, id: str, index: int, number: Callable[[], int], *, call_id: str, name: str) -> None:
+    def __init__(self, id: str, index: int, number: Callable[[], int], *, call_id: str, tool: Offered) -> None:
         super().__init__(id, index, number)
         self._call_id = call_id
-        self._name = name
+        self._tool = tool
         self._pieces: list[str] = []
 
     def begun(self) -> wire.OutputItem:
         """Return the call without its arguments."""
-        return wire.FunctionCall(self.id, self._call_id, self._name, "", "in_progress")
+        return self._item("", "in_progress")
 
     def add(self, piece: str) -> Events:
         """Go on with the arguments."""
@@ -110,16 +112,58 @@ class GrowingCall(_Placed):
         # A call without arguments: Claude sends nothing, OpenAI an empty object.
         events = self.add("{}") if status == "completed" and not self._pieces else []
         arguments = "".join(self._pieces)
-        done = wire.FunctionCallArgumentsDone(self.id, self.index, self._name, arguments, self._number())
+        done = wire.FunctionCallArgumentsDone(self.id, self.index, self._tool.name, arguments, self._number())
         return [*events, done]
 
     def done(self, status: wire.ItemStatus) -> wire.OutputItem:
         """Return the call."""
-        return wire.FunctionCall(self.id, self._call_id, self._name, "".join(self._pieces), status)
+        return self._item("".join(self._pieces), status)
 
     def kept(self, done: wire.OutputItem) -> wire.OutputItem:
         """Return the call as it is."""
         return done
+
+    def _item(self, arguments: str, status: wire.ItemStatus) -> wire.FunctionCall:
+        name, namespace = self._tool.name, self._tool.namespace or UNSET
+        return wire.FunctionCall(self.id, self._call_id, name, arguments, status, namespace)
+
+
+class GrowingCustomCall(_Placed):
+    """A call of one of the app's custom tools. What Claude writes is JSON; what the app gets is the text in it."""
+
+    def __init__(self, id: str, index: int, number: Callable[[], int], *, call_id: str, tool: Offered) -> None:
+        super().__init__(id, index, number)
+        self._call_id = call_id
+        self._tool = tool
+        self._input = FreeText()
+
+    def begun(self) -> wire.OutputItem:
+        """Return the call without its input."""
+        return self._item("", "in_progress")
+
+    def add(self, piece: str) -> Events:
+        """Go on with the input."""
+        return self._delta(self._input.feed(piece))
+
+    def close(self, status: wire.ItemStatus) -> Events:
+        """End the input."""
+        events = self._delta(self._input.finish())
+        return [*events, wire.CustomToolCallInputDone(self.id, self.index, self._input.text, self._number())]
+
+    def done(self, status: wire.ItemStatus) -> wire.OutputItem:
+        """Return the call."""
+        return self._item(self._input.text, status)
+
+    def kept(self, done: wire.OutputItem) -> wire.OutputItem:
+        """Return the call as it is."""
+        return done
+
+    def _delta(self, text: str) -> Events:
+        return [wire.CustomToolCallInputDelta(self.id, self.index, text, self._number())] if text else []
+
+    def _item(self, input: str, status: wire.ItemStatus) -> wire.CustomToolCall:
+        name, namespace = self._tool.name, self._tool.namespace or UNSET
+        return wire.CustomToolCall(self.id, self._call_id, name, input, status, namespace)
 
 
 class GrowingReasoning(_Placed):
@@ -199,4 +243,4 @@ class GrowingReasoning(_Placed):
         return self._seal(pack(thinking_block("".join(self._thinking), self._signature)))
 
 
-type Growing = GrowingMessage | GrowingCall | GrowingReasoning
+type Growing = GrowingMessage | GrowingCall | GrowingCustomCall | GrowingReasoning

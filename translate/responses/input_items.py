@@ -23,8 +23,10 @@ from translate.content import PARTS, Part, blocks, text_block
 from translate.errors import OpenAIError
 from translate.messages import MAX_IMAGES, call_input, invalid_type
 from translate.responses import reasoning
+from translate.responses.offered import FIELD, claude_name
 from translate.responses.wire import (
     AdditionalToolsItem,
+    CustomToolCallItem,
     FunctionCallItem,
     FunctionCallOutputItem,
     Item,
@@ -37,13 +39,21 @@ from translate.tools import ToolUseIds
 from translate.turn import ContentBlock, Message
 
 type InputItem = (
-    MessageItem | FunctionCallItem | FunctionCallOutputItem | ReasoningInputItem | AdditionalToolsItem | ItemReference
+    MessageItem
+    | FunctionCallItem
+    | CustomToolCallItem
+    | FunctionCallOutputItem
+    | ReasoningInputItem
+    | AdditionalToolsItem
+    | ItemReference
 )
 
 ITEMS: dict[str, type[InputItem]] = {
     "message": MessageItem,
     "function_call": FunctionCallItem,
     "function_call_output": FunctionCallOutputItem,
+    "custom_tool_call": CustomToolCallItem,
+    "custom_tool_call_output": FunctionCallOutputItem,
     "reasoning": ReasoningInputItem,
     "additional_tools": AdditionalToolsItem,
     "item_reference": ItemReference,
@@ -75,8 +85,6 @@ REFUSED_ITEMS: dict[str, str] = {
     "mcp_call": _OPENAIS,
     "program": _OPENAIS,
     "program_output": _OPENAIS,
-    "custom_tool_call": "custom tools are not supported",
-    "custom_tool_call_output": "custom tools are not supported",
 }
 
 
@@ -171,12 +179,9 @@ class _Conversation:
             case MessageItem():
                 self._message(item, path)
             case FunctionCallItem():
-                side = self._side("assistant")
-                id = self._ids.claim(item.call_id)
-                self._open.setdefault(item.call_id, deque()).append((id, side))
-                side.blocks.append(
-                    {"type": "tool_use", "id": id, "name": item.name, "input": call_input(item.arguments)}
-                )
+                self._call(item, call_input(item.arguments))
+            case CustomToolCallItem():
+                self._call(item, {FIELD: item.input})
             case FunctionCallOutputItem():
                 self._output(item, path)
             case ReasoningInputItem():
@@ -223,6 +228,12 @@ class _Conversation:
             found = [text_block(f"<system>\n{text}\n</system>") for text in texts]
         if found:
             self._side("assistant" if message.role == "assistant" else "user").blocks.extend(found)
+
+    def _call(self, item: FunctionCallItem | CustomToolCallItem, input: Mapping[str, Any]) -> None:
+        side = self._side("assistant")
+        id, name = self._ids.claim(item.call_id), claude_name(item.name, item.namespace)
+        self._open.setdefault(item.call_id, deque()).append((id, side))
+        side.blocks.append({"type": "tool_use", "id": id, "name": name, "input": input})
 
     def _output(self, item: FunctionCallOutputItem, path: str) -> None:
         calls = self._open.get(item.call_id)

@@ -50,8 +50,9 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
     ),
     "tools": Parameter(
         H,
-        "functions, with their schemas exactly; `strict` true as Claude's, absent as false; custom tools and those that"
-        " OpenAI runs are refused by name",
+        "functions, with their schemas exactly; `strict` true as Claude's, absent as false; custom tools as functions"
+        " with one string, told of their grammar but not held to it; namespaces by longer names; those that OpenAI runs"
+        " are refused by name",
     ),
     "tool_choice": Parameter(
         H,

@@ -14,6 +14,7 @@ from translate.openai_wire import ChatCompletionRequest
 from translate.parameters import check_parameters
 from translate.request import SERVICE_TIER, decode_object, effort_for, sampling_for, thinking_for
 from translate.responses.input_items import Input, translate_input
+from translate.responses.offered import Offered, has_grammar, offered_tools
 from translate.responses.parameters import ENCRYPTED_REASONING, RESPONSE_PARAMETERS, check_include
 from translate.responses.tools import echoed_format, echoed_tools, translate_response_tools, translate_text_format
 from translate.responses.wire import Conversation, Echo, Item, ResponseRequest
@@ -27,8 +28,8 @@ class TranslatedResponse:
 
     ``ignored`` are the parameters, and the paths of parts, that have no effect. ``echo`` is what the response repeats.
     ``items`` are this request's own, references resolved, as a store would keep them (without ids of their own). The
-    last three say how the answer is told: with a summary of the thinking, with the thinking itself sealed, and with a
-    code fence around JSON taken off.
+    rest says how the answer is told: with a summary of the thinking, with the thinking itself sealed, with a code fence
+    around JSON taken off, and which of the app's tools are not plain functions, by Claude's names for them.
     """
 
     turn: Turn
@@ -40,6 +41,7 @@ class TranslatedResponse:
     show_summary: bool
     show_encrypted: bool
     unfence: bool
+    tools: Mapping[str, Offered]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ def translate_response_request(
         # Without a store there is no other way to have the thinking again.
         show_encrypted=request.store is False or ENCRYPTED_REASONING in (request.include or ()),
         unfence=_format(request).get("type") == "json_object",
+        tools=offered_tools([*(request.tools or ()), *(tool for _, tool in said.tools)]),
     )
 
 
@@ -229,7 +232,7 @@ def _without_effect(request: ResponseRequest) -> list[str]:
         found.append("reasoning.mode")
     if request.text and request.text.verbosity not in (None, "medium"):
         found.append("text.verbosity")
-    return found
+    return found + [f"tools[{index}].format" for index, tool in enumerate(request.tools or ()) if has_grammar(tool)]
 
 
 def _echo(request: ResponseRequest) -> Echo:

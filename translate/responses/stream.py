@@ -35,7 +35,15 @@ from translate.errors import OpenAIError
 from translate.fence import FenceStripper
 from translate.finish_reason import finish_reason
 from translate.responses import wire
-from translate.responses.growing import Events, Growing, GrowingCall, GrowingMessage, GrowingReasoning
+from translate.responses.growing import (
+    Events,
+    Growing,
+    GrowingCall,
+    GrowingCustomCall,
+    GrowingMessage,
+    GrowingReasoning,
+)
+from translate.responses.offered import Offered
 from translate.responses.usage import service_tier, usage_from
 from translate.stream import TRANSITIONS, ClaudeProtocolError, State
 from translate.usage import merge_usage
@@ -59,8 +67,9 @@ class ResponseStream:
     """One response on its way.
 
     ``id`` and ``created_at`` (Unix seconds) are the caller's, as are ``new_id``, which makes an id with a prefix
-    (``msg``, ``rs``, ``fc``), ``now``, which tells the time of the end, and ``seal``, which makes of a block of
-    thinking what only the caller can open. ``echo`` is what the response repeats of its request.
+    (``msg``, ``rs``, ``fc``, ``ctc``), ``now``, which tells the time of the end, and ``seal``, which makes of a block
+    of thinking what only the caller can open. ``echo`` is what the response repeats of its request; ``tools`` are the
+    app's, by Claude's names for them, where they are not plain functions.
 
     After the first event ``claude_model`` is who answers; ``unknown_events`` counts events of types we do not know.
     """
@@ -77,6 +86,7 @@ class ResponseStream:
         show_summary: bool = False,
         show_encrypted: bool = False,
         unfence: bool = False,
+        tools: Mapping[str, Offered] | None = None,
     ) -> None:
         self._id = id
         self._created_at = created_at
@@ -87,6 +97,7 @@ class ResponseStream:
         self._show_summary = show_summary
         self._show_encrypted = show_encrypted
         self._unfence = FenceStripper() if unfence else None
+        self._tools = tools or {}
         self._numbers = 0
         self._begun = False
         self._ended = False
@@ -186,11 +197,17 @@ class ResponseStream:
             return self._text(block.text)
         if block.type == "tool_use":
             closing = self._close()
-            return closing + self._start(GrowingCall(*self._place("fc"), call_id=block.id, name=block.name))
+            return closing + self._start(self._call(block))
         if block.type in ("thinking", "redacted_thinking"):
             closing = self._close()
             return closing + self._start(self._reasoning(block))
         return []
+
+    def _call(self, block: Block) -> GrowingCall | GrowingCustomCall:
+        tool = self._tools.get(block.name) or Offered(block.name)
+        if tool.custom:
+            return GrowingCustomCall(*self._place("ctc"), call_id=block.id, tool=tool)
+        return GrowingCall(*self._place("fc"), call_id=block.id, tool=tool)
 
     def _reasoning(self, block: Block) -> GrowingReasoning:
         return GrowingReasoning(
@@ -209,7 +226,7 @@ class ResponseStream:
         match self._open:
             case _ if delta.type == "text_delta":
                 return self._text(delta.text)
-            case GrowingCall() as call if self._block == "tool_use" and delta.partial_json:
+            case GrowingCall() | GrowingCustomCall() as call if self._block == "tool_use" and delta.partial_json:
                 return call.add(delta.partial_json)
             case GrowingReasoning() as thought if self._block == "thinking":
                 return thought.add(delta.thinking, delta.signature)
@@ -281,7 +298,7 @@ class ResponseStream:
     def _says_something(self) -> bool:
         """Whether there is more than thinking."""
         shown = any(not isinstance(item, wire.ReasoningItem) for item in self._output)
-        return shown or isinstance(self._open, GrowingMessage | GrowingCall)
+        return shown or isinstance(self._open, GrowingMessage | GrowingCall | GrowingCustomCall)
 
     def _counted(self) -> dict[str, Any]:
         return {"usage": usage_from(self._usage), "service_tier": service_tier(self._usage)}

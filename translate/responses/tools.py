@@ -6,17 +6,19 @@ flatter. So they are put into those shapes, and errors from there into these wor
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from translate.errors import OpenAIError
 from translate.response_format import OutputFormat, translate_response_format
+from translate.responses.offered import as_function, claude_name, flattened, told_of_namespaces
 from translate.responses.words import reworded
 from translate.tools import Tools, translate_tools
 
 RUN_BY_OPENAI = "it is a tool that OpenAI runs, and nothing runs it here"
 IN_OPENAIS_FORM = "it is a tool that OpenAI's models are trained on; offer Claude a function instead"
 
-# Every type of tool but `function`, and why it is refused. A test holds this to OpenAI's document.
+# Every type of tool that is refused, and why. A test holds this to OpenAI's document.
 REFUSED_TOOLS: dict[str, str] = {
     "file_search": RUN_BY_OPENAI,
     "web_search": RUN_BY_OPENAI,
@@ -34,11 +36,10 @@ REFUSED_TOOLS: dict[str, str] = {
     "local_shell": IN_OPENAIS_FORM,
     "shell": IN_OPENAIS_FORM,
     "apply_patch": IN_OPENAIS_FORM,
-    "namespace": "functions are offered by themselves",
-    "custom": "Claude's tools take JSON; offer a function with one string instead",
 }
 
 FUNCTION_FIELDS = ("name", "description", "parameters", "strict")
+CUSTOM_FIELDS = ("type", "name", "description", "format")
 
 FORMAT_WORDS = {
     "response_format.json_schema": "text.format",
@@ -57,32 +58,49 @@ def translate_response_tools(
     ``where`` are the tools' paths, if other than ``tools[0]`` and so on. ``can_force`` says whether the model takes a
     tool_choice of ``any`` or ``tool``. Raises OpenAIError (400).
     """
-    paths = where or [f"tools[{index}]" for index in range(len(tools))]
-    wrapped = [_wrapped(tool, path) for tool, path in zip(tools, paths, strict=True)]
+    given = where or [f"tools[{index}]" for index in range(len(tools))]
+    flat = flattened(list(zip(given, tools, strict=True)))
+    paths = [path for path, _ in flat]
+    wrapped = [_wrapped(tool, path) for path, tool in flat]
     fields = {"tools": wrapped, "tool_choice": _chat_choice(choice), "parallel_tool_calls": parallel}
     try:
-        return translate_tools(fields, can_force=can_force)
+        result = translate_tools(fields, can_force=can_force)
     except OpenAIError as error:
         # Only the place that the error names is put right: all else may be the app's own words.
         place = _PLACE.match(error.param or "")
         if place is None:
             raise
-        given = paths[int(place["index"])]
-        raise reworded(error, {place.group(): given, f"{place.group()}.function": given}) from None
+        right = paths[int(place["index"])]
+        raise reworded(error, {place.group(): right, f"{place.group()}.function": right}) from None
+    told = "\n\n".join(filter(None, [told_of_namespaces(tools), result.instruction]))
+    return replace(result, instruction=told or None)
 
 
 def echoed_tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return functions as a response repeats them. They are known to be translatable."""
-    return [
-        {
-            "type": "function",
-            "name": tool["name"],
-            "description": tool.get("description") or None,
-            "parameters": tool.get("parameters"),
-            "strict": tool.get("strict") is True,
-        }
-        for tool in tools
-    ]
+    """Return tools as a response repeats them. They are known to be translatable."""
+    return [_echoed(tool) for tool in tools]
+
+
+def _echoed(tool: Mapping[str, Any]) -> dict[str, Any]:
+    match tool["type"]:
+        case "function":
+            return {
+                "type": "function",
+                "name": tool["name"],
+                "description": tool.get("description") or None,
+                "parameters": tool.get("parameters"),
+                "strict": tool.get("strict") is True,
+            }
+        case "custom":
+            return {name: tool[name] for name in CUSTOM_FIELDS if tool.get(name) is not None}
+        case _:
+            described = tool.get("description")
+            return {
+                "type": "namespace",
+                "name": tool["name"],
+                "description": described if isinstance(described, str) else "",
+                "tools": echoed_tools(tool["tools"]),
+            }
 
 
 def translate_text_format(value: Mapping[str, Any] | None, said: Sequence[Any]) -> OutputFormat:
@@ -121,6 +139,9 @@ def _wrapped(tool: Any, path: str) -> Any:
         case {"type": "function"}:
             _check_callers(tool.get("allowed_callers"), path)
             return {"type": "function", "function": {name: tool[name] for name in FUNCTION_FIELDS if name in tool}}
+        case {"type": "custom"}:
+            _check_callers(tool.get("allowed_callers"), path)
+            return {"type": "function", "function": as_function(tool, path)}
         case {"type": str() as kind} if kind in REFUSED_TOOLS:
             message = f"Unsupported value: '{path}.type': {kind!r} is not supported here: {REFUSED_TOOLS[kind]}."
             raise OpenAIError(message, param=f"{path}.type", code="unsupported_value")
@@ -136,9 +157,11 @@ def _check_callers(callers: Any, path: str) -> None:
 
 def _chat_choice(choice: Any) -> Any:
     match choice:
-        case {"type": "function", "name": str() as name}:
+        case {"type": "function" | "custom", "name": str() as name}:
+            namespace = choice.get("namespace")
+            name = claude_name(name, namespace if isinstance(namespace, str) else None)
             return {"type": "function", "function": {"name": name}}
-        case {"type": "function"}:
+        case {"type": "function" | "custom"}:
             message = "Missing required parameter: 'tool_choice.name'."
             raise OpenAIError(message, param="tool_choice.name", code="missing_required_parameter")
         case {"type": "allowed_tools", "mode": mode, "tools": list(tools)}:

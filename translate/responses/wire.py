@@ -106,10 +106,20 @@ class FunctionCallItem(msgspec.Struct, frozen=True):
     call_id: Annotated[str, Meta(min_length=1)]
     name: str
     arguments: str
+    namespace: str | None = None
+
+
+class CustomToolCallItem(msgspec.Struct, frozen=True):
+    """A call of a custom tool that the model made earlier."""
+
+    call_id: Annotated[str, Meta(min_length=1)]
+    name: str
+    input: str
+    namespace: str | None = None
 
 
 class FunctionCallOutputItem(msgspec.Struct, frozen=True):
-    """What the app's function answered."""
+    """What the app's function, or its custom tool, answered."""
 
     call_id: Annotated[str, Meta(min_length=1)]
     output: str | list[Any]
@@ -168,6 +178,18 @@ class FunctionCall(msgspec.Struct, frozen=True, tag="function_call"):
     name: str
     arguments: str
     status: ItemStatus
+    namespace: str | UnsetType = UNSET
+
+
+class CustomToolCall(msgspec.Struct, frozen=True, tag="custom_tool_call"):
+    """A call of one of the app's custom tools: ``input`` is text."""
+
+    id: str
+    call_id: str
+    name: str
+    input: str
+    status: ItemStatus
+    namespace: str | UnsetType = UNSET
 
 
 class SummaryText(msgspec.Struct, frozen=True, tag="summary_text"):
@@ -184,7 +206,7 @@ class ReasoningItem(msgspec.Struct, frozen=True, tag="reasoning"):
     encrypted_content: str | UnsetType | None = UNSET
 
 
-type OutputItem = OutputMessage | FunctionCall | ReasoningItem
+type OutputItem = OutputMessage | FunctionCall | CustomToolCall | ReasoningItem
 
 
 # What apps are sent: the response.
@@ -418,6 +440,24 @@ class FunctionCallArgumentsDone(msgspec.Struct, frozen=True, tag="response.funct
     sequence_number: int
 
 
+class CustomToolCallInputDelta(msgspec.Struct, frozen=True, tag="response.custom_tool_call_input.delta"):
+    """More of the input of a custom tool."""
+
+    item_id: str
+    output_index: int
+    delta: str
+    sequence_number: int
+
+
+class CustomToolCallInputDone(msgspec.Struct, frozen=True, tag="response.custom_tool_call_input.done"):
+    """The input of a custom tool is whole."""
+
+    item_id: str
+    output_index: int
+    input: str
+    sequence_number: int
+
+
 class ReasoningSummaryPartAdded(msgspec.Struct, frozen=True, tag="response.reasoning_summary_part.added"):
     """A part of a summary begins."""
 
@@ -475,6 +515,8 @@ type ResponseEvent = (
     | RefusalDone
     | FunctionCallArgumentsDelta
     | FunctionCallArgumentsDone
+    | CustomToolCallInputDelta
+    | CustomToolCallInputDone
     | ReasoningSummaryPartAdded
     | ReasoningSummaryPartDone
     | ReasoningSummaryTextDelta

@@ -38,7 +38,8 @@ class ResponseGenerator(Generator):
                 "JSON" if self._random.random() < 0.3 else [*self._items(), {"role": "user", "content": "Hi"}]
             )
         if "tools" in request and self._random.random() < 0.7:
-            request["tools"] = [self.value(self._schemas["FunctionTool"])]
+            kind = self._random.choice(["FunctionTool", "CustomToolParam", "NamespaceToolParam"])
+            request["tools"] = [self.value(self._schemas[kind])]
         return request
 
     def _integer(self, schema: dict[str, Any], depth: int) -> int:
@@ -66,6 +67,7 @@ def answer(translated: TranslatedResponse) -> list[ResponseEvent]:
         show_summary=translated.show_summary,
         show_encrypted=translated.show_encrypted,
         unfence=translated.unfence,
+        tools=translated.tools,
     )
     return [event for raw in EVENTS for event in stream.feed(raw)]
 

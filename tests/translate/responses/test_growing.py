@@ -6,6 +6,7 @@ from itertools import count
 import msgspec
 
 from translate.responses.growing import GrowingCall, GrowingMessage, GrowingReasoning
+from translate.responses.offered import Offered
 from translate.responses.sse import name
 
 
@@ -35,7 +36,7 @@ def test_a_message_ends_one_part_before_it_begins_another() -> None:
 
 
 def test_a_call_that_is_cut_is_not_given_arguments() -> None:
-    call = GrowingCall("fc_1", 0, numbers(), call_id="t", name="f")
+    call = GrowingCall("fc_1", 0, numbers(), call_id="t", tool=Offered("f"))
 
     assert [name(event) for event in call.close("incomplete")] == ["response.function_call_arguments.done"]
     assert msgspec.to_builtins(call.done("incomplete"))["arguments"] == ""

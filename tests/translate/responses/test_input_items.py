@@ -218,6 +218,22 @@ def test_a_call_and_its_output_are_claudes() -> None:
     ]
 
 
+def test_a_custom_tools_call_and_its_output_are_claudes() -> None:
+    items = [
+        {"role": "user", "content": "Go."},
+        {"type": "custom_tool_call", "call_id": "c", "name": "patch", "input": "*** x"},
+        {"type": "custom_tool_call_output", "call_id": "c", "output": "done"},
+    ]
+
+    assert turns(items)[1:] == [("assistant", [use("c", "patch", input="*** x")]), ("user", [result("c", "done")])]
+
+
+def test_a_call_in_a_namespace_has_claudes_name() -> None:
+    items = [{"role": "user", "content": "Go."}, {**asks("c", "look"), "namespace": "crm"}, gives("c")]
+
+    assert turns(items)[1] == ("assistant", [use("c", "crm__look")])
+
+
 def test_an_output_may_be_parts() -> None:
     parts = [{"type": "input_text", "text": "see"}, {"type": "input_image", "image_url": "https://example.com/i.png"}]
     items = [HI, asks("a"), gives("a", parts)]

@@ -12,6 +12,7 @@ from translate.claude_wire import EVENTS
 from translate.errors import OpenAIError, openai_error
 from translate.finish_reason import FINISH_REASON
 from translate.responses.fold import fold
+from translate.responses.offered import Offered
 from translate.responses.reasoning import unpack
 from translate.responses.sse import name
 from translate.responses.stream import ERROR_CODES, INCOMPLETE, ResponseStream
@@ -89,6 +90,40 @@ def test_a_text_is_a_message_with_one_part_in_openais_order() -> None:
     ]
     assert name(events[-1]) == "response.completed"
     assert body(events)["output"] == [{**message, "status": "completed", "content": [part("Hello")]}]
+
+
+def test_a_custom_tools_input_is_text_as_it_grows() -> None:
+    events = respond(
+        [START, *call("toolu_patch", "patch", '{"input": "a\\', "nb", '"}'), end("tool_use")],
+        tools={"patch": Offered("p", "ns", custom=True)},
+    )
+
+    item = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "toolu_patch", "name": "p", "namespace": "ns"}
+    at = {"item_id": "ctc_1", "output_index": 0}
+    assert told(events) == [
+        {
+            "type": "response.output_item.added",
+            "output_index": 0,
+            "item": {**item, "input": "", "status": "in_progress"},
+        },
+        {"type": "response.custom_tool_call_input.delta", **at, "delta": "a"},
+        {"type": "response.custom_tool_call_input.delta", **at, "delta": "\nb"},
+        {"type": "response.custom_tool_call_input.done", **at, "input": "a\nb"},
+        {
+            "type": "response.output_item.done",
+            "output_index": 0,
+            "item": {**item, "input": "a\nb", "status": "completed"},
+        },
+    ]
+
+
+def test_a_function_of_a_namespace_is_called_by_its_own_name() -> None:
+    events = respond(
+        [START, *call("t", "crm__look", "{}"), end("tool_use")], tools={"crm__look": Offered("look", "crm")}
+    )
+
+    (item,) = body(events)["output"]
+    assert (item["type"], item["namespace"], item["name"]) == ("function_call", "crm", "look")
 
 
 def test_events_are_numbered_from_zero_without_a_gap() -> None:

@@ -81,6 +81,37 @@ def test_a_model_that_cannot_be_forced_is_told() -> None:
     assert tools.instruction is not None
 
 
+def custom(name: str = "patch", **more: Any) -> dict[str, Any]:
+    return {"type": "custom", "name": name, "description": "Patches.", **more}
+
+
+def test_a_custom_tool_is_a_function_with_one_string() -> None:
+    (tool,) = translate_response_tools([custom()], {"type": "custom", "name": "patch"}, None, can_force=True).tools
+
+    assert (tool["name"], tool["description"]) == ("patch", "Patches.")
+    assert tool["input_schema"]["required"] == ["input"]
+    assert tool["input_schema"]["properties"]["input"]["type"] == "string"
+
+
+def test_claude_is_told_the_grammar_of_a_custom_tool() -> None:
+    grammar = {"type": "grammar", "syntax": "lark", "definition": "start: WORD"}
+    (tool,) = translate_response_tools([custom(format=grammar)], None, None, can_force=True).tools
+
+    assert tool["description"].startswith("Patches.\n\n")
+    assert tool["description"].endswith("Lark grammar:\nstart: WORD")
+
+
+def test_a_namespace_is_the_beginning_of_its_tools_names() -> None:
+    crm = {"type": "namespace", "name": "crm", "description": "Our customers.", "tools": [function(), custom()]}
+    choice = {"type": "function", "name": "look", "namespace": "crm"}
+    tools = translate_response_tools([crm, function()], choice, None, can_force=True)
+
+    assert [tool["name"] for tool in tools.tools] == ["crm__look", "crm__patch", "look"]
+    assert tools.tool_choice == {"type": "tool", "name": "crm__look"}
+    assert tools.instruction == "Tools whose names begin with crm__: Our customers."
+    assert echoed_tools([crm])[0]["tools"][1] == custom()
+
+
 @pytest.mark.parametrize("kind", REFUSED_TOOLS)
 def test_every_other_tool_is_refused_by_name(kind: str) -> None:
     error = refusal([function(), {"type": kind}])
@@ -103,6 +134,14 @@ def test_every_other_tool_is_refused_by_name(kind: str) -> None:
         (function("b", description=1), "tools[1].description"),
         (function("b", allowed_callers=["programmatic"]), "tools[1].allowed_callers"),
         (function(), "tools"),
+        ({"type": "custom"}, "tools[1].name"),
+        (custom(description=1), "tools[1].description"),
+        (custom(format={"type": "grammar", "syntax": "bnf", "definition": ""}), "tools[1].format"),
+        (custom(format="text"), "tools[1].format"),
+        ({"type": "namespace", "name": "a b", "tools": [function()]}, "tools[1].name"),
+        ({"type": "namespace", "name": "a", "tools": []}, "tools[1].tools"),
+        ({"type": "namespace", "name": "a", "tools": [{"type": "mcp"}]}, "tools[1].tools[0]"),
+        ({"type": "namespace", "name": "a", "tools": [function("x y")]}, "tools[1].tools[0].name"),
     ],
 )
 def test_a_tool_is_refused_by_its_place(tool: Any, param: str) -> None:
@@ -131,7 +170,7 @@ def test_a_tool_that_an_item_offers_is_named_by_that_items_path() -> None:
         ({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "mcp"}]}, "tool_choice.type"),
         ({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "b"}]}, "tool_choice"),
         ({"type": "web_search"}, "tool_choice.type"),
-        ({"type": "custom", "name": "x"}, "tool_choice.type"),
+        ({"type": "custom", "name": "x"}, "tool_choice"),
         ("sometimes", "tool_choice"),
         ({}, "tool_choice"),
     ],

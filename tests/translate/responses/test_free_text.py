@@ -1,0 +1,62 @@
+"""The text inside a custom tool's JSON comes out as it grows, wherever the pieces end."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from translate.responses.free_text import FreeText
+
+
+def fed(*pieces: str) -> tuple[list[str], str]:
+    reader = FreeText()
+    given = [reader.feed(piece) for piece in pieces]
+    return [*given, reader.finish()], reader.text
+
+
+@given(st.text(), st.booleans(), st.data())
+def test_any_text_comes_out_as_it_is_however_it_is_cut(text: str, ascii: bool, data: st.DataObject) -> None:
+    encoded = json.dumps({"input": text}, ensure_ascii=ascii)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(encoded)), max_size=6)))
+    pieces = [encoded[a:b] for a, b in zip([0, *cuts], [*cuts, len(encoded)], strict=True)]
+
+    given, whole = fed(*pieces)
+
+    assert whole == "".join(given) == text
+
+
+def test_text_comes_out_before_the_json_ends() -> None:
+    given, _ = fed('{"input": "one t', "wo\\", "nthree", '"}')
+
+    assert given == ["one t", "wo", "\nthree", "", ""]
+
+
+def test_the_halves_of_a_pair_come_out_together() -> None:
+    given, _ = fed('{"input":"\\ud83d', "\\ude00", '!"}')
+
+    assert given == ["", "\U0001f600", "!", ""]
+
+
+def test_half_a_pair_alone_is_replaced() -> None:
+    _, whole = fed('{"input":"a\\ud83d b"}')
+
+    assert whole == "a\N{REPLACEMENT CHARACTER} b"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (['{"input": "half of'], "half of"),
+        (['{"input": "half \\u00'], "half "),
+        (['{"why": "x", ', '"input": "late"}'], "late"),
+        (['{"command": "ls"}'], '{"command": "ls"}'),
+        (['{"inp'], '{"inp'),
+        (["[1]"], "[1]"),
+        ([], ""),
+    ],
+)
+def test_what_has_another_form_is_given_as_far_as_it_can_be(pieces: list[str], text: str) -> None:
+    given, whole = fed(*pieces)
+
+    assert whole == "".join(given) == text

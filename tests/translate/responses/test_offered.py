@@ -1,0 +1,26 @@
+"""An app's tools have names for Claude, and are found again by them."""
+
+from translate.responses.offered import Offered, claude_name, has_grammar, offered_tools
+
+FUNCTION = {"type": "function", "name": "look"}
+CUSTOM = {"type": "custom", "name": "patch"}
+
+
+def test_tools_are_found_again_by_claudes_names() -> None:
+    namespace = {"type": "namespace", "name": "crm", "tools": [FUNCTION, CUSTOM]}
+
+    assert offered_tools([FUNCTION, CUSTOM, namespace]) == {
+        "patch": Offered("patch", custom=True),
+        "crm__look": Offered("look", "crm"),
+        "crm__patch": Offered("patch", "crm", custom=True),
+    }
+
+
+def test_a_name_without_a_namespace_is_itself() -> None:
+    assert (claude_name("look"), claude_name("look", "crm")) == ("look", "crm__look")
+
+
+def test_only_custom_tools_have_grammars() -> None:
+    assert has_grammar({**CUSTOM, "format": {"type": "grammar"}})
+    assert not has_grammar({**FUNCTION, "format": {"type": "grammar"}})
+    assert not has_grammar({**CUSTOM, "format": {"type": "text"}})

@@ -1,0 +1,124 @@
+"""What an app's tools are to Claude, and back.
+
+Claude's tools are functions with one flat space of names. Two of OpenAI's forms go beyond that:
+
+- A *custom tool* takes text, not JSON (https://platform.openai.com/docs/guides/function-calling#custom-tools). To
+  Claude it is a function with one string. Of a grammar that the text must match Claude is told; nothing holds it to it.
+- A *namespace* groups functions and custom tools. To Claude the group's name is the beginning of their names.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from translate.errors import OpenAIError
+from translate.tools import NAME
+
+FIELD = "input"
+"""The one argument of the function that stands for a custom tool."""
+
+JOINT = "__"
+"""What is between a namespace's name and a function's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A tool as the app knows it. ``custom``: it takes text."""
+
+    name: str
+    namespace: str | None = None
+    custom: bool = False
+
+
+def claude_name(name: str, namespace: str | None = None) -> str:
+    """Return what Claude calls a tool."""
+    return f"{namespace}{JOINT}{name}" if namespace else name
+
+
+def offered_tools(tools: Sequence[Any]) -> dict[str, Offered]:
+    """Return, by Claude's names for them, the tools whose calls are not plain function calls to the app."""
+    found = {}
+    for tool in tools:
+        inside = tool["tools"] if tool["type"] == "namespace" else [tool]
+        namespace = tool["name"] if tool["type"] == "namespace" else None
+        for each in inside:
+            if namespace or each["type"] == "custom":
+                offered = Offered(each["name"], namespace, each["type"] == "custom")
+                found[claude_name(offered.name, namespace)] = offered
+    return found
+
+
+def flattened(tools: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Return tools with their paths, each namespace replaced by what is in it. Raises OpenAIError (400)."""
+    found: list[tuple[str, Any]] = []
+    for path, tool in tools:
+        if not isinstance(tool, Mapping) or tool.get("type") != "namespace":
+            found.append((path, tool))
+            continue
+        name, inside = tool.get("name"), tool.get("tools")
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            message = f"Invalid '{path}.name': a namespace's name matches '^[a-zA-Z0-9_-]{{1,64}}$'."
+            raise OpenAIError(message, param=f"{path}.name", code="invalid_value")
+        if not isinstance(inside, list) or not inside:
+            message = f"Invalid '{path}.tools': a namespace has a list of functions and custom tools."
+            raise OpenAIError(message, param=f"{path}.tools", code="invalid_value")
+        found += [(f"{path}.tools[{i}]", _inside(each, name, f"{path}.tools[{i}]")) for i, each in enumerate(inside)]
+    return found
+
+
+def told_of_namespaces(tools: Sequence[Any]) -> str | None:
+    """Return what Claude is told of the namespaces among tools that are sound; None if there is nothing to tell."""
+    lines = [
+        f"Tools whose names begin with {tool['name']}{JOINT}: {tool['description']}"
+        for tool in tools
+        if tool["type"] == "namespace" and isinstance(tool.get("description"), str) and tool["description"].strip()
+    ]
+    return "\n".join(lines) or None
+
+
+def _inside(tool: Any, namespace: str, path: str) -> Any:
+    if not isinstance(tool, Mapping) or tool.get("type") not in ("function", "custom"):
+        message = f"Invalid '{path}': a namespace holds functions and custom tools."
+        raise OpenAIError(message, param=path, code="invalid_value")
+    name = tool.get("name")
+    return {**tool, "name": claude_name(name, namespace)} if isinstance(name, str) else tool
+
+
+def as_function(tool: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return the function that stands for a custom tool. Raises OpenAIError (400)."""
+    description = tool.get("description") or ""
+    if not isinstance(description, str):
+        message = f"Invalid type for '{path}.description': expected a string."
+        raise OpenAIError(message, param=f"{path}.description", code="invalid_type")
+    told = [description, _told_of_format(tool.get("format"), f"{path}.format")]
+    schema = {
+        "type": "object",
+        "properties": {FIELD: {"type": "string", "description": "The tool's input, as plain text."}},
+        "required": [FIELD],
+        "additionalProperties": False,
+    }
+    function = {"name": tool.get("name"), "description": "\n\n".join(filter(None, told)), "parameters": schema}
+    return {name: value for name, value in function.items() if value}
+
+
+def _told_of_format(form: Any, path: str) -> str:
+    match form:
+        case None | {"type": "text"}:
+            return ""
+        case {"type": "grammar", "syntax": "lark" | "regex" as syntax, "definition": str() as definition}:
+            kind = "Lark grammar" if syntax == "lark" else "regular expression"
+            return f"The text of `{FIELD}` must match this {kind}:\n{definition}"
+        case _:
+            message = (
+                f"Invalid value for '{path}': expected text, or a grammar with a syntax (lark, regex) and a definition."
+            )
+            raise OpenAIError(message, param=path, code="invalid_value")
+
+
+def has_grammar(tool: Any) -> bool:
+    """Whether a tool is a custom one whose input must match a grammar."""
+    match tool:
+        case {"type": "custom", "format": {"type": "grammar"}}:
+            return True
+        case _:
+            return False
