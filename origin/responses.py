@@ -2,7 +2,6 @@
 
 import json
 import logging
-import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
@@ -20,13 +19,14 @@ from origin.pictures import fit_pictures
 from origin.server import Exchange, Request
 from origin.shelves import Shelves
 from origin.told import headers_of_answer
+from remembering.item_ids import new_response_id, output_ids
 from remembering.responses import NoConversationError, StoredResponse
 from remembering.shelf import ConflictError, Item
 from store.database import StoreError
 from translate.errors import openai_error
 from translate.responses import sse
 from translate.responses.fold import fold
-from translate.responses.request import TranslatedResponse, needed, translate_response_request
+from translate.responses.request import Needed, TranslatedResponse, needed, translate_response_request
 from translate.responses.stream import ResponseStream
 from translate.responses.wire import ResponseEvent
 from translate.stream import ClaudeProtocolError
@@ -109,13 +109,16 @@ async def prepare(service: Service, request: Request) -> Prepared:
     began = time.monotonic()
     wish = request.header("x-understudy-reasoning")
     owner = owner_of(request)
-    before = await items_before(service, request, owner)
+    wanted = needed(request.body)
+    before = await items_before(service, wanted, owner)
+    stored = await service.shelves.responses.items(wanted.item_ids, owner) if service.shelves is not None else {}
     translated = translate_response_request(
         request.body,
         service.model_map,
         service.default_model,
         show_reasoning=wish == "show" if wish else service.show_reasoning,
         previous=before,
+        stored=stored,
         open_reasoning=service.sealer.open_reasoning,
     )
     asked = translated.request
@@ -127,12 +130,12 @@ async def prepare(service: Service, request: Request) -> Prepared:
     turn = replace(
         await fit_pictures(translated.turn, ()), timeout_s=client_timeout_s(request), client=client_of(request)
     )
-    id, created_at = f"resp_{secrets.token_hex(24)}", time.time()
+    id, created_at = new_response_id(), time.time()
     stream = ResponseStream(
         id=id,
         created_at=int(created_at),
         echo=translated.echo,
-        new_id=lambda prefix: f"{prefix}_{secrets.token_hex(24)}",
+        new_id=output_ids(id),
         now=lambda: int(time.time()),
         seal=service.sealer.seal,
         show_summary=translated.show_summary,
@@ -205,12 +208,11 @@ async def send_stream(
     await exchange.finish()
 
 
-async def items_before(service: Service, request: Request, owner: str) -> tuple[Item, ...] | None:
+async def items_before(service: Service, wanted: Needed, owner: str) -> tuple[Item, ...] | None:
     """Return the conversation that a request goes on with; () for none, None for one that is not there.
 
     Raises OpenAIError.
     """
-    wanted = needed(request.body)
     if wanted.previous_response_id is None and wanted.conversation_id is None:
         return ()
     if service.shelves is None:

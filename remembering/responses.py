@@ -23,6 +23,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, ins
 from sqlalchemy.exc import IntegrityError
 
 from remembering import conversations
+from remembering.item_ids import asked_id, response_of
 from remembering.pages import Order, Page, page_of
 from remembering.shelf import ConflictError, Item, Shelf, can_be_id, check_ids, octets, size_of
 from remembering.vault import Vault
@@ -160,9 +161,31 @@ class Responses(Shelf):
         asked = await self._database.aread(work)
         if asked is None:
             return None
-        own = id.removeprefix("resp_")
-        listed = [item if item.get("id") else {**item, "id": f"item_{own}_{n}"} for n, item in enumerate(asked)]
-        return page_of(listed, lambda item: item["id"], after=after, before=before, limit=limit, order=order)
+        return page_of(
+            _with_ids(id, asked), lambda item: item["id"], after=after, before=before, limit=limit, order=order
+        )
+
+    async def items(self, ids: Iterable[str], owner: str) -> dict[str, Item]:
+        """Return items of responses by their ids. Those that are not there, or are another owner's, are left out."""
+        wanted = {id for id in ids if can_be_id(id)}
+        of = sorted({response for id in wanted if (response := response_of(id)) is not None})
+        if not of:
+            return {}
+        row = responses.c
+
+        def work(connection: Connection) -> list[Row[Any]]:
+            found: list[Row[Any]] = []
+            for start in range(0, len(of), TOGETHER):
+                query = select(row.id, row.own_items, row.asked).where(row.id.in_(of[start : start + TOGETHER]))
+                found += connection.execute(query.where(row.owner == owner, row.hidden_at.is_(None)))
+            return found
+
+        items: dict[str, Item] = {}
+        for kept in await self._database.aread(work):
+            own = self._vault.unpack(kept.own_items)
+            known = [*_with_ids(kept.id, own[: kept.asked]), *own[kept.asked :]]
+            items |= {item["id"]: item for item in known if item.get("id") in wanted}
+        return items
 
     async def delete(self, id: str, owner: str) -> bool:
         """Delete a response and tell whether there was one. Those that go on from it lose nothing."""
@@ -177,6 +200,11 @@ class Responses(Shelf):
             return row is not None
 
         return await self._database.awrite(work)
+
+
+def _with_ids(response_id: str, asked: Sequence[Item]) -> list[Item]:
+    """Return the items that a response was asked with, each with an id."""
+    return [item if item.get("id") else {**item, "id": asked_id(response_id, n)} for n, item in enumerate(asked)]
 
 
 def check(response: StoredResponse) -> None:

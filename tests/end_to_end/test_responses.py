@@ -66,6 +66,42 @@ def test_a_tool_loop_goes_on_by_the_id_of_the_response_alone(proxy: Proxy, cloud
     assert (result["type"], result["content"][0]["text"]) == ("tool_result", "42")
 
 
+def test_items_may_be_sent_back_by_their_ids_alone(proxy: Proxy, cloud: Cloud) -> None:
+    cloud.script(Reply(text="one", thinking="Hm."), Reply(text="two"))
+
+    with proxy.openai() as client:
+        first = client.responses.create(model="claude-sonnet-4-5", input="Say one.", reasoning={"effort": "low"})
+        again: Any = [
+            {"role": "user", "content": "Say one."},
+            *({"type": "item_reference", "id": item.id} for item in first.output),
+            {"role": "user", "content": "Say two."},
+        ]
+        client.responses.create(model="claude-sonnet-4-5", input=again, reasoning={"effort": "low"})
+
+    blocks = [block["type"] for block in cloud.turns[1].body["messages"][1]["content"]]
+    assert blocks == ["thinking", "text"]
+
+
+def test_a_custom_tool_takes_and_gives_text(proxy: Proxy, cloud: Cloud) -> None:
+    patch: Any = {"type": "custom", "name": "apply_patch", "description": "Patches a file."}
+    call = ToolCall("apply_patch", input_json='{"input": "*** Begin\\n+1"}')
+    cloud.script(Reply(text="", tool_calls=(call,)), Reply(text="Patched."))
+
+    with proxy.openai() as client:
+        with client.responses.stream(model="gpt-5-codex", input="Patch it.", tools=[patch]) as stream:
+            pieces = [event.delta for event in stream if event.type == "response.custom_tool_call_input.delta"]
+            asked = stream.get_final_response()
+        (called,) = asked.output
+        assert called.type == "custom_tool_call"
+        output: Any = [{"type": "custom_tool_call_output", "call_id": called.call_id, "output": "ok"}]
+        done = client.responses.create(model="gpt-5-codex", input=output, tools=[patch], previous_response_id=asked.id)
+
+    assert called.input == "".join(pieces) == "*** Begin\n+1"
+    assert done.output_text == "Patched."
+    use, result = (message["content"][-1] for message in cloud.turns[1].body["messages"][-2:])
+    assert (use["input"], result["content"][0]["text"]) == ({"input": "*** Begin\n+1"}, "ok")
+
+
 def test_reasoning_comes_back_sealed_and_reaches_claude_as_it_was(proxy: Proxy, cloud: Cloud) -> None:
     cloud.script(Reply(text="Yes.", thinking="Is it so?"), Reply(text="Still yes."))
     include: Any = ["reasoning.encrypted_content"]

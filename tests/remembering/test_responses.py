@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from remembering.conversations import Conversations
+from remembering.item_ids import asked_id, new_response_id, output_ids
 from remembering.pages import UnknownCursorError
 from remembering.responses import Kept, NoConversationError, Responses
 from remembering.shelf import ConflictError
@@ -71,6 +72,23 @@ async def test_an_id_is_kept_once(kept: Responses) -> None:
         await kept.put(response("a", owner=YOU, output=()))
 
     assert texts(await kept.conversation_items("resp_a", ME)) == ["a?", "a!"]
+
+
+# Single items.
+
+
+async def test_items_are_found_by_their_ids_by_their_owner_alone(kept: Responses) -> None:
+    a, b = new_response_id(), new_response_id()
+    said = {**assistant("Hello."), "id": output_ids(a)("msg")}
+    await kept.put(response("a", id=a, output=(said,)))
+    await kept.put(response("b", id=b))
+    await kept.put(response("c", id=new_response_id(), owner=YOU))
+    wanted = [said["id"], asked_id(b, 0), asked_id(b, 1), "msg_1", "", "resp_\0"]
+
+    assert await kept.items(wanted, ME) == {said["id"]: said, asked_id(b, 0): {**user("b?"), "id": asked_id(b, 0)}}
+    assert await kept.items(wanted, YOU) == {}
+    await kept.delete(a, ME)
+    assert list(await kept.items(wanted, ME)) == [asked_id(b, 0)]
 
 
 # Chains.
