@@ -183,6 +183,7 @@ class Settings:
         parse_model_map, "patterns of model names -> Claude models; added before the built-in table", factory=dict
     )
     default_model: str = _setting(str, "who answers for a model name that nothing maps", DEFAULT_MODEL)
+    web_search: bool = _setting(_bool, "let apps have the web searched, by Anthropic and at your account's cost", True)
     show_reasoning: bool = _setting(_bool, "show what Claude thinks, to apps that do not ask for it by header", False)
     rehearsal: bool = _setting(_bool, "ask a simulated API instead of Anthropic's", False)
     rehearsal_delay_s: float = _setting(_at_least(0, float), "the rehearsal's pause before each token", 0.02)

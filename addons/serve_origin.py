@@ -144,6 +144,7 @@ class ServeOrigin:
             default_model=settings.default_model,
             rehearsal=settings.rehearsal,
             show_reasoning=settings.show_reasoning,
+            web_search=settings.web_search,
             token=self.token,
             keep_alive_s=settings.keep_alive_s,
             is_ending=lambda: self._ending,

@@ -392,7 +392,8 @@ class ClaudeProcess:
 
 
 def _names(turn: Turn) -> list[str]:
-    return [str(tool["name"]) for tool in turn.tools]
+    # Those that Anthropic runs are not Claude Code's to call.
+    return [str(tool["name"]) for tool in turn.tools if "input_schema" in tool]
 
 
 def _question(message: Message, name: str) -> dict[str, Any]:

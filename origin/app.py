@@ -50,6 +50,8 @@ class Service:
     default_model: str
     rehearsal: bool = False
     show_reasoning: bool = False
+    web_search: bool = True
+    """Whether apps may have the web searched."""
     token: str | None = None
     keep_alive_s: float = 15.0
     is_ending: Callable[[], bool] = lambda: False

@@ -49,7 +49,11 @@ async def _create(service: Service, request: Request, exchange: Exchange, rememb
     wish = request.header("x-understudy-reasoning")
     show_reasoning = wish == "show" if wish else service.show_reasoning
     translated = translate_request(
-        request.body, service.model_map, service.default_model, show_reasoning=show_reasoning
+        request.body,
+        service.model_map,
+        service.default_model,
+        show_reasoning=show_reasoning,
+        web_search=service.web_search and service.agent is None,
     )
     asked = translated.request
     if not translated.model_known:

@@ -117,6 +117,7 @@ async def prepare(service: Service, request: Request) -> Prepared:
         service.model_map,
         service.default_model,
         show_reasoning=wish == "show" if wish else service.show_reasoning,
+        web_search=service.web_search and service.agent is None,
         previous=before,
         stored=stored,
         open_reasoning=service.sealer.open_reasoning,
@@ -142,6 +143,7 @@ async def prepare(service: Service, request: Request) -> Prepared:
         show_encrypted=translated.show_encrypted,
         unfence=translated.unfence,
         tools=translated.tools,
+        show_sources=translated.show_sources,
     )
     return Prepared(id, owner, began, created_at, translated, turn, stream, before or ())
 

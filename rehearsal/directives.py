@@ -150,6 +150,10 @@ def _tool(words: _Words) -> dict[str, Any]:
     return {"tool_calls": (ToolCall(words["tool"], input_json=words.get("input")),) * calls}
 
 
+def _search(words: _Words) -> dict[str, Any]:
+    return {"search": words["search"] or "rehearsal"}
+
+
 def _of(*owners: str) -> Callable[[_Words], dict[str, Any]]:
     """A word that another one reads, and that means nothing without it."""
 
@@ -178,6 +182,7 @@ _WORDS: Mapping[str, Callable[[_Words], dict[str, Any]]] = {
     "delay": _delay,
     "think": _think,
     "tool": _tool,
+    "search": _search,
     "calls": _of("tool"),
     "input": _of("tool"),
 }

@@ -13,6 +13,8 @@ from rehearsal.tokens import pieces
 
 type Event = dict[str, Any]
 
+CITED = "This page is rehearsed: nothing was searched."
+
 # The signature of a thinking block is opaque; this one says in base64 what it is: "rehearsal, not a signature".
 SIGNATURE = "cmVoZWFyc2FsLCBub3QgYSBzaWduYXR1cmU="
 
@@ -26,9 +28,10 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text block."""
+    """A text block. ``cites`` is the address of a page that it goes by, one that a search has found."""
 
     text: str
+    cites: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,23 @@ class ToolUse:
     input_json: str
 
 
-type Block = Thinking | Text | ToolUse
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A server_tool_use block: a search of the web, which the API does itself. `input_json` is what is streamed."""
+
+    id: str
+    input_json: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A web_search_tool_result block: the pages that the search of this id found. It comes in one piece."""
+
+    id: str
+    urls: tuple[str, ...]
+
+
+type Block = Thinking | Text | ToolUse | Search | Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +78,24 @@ class Message:
     """Further fields of message_delta, for example context_management."""
 
 
+DELTAS: Mapping[type[Block], tuple[str, str]] = {
+    Thinking: ("thinking_delta", "thinking"),
+    Text: ("text_delta", "text"),
+    ToolUse: ("input_json_delta", "partial_json"),
+    Search: ("input_json_delta", "partial_json"),
+}
+"""The type of a block's deltas, and where their text is."""
+
+
 def block_text(block: Block) -> str:
     """Return the characters of a block that are streamed, and counted."""
-    return block.input_json if isinstance(block, ToolUse) else block.text
+    match block:
+        case ToolUse() | Search():
+            return block.input_json
+        case Found():
+            return ""
+        case _:
+            return block.text
 
 
 def output_tokens(blocks: Iterable[Block]) -> int:
@@ -165,23 +199,49 @@ def _empty(block: Block) -> dict[str, Any]:
     match block:
         case Thinking():
             return {"type": "thinking", "thinking": "", "signature": ""}
+        case Text(cites=str()):
+            return {"type": "text", "text": "", "citations": []}
         case Text():
             return {"type": "text", "text": ""}
+        case Search():
+            return {"type": "server_tool_use", "id": block.id, "name": "web_search", "input": {}}
+        case Found():
+            results = [
+                {**_page(url), "type": "web_search_result", "encrypted_content": SIGNATURE} for url in block.urls
+            ]
+            return {"type": "web_search_tool_result", "tool_use_id": block.id, "content": results}
         case ToolUse():
             return {"type": "tool_use", "id": block.id, "name": block.name, "input": {}}
 
 
 def _deltas(index: int, block: Block) -> Iterator[Event]:
-    key = {Thinking: "thinking", Text: "text", ToolUse: "partial_json"}[type(block)]
-    kind = {Thinking: "thinking_delta", Text: "text_delta", ToolUse: "input_json_delta"}[type(block)]
+    if isinstance(block, Found):
+        return
+    kind, key = DELTAS[type(block)]
     texts: Sequence[str] = pieces(block_text(block))
-    if isinstance(block, ToolUse):
+    if isinstance(block, ToolUse | Search):
         texts = ["", *texts]  # Claude's first piece of a tool's input is empty
     for text in texts:
         yield {"type": "content_block_delta", "index": index, "delta": {"type": kind, key: text}}
+    if isinstance(block, Text) and block.cites is not None:
+        citation = {
+            **_page(block.cites),
+            "type": "web_search_result_location",
+            "cited_text": CITED,
+            "encrypted_index": SIGNATURE,
+        }
+        yield {
+            "type": "content_block_delta",
+            "index": index,
+            "delta": {"type": "citations_delta", "citation": citation},
+        }
     if isinstance(block, Thinking):
         delta = {"type": "signature_delta", "signature": SIGNATURE}
         yield {"type": "content_block_delta", "index": index, "delta": delta}
+
+
+def _page(url: str) -> dict[str, str]:
+    return {"url": url, "title": "A rehearsed page"}
 
 
 def _add_delta(block: dict[str, Any], delta: Mapping[str, Any], partial: dict[int, str], index: int) -> None:

@@ -64,6 +64,8 @@ class Reply:
     thinking: str | None = None
     """A thinking block before the text."""
     tool_calls: tuple[ToolCall, ...] = ()
+    search: str | None = None
+    """What the web is searched for before the text, if the request allows that. The text then cites what is "found"."""
     stop_reason: str | None = None
     """None: what follows from the content. Any word is allowed, also one that the API does not have."""
     stop_sequence: str | None = None

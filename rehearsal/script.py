@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rehearsal import directives
@@ -10,7 +10,9 @@ from rehearsal.errors import error_body, error_message, error_status, error_type
 from rehearsal.events import (
     Block,
     Event,
+    Found,
     Message,
+    Search,
     Text,
     Thinking,
     ToolUse,
@@ -25,6 +27,8 @@ from rehearsal.example import example
 from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
 from rehearsal.tokens import TOKEN_CHARS, content_blocks, count
 
+SEARCH_TYPE = "web_search_"
+FOUND_URL = "https://example.com/rehearsal"
 QUOTE_CHARS = 400
 REFUSAL = {"type": "refusal", "category": None, "explanation": "This is a rehearsed refusal: no model was asked."}
 _MALFORMED = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_\n\n'
@@ -104,7 +108,7 @@ def cut_to_limits(blocks: Sequence[Block], body: Json) -> tuple[list[Block], str
     for block in blocks:
         if isinstance(block, Text):
             text, sequence = _until_stop(block.text, body.get("stop_sequences") or [])
-            kept += [Text(text)] if text else []
+            kept += [replace(block, text=text)] if text else []
             if sequence is not None:
                 reason = "stop_sequence"
                 break
@@ -158,9 +162,18 @@ def _blocks(body: Json, reply: Reply, number: int) -> Iterator[Block]:
     if text is None and not calls and reply.stop_reason != "refusal":
         schema = _output_schema(body)
         text = default_text(body) if schema is None else _json_text(example(schema))
+    cites = None
+    if reply.search is not None and _may_search(body):
+        id, cites = f"srvtoolu_01Rehearsal{number:010d}", FOUND_URL
+        yield Search(id, _json_text({"query": reply.search}))
+        yield Found(id, (FOUND_URL,))
     if text:
-        yield Text(text)
+        yield Text(text, cites)
     yield from calls
+
+
+def _may_search(body: Json) -> bool:
+    return any(str(tool.get("type")).startswith(SEARCH_TYPE) for tool in body.get("tools") or [])
 
 
 def _calls(body: Json, reply: Reply, number: int) -> Iterator[ToolUse]:
@@ -205,7 +218,7 @@ def _shortened(block: Block, tokens: int) -> Block:
     text = block_text(block)[: tokens * TOKEN_CHARS]
     if isinstance(block, ToolUse):
         return ToolUse(block.id, block.name, text)
-    return type(block)(text)
+    return block if isinstance(block, Search | Found) else replace(block, text=text)
 
 
 def _with_fault(score: Score, fault: Fault | None) -> Score:

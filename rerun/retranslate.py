@@ -138,6 +138,7 @@ class Retranslator:
             show_encrypted=translated.show_encrypted,
             unfence=translated.unfence,
             tools=translated.tools,
+            show_sources=translated.show_sources,
         )
         events = [told for event in entry.events for told in stream.feed(event.value)]
         stream.feed_eof()

@@ -18,6 +18,8 @@ class Block(msgspec.Struct, frozen=True):
     id: str = ""
     name: str = ""
     data: str = ""
+    tool_use_id: str = ""
+    content: Any = None
 
 
 class Delta(msgspec.Struct, frozen=True):
@@ -28,6 +30,7 @@ class Delta(msgspec.Struct, frozen=True):
     partial_json: str = ""
     thinking: str = ""
     signature: str = ""
+    citation: dict[str, Any] | None = None
 
 
 class MessageStarted(msgspec.Struct, frozen=True):

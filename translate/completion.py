@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec import UNSET
 
@@ -46,6 +47,7 @@ class _Message:
     refusal: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     details: list[ReasoningDetail] = field(default_factory=list)
+    annotations: list[dict[str, Any]] = field(default_factory=list)
     calls: dict[int, _Call] = field(default_factory=dict)
     function_call: _Call | None = None
     reason: FinishReason | None = None
@@ -60,6 +62,8 @@ class _Message:
             self.reasoning.append(delta.reasoning_content)
         if delta.reasoning_details is not UNSET:
             self.details += delta.reasoning_details
+        if delta.annotations is not UNSET:
+            self.annotations += delta.annotations
         for part in delta.tool_calls if delta.tool_calls is not UNSET else ():
             call = self.calls.setdefault(part.index, _Call())
             if part.id is not UNSET:
@@ -80,6 +84,7 @@ class _Message:
             # OpenAI's content is null where there are only calls.
             content=None if not text and (calls or self.function_call or self.refusal) else text,
             refusal="".join(self.refusal) or None,
+            annotations=self.annotations,
             reasoning_content="".join(self.reasoning) or UNSET,
             reasoning_details=self.details or UNSET,
             tool_calls=calls or UNSET,

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from translate.finish_reason import FinishReason
 from translate.usage import CompletionUsage
+from translate.web_search import WebSearchOptions
 
 
 class TextPart(msgspec.Struct, frozen=True, tag="text"):
@@ -108,6 +109,7 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True):
     top_k: Annotated[int, msgspec.Meta(ge=1)] | None = None
     thinking: dict[str, Any] | None = None
     n: Annotated[int, msgspec.Meta(ge=1, le=128)] | None = None
+    web_search_options: WebSearchOptions | None = None
 
 
 class FunctionDelta(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -150,6 +152,7 @@ class ChunkDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     reasoning_details: list[ReasoningDetail] | UnsetType = UNSET
     content: str | UnsetType | None = UNSET
     refusal: str | UnsetType | None = UNSET
+    annotations: list[dict[str, Any]] | UnsetType = UNSET
 
 
 class ChunkChoice(msgspec.Struct, frozen=True):

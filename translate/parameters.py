@@ -67,7 +67,11 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
         "json_schema: Claude's `output_config.format`, bounds and lengths told in descriptions; json_object: by"
         " instruction; text",
     ),
-    "web_search_options": Parameter(R, "web search is not supported"),
+    "web_search_options": Parameter(
+        H,
+        "Anthropic's web search, unless it is switched off here; what it found is cited in `annotations`;"
+        " `search_context_size` is accepted without effect",
+    ),
     "logprobs": Parameter(R, "Claude gives no log probabilities", unless=(False,)),
     "top_logprobs": Parameter(R, "Claude gives no log probabilities", unless=(0,)),
     "audio": Parameter(R, "Claude does not speak"),

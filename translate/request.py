@@ -14,6 +14,7 @@ from translate.parameters import check_parameters
 from translate.response_format import translate_response_format
 from translate.tools import tool_names, tools_for_history, translate_tools
 from translate.turn import Effort, Message, Turn
+from translate.web_search import WebSearchOptions, web_search_tool
 
 # OpenAI takes up to four; Claude's API names no limit of its own, so OpenAI's is kept.
 MAX_STOP_SEQUENCES = 4
@@ -55,10 +56,12 @@ def translate_request(
     default_model: str = DEFAULT_MODEL,
     *,
     show_reasoning: bool = False,
+    web_search: bool = True,
 ) -> Translated:
     """Make a Turn of the body of ``POST /v1/chat/completions``.
 
-    ``show_reasoning`` asks for a summary of what Claude thinks, where it thinks at all.
+    ``show_reasoning`` asks for a summary of what Claude thinks, where it thinks at all; ``web_search`` says whether the
+    web may be searched.
 
     Raises OpenAIError (400) naming what is malformed, of the wrong type, or not supported.
     """
@@ -73,7 +76,10 @@ def translate_request(
     system, messages = translate_messages(request.messages)
     thinking = thinking_for(request, can, messages, show=show_reasoning)
     # While a model thinks, a tool cannot be forced, and there is no sampling to set.
-    tools = translate_tools(fields, can_force=can.forced_tools and thinking is None)
+    options = request.web_search_options if web_search else None
+    location = options.user_location if options is not None else None
+    search = [web_search_tool(location.approximate if location else None)] if options is not None else []
+    tools = translate_tools(fields, can_force=can.forced_tools and thinking is None, server_tools=search)
     output = translate_response_format(request.response_format, request.messages)
     sampling, unused = sampling_for(request, can if thinking is None else replace(can, sampling="none"))
     tier = SERVICE_TIER.get(request.service_tier or "")
@@ -97,7 +103,16 @@ def translate_request(
         service_tier=tier,
         metadata={"user_id": request.user} if request.user else {},
     )
+    unused += _unused_of_search(request.web_search_options, searches=bool(search))
     return Translated(turn, request, (*ignored, *unused), choice.known, legacy_functions=tools.legacy)
+
+
+def _unused_of_search(options: WebSearchOptions | None, *, searches: bool) -> list[str]:
+    if options is None:
+        return []
+    if not searches:
+        return ["web_search_options"]
+    return ["web_search_options.search_context_size"] if options.search_context_size not in (None, "medium") else []
 
 
 def decode_object(body: bytes) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from translate.openai_wire import (
     ToolCallDelta,
 )
 from translate.usage import CompletionUsage, merge_usage, usage_from
+from translate.web_search import Citations
 
 
 class ClaudeProtocolError(Exception):
@@ -90,6 +91,8 @@ class ChatCompletionStream:
         self._unfence = FenceStripper() if unfence else None
         self._index = index
         self._block = ""
+        self._length = 0
+        self._citations = Citations()
         self._thinking: list[str] = []
         self._signature = ""
         self._reasonings = 0
@@ -138,6 +141,11 @@ class ChatCompletionStream:
                 return self._start_block(block)
             case ContentBlockDelta(delta=delta) if delta.type == "text_delta":
                 return self._text(delta.text)
+            case ContentBlockDelta(delta=delta) if delta.citation:
+                self._citations.cite(delta.citation)
+                return []
+            case ContentBlockStop() if self._block == "text":
+                return self._cited()
             case ContentBlockDelta(delta=delta) if self._show_reasoning and (delta.thinking or delta.signature):
                 self._thinking.append(delta.thinking)
                 self._signature += delta.signature
@@ -164,6 +172,7 @@ class ChatCompletionStream:
         """Begin a text or a call. Blocks of any other kind (thinking, server tools, new ones) are not the app's."""
         self._block = block.type
         if block.type == "text":
+            self._citations.begin(self._length)
             return self._text(block.text)
         if block.type == "tool_use":
             self._calls += 1
@@ -177,7 +186,19 @@ class ChatCompletionStream:
 
     def _text(self, text: str) -> list[ChatCompletionChunk]:
         text = self._unfence.feed(text) if self._unfence else text
+        self._length += len(text)
         return [self._chunk(ChunkDelta(content=text))] if text else []
+
+    def _cited(self) -> list[ChatCompletionChunk]:
+        """Return what a block of text cites, of the text up to here."""
+        cited = [
+            {
+                "type": "url_citation",
+                "url_citation": {"url": c.url, "title": c.title, "start_index": c.start, "end_index": c.end},
+            }
+            for c in self._citations.end(self._length)
+        ]
+        return [self._chunk(ChunkDelta(annotations=cited))] if cited else []
 
     def _reasoning(self, **fields: str) -> ChatCompletionChunk:
         """Return a whole block of thinking, so that the app can send it back."""

@@ -32,10 +32,13 @@ class Tools:
     legacy: bool = False
 
 
-def translate_tools(fields: Mapping[str, Any], *, can_force: bool) -> Tools:
+def translate_tools(
+    fields: Mapping[str, Any], *, can_force: bool, server_tools: Sequence[Mapping[str, Any]] = ()
+) -> Tools:
     """Make Claude's tools of ``tools`` and ``tool_choice``, or of the older ``functions`` and ``function_call``.
 
-    ``can_force`` says whether the model takes a tool_choice of ``any`` or ``tool``. Raises OpenAIError (400).
+    ``can_force`` says whether the model takes a tool_choice of ``any`` or ``tool``; ``server_tools`` are those that
+    Anthropic runs, in its own words. Raises OpenAIError (400).
     """
     legacy = bool(fields.get("functions"))
     if legacy and fields.get("tools"):
@@ -48,6 +51,7 @@ def translate_tools(fields: Mapping[str, Any], *, can_force: bool) -> Tools:
         message = f"Invalid '{where}': array too long. Expected at most {MAX_TOOLS}, but got {len(given)} instead."
         raise OpenAIError(message, param=where, code="array_above_max_length")
     tools = [_tool(tool, f"{where}[{index}]", legacy) for index, tool in enumerate(given)]
+    tools += [dict(tool) for tool in server_tools]
     names = [tool["name"] for tool in tools]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise _invalid(where, f"Invalid '{where}': the name {repeated!r} is used more than once.")

@@ -102,6 +102,41 @@ def test_a_custom_tool_takes_and_gives_text(proxy: Proxy, cloud: Cloud) -> None:
     assert (use["input"], result["content"][0]["text"]) == ({"input": "*** Begin\n+1"}, "ok")
 
 
+def test_the_web_is_searched_by_anthropic_and_what_it_found_is_cited(proxy: Proxy, cloud: Cloud) -> None:
+    cloud.script(Reply(text="It is so.", search="is it so"), Reply(text="Still."))
+    tools: Any = [{"type": "web_search"}]
+
+    with proxy.openai() as client:
+        with client.responses.stream(model="gpt-4o", input="Is it so?", tools=tools) as stream:
+            kinds = [event.type.removeprefix("response.") for event in stream]
+            first = stream.get_final_response()
+        again = client.responses.create(model="gpt-4o", input="Still?", tools=tools, previous_response_id=first.id)
+
+    search, message = first.output
+    assert search.type == "web_search_call" and search.action.type == "search"
+    assert search.action.query == "is it so"
+    assert message.type == "message" and message.content[0].type == "output_text"
+    (cited,) = message.content[0].annotations
+    assert cited.type == "url_citation" and cited.url == "https://example.com/rehearsal"
+    assert kinds.index("web_search_call.searching") < kinds.index("output_text.delta")
+    assert again.output_text == "Still."
+    assert [tool["type"] for tool in cloud.turns[0].body["tools"]] == ["web_search_20250305"]
+    assert len(cloud.turns) == 2
+
+
+def test_an_operator_may_leave_the_web_out(cloud: Cloud, home: Path) -> None:
+    cloud.script(Reply(text="I do not know.", search="is it so"))
+    tools: Any = [{"type": "web_search"}, TOOL]
+    env = clean_environment(home, cloud.base_url) | {"UNDERSTUDY_WEB_SEARCH": "false"}
+
+    with serve(env) as proxy, proxy.openai() as client:
+        answer = client.responses.with_raw_response.create(model="gpt-4o", input="Is it so?", tools=tools)
+
+    assert answer.parse().output_text == "I do not know."
+    assert answer.headers["x-understudy-ignored"] == "tools[0]"
+    assert [tool["name"] for tool in cloud.turns[0].body["tools"]] == ["look_up"]
+
+
 def test_reasoning_comes_back_sealed_and_reaches_claude_as_it_was(proxy: Proxy, cloud: Cloud) -> None:
     cloud.script(Reply(text="Yes.", thinking="Is it so?"), Reply(text="Still yes."))
     include: Any = ["reasoning.encrypted_content"]

@@ -142,7 +142,7 @@ async def test_a_silent_stream_shows_that_it_lives() -> None:
 
 async def test_what_is_wrong_is_refused_by_name() -> None:
     async with client(Scripted()) as http:
-        answer = await http.post("/v1/responses", json={**BODY, "tools": [{"type": "web_search"}]})
+        answer = await http.post("/v1/responses", json={**BODY, "tools": [{"type": "code_interpreter"}]})
 
     assert answer.status_code == 400
     assert answer.json()["error"]["param"].startswith("tools[0]")

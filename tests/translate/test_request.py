@@ -74,6 +74,27 @@ def test_a_service_tier_that_claude_has_is_asked_for(tier: Any, told: str | None
     assert (result.turn.service_tier, result.ignored) == (told, ignored)
 
 
+def test_a_search_of_the_web_is_anthropics() -> None:
+    options = {"user_location": {"type": "approximate", "approximate": {"city": "Bern"}}, "search_context_size": "low"}
+    result = translated(web_search_options=options)
+
+    assert result.turn.tools == (
+        {
+            "type": "web_search_20250305",
+            "name": "web_search",
+            "user_location": {"type": "approximate", "city": "Bern"},
+        },
+    )
+    assert result.ignored == ("web_search_options.search_context_size",)
+
+
+def test_a_search_of_the_web_can_be_switched_off() -> None:
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}], "web_search_options": {}}
+    result = translate_request(json.dumps(body).encode(), web_search=False)
+
+    assert (result.turn.tools, result.ignored) == ((), ("web_search_options",))
+
+
 def test_the_user_is_claudes_user_id() -> None:
     assert turn(user="u-1").metadata == {"user_id": "u-1"}
 

@@ -173,6 +173,21 @@ def test_blocks_that_are_not_the_apps_are_invisible() -> None:
     assert deltas([START, *server_tool, *text("a", index=2), end()]) == [ROLE, {"content": "a"}, "stop"]
 
 
+def test_what_a_text_cites_is_told_with_its_characters() -> None:
+    page = {"type": "web_search_result_location", "url": "https://example.com/a", "title": "A", "cited_text": "x"}
+    cited = text("so it is", index=1)
+    cited.insert(1, delta({"type": "citations_delta", "citation": page}, 1))
+    events = [START, *text("I think "), *cited, *text(".", index=2), end()]
+
+    annotation = {
+        "type": "url_citation",
+        "url_citation": {"url": "https://example.com/a", "title": "A", "start_index": 8, "end_index": 16},
+    }
+    assert {"annotations": [annotation]} in deltas(events)
+    message = fold(chunks(events, include_usage=True)).choices[0].message
+    assert (message.content, message.annotations) == ("I think so it is.", [annotation])
+
+
 def test_a_refusal_that_is_explained_is_a_refusal_in_the_message() -> None:
     details = {"type": "refusal", "explanation": "Not that."}
 

@@ -5,7 +5,10 @@ stream. Each tells what it is when it begins (``begun``), what comes before it i
 as the app sees it (``done``) and as a store keeps it (``kept``).
 """
 
+import contextlib
+import json
 from collections.abc import Callable
+from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
@@ -13,6 +16,7 @@ from translate.responses import wire
 from translate.responses.free_text import FreeText
 from translate.responses.offered import Offered
 from translate.responses.reasoning import pack, redacted_block, thinking_block
+from translate.web_search import UrlCitation, found_urls
 
 type Events = list[wire.ResponseEvent]
 
@@ -34,6 +38,8 @@ class GrowingMessage(_Placed):
         self._parts: list[wire.OutputText | wire.Refusal] = []
         self._kind: type[wire.OutputText | wire.Refusal] | None = None
         self._pieces: list[str] = []
+        self._annotations: list[dict[str, Any]] = []
+        self.length = 0
 
     def begun(self) -> wire.OutputItem:
         """Return an empty message."""
@@ -44,8 +50,23 @@ class GrowingMessage(_Placed):
         events = self._part(wire.OutputText)
         if text:
             self._pieces.append(text)
+            self.length += len(text)
             events.append(wire.OutputTextDelta(self.id, self.index, len(self._parts), text, self._number()))
         return events
+
+    def cite(self, citation: UrlCitation) -> Events:
+        """Say what some of the text goes by."""
+        annotation = {
+            "type": "url_citation",
+            "url": citation.url,
+            "title": citation.title,
+            "start_index": citation.start,
+            "end_index": citation.end,
+        }
+        place = len(self._annotations)
+        self._annotations.append(annotation)
+        part = len(self._parts)
+        return [wire.OutputTextAnnotationAdded(self.id, self.index, part, place, annotation, self._number())]
 
     def add_refusal(self, text: str) -> Events:
         """Go on with the refusal."""
@@ -78,9 +99,9 @@ class GrowingMessage(_Placed):
         if self._kind is None:
             return []
         text, place = "".join(self._pieces), len(self._parts)
-        part = self._kind(text)
+        part = wire.OutputText(text, self._annotations) if self._kind is wire.OutputText else self._kind(text)
         self._parts.append(part)
-        self._kind, self._pieces = None, []
+        self._kind, self._pieces, self._annotations, self.length = None, [], [], 0
         told: wire.ResponseEvent
         if isinstance(part, wire.OutputText):
             told = wire.OutputTextDone(self.id, self.index, place, text, self._number())
@@ -166,6 +187,95 @@ class GrowingCustomCall(_Placed):
         return wire.CustomToolCall(self.id, self._call_id, name, input, status, namespace)
 
 
+class GrowingSearch(_Placed):
+    """A search for tools that the app does. It is told when it is whole."""
+
+    def __init__(self, id: str, index: int, number: Callable[[], int], *, call_id: str) -> None:
+        super().__init__(id, index, number)
+        self._call_id = call_id
+        self._pieces: list[str] = []
+
+    def begun(self) -> wire.OutputItem:
+        """Return the search without its arguments."""
+        return wire.ToolSearchCall(self.id, self._call_id, {}, "in_progress")
+
+    def add(self, piece: str) -> Events:
+        """Go on with the arguments."""
+        self._pieces.append(piece)
+        return []
+
+    def close(self, status: wire.ItemStatus) -> Events:
+        """Return nothing: no event tells of the arguments."""
+        return []
+
+    def done(self, status: wire.ItemStatus) -> wire.OutputItem:
+        """Return the search. Arguments that were cut short are none."""
+        arguments: Any = {}
+        with contextlib.suppress(ValueError):
+            arguments = json.loads("".join(self._pieces))
+        return wire.ToolSearchCall(self.id, self._call_id, arguments, status)
+
+    def kept(self, done: wire.OutputItem) -> wire.OutputItem:
+        """Return the search as it is."""
+        return done
+
+
+class GrowingWebSearch(_Placed):
+    """A search that Anthropic does. ``use_id`` is Claude's id for it; with ``show_sources`` its finds are told."""
+
+    def __init__(self, id: str, index: int, number: Callable[[], int], *, use_id: str, show_sources: bool) -> None:
+        super().__init__(id, index, number)
+        self.use_id = use_id
+        self._show_sources = show_sources
+        self._pieces: list[str] = []
+        self._sources: list[str] = []
+        self._failed = False
+
+    def begun(self) -> wire.OutputItem:
+        """Return the search before it is known what for."""
+        return self._item("in_progress")
+
+    def started(self) -> Events:
+        """Say that the search begins."""
+        return [wire.WebSearchCallInProgress(self.id, self.index, self._number())]
+
+    def add(self, piece: str) -> Events:
+        """Go on with what is searched for."""
+        self._pieces.append(piece)
+        return []
+
+    def searching(self) -> Events:
+        """Say that it is known what is searched for."""
+        return [wire.WebSearchCallSearching(self.id, self.index, self._number())]
+
+    def found(self, content: Any) -> None:
+        """Take the result."""
+        urls = found_urls(content)
+        self._failed = urls is None
+        self._sources = urls or []
+
+    def close(self, status: wire.ItemStatus) -> Events:
+        """Say that the search is done, unless it failed."""
+        return [] if self._failed else [wire.WebSearchCallCompleted(self.id, self.index, self._number())]
+
+    def done(self, status: wire.ItemStatus) -> wire.OutputItem:
+        """Return the search."""
+        return self._item("failed" if self._failed else "completed")
+
+    def kept(self, done: wire.OutputItem) -> wire.OutputItem:
+        """Return the search as it is."""
+        return done
+
+    def _item(self, status: Literal["in_progress", "completed", "failed"]) -> wire.WebSearchCall:
+        query = ""
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            query = str(json.loads("".join(self._pieces))["query"])
+        action: dict[str, Any] = {"type": "search", "query": query}
+        if self._show_sources and self._sources:
+            action["sources"] = [{"type": "url", "url": url} for url in self._sources]
+        return wire.WebSearchCall(self.id, status, action)
+
+
 class GrowingReasoning(_Placed):
     """A block of thinking; ``data`` is that of a redacted one.
 
@@ -243,4 +353,5 @@ class GrowingReasoning(_Placed):
         return self._seal(pack(thinking_block("".join(self._thinking), self._signature)))
 
 
-type Growing = GrowingMessage | GrowingCall | GrowingCustomCall | GrowingReasoning
+type GrowingUse = GrowingCall | GrowingCustomCall | GrowingSearch
+type Growing = GrowingMessage | GrowingUse | GrowingWebSearch | GrowingReasoning

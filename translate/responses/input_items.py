@@ -23,16 +23,21 @@ from translate.content import PARTS, Part, blocks, text_block
 from translate.errors import OpenAIError
 from translate.messages import MAX_IMAGES, call_input, invalid_type
 from translate.responses import reasoning
-from translate.responses.offered import FIELD, claude_name
+from translate.responses.offered import FIELD, TOOL_SEARCH, claude_name, flattened
 from translate.responses.wire import (
     AdditionalToolsItem,
+    ConfigurationUpdateItem,
     CustomToolCallItem,
     FunctionCallItem,
     FunctionCallOutputItem,
     Item,
     ItemReference,
     MessageItem,
+    ReasoningEffort,
     ReasoningInputItem,
+    ToolSearchCallItem,
+    ToolSearchOutputItem,
+    WebSearchCallItem,
 )
 from translate.responses.words import reworded
 from translate.tools import ToolUseIds
@@ -43,6 +48,10 @@ type InputItem = (
     | FunctionCallItem
     | CustomToolCallItem
     | FunctionCallOutputItem
+    | ToolSearchCallItem
+    | ToolSearchOutputItem
+    | WebSearchCallItem
+    | ConfigurationUpdateItem
     | ReasoningInputItem
     | AdditionalToolsItem
     | ItemReference
@@ -54,6 +63,10 @@ ITEMS: dict[str, type[InputItem]] = {
     "function_call_output": FunctionCallOutputItem,
     "custom_tool_call": CustomToolCallItem,
     "custom_tool_call_output": FunctionCallOutputItem,
+    "tool_search_call": ToolSearchCallItem,
+    "tool_search_output": ToolSearchOutputItem,
+    "web_search_call": WebSearchCallItem,
+    "configuration_update": ConfigurationUpdateItem,
     "reasoning": ReasoningInputItem,
     "additional_tools": AdditionalToolsItem,
     "item_reference": ItemReference,
@@ -66,9 +79,6 @@ REFUSED_ITEMS: dict[str, str] = {
     "file_search_call": _OPENAIS,
     "computer_call": _OPENAIS,
     "computer_call_output": _OPENAIS,
-    "web_search_call": _OPENAIS,
-    "tool_search_call": _OPENAIS,
-    "tool_search_output": _OPENAIS,
     "compaction": "what OpenAI compacted only OpenAI can read",
     "compaction_trigger": "conversations are not compacted",
     "image_generation_call": _OPENAIS,
@@ -94,7 +104,7 @@ class Input:
 
     ``items`` are this request's own, references resolved, as a store would keep them. ``tools`` are the path and the
     JSON of each tool that an item offers. ``ignored`` are the paths of items without effect. ``thought`` says whether
-    the turn that the last message answers began with thinking.
+    the turn that the last message answers began with thinking. ``effort`` is what an item has set, in OpenAI's words.
     """
 
     system: str | None
@@ -103,6 +113,7 @@ class Input:
     tools: tuple[tuple[str, Any], ...]
     ignored: tuple[str, ...]
     thought: bool
+    effort: ReasoningEffort | None
 
 
 def translate_input(
@@ -163,6 +174,7 @@ class _Conversation:
         self._known = known
         self._open_reasoning = open_reasoning
         self._tools: list[tuple[str, Any]] = []
+        self._effort: ReasoningEffort | None = None
         self.ignored: list[str] = []
 
     def add(self, raw: Any, path: str) -> Item:
@@ -179,9 +191,18 @@ class _Conversation:
             case MessageItem():
                 self._message(item, path)
             case FunctionCallItem():
-                self._call(item, call_input(item.arguments))
+                self._call(item.call_id, claude_name(item.name, item.namespace), call_input(item.arguments))
             case CustomToolCallItem():
-                self._call(item, {FIELD: item.input})
+                self._call(item.call_id, claude_name(item.name, item.namespace), {FIELD: item.input})
+            case ToolSearchCallItem():
+                self._search(item, path)
+            case ToolSearchOutputItem():
+                self._found(item, path)
+            case WebSearchCallItem():
+                # What was found is not in it; what was made of that is in the message that follows.
+                self.ignored.append(path)
+            case ConfigurationUpdateItem():
+                self._effort = (item.reasoning and item.reasoning.effort) or self._effort
             case FunctionCallOutputItem():
                 self._output(item, path)
             case ReasoningInputItem():
@@ -210,7 +231,9 @@ class _Conversation:
             )
         _check_images(messages)
         thought = len(messages) > 1 and messages[-2].content[0]["type"] in reasoning.KINDS
-        return Input(system, tuple(messages), tuple(items), tuple(self._tools), tuple(self.ignored), thought)
+        return Input(
+            system, tuple(messages), tuple(items), tuple(self._tools), tuple(self.ignored), thought, self._effort
+        )
 
     def _side(self, role: Literal["user", "assistant"]) -> _Side:
         """Return the side that an item of this role goes to."""
@@ -229,11 +252,27 @@ class _Conversation:
         if found:
             self._side("assistant" if message.role == "assistant" else "user").blocks.extend(found)
 
-    def _call(self, item: FunctionCallItem | CustomToolCallItem, input: Mapping[str, Any]) -> None:
+    def _call(self, call_id: str, name: str, input: Mapping[str, Any]) -> None:
         side = self._side("assistant")
-        id, name = self._ids.claim(item.call_id), claude_name(item.name, item.namespace)
-        self._open.setdefault(item.call_id, deque()).append((id, side))
+        id = self._ids.claim(call_id)
+        self._open.setdefault(call_id, deque()).append((id, side))
         side.blocks.append({"type": "tool_use", "id": id, "name": name, "input": input})
+
+    def _search(self, item: ToolSearchCallItem, path: str) -> None:
+        if item.call_id is None or item.execution == "server":
+            self.ignored.append(path)
+            return
+        self._call(item.call_id, TOOL_SEARCH, item.arguments if isinstance(item.arguments, dict) else {})
+
+    def _found(self, item: ToolSearchOutputItem, path: str) -> None:
+        """Offer what a search has found, and say so where the app did the search."""
+        tools = [(f"{path}.tools[{index}]", tool) for index, tool in enumerate(item.tools)]
+        self._tools += tools
+        if item.call_id is None or item.execution == "server":
+            return
+        names = [str(tool["name"]) for _, tool in flattened(tools) if isinstance(tool, dict) and "name" in tool]
+        told = f"These tools can be called now: {', '.join(names)}." if names else "No tool was found."
+        self._output(FunctionCallOutputItem(item.call_id, told), path)
 
     def _output(self, item: FunctionCallOutputItem, path: str) -> None:
         calls = self._open.get(item.call_id)

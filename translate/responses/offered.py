@@ -1,15 +1,21 @@
 """What an app's tools are to Claude, and back.
 
-Claude's tools are functions with one flat space of names. Two of OpenAI's forms go beyond that:
+Claude's tools are functions with one flat space of names. Three of OpenAI's forms go beyond that:
 
 - A *custom tool* takes text, not JSON (https://platform.openai.com/docs/guides/function-calling#custom-tools). To
   Claude it is a function with one string. Of a grammar that the text must match Claude is told; nothing holds it to it.
 - A *namespace* groups functions and custom tools. To Claude the group's name is the beginning of their names.
+- *Tool search* (https://platform.openai.com/docs/guides/tools-tool-search) lets a model ask for tools that it was not
+  told of. Where the app does the searching it is a function like any other, whose output offers more tools. Where
+  OpenAI does, there is nothing to search for: Claude is told of all tools at once.
+
+Names that are longer than Claude takes are cut, and what is cut off leaves its digest.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from hashlib import sha256
+from typing import Any, Literal
 
 from translate.errors import OpenAIError
 from translate.tools import NAME
@@ -21,39 +27,58 @@ JOINT = "__"
 """What is between a namespace's name and a function's."""
 
 
+TOOL_SEARCH = "tool_search"
+"""Both the type of that tool and what Claude calls it."""
+
+MAX_NAME = 64
+MAX_OPENAI_NAME = 128
+
+type Kind = Literal["function", "custom", "tool_search"]
+
+
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A tool as the app knows it. ``custom``: it takes text."""
+    """A tool as the app knows it."""
 
     name: str
     namespace: str | None = None
-    custom: bool = False
+    kind: Kind = "function"
 
 
 def claude_name(name: str, namespace: str | None = None) -> str:
     """Return what Claude calls a tool."""
-    return f"{namespace}{JOINT}{name}" if namespace else name
+    full = f"{namespace}{JOINT}{name}" if namespace else name
+    if len(full) <= MAX_NAME:
+        return full
+    digest = sha256(full.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{full[: MAX_NAME - 9]}_{digest}"
 
 
 def offered_tools(tools: Sequence[Any]) -> dict[str, Offered]:
     """Return, by Claude's names for them, the tools whose calls are not plain function calls to the app."""
     found = {}
     for tool in tools:
-        inside = tool["tools"] if tool["type"] == "namespace" else [tool]
-        namespace = tool["name"] if tool["type"] == "namespace" else None
-        for each in inside:
-            if namespace or each["type"] == "custom":
-                offered = Offered(each["name"], namespace, each["type"] == "custom")
-                found[claude_name(offered.name, namespace)] = offered
+        kind = tool["type"]
+        if kind == TOOL_SEARCH:
+            found[TOOL_SEARCH] = Offered(TOOL_SEARCH, kind="tool_search")
+        elif kind == "namespace":
+            for each in tool["tools"]:
+                offered = Offered(each["name"], tool["name"], each["type"])
+                found[claude_name(offered.name, offered.namespace)] = offered
+        elif kind == "custom" or (kind == "function" and claude_name(tool["name"]) != tool["name"]):
+            found[claude_name(tool["name"])] = Offered(tool["name"], kind=kind)
     return found
 
 
 def flattened(tools: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Return tools with their paths, each namespace replaced by what is in it. Raises OpenAIError (400)."""
+    """Return tools with their paths and Claude's names, each namespace replaced by what is in it.
+
+    Raises OpenAIError (400).
+    """
     found: list[tuple[str, Any]] = []
     for path, tool in tools:
         if not isinstance(tool, Mapping) or tool.get("type") != "namespace":
-            found.append((path, tool))
+            found.append((path, _named(tool, None)))
             continue
         name, inside = tool.get("name"), tool.get("tools")
         if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -80,8 +105,14 @@ def _inside(tool: Any, namespace: str, path: str) -> Any:
     if not isinstance(tool, Mapping) or tool.get("type") not in ("function", "custom"):
         message = f"Invalid '{path}': a namespace holds functions and custom tools."
         raise OpenAIError(message, param=path, code="invalid_value")
-    name = tool.get("name")
-    return {**tool, "name": claude_name(name, namespace)} if isinstance(name, str) else tool
+    return _named(tool, namespace)
+
+
+def _named(tool: Any, namespace: str | None) -> Any:
+    name = tool.get("name") if isinstance(tool, Mapping) else None
+    if not isinstance(name, str) or len(name) > MAX_OPENAI_NAME:
+        return tool
+    return {**tool, "name": claude_name(name, namespace)}
 
 
 def as_function(tool: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -99,6 +130,16 @@ def as_function(tool: Mapping[str, Any], path: str) -> dict[str, Any]:
     }
     function = {"name": tool.get("name"), "description": "\n\n".join(filter(None, told)), "parameters": schema}
     return {name: value for name, value in function.items() if value}
+
+
+def search_function(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the function that stands for a tool search that the app does."""
+    function = {
+        "name": TOOL_SEARCH,
+        "description": tool.get("description") or "Finds further tools.",
+        "parameters": tool.get("parameters"),
+    }
+    return {name: value for name, value in function.items() if value is not None}
 
 
 def _told_of_format(form: Any, path: str) -> str:

@@ -51,8 +51,9 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
     "tools": Parameter(
         H,
         "functions, with their schemas exactly; `strict` true as Claude's, absent as false; custom tools as functions"
-        " with one string, told of their grammar but not held to it; namespaces by longer names; those that OpenAI runs"
-        " are refused by name",
+        " with one string, told of their grammar but not held to it; namespaces by longer names; tool search as a"
+        " function where the app does it, else all tools are told of at once; web search as Anthropic's, unless it is"
+        " switched off here or may not go online; other tools that OpenAI runs are refused by name",
     ),
     "tool_choice": Parameter(
         H,
@@ -60,7 +61,7 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
         " what may be called is offered, and an instruction says that it must be",
     ),
     "parallel_tool_calls": Parameter(H, "false: Claude's `disable_parallel_tool_use`"),
-    "max_tool_calls": Parameter(A, "it bounds the calls of tools that OpenAI runs, and none is run here"),
+    "max_tool_calls": Parameter(H, "the most searches of the web; no other tool is run here"),
     "text": Parameter(
         H,
         "`format`: json_schema as Claude's `output_config.format`, bounds and lengths told in descriptions, json_object"
@@ -81,12 +82,15 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
     "prompt_cache_key": Parameter(A, "Claude's prompt cache goes by content"),
     "prompt_cache_retention": Parameter(A, "Claude's prompt cache goes by content"),
     "prompt_cache_options": Parameter(A, "Claude's prompt cache goes by content"),
+    "client_metadata": Parameter(A, "what OpenAI's coding agent tells of itself (OpenAI's document has it not)"),
     "prompt": Parameter(R, "there are no stored prompts here"),
     "moderation": Parameter(R, "no moderation is run on the answer"),
     "top_logprobs": Parameter(R, "Claude gives no log probabilities", unless=(0,)),
 }
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
+
+SOURCES = "web_search_call.action.sources"
 
 TOOLS_OF_OPENAI = "it concerns a tool that OpenAI runs"
 
@@ -96,8 +100,8 @@ INCLUDE: dict[str, Parameter] = {
     "message.input_image.image_url": Parameter(A, "the input is not part of the answer"),
     "computer_call_output.output.image_url": Parameter(A, TOOLS_OF_OPENAI),
     "file_search_call.results": Parameter(A, TOOLS_OF_OPENAI),
-    "web_search_call.results": Parameter(A, TOOLS_OF_OPENAI),
-    "web_search_call.action.sources": Parameter(A, TOOLS_OF_OPENAI),
+    "web_search_call.results": Parameter(A, "Claude's results are for Claude alone"),
+    SOURCES: Parameter(H, "the addresses that were found"),
     "code_interpreter_call.outputs": Parameter(A, TOOLS_OF_OPENAI),
 }
 

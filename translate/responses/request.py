@@ -14,10 +14,16 @@ from translate.openai_wire import ChatCompletionRequest
 from translate.parameters import check_parameters
 from translate.request import SERVICE_TIER, decode_object, effort_for, sampling_for, thinking_for
 from translate.responses.input_items import Input, translate_input
-from translate.responses.offered import Offered, has_grammar, offered_tools
-from translate.responses.parameters import ENCRYPTED_REASONING, RESPONSE_PARAMETERS, check_include
-from translate.responses.tools import echoed_format, echoed_tools, translate_response_tools, translate_text_format
-from translate.responses.wire import Conversation, Echo, Item, ResponseRequest
+from translate.responses.offered import Offered, offered_tools
+from translate.responses.parameters import ENCRYPTED_REASONING, RESPONSE_PARAMETERS, SOURCES, check_include
+from translate.responses.tools import (
+    echoed_format,
+    echoed_tools,
+    translate_response_tools,
+    translate_text_format,
+    without_effect,
+)
+from translate.responses.wire import Conversation, Echo, Item, ReasoningEffort, ResponseRequest
 from translate.tools import tool_names, tools_for_history
 from translate.turn import ContentBlock, Message, Turn
 
@@ -29,7 +35,8 @@ class TranslatedResponse:
     ``ignored`` are the parameters, and the paths of parts, that have no effect. ``echo`` is what the response repeats.
     ``items`` are this request's own, references resolved, as a store would keep them (without ids of their own). The
     rest says how the answer is told: with a summary of the thinking, with the thinking itself sealed, with a code fence
-    around JSON taken off, and which of the app's tools are not plain functions, by Claude's names for them.
+    around JSON taken off, with all that a search of the web found, and which of the app's tools are no plain functions,
+    by Claude's names for them.
     """
 
     turn: Turn
@@ -42,6 +49,7 @@ class TranslatedResponse:
     show_encrypted: bool
     unfence: bool
     tools: Mapping[str, Offered]
+    show_sources: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +81,15 @@ def translate_response_request(
     default_model: str = DEFAULT_MODEL,
     *,
     show_reasoning: bool = False,
+    web_search: bool = True,
     previous: Sequence[Item] | None = None,
     stored: Mapping[str, Item] | None = None,
     open_reasoning: Callable[[str], ContentBlock | None],
 ) -> TranslatedResponse:
     """Make a Turn of the body of ``POST /v1/responses``.
 
-    ``show_reasoning`` asks for a summary of what Claude thinks, where it thinks at all, even if the request does not.
+    ``show_reasoning`` asks for a summary of what Claude thinks, where it thinks at all, even if the request does not;
+    ``web_search`` says whether the web may be searched.
     ``previous`` are the items that ``previous_response_id`` or ``conversation`` stands for, oldest first; None: there
     is none of that name. ``stored`` are other items, by id, that the input may refer to. ``open_reasoning`` returns the
     block that an ``encrypted_content`` of ours holds, None for any other.
@@ -104,11 +114,11 @@ def translate_response_request(
         open_reasoning=open_reasoning,
     )
     show_summary = show_reasoning or _summary(request) is not None
-    turn, unused = _turn(request, choice.model, can, said, previous or (), show=show_summary)
+    turn, unused = _turn(request, choice.model, can, said, previous or (), show=show_summary, web_search=web_search)
     return TranslatedResponse(
         turn,
         request,
-        (*ignored, *_without_effect(request), *said.ignored, *unused),
+        (*ignored, *_without_effect(request, web_search=web_search), *said.ignored, *unused),
         choice.known,
         echo=_echo(request),
         items=said.items,
@@ -116,6 +126,7 @@ def translate_response_request(
         # Without a store there is no other way to have the thinking again.
         show_encrypted=request.store is False or ENCRYPTED_REASONING in (request.include or ()),
         unfence=_format(request).get("type") == "json_object",
+        show_sources=SOURCES in (request.include or ()),
         tools=offered_tools([*(request.tools or ()), *(tool for _, tool in said.tools)]),
     )
 
@@ -156,9 +167,10 @@ def _turn(
     previous: Sequence[Item],
     *,
     show: bool,
+    web_search: bool,
 ) -> tuple[Turn, list[str]]:
     """Return the Turn, and the names of parameters that this model does not take."""
-    chat = _in_chat_words(request)
+    chat = _in_chat_words(request, said.effort)
     # Of a turn that ends with tools' outputs only the thinking matters that led to their calls: where the app has sent
     # it back, the model can go on thinking.
     thinking = thinking_for(chat, can, said.messages[:1] if said.thought else said.messages, show=show)
@@ -170,6 +182,8 @@ def _turn(
         request.parallel_tool_calls,
         can_force=can.forced_tools and thinking is None,
         where=[path for path, _ in offered],
+        web_search=web_search,
+        max_searches=request.max_tool_calls,
     )
     output = translate_text_format(_format(request), [request.input, request.instructions, previous])
     sampling, unused = sampling_for(chat, can if thinking is None else replace(can, sampling="none"))
@@ -197,7 +211,7 @@ def _turn(
     return turn, unused
 
 
-def _in_chat_words(request: ResponseRequest) -> ChatCompletionRequest:
+def _in_chat_words(request: ResponseRequest, effort: ReasoningEffort | None) -> ChatCompletionRequest:
     """Return what decides how a model samples and thinks, which both dialects decide alike."""
     return ChatCompletionRequest(
         model=request.model,
@@ -207,7 +221,7 @@ def _in_chat_words(request: ResponseRequest) -> ChatCompletionRequest:
         top_p=request.top_p,
         top_k=request.top_k,
         thinking=request.thinking,
-        reasoning_effort=request.reasoning.effort if request.reasoning else None,
+        reasoning_effort=effort or (request.reasoning.effort if request.reasoning else None),
     )
 
 
@@ -223,7 +237,7 @@ def _summary(request: ResponseRequest) -> str | None:
     return (request.reasoning.summary or request.reasoning.generate_summary) if request.reasoning else None
 
 
-def _without_effect(request: ResponseRequest) -> list[str]:
+def _without_effect(request: ResponseRequest, *, web_search: bool) -> list[str]:
     """Return the paths of fields inside others that have no effect."""
     found = []
     if request.reasoning and request.reasoning.context not in (None, "auto"):
@@ -232,7 +246,7 @@ def _without_effect(request: ResponseRequest) -> list[str]:
         found.append("reasoning.mode")
     if request.text and request.text.verbosity not in (None, "medium"):
         found.append("text.verbosity")
-    return found + [f"tools[{index}].format" for index, tool in enumerate(request.tools or ()) if has_grammar(tool)]
+    return [*found, *without_effect(request.tools or (), web_search=web_search)]
 
 
 def _echo(request: ResponseRequest) -> Echo:

@@ -9,8 +9,9 @@ Theory of operation
 A response is a list of items, of which one at most is open. Claude's blocks become items: thinking a reasoning item,
 a tool_use a function call, text a message. A block of text that follows another goes on with the same message and the
 same part of it, since Claude cuts its text for reasons that are none of the app's (citations, the work of server tools
-between); so a message is closed only when another item begins, or the answer ends. Blocks of other kinds are not the
-app's and leave no trace.
+between); so a message is closed only when another item begins, or the answer ends. A search of the web is open from
+Claude's asking for it to its result, or to whatever comes instead. Blocks of other kinds are not the app's and leave no
+trace.
 
 The answer is complete once a ``message_delta`` has told the stop reason. An answer that ends before that is an error,
 never a short success: whoever sees it calls :meth:`ResponseStream.failed`.
@@ -21,6 +22,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from translate import web_search
 from translate.claude_wire import (
     Block,
     ContentBlockDelta,
@@ -42,11 +44,15 @@ from translate.responses.growing import (
     GrowingCustomCall,
     GrowingMessage,
     GrowingReasoning,
+    GrowingSearch,
+    GrowingUse,
+    GrowingWebSearch,
 )
 from translate.responses.offered import Offered
 from translate.responses.usage import service_tier, usage_from
 from translate.stream import TRANSITIONS, ClaudeProtocolError, State
 from translate.usage import merge_usage
+from translate.web_search import Citations
 
 # Chat's finish_reason -> why a response is incomplete. Every other one completes it.
 INCOMPLETE: dict[str, Literal["max_output_tokens", "content_filter"]] = {
@@ -67,9 +73,10 @@ class ResponseStream:
     """One response on its way.
 
     ``id`` and ``created_at`` (Unix seconds) are the caller's, as are ``new_id``, which makes an id with a prefix
-    (``msg``, ``rs``, ``fc``, ``ctc``), ``now``, which tells the time of the end, and ``seal``, which makes of a block
+    (``msg``, ``rs``, ``fc``, …), ``now``, which tells the time of the end, and ``seal``, which makes of a block
     of thinking what only the caller can open. ``echo`` is what the response repeats of its request; ``tools`` are the
-    app's, by Claude's names for them, where they are not plain functions.
+    app's, by Claude's names for them, where they are not plain functions. ``show_sources`` tells of all that a search
+    of the web found, not only of what is cited.
 
     After the first event ``claude_model`` is who answers; ``unknown_events`` counts events of types we do not know.
     """
@@ -87,6 +94,7 @@ class ResponseStream:
         show_encrypted: bool = False,
         unfence: bool = False,
         tools: Mapping[str, Offered] | None = None,
+        show_sources: bool = False,
     ) -> None:
         self._id = id
         self._created_at = created_at
@@ -98,6 +106,8 @@ class ResponseStream:
         self._show_encrypted = show_encrypted
         self._unfence = FenceStripper() if unfence else None
         self._tools = tools or {}
+        self._show_sources = show_sources
+        self._citations = Citations()
         self._numbers = 0
         self._begun = False
         self._ended = False
@@ -191,10 +201,18 @@ class ResponseStream:
         return [wire.Created(response, self._number()), wire.InProgress(response, self._number())]
 
     def _start_block(self, block: Block) -> Events:
-        """Begin what a block begins. Blocks of any other kind (server tools, new ones) are not the app's."""
+        """Begin what a block begins. Blocks of any other kind (other server tools, new ones) are not the app's."""
         self._block = block.type
         if block.type == "text":
+            self._citations.begin(self._open.length if isinstance(self._open, GrowingMessage) else 0)
             return self._text(block.text)
+        if block.type == "server_tool_use" and block.name == web_search.NAME:
+            closing = self._close()
+            search = GrowingWebSearch(*self._place("ws"), use_id=block.id, show_sources=self._show_sources)
+            return closing + self._start(search) + search.started()
+        if isinstance(self._open, GrowingWebSearch) and self._open.use_id == block.tool_use_id:
+            self._open.found(block.content)
+            return self._close()
         if block.type == "tool_use":
             closing = self._close()
             return closing + self._start(self._call(block))
@@ -203,11 +221,15 @@ class ResponseStream:
             return closing + self._start(self._reasoning(block))
         return []
 
-    def _call(self, block: Block) -> GrowingCall | GrowingCustomCall:
+    def _call(self, block: Block) -> GrowingUse:
         tool = self._tools.get(block.name) or Offered(block.name)
-        if tool.custom:
-            return GrowingCustomCall(*self._place("ctc"), call_id=block.id, tool=tool)
-        return GrowingCall(*self._place("fc"), call_id=block.id, tool=tool)
+        match tool.kind:
+            case "custom":
+                return GrowingCustomCall(*self._place("ctc"), call_id=block.id, tool=tool)
+            case "tool_search":
+                return GrowingSearch(*self._place("tsc"), call_id=block.id)
+            case "function":
+                return GrowingCall(*self._place("fc"), call_id=block.id, tool=tool)
 
     def _reasoning(self, block: Block) -> GrowingReasoning:
         return GrowingReasoning(
@@ -226,16 +248,31 @@ class ResponseStream:
         match self._open:
             case _ if delta.type == "text_delta":
                 return self._text(delta.text)
-            case GrowingCall() | GrowingCustomCall() as call if self._block == "tool_use" and delta.partial_json:
+            case GrowingCall() | GrowingCustomCall() | GrowingSearch() as call if (
+                self._block == "tool_use" and delta.partial_json
+            ):
                 return call.add(delta.partial_json)
+            case GrowingWebSearch() as search if self._block == "server_tool_use":
+                return search.add(delta.partial_json)
+            case GrowingMessage() if delta.citation:
+                self._citations.cite(delta.citation)
+                return []
             case GrowingReasoning() as thought if self._block == "thinking":
                 return thought.add(delta.thinking, delta.signature)
             case _:
                 return []
 
     def _stop_block(self) -> Events:
-        """A call and a thought are whole with their block; a message goes on."""
-        return [] if isinstance(self._open, GrowingMessage) else self._close()
+        """A call and a thought are whole with their block; a message goes on, and a search until it has found."""
+        match self._open:
+            case GrowingMessage() as message if self._block == "text":
+                return [told for cited in self._citations.end(message.length) for told in message.cite(cited)]
+            case GrowingWebSearch() as search:
+                return search.searching() if self._block == "server_tool_use" else []
+            case GrowingMessage():
+                return []
+            case _:
+                return self._close()
 
     def _text(self, text: str) -> Events:
         text = self._unfence.feed(text) if self._unfence else text
@@ -298,7 +335,7 @@ class ResponseStream:
     def _says_something(self) -> bool:
         """Whether there is more than thinking."""
         shown = any(not isinstance(item, wire.ReasoningItem) for item in self._output)
-        return shown or isinstance(self._open, GrowingMessage | GrowingCall | GrowingCustomCall)
+        return shown or not isinstance(self._open, GrowingReasoning | None)
 
     def _counted(self) -> dict[str, Any]:
         return {"usage": usage_from(self._usage), "service_tier": service_tier(self._usage)}

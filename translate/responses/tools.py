@@ -9,11 +9,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from translate.errors import OpenAIError
+from translate.messages import invalid_type
 from translate.response_format import OutputFormat, translate_response_format
-from translate.responses.offered import as_function, claude_name, flattened, told_of_namespaces
+from translate.responses.offered import (
+    TOOL_SEARCH,
+    as_function,
+    claude_name,
+    flattened,
+    has_grammar,
+    search_function,
+    told_of_namespaces,
+)
+from translate.responses.wire import ToolSearchTool, WebSearchTool
 from translate.responses.words import reworded
 from translate.tools import Tools, translate_tools
+from translate.web_search import NAME, web_search_tool
 
 RUN_BY_OPENAI = "it is a tool that OpenAI runs, and nothing runs it here"
 IN_OPENAIS_FORM = "it is a tool that OpenAI's models are trained on; offer Claude a function instead"
@@ -21,15 +34,10 @@ IN_OPENAIS_FORM = "it is a tool that OpenAI's models are trained on; offer Claud
 # Every type of tool that is refused, and why. A test holds this to OpenAI's document.
 REFUSED_TOOLS: dict[str, str] = {
     "file_search": RUN_BY_OPENAI,
-    "web_search": RUN_BY_OPENAI,
-    "web_search_2025_08_26": RUN_BY_OPENAI,
-    "web_search_preview": RUN_BY_OPENAI,
-    "web_search_preview_2025_03_11": RUN_BY_OPENAI,
     "mcp": RUN_BY_OPENAI,
     "code_interpreter": RUN_BY_OPENAI,
     "programmatic_tool_calling": RUN_BY_OPENAI,
     "image_generation": RUN_BY_OPENAI,
-    "tool_search": RUN_BY_OPENAI,
     "computer": IN_OPENAIS_FORM,
     "computer_use": IN_OPENAIS_FORM,
     "computer_use_preview": IN_OPENAIS_FORM,
@@ -37,6 +45,8 @@ REFUSED_TOOLS: dict[str, str] = {
     "shell": IN_OPENAIS_FORM,
     "apply_patch": IN_OPENAIS_FORM,
 }
+
+WEB_SEARCH = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
 
 FUNCTION_FIELDS = ("name", "description", "parameters", "strict")
 CUSTOM_FIELDS = ("type", "name", "description", "format")
@@ -51,20 +61,40 @@ _PLACE = re.compile(r"tools\[(?P<index>\d+)\]")
 
 
 def translate_response_tools(
-    tools: Sequence[Any], choice: Any, parallel: bool | None, *, can_force: bool, where: Sequence[str] = ()
+    tools: Sequence[Any],
+    choice: Any,
+    parallel: bool | None,
+    *,
+    can_force: bool,
+    where: Sequence[str] = (),
+    web_search: bool = True,
+    max_searches: int | None = None,
 ) -> Tools:
     """Make Claude's tools of ``tools`` and ``tool_choice``.
 
     ``where`` are the tools' paths, if other than ``tools[0]`` and so on. ``can_force`` says whether the model takes a
-    tool_choice of ``any`` or ``tool``. Raises OpenAIError (400).
+    tool_choice of ``any`` or ``tool``; ``web_search`` whether the web may be searched, and ``max_searches`` how often.
+    Raises OpenAIError (400).
     """
     given = where or [f"tools[{index}]" for index in range(len(tools))]
-    flat = flattened(list(zip(given, tools, strict=True)))
+    searches: list[tuple[str, WebSearchTool]] = []
+    own: list[tuple[str, Any]] = []
+    for path, tool in zip(given, tools, strict=True):
+        if is_web_search(tool):
+            searches.append((path, _typed(tool, WebSearchTool, path)))
+        elif not is_tool_search(tool) or _typed(tool, ToolSearchTool, path).execution == "client":
+            own.append((path, tool))
+    server_tools = [
+        web_search_tool(search.user_location, search.filters, where=f"{path}.filters", max_uses=max_searches)
+        for path, search in searches[-1:]
+        if web_search and search.external_web_access is not False
+    ]
+    flat = _latest(flattened(own))
     paths = [path for path, _ in flat]
     wrapped = [_wrapped(tool, path) for path, tool in flat]
     fields = {"tools": wrapped, "tool_choice": _chat_choice(choice), "parallel_tool_calls": parallel}
     try:
-        result = translate_tools(fields, can_force=can_force)
+        result = translate_tools(fields, can_force=can_force, server_tools=server_tools)
     except OpenAIError as error:
         # Only the place that the error names is put right: all else may be the app's own words.
         place = _PLACE.match(error.param or "")
@@ -74,6 +104,60 @@ def translate_response_tools(
         raise reworded(error, {place.group(): right, f"{place.group()}.function": right}) from None
     told = "\n\n".join(filter(None, [told_of_namespaces(tools), result.instruction]))
     return replace(result, instruction=told or None)
+
+
+def is_web_search(tool: Any) -> bool:
+    """Whether a tool is the search of the web."""
+    return isinstance(tool, Mapping) and tool.get("type") in WEB_SEARCH
+
+
+def is_tool_search(tool: Any) -> bool:
+    """Whether a tool is one that finds tools."""
+    return isinstance(tool, Mapping) and tool.get("type") == TOOL_SEARCH
+
+
+def without_effect(tools: Sequence[Any], *, web_search: bool) -> list[str]:
+    """Return the paths of tools, and of parts of them, that have none. They are known to be translatable."""
+    found = []
+    for index, tool in enumerate(tools):
+        path = f"tools[{index}]"
+        if is_web_search(tool):
+            search = _typed(tool, WebSearchTool, path)
+            if not web_search or search.external_web_access is False:
+                found.append(path)
+            elif search.search_context_size not in (None, "medium"):
+                found.append(f"{path}.search_context_size")
+        elif is_tool_search(tool) and tool.get("execution") != "client":
+            # There is nothing to be found that Claude was not told of.
+            found.append(path)
+        elif has_grammar(tool):
+            found.append(f"{path}.format")
+    return found
+
+
+def _typed[T](tool: Mapping[str, Any], kind: type[T], path: str) -> T:
+    try:
+        return msgspec.convert(tool, kind)
+    except msgspec.ValidationError as error:
+        raise invalid_type(error, path) from None
+
+
+def _latest(tools: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Return the tools, each that an item offers anew in the place of the one that it had been.
+
+    Those that the request itself offers twice are left for :func:`translate_tools` to refuse.
+    """
+    found: list[tuple[str, Any]] = []
+    places: dict[str, int] = {}
+    for path, tool in tools:
+        name = tool.get("name") if isinstance(tool, dict) else None
+        if isinstance(name, str) and name in places and not path.startswith("tools["):
+            found[places[name]] = (path, tool)
+            continue
+        if isinstance(name, str):
+            places[name] = len(found)
+        found.append((path, tool))
+    return found
 
 
 def echoed_tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -91,9 +175,7 @@ def _echoed(tool: Mapping[str, Any]) -> dict[str, Any]:
                 "parameters": tool.get("parameters"),
                 "strict": tool.get("strict") is True,
             }
-        case "custom":
-            return {name: tool[name] for name in CUSTOM_FIELDS if tool.get(name) is not None}
-        case _:
+        case "namespace":
             described = tool.get("description")
             return {
                 "type": "namespace",
@@ -101,6 +183,15 @@ def _echoed(tool: Mapping[str, Any]) -> dict[str, Any]:
                 "description": described if isinstance(described, str) else "",
                 "tools": echoed_tools(tool["tools"]),
             }
+        case "custom":
+            return {name: tool[name] for name in CUSTOM_FIELDS if tool.get(name) is not None}
+        case "tool_search":
+            return dict(msgspec.to_builtins(msgspec.convert(tool, ToolSearchTool)))
+        case _:
+            search = dict(msgspec.to_builtins(msgspec.convert(tool, WebSearchTool)))
+            if "user_location" in search:
+                search["user_location"] = {"type": "approximate", **search["user_location"]}
+            return search
 
 
 def translate_text_format(value: Mapping[str, Any] | None, said: Sequence[Any]) -> OutputFormat:
@@ -142,6 +233,8 @@ def _wrapped(tool: Any, path: str) -> Any:
         case {"type": "custom"}:
             _check_callers(tool.get("allowed_callers"), path)
             return {"type": "function", "function": as_function(tool, path)}
+        case {"type": "tool_search"}:
+            return {"type": "function", "function": search_function(tool)}
         case {"type": str() as kind} if kind in REFUSED_TOOLS:
             message = f"Unsupported value: '{path}.type': {kind!r} is not supported here: {REFUSED_TOOLS[kind]}."
             raise OpenAIError(message, param=f"{path}.type", code="unsupported_value")
@@ -170,6 +263,8 @@ def _chat_choice(choice: Any) -> Any:
         case {"type": "allowed_tools"}:
             message = "Invalid value for 'tool_choice': allowed_tools has a mode and a list of tools."
             raise OpenAIError(message, param="tool_choice", code="invalid_value")
+        case {"type": str() as kind} if kind in WEB_SEARCH:
+            return {"type": "function", "function": {"name": NAME}}
         case {"type": str() as kind} if kind in REFUSED_TOOLS:
             message = f"Unsupported value: 'tool_choice.type': {kind!r} is not supported here: {REFUSED_TOOLS[kind]}."
             raise OpenAIError(message, param="tool_choice.type", code="unsupported_value")

@@ -9,12 +9,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from translate.web_search import ContextSize, Domains, Place
+
 type Item = dict[str, Any]
 """An item of the input or of a stored conversation, as JSON."""
 
 type ItemStatus = Literal["in_progress", "completed", "incomplete"]
 type ResponseStatus = Literal["completed", "failed", "in_progress", "cancelled", "queued", "incomplete"]
 type ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]
+type ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 type Summary = Literal["auto", "concise", "detailed"]
 
 
@@ -24,7 +27,7 @@ type Summary = Literal["auto", "concise", "detailed"]
 class Reasoning(msgspec.Struct, frozen=True):
     """``reasoning``. ``generate_summary`` is the older name of ``summary``."""
 
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    effort: ReasoningEffort | None = None
     summary: Summary | None = None
     generate_summary: Summary | None = None
     context: Literal["auto", "current_turn", "all_turns"] | None = None
@@ -118,6 +121,50 @@ class CustomToolCallItem(msgspec.Struct, frozen=True):
     namespace: str | None = None
 
 
+class ToolSearchCallItem(msgspec.Struct, frozen=True):
+    """A search for tools that the model asked for earlier. One that OpenAI did has no ``call_id``."""
+
+    arguments: Any
+    call_id: str | None = None
+    execution: Literal["client", "server"] | None = None
+
+
+class WebSearchCallItem(msgspec.Struct, frozen=True):
+    """A search of the web in an earlier turn."""
+
+
+class ToolSearchTool(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_search"):
+    """A tool that finds tools."""
+
+    execution: Literal["client", "server"] | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class WebSearchTool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A search of the web."""
+
+    type: str
+    filters: Domains | None = None
+    user_location: Place | None = None
+    search_context_size: ContextSize | None = None
+    external_web_access: bool | None = None
+
+
+class ToolSearchOutputItem(msgspec.Struct, frozen=True):
+    """The tools that a search found."""
+
+    tools: list[Any]
+    call_id: str | None = None
+    execution: Literal["client", "server"] | None = None
+
+
+class ConfigurationUpdateItem(msgspec.Struct, frozen=True):
+    """What is other from here on. OpenAI's own coding agent sends it; the document has it not."""
+
+    reasoning: Reasoning | None = None
+
+
 class FunctionCallOutputItem(msgspec.Struct, frozen=True):
     """What the app's function, or its custom tool, answered."""
 
@@ -192,6 +239,24 @@ class CustomToolCall(msgspec.Struct, frozen=True, tag="custom_tool_call"):
     namespace: str | UnsetType = UNSET
 
 
+class ToolSearchCall(msgspec.Struct, frozen=True, tag="tool_search_call"):
+    """A search for tools, which the app is to do."""
+
+    id: str
+    call_id: str
+    arguments: Any
+    status: ItemStatus
+    execution: Literal["client"] = "client"
+
+
+class WebSearchCall(msgspec.Struct, frozen=True, tag="web_search_call"):
+    """A search of the web, which the model has done. ``action`` tells what was searched for."""
+
+    id: str
+    status: Literal["in_progress", "searching", "completed", "failed"]
+    action: dict[str, Any]
+
+
 class SummaryText(msgspec.Struct, frozen=True, tag="summary_text"):
     """A summary of what the model thought."""
 
@@ -206,7 +271,7 @@ class ReasoningItem(msgspec.Struct, frozen=True, tag="reasoning"):
     encrypted_content: str | UnsetType | None = UNSET
 
 
-type OutputItem = OutputMessage | FunctionCall | CustomToolCall | ReasoningItem
+type OutputItem = OutputMessage | FunctionCall | CustomToolCall | ToolSearchCall | WebSearchCall | ReasoningItem
 
 
 # What apps are sent: the response.
@@ -458,6 +523,41 @@ class CustomToolCallInputDone(msgspec.Struct, frozen=True, tag="response.custom_
     sequence_number: int
 
 
+class WebSearchCallInProgress(msgspec.Struct, frozen=True, tag="response.web_search_call.in_progress"):
+    """The model begins a search."""
+
+    item_id: str
+    output_index: int
+    sequence_number: int
+
+
+class WebSearchCallSearching(msgspec.Struct, frozen=True, tag="response.web_search_call.searching"):
+    """What is searched for is known."""
+
+    item_id: str
+    output_index: int
+    sequence_number: int
+
+
+class WebSearchCallCompleted(msgspec.Struct, frozen=True, tag="response.web_search_call.completed"):
+    """The search has found something, or nothing."""
+
+    item_id: str
+    output_index: int
+    sequence_number: int
+
+
+class OutputTextAnnotationAdded(msgspec.Struct, frozen=True, tag="response.output_text.annotation.added"):
+    """What a part of the text goes by."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    annotation_index: int
+    annotation: dict[str, Any]
+    sequence_number: int
+
+
 class ReasoningSummaryPartAdded(msgspec.Struct, frozen=True, tag="response.reasoning_summary_part.added"):
     """A part of a summary begins."""
 
@@ -517,6 +617,10 @@ type ResponseEvent = (
     | FunctionCallArgumentsDone
     | CustomToolCallInputDelta
     | CustomToolCallInputDone
+    | WebSearchCallInProgress
+    | WebSearchCallSearching
+    | WebSearchCallCompleted
+    | OutputTextAnnotationAdded
     | ReasoningSummaryPartAdded
     | ReasoningSummaryPartDone
     | ReasoningSummaryTextDelta

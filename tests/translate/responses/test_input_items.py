@@ -234,6 +234,46 @@ def test_a_call_in_a_namespace_has_claudes_name() -> None:
     assert turns(items)[1] == ("assistant", [use("c", "crm__look")])
 
 
+def test_a_search_for_tools_is_a_call_and_what_it_finds_is_offered() -> None:
+    items = [
+        {"role": "user", "content": "Go."},
+        {"type": "tool_search_call", "call_id": "c", "execution": "client", "arguments": {"query": "crm"}},
+        {
+            "type": "tool_search_output",
+            "call_id": "c",
+            "execution": "client",
+            "tools": [{"type": "function", "name": "f"}],
+        },
+    ]
+
+    told = "These tools can be called now: f."
+    assert turns(items)[1:] == [("assistant", [use("c", "tool_search", query="crm")]), ("user", [result("c", told)])]
+    assert translated(items).tools == (("input[2].tools[0]", {"type": "function", "name": "f"}),)
+
+
+def test_a_search_for_tools_that_openai_did_only_offers() -> None:
+    items = [
+        {"type": "tool_search_call", "call_id": None, "execution": "server", "arguments": {}},
+        {"type": "tool_search_output", "call_id": None, "execution": "server", "tools": [{"type": "function"}]},
+        {"role": "user", "content": "Go."},
+    ]
+
+    assert (translated(items).ignored, len(translated(items).tools)) == (("input[0]",), 1)
+
+
+def test_an_earlier_search_of_the_web_has_no_effect() -> None:
+    items = [{"type": "web_search_call", "id": "ws_1", "status": "completed"}, {"role": "user", "content": "Go."}]
+
+    assert translated(items).ignored == ("input[0]",)
+
+
+def test_an_item_may_set_the_effort_from_there_on() -> None:
+    update = {"type": "configuration_update", "reasoning": {"effort": "low"}}
+
+    assert translated([{"role": "user", "content": "Go."}, update]).effort == "low"
+    assert translated("Go.").effort is None
+
+
 def test_an_output_may_be_parts() -> None:
     parts = [{"type": "input_text", "text": "see"}, {"type": "input_image", "image_url": "https://example.com/i.png"}]
     items = [HI, asks("a"), gives("a", parts)]

@@ -10,9 +10,9 @@ def test_tools_are_found_again_by_claudes_names() -> None:
     namespace = {"type": "namespace", "name": "crm", "tools": [FUNCTION, CUSTOM]}
 
     assert offered_tools([FUNCTION, CUSTOM, namespace]) == {
-        "patch": Offered("patch", custom=True),
+        "patch": Offered("patch", kind="custom"),
         "crm__look": Offered("look", "crm"),
-        "crm__patch": Offered("patch", "crm", custom=True),
+        "crm__patch": Offered("patch", "crm", "custom"),
     }
 
 

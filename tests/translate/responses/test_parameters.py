@@ -13,13 +13,16 @@ from translate.parameters import Fate
 from translate.responses.input_items import ITEMS, REFUSED_ITEMS
 from translate.responses.parameters import INCLUDE, RESPONSE_PARAMETERS, check_include
 from translate.responses.request import translate_response_request
-from translate.responses.tools import REFUSED_TOOLS
+from translate.responses.tools import REFUSED_TOOLS, WEB_SEARCH
 from translate.responses.wire import Response, ResponseRequest
 
 SPEC = (
     Path(os.environ.get("UNDERSTUDY_CORPUS") or Path(__file__).parents[4] / "shared" / "corpus") / "openai-openapi.yaml"
 )
 CLAUDES_OWN = {"top_k", "thinking"}
+# What OpenAI's coding agent sends.
+CODEX = {"client_metadata"}
+CODEX_ITEMS = {"configuration_update"}
 # OpenAI's document does not have it; every recorded response does.
 UNDOCUMENTED = {"store"}
 
@@ -52,7 +55,7 @@ def types(schemas: dict[str, Any], schema: dict[str, Any]) -> set[str]:
 
 @needs_spec
 def test_every_field_of_openais_request_has_a_row(schemas: dict[str, Any]) -> None:
-    assert set(RESPONSE_PARAMETERS) == fields(schemas, schemas["CreateResponse"]) | CLAUDES_OWN
+    assert set(RESPONSE_PARAMETERS) == fields(schemas, schemas["CreateResponse"]) | CLAUDES_OWN | CODEX
 
 
 @needs_spec
@@ -67,12 +70,19 @@ def test_every_word_of_include_has_a_row(schemas: dict[str, Any]) -> None:
 
 @needs_spec
 def test_every_type_of_tool_is_translated_or_refused_by_name(schemas: dict[str, Any]) -> None:
-    assert types(schemas, schemas["Tool"]) <= {*REFUSED_TOOLS, "function", "custom", "namespace"}
+    assert types(schemas, schemas["Tool"]) <= {
+        *REFUSED_TOOLS,
+        *WEB_SEARCH,
+        "function",
+        "custom",
+        "namespace",
+        "tool_search",
+    }
 
 
 @needs_spec
 def test_every_type_of_item_is_translated_or_refused_by_name(schemas: dict[str, Any]) -> None:
-    assert types(schemas, schemas["InputItem"]) == set(ITEMS) | set(REFUSED_ITEMS)
+    assert types(schemas, schemas["InputItem"]) == (set(ITEMS) | set(REFUSED_ITEMS)) - CODEX_ITEMS
 
 
 def test_what_reaches_claude_is_decoded() -> None:
@@ -88,6 +98,7 @@ def test_nothing_that_is_refused_is_decoded() -> None:
 
 
 VALUES = {
+    "client_metadata": {"session": "s"},
     "background": True,
     "max_tool_calls": 3,
     "truncation": "auto",

@@ -95,7 +95,7 @@ def test_a_text_is_a_message_with_one_part_in_openais_order() -> None:
 def test_a_custom_tools_input_is_text_as_it_grows() -> None:
     events = respond(
         [START, *call("toolu_patch", "patch", '{"input": "a\\', "nb", '"}'), end("tool_use")],
-        tools={"patch": Offered("p", "ns", custom=True)},
+        tools={"patch": Offered("p", "ns", "custom")},
     )
 
     item = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "toolu_patch", "name": "p", "namespace": "ns"}
@@ -189,18 +189,96 @@ def test_texts_that_follow_each_other_are_one_part_of_one_message() -> None:
     assert body(events)["output"][0]["content"] == [part("It is sunny.")]
 
 
-def test_what_a_server_tool_does_leaves_no_trace() -> None:
+def test_what_another_server_tool_does_leaves_no_trace() -> None:
     server = [
-        start({"type": "server_tool_use", "id": "s", "name": "web_search"}, 1),
+        start({"type": "server_tool_use", "id": "s", "name": "code_execution"}, 1),
         delta({"type": "input_json_delta", "partial_json": "{}"}, 1),
         stop(1),
-        start({"type": "web_search_tool_result", "tool_use_id": "s", "content": []}, 2),
+        start({"type": "code_execution_tool_result", "tool_use_id": "s", "content": []}, 2),
         stop(2),
     ]
 
     output = body(respond([START, *text("Let me "), *server, *text("see", index=3), end()]))["output"]
 
     assert [item["content"] for item in output] == [[part("Let me see")]]
+
+
+def search(content: Any, *, index: int = 0) -> list[Event]:
+    return [
+        start({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}, index),
+        delta({"type": "input_json_delta", "partial_json": '{"query": "wh'}, index),
+        delta({"type": "input_json_delta", "partial_json": 'y"}'}, index),
+        stop(index),
+        start({"type": "web_search_tool_result", "tool_use_id": "s", "content": content}, index + 1),
+        stop(index + 1),
+    ]
+
+
+PAGE = {"type": "web_search_result", "url": "https://example.com/a", "title": "A", "encrypted_content": "x"}
+CITED = {"type": "web_search_result_location", "url": PAGE["url"], "title": "A", "cited_text": "x"}
+
+
+def test_a_search_of_the_web_is_an_item_that_is_told_of_as_it_goes() -> None:
+    events = respond([START, *search([PAGE]), *text("Because.", index=2), end()], show_sources=True)
+
+    at = {"item_id": "ws_1", "output_index": 0}
+    found = {"type": "search", "query": "why", "sources": [{"type": "url", "url": "https://example.com/a"}]}
+    item = {"type": "web_search_call", "id": "ws_1"}
+    begun = {**item, "status": "in_progress", "action": {"type": "search", "query": ""}}
+    assert told(events)[:5] == [
+        {"type": "response.output_item.added", "output_index": 0, "item": begun},
+        {"type": "response.web_search_call.in_progress", **at},
+        {"type": "response.web_search_call.searching", **at},
+        {"type": "response.web_search_call.completed", **at},
+        {
+            "type": "response.output_item.done",
+            "output_index": 0,
+            "item": {**item, "status": "completed", "action": found},
+        },
+    ]
+    assert [each["type"] for each in body(events)["output"]] == ["web_search_call", "message"]
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        ([], "completed"),
+        ({"type": "web_search_tool_result_error", "error_code": "max_uses_exceeded"}, "failed"),
+    ],
+)
+def test_a_search_may_find_nothing_or_fail(content: Any, status: str) -> None:
+    output = body(respond([START, *search(content), *text("Well.", index=2), end()]))["output"]
+
+    assert output[0] == {
+        "type": "web_search_call",
+        "id": "ws_1",
+        "status": status,
+        "action": {"type": "search", "query": "why"},
+    }
+
+
+def test_a_search_without_a_result_is_closed_by_what_comes_instead() -> None:
+    output = body(respond([START, *search([])[:4], *text("Well.", index=1), end()]))["output"]
+
+    assert [(item["type"], item["status"]) for item in output] == [
+        ("web_search_call", "completed"),
+        ("message", "completed"),
+    ]
+
+
+def test_what_a_text_cites_is_the_characters_of_its_block() -> None:
+    cited = text("so it is", index=1)
+    cited.insert(1, delta({"type": "citations_delta", "citation": CITED}, 1))
+    cited.insert(3, delta({"type": "citations_delta", "citation": CITED}, 1))
+    events = respond([START, *text("I think "), *cited, *text(".", index=2), end()])
+
+    annotation = {"type": "url_citation", "url": PAGE["url"], "title": "A", "start_index": 8, "end_index": 16}
+    (message,) = body(events)["output"]
+    assert message["content"] == [{**part("I think so it is."), "annotations": [annotation]}]
+    added = [event for event in told(events) if event["type"] == "response.output_text.annotation.added"]
+    assert added == [
+        {"type": "response.output_text.annotation.added", **AT, "annotation_index": 0, "annotation": annotation}
+    ]
 
 
 def test_text_after_a_call_is_a_message_of_its_own() -> None:
@@ -559,6 +637,15 @@ def rebuilt(events: list[ResponseEvent]) -> list[dict[str, Any]]:
                 item["summary"].append(raw["part"])
             case "reasoning_summary_text.delta":
                 item["summary"][raw["summary_index"]]["text"] += raw["delta"]
+            case "output_text.annotation.added":
+                assert raw["annotation_index"] == len(item["content"][raw["content_index"]]["annotations"])
+                item["content"][raw["content_index"]]["annotations"].append(raw["annotation"])
+            case "custom_tool_call_input.delta":
+                item["input"] += raw["delta"]
+            case "custom_tool_call_input.done":
+                assert item["input"] == raw["input"]
+            case "web_search_call.in_progress" | "web_search_call.searching" | "web_search_call.completed":
+                assert item["type"] == "web_search_call"
             case "output_text.done":
                 assert item["content"][raw["content_index"]]["text"] == raw["text"]
             case "refusal.done":
@@ -573,7 +660,8 @@ def rebuilt(events: list[ResponseEvent]) -> list[dict[str, Any]]:
                 assert item["summary"][raw["summary_index"]] == raw["part"]
             case _:
                 assert kind == "output_item.done"
-                sealed = {key: raw["item"][key] for key in ("encrypted_content", "status") if key in raw["item"]}
+                late = ("encrypted_content", "status", "action", "arguments")
+                sealed = {key: raw["item"][key] for key in late if key in raw["item"]}
                 assert {**item, **sealed} == raw["item"]
                 item |= sealed
     return output

@@ -6,12 +6,14 @@ import pytest
 
 from translate.errors import OpenAIError
 from translate.response_format import JSON_OBJECT_INSTRUCTION
+from translate.responses.offered import Offered, offered_tools
 from translate.responses.tools import (
     REFUSED_TOOLS,
     echoed_format,
     echoed_tools,
     translate_response_tools,
     translate_text_format,
+    without_effect,
 )
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -112,6 +114,76 @@ def test_a_namespace_is_the_beginning_of_its_tools_names() -> None:
     assert echoed_tools([crm])[0]["tools"][1] == custom()
 
 
+SEARCH = {
+    "type": "web_search",
+    "filters": {"allowed_domains": ["example.com"]},
+    "user_location": {"type": "approximate", "city": "Bern", "country": None},
+}
+
+
+def test_a_search_of_the_web_is_anthropics() -> None:
+    tools = translate_response_tools(
+        [function(), SEARCH], {"type": "web_search_preview"}, None, can_force=True, max_searches=3
+    )
+
+    assert tools.tools[1] == {
+        "type": "web_search_20250305",
+        "name": "web_search",
+        "max_uses": 3,
+        "allowed_domains": ["example.com"],
+        "user_location": {"type": "approximate", "city": "Bern"},
+    }
+    assert tools.tool_choice == {"type": "tool", "name": "web_search"}
+    assert echoed_tools([SEARCH])[0]["filters"] == SEARCH["filters"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "allowed", "unused"),
+    [
+        ({"type": "web_search"}, False, ["tools[0]"]),
+        ({"type": "web_search", "external_web_access": False}, True, ["tools[0]"]),
+        ({"type": "web_search", "search_context_size": "low"}, True, ["tools[0].search_context_size"]),
+        ({"type": "tool_search"}, True, ["tools[0]"]),
+        ({"type": "tool_search", "execution": "client"}, True, []),
+        (custom(format={"type": "grammar"}), True, ["tools[0].format"]),
+        (function(), True, []),
+    ],
+)
+def test_what_has_no_effect_is_told(tool: Any, allowed: bool, unused: list[str]) -> None:
+    assert without_effect([tool], web_search=allowed) == unused
+
+
+def test_a_search_that_may_not_go_online_is_left_out() -> None:
+    offline = {"type": "web_search", "external_web_access": False}
+
+    assert translate_response_tools([function(), offline], None, None, can_force=True).tools[1:] == ()
+    assert translate_response_tools([function(), SEARCH], None, None, can_force=True, web_search=False).tools[1:] == ()
+
+
+def test_an_app_that_searches_for_tools_itself_offers_a_function() -> None:
+    search = {"type": "tool_search", "execution": "client", "parameters": SCHEMA, "description": "Finds."}
+    (tool,) = translate_response_tools([search], None, None, can_force=True).tools
+
+    assert tool == {"name": "tool_search", "input_schema": SCHEMA, "description": "Finds."}
+    assert translate_response_tools([{"type": "tool_search"}], None, None, can_force=True).tools == ()
+
+
+def test_a_tool_that_is_found_again_is_offered_once() -> None:
+    first, second = function(description="old"), function(description="new")
+    where = ["input[0].tools[0]", "tools[0]", "input[4].tools[0]"]
+    tools = translate_response_tools([first, function("b"), second], None, None, can_force=True, where=where).tools
+
+    assert [(tool["name"], tool.get("description")) for tool in tools] == [("look", "new"), ("b", None)]
+
+
+def test_a_long_name_is_cut_to_what_claude_takes() -> None:
+    long = "crm_" * 30
+    (tool,) = translate_response_tools([function(long)], None, None, can_force=True).tools
+
+    assert len(tool["name"]) == 64
+    assert offered_tools([function(long)])[tool["name"]] == Offered(long)
+
+
 @pytest.mark.parametrize("kind", REFUSED_TOOLS)
 def test_every_other_tool_is_refused_by_name(kind: str) -> None:
     error = refusal([function(), {"type": kind}])
@@ -135,6 +207,10 @@ def test_every_other_tool_is_refused_by_name(kind: str) -> None:
         (function("b", allowed_callers=["programmatic"]), "tools[1].allowed_callers"),
         (function(), "tools"),
         ({"type": "custom"}, "tools[1].name"),
+        ({"type": "web_search", "filters": []}, "tools[1].filters"),
+        ({"type": "web_search", "external_web_access": 1}, "tools[1].external_web_access"),
+        ({"type": "web_search", "filters": {"allowed_domains": ["a"], "blocked_domains": ["b"]}}, "tools[1].filters"),
+        ({"type": "tool_search", "execution": "both"}, "tools[1].execution"),
         (custom(description=1), "tools[1].description"),
         (custom(format={"type": "grammar", "syntax": "bnf", "definition": ""}), "tools[1].format"),
         (custom(format="text"), "tools[1].format"),
@@ -169,7 +245,8 @@ def test_a_tool_that_an_item_offers_is_named_by_that_items_path() -> None:
         ({"type": "allowed_tools", "mode": "auto", "tools": ["look"]}, "tool_choice"),
         ({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "mcp"}]}, "tool_choice.type"),
         ({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "b"}]}, "tool_choice"),
-        ({"type": "web_search"}, "tool_choice.type"),
+        ({"type": "file_search"}, "tool_choice.type"),
+        ({"type": "web_search"}, "tool_choice"),
         ({"type": "custom", "name": "x"}, "tool_choice"),
         ("sometimes", "tool_choice"),
         ({}, "tool_choice"),

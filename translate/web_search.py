@@ -1,0 +1,105 @@
+"""OpenAI's web search <-> the one that Anthropic runs: the tool, what it found, what an answer cites.
+
+Sources: https://platform.openai.com/docs/guides/tools-web-search,
+https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/web-search-tool. Anthropic searches within the answer's own
+turn, so Claude Code runs nothing, and none of its own tools is opened for it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from translate.errors import OpenAIError
+
+NAME = "web_search"
+TYPE = "web_search_20250305"
+
+type ContextSize = Literal["low", "medium", "high"]
+
+
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the user is, about: beside a ``type`` that is always the same, Claude's fields and OpenAI's are one."""
+
+    city: str | None = None
+    region: str | None = None
+    country: str | None = None
+    timezone: str | None = None
+
+
+class Domains(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where to search."""
+
+    allowed_domains: list[str] | None = None
+    blocked_domains: list[str] | None = None
+
+
+class UserLocation(msgspec.Struct, frozen=True):
+    """``web_search_options.user_location``."""
+
+    approximate: Place
+    type: Literal["approximate"] = "approximate"
+
+
+class WebSearchOptions(msgspec.Struct, frozen=True):
+    """``web_search_options`` of a chat completion."""
+
+    user_location: UserLocation | None = None
+    search_context_size: ContextSize | None = None
+
+
+def web_search_tool(
+    place: Place | None = None, domains: Domains | None = None, *, where: str = "", max_uses: int | None = None
+) -> dict[str, Any]:
+    """Return Claude's tool. ``where`` is the path of ``domains``. Raises OpenAIError (400)."""
+    tool: dict[str, Any] = {"type": TYPE, "name": NAME}
+    if max_uses is not None and max_uses > 0:
+        tool["max_uses"] = max_uses
+    if domains is not None:
+        if domains.allowed_domains and domains.blocked_domains:
+            message = f"Invalid value for '{where}': Claude takes allowed or blocked domains, not both."
+            raise OpenAIError(message, param=where, code="unsupported_value")
+        tool |= {name: found for name, found in msgspec.to_builtins(domains).items() if found}
+    if place is not None and (found := {name: told for name, told in msgspec.to_builtins(place).items() if told}):
+        tool["user_location"] = {"type": "approximate", **found}
+    return tool
+
+
+def found_urls(content: Any) -> list[str] | None:
+    """Return the addresses that a ``web_search_tool_result`` holds; None for a search that failed."""
+    if not isinstance(content, list):
+        return None
+    return [str(result["url"]) for result in content if isinstance(result, Mapping) and "url" in result]
+
+
+@dataclass(frozen=True, slots=True)
+class UrlCitation:
+    """A page that a part of the text goes by: the characters from ``start`` up to ``end``."""
+
+    url: str
+    title: str
+    start: int
+    end: int
+
+
+class Citations:
+    """What the blocks of an answer's text cite. A block's citations are of all of it."""
+
+    def __init__(self) -> None:
+        self._start = 0
+        self._cited: dict[str, str] = {}
+
+    def begin(self, at: int) -> None:
+        """Begin a block whose text begins ``at`` this many characters."""
+        self._start, self._cited = at, {}
+
+    def cite(self, citation: Mapping[str, Any] | None) -> None:
+        """Take one of Claude's citations. Those of documents have no counterpart."""
+        if citation and citation.get("type") == "web_search_result_location" and citation.get("url"):
+            self._cited.setdefault(str(citation["url"]), str(citation.get("title") or ""))
+
+    def end(self, at: int) -> list[UrlCitation]:
+        """End the block, and return what it cites."""
+        cited, self._cited = self._cited, {}
+        return [UrlCitation(url, title, self._start, at) for url, title in cited.items()] if at > self._start else []
