@@ -13,6 +13,7 @@ from addons.login_upstream import LoginUpstream
 from addons.name_in_certificate import NameInCertificate
 from addons.proxy_login import ProxyLogin
 from addons.record import Record
+from addons.record_sockets import RecordSockets
 from addons.redirect_to_origin import RedirectToOrigin
 from addons.serve_origin import ServeOrigin
 from addons.show_in_mitmproxy import ShowInMitmproxy
@@ -40,6 +41,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
         *([LoginUpstream(settings.upstream_proxy)] if settings.upstream_proxy else []),
         StreamEvents(),
         record,
+        RecordSockets(record, serve.witnesses),
         *([ShowInMitmproxy(serve.witnesses)] if shown else []),
         TrustHint(settings.hosts),
         LogExchanges(),

@@ -43,8 +43,8 @@ class Record:
         self._settings = settings
         self._witnesses = witnesses
         self._recorder: Recorder | None = None
-        self._taken: dict[str, _Taken] = {}
-        self._ending: dict[asyncio.Task[None], _Taken] = {}
+        self._taken: dict[str, Taken] = {}
+        self._ending: dict[asyncio.Task[None], Taken] = {}
 
     # Starting and stopping
 
@@ -120,7 +120,7 @@ class Record:
 
     def request(self, flow: http.HTTPFlow) -> None:
         """Begin an entry."""
-        if self._recorder is None or flow.response or not self._is_wanted(flow):
+        if self._recorder is None or flow.response or not self._is_wanted(flow) or is_handshake(flow):
             return
         request = flow.request
         real = flow.metadata.get(REAL_ADDRESS)
@@ -132,7 +132,9 @@ class Record:
         headers += [(name, value) for name, value in pairs(request) if name.lower() not in {*OURS, "host"}]
         if (body := decoded(request)) != request.raw_content:
             headers = [(name, value) for name, value in headers if name.lower() != "content-encoding"]
-        taken = _Taken(self._recorder.begin(request.method, request.path, headers, body))
+        taken = self.begin(request.method, request.path, headers, body)
+        if taken is None:
+            return
         self._taken[flow.id] = taken
         if real is not None:
             request.headers[FLOW_HEADER] = flow.id
@@ -173,26 +175,33 @@ class Record:
             by_app = flow.error is None or "client" in flow.error.msg.lower()
             self._end(flow, "cut_by_app" if by_app else "failed", error=flow.error.msg if flow.error else None)
 
-    def _is_wanted(self, flow: http.HTTPFlow) -> bool:
-        path = flow.request.path.partition("?")[0]
-        if REAL_ADDRESS in flow.metadata:
-            return path not in (STATUS_PATH, RECORD_PATH)
-        return self._settings.record_passthrough and matches(flow.request.pretty_host, self._settings.hosts)
+    def begin(self, method: str, path: str, headers: Sequence[tuple[str, str]], body: bytes) -> "Taken | None":
+        """Begin an entry; return None if nothing is recorded."""
+        return None if self._recorder is None else Taken(self._recorder.begin(method, path, headers, body))
 
-    def _forget(self, flow: http.HTTPFlow) -> "_Taken":
-        self._witnesses.forget(flow.id)
-        return self._taken.pop(flow.id)
-
-    def _end(self, flow: http.HTTPFlow, how: str, *, error: Any = None) -> None:
-        taken = self._forget(flow)
+    def finish(self, taken: "Taken", how: str, *, error: Any = None) -> None:
+        """End an entry; what it cost follows."""
         taken.end(how, error)
         task = asyncio.get_running_loop().create_task(taken.bill(), name="what an exchange cost")
         if not task.done():
             self._ending[task] = taken
             task.add_done_callback(self._ending.pop)
 
+    def _is_wanted(self, flow: http.HTTPFlow) -> bool:
+        path = flow.request.path.partition("?")[0]
+        if REAL_ADDRESS in flow.metadata:
+            return path not in (STATUS_PATH, RECORD_PATH)
+        return self._settings.record_passthrough and matches(flow.request.pretty_host, self._settings.hosts)
 
-class _Taken:
+    def _forget(self, flow: http.HTTPFlow) -> "Taken":
+        self._witnesses.forget(flow.id)
+        return self._taken.pop(flow.id)
+
+    def _end(self, flow: http.HTTPFlow, how: str, *, error: Any = None) -> None:
+        self.finish(self._forget(flow), how, error=error)
+
+
+class Taken:
     """One exchange that is being recorded: a witness of Claude's side, and what the addon saw of the app's."""
 
     def __init__(self, recording: Recording) -> None:
@@ -275,6 +284,11 @@ class _Taken:
 
     def _at(self) -> float:
         return (time.monotonic() - self._began) * 1000
+
+
+def is_handshake(flow: http.HTTPFlow) -> bool:
+    """Whether a flow is to become a WebSocket, whose messages are recorded one by one."""
+    return str(flow.request.headers.get("upgrade", "")).strip().lower() == "websocket"
 
 
 def pairs(message: http.Message) -> list[tuple[str, str]]:

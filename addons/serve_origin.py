@@ -117,6 +117,8 @@ class ServeOrigin:
     async def drain(self) -> None:
         """Refuse what is new and give what runs its time to end."""
         self._ending = True
+        if self._server is not None:
+            self._server.say_ending()
         if self._server is not None and self._server.tasks:
             log.info("%d answers are still running; they have %g s", len(self._server.tasks), self._settings.drain_s)
             await asyncio.wait(self._server.tasks, timeout=self._settings.drain_s)
@@ -146,6 +148,7 @@ class ServeOrigin:
             show_reasoning=settings.show_reasoning,
             web_search=settings.web_search,
             token=self.token,
+            max_body_bytes=settings.max_body_bytes,
             keep_alive_s=settings.keep_alive_s,
             is_ending=lambda: self._ending,
             access=self._access,

@@ -14,6 +14,7 @@ from engine import Engine
 from engine.agent_engine import AgentEngine
 from engine.agents import PREFIX, Agent
 from origin.access import Access, asked_model
+from origin.recent import Recent
 from origin.sealing import Sealer
 from origin.server import Exchange, Handler, Request
 from origin.witness import FLOW_HEADER, Witnesses
@@ -53,12 +54,17 @@ class Service:
     web_search: bool = True
     """Whether apps may have the web searched."""
     token: str | None = None
+    max_body_bytes: int = 64 * 1024 * 1024
     keep_alive_s: float = 15.0
     is_ending: Callable[[], bool] = lambda: False
     access: Access | None = None
     sealer: Sealer = field(default_factory=Sealer)
     shelves: "Shelves | None" = None
     """Where things are kept; None: nowhere."""
+    recent: Recent | None = None
+    """What a connection remembers by itself; None: nothing."""
+    handler: Callable[["Service"], Handler] | None = None
+    """Makes what handles requests, for those that come in other ways than by HTTP."""
     charged: "Callable[[Callable[[Engine], Awaitable[None]]], Awaitable[None]]" = _nobody_pays
     """Runs work on an engine at the cost of whoever asked, also after their request has been answered."""
     about_auth: Callable[[], Mapping[str, Any]] = dict
@@ -204,6 +210,7 @@ def app(service: Service, routes: tuple[Route, ...], around: Callable[[Handler],
         await answer(service, find(routes, request.method, request.path), request, exchange)
 
     inner = around(route) if around else route
+    service = replace(service, handler=lambda changed: app(changed, routes, around))
 
     async def handle(request: Request, exchange: Exchange) -> None:
         try:

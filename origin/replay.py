@@ -17,6 +17,7 @@ from typing import Any
 
 from engine import ClaudeError, Running
 from origin.server import Exchange, Handler, Request
+from origin.websocket import is_upgrade
 from tape.faults import Faults, apply
 from tape.format import Entry
 from tape.library import GoneError, shelve
@@ -170,6 +171,9 @@ def replaying(player: Player, handler: Handler, *, live: bool, always_live: Sequ
     """
 
     async def handle(request: Request, exchange: Exchange) -> None:
+        if is_upgrade(request):
+            # What is asked over it comes here again.
+            return await handler(request, exchange)
         try:
             found = await player.find(request)
         except GoneError as error:

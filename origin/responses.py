@@ -17,7 +17,6 @@ from origin.choices import MAX_TOGETHER
 from origin.heartbeat import COMMENT, Heartbeat
 from origin.pictures import fit_pictures
 from origin.server import Exchange, Request
-from origin.shelves import Shelves
 from origin.told import headers_of_answer
 from remembering.item_ids import new_response_id, output_ids
 from remembering.responses import NoConversationError, StoredResponse
@@ -98,14 +97,14 @@ async def create_response(service: Service, request: Request, exchange: Exchange
                 else:
                     events = [event async for more in answer for event in more]
                     body = msgspec.json.encode(fold(events))
-                    await keep(service.shelves, prepared, body)
+                    await keep(service, prepared, body)
                     await exchange.respond(200, [JSON, *headers()], body)
     except ClaudeError as error:
         raise openai_error(error.kind, retry_after_s=error.retry_after_s) from error
 
 
-async def prepare(service: Service, request: Request) -> Prepared:
-    """Understand a request. Raises OpenAIError."""
+async def prepare(service: Service, request: Request, *, generate: bool = True) -> Prepared:
+    """Understand a request; without ``generate`` its turn is not to be played. Raises OpenAIError."""
     began = time.monotonic()
     wish = request.header("x-understudy-reasoning")
     owner = owner_of(request)
@@ -118,6 +117,7 @@ async def prepare(service: Service, request: Request) -> Prepared:
         service.default_model,
         show_reasoning=wish == "show" if wish else service.show_reasoning,
         web_search=service.web_search and service.agent is None,
+        generate=generate,
         previous=before,
         stored=stored,
         open_reasoning=service.sealer.open_reasoning,
@@ -198,7 +198,7 @@ async def send_stream(
             async for events in answer:
                 await start()
                 if stream.complete:
-                    await keep(service.shelves, prepared, msgspec.json.encode(fold(events)))
+                    await keep(service, prepared, msgspec.json.encode(fold(events)))
                 await exchange.send(b"".join(map(sse.event, events)))
                 heart.sent()
     except ClaudeError as error:
@@ -217,6 +217,10 @@ async def items_before(service: Service, wanted: Needed, owner: str) -> tuple[It
     """
     if wanted.previous_response_id is None and wanted.conversation_id is None:
         return ()
+    if service.recent is not None and wanted.previous_response_id is not None:
+        found = service.recent.conversation(wanted.previous_response_id)
+        if found is not None:
+            return found
     if service.shelves is None:
         return None
     if wanted.previous_response_id is not None:
@@ -224,9 +228,11 @@ async def items_before(service: Service, wanted: Needed, owner: str) -> tuple[It
     return await service.shelves.conversations.items(str(wanted.conversation_id), owner)
 
 
-async def keep(shelves: Shelves | None, prepared: Prepared, body: bytes) -> None:
+async def keep(service: Service, prepared: Prepared, body: bytes) -> None:
     """Keep a response that is complete, if it is to be kept. What goes wrong is told, and the answer is given."""
-    asked, output = prepared.translated.request, prepared.output()
+    asked, output, shelves = prepared.translated.request, prepared.output(), service.shelves
+    if service.recent is not None:
+        service.recent.add(prepared.id, (*prepared.before, *prepared.translated.items, *output))
     if shelves is None or (asked.store is False and asked.conversation_id is None):
         return
     try:

@@ -1,6 +1,6 @@
 """What is answered: the table of routes."""
 
-from origin import conversations, kept_chats, sessions
+from origin import conversations, kept_chats, response_socket, sessions
 from origin.app import Route
 from origin.background import create_in_background
 from origin.chat_completions import create_chat_completion
@@ -22,6 +22,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/models", list_models),
     Route("GET", "/v1/models/**", get_model),
     Route("POST", "/v1/responses", create_response, asks_claude=True, background=create_in_background),
+    Route("GET", "/v1/responses", response_socket.connect),
     Route("GET", "/v1/responses/*", get_response),
     Route("DELETE", "/v1/responses/*", delete_response),
     Route("POST", "/v1/responses/*/cancel", cancel_response),

@@ -112,6 +112,34 @@ class Exchange:
         self._connection.write(h11.EndOfMessage())
         self.ended = True
 
+    def upgrade(self, headers: Headers, receive: Callable[[bytes], None]) -> None:
+        """Leave HTTP, as the request proposed: from here on the connection's bytes go to `receive`.
+
+        `write`, `drain` and the two after them are for what follows.
+        """
+        self._connection.upgrade(headers, receive)
+        self.started = True
+
+    def write(self, data: bytes) -> None:
+        """Write bytes of the other protocol, as one write. What the peer can no longer read is dropped."""
+        self._connection.write_raw(data)
+
+    async def drain(self) -> None:
+        """Wait while too much is waiting to be read by the peer."""
+        await self._connection.drain()
+
+    def pause_reading(self) -> None:
+        """Let the peer wait."""
+        self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._connection.resume_reading()
+
+    def when_ending(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called when the server ends, so that a connection without an end comes to one."""
+        self._connection.when_ending(callback)
+
     def abort(self) -> None:
         """Cut the connection, so that what was sent cannot pass for a whole answer."""
         self.ended = True
@@ -177,6 +205,7 @@ class Server:
             listener.close()
         for connection in tuple(self.connections):
             connection.close_if_idle()
+        self.say_ending()
         if self.tasks and drain_s > 0:
             await asyncio.wait(self.tasks, timeout=drain_s)
         for task in self.tasks:
@@ -189,6 +218,11 @@ class Server:
             connection.cut()
         for listener in self._listeners:
             await listener.wait_closed()
+
+    def say_ending(self) -> None:
+        """Tell those who asked to be told that the server is about to end."""
+        for connection in tuple(self.connections):
+            connection.say_ending()
 
 
 class _Connection(asyncio.Protocol):
@@ -210,6 +244,8 @@ class _Connection(asyncio.Protocol):
         self._lingering = False
         self._timer: asyncio.TimerHandle | None = None
         self._drained: asyncio.Future[None] | None = None
+        self._receive: Callable[[bytes], None] | None = None
+        self._when_ending: Callable[[], None] | None = None
 
     # What asyncio calls.
 
@@ -226,6 +262,9 @@ class _Connection(asyncio.Protocol):
             self._held_bytes += len(data)
             if self._held_bytes > LINGER_BYTES:
                 self._transport.abort()
+            return
+        if self._receive is not None:
+            self._receive(data)
             return
         self._http.receive_data(data)
         if self.task is None:
@@ -260,6 +299,39 @@ class _Connection(asyncio.Protocol):
         if self._transport.is_closing():
             raise ConnectionResetError("the connection is closed")
         self._transport.write(b"".join([self._http.send(event) or b"" for event in events]))
+
+    def upgrade(self, headers: Headers, receive: Callable[[bytes], None]) -> None:
+        """Switch protocols, and pass on what came early."""
+        self.write(h11.InformationalResponse(status_code=101, headers=list(headers), reason=b"Switching Protocols"))
+        self._receive = receive
+        early, _ = self._http.trailing_data
+        self._transport.resume_reading()
+        if early:
+            receive(early)
+
+    def write_raw(self, data: bytes) -> None:
+        """Write bytes that are not HTTP."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Stop reading."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def when_ending(self, callback: Callable[[], None]) -> None:
+        """Remember whom to tell."""
+        self._when_ending = callback
+
+    def say_ending(self) -> None:
+        """Tell them."""
+        if self._when_ending is not None:
+            self._when_ending()
 
     async def drain(self) -> None:
         """Wait while the transport's buffer is above its high-water mark."""

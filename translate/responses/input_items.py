@@ -123,11 +123,13 @@ def translate_input(
     previous: Sequence[Item] = (),
     stored: Mapping[str, Item] | None = None,
     open_reasoning: Callable[[str], ContentBlock | None],
+    generate: bool = True,
 ) -> Input:
     """Translate the input, after the ``previous`` items of the conversation.
 
     ``stored`` are further items, by id, that the input may refer to. ``open_reasoning`` returns the block that an
-    ``encrypted_content`` holds, or None if it is none of ours.
+    ``encrypted_content`` holds, or None if it is none of ours. Without ``generate`` nothing is to be answered, so the
+    conversation may end anywhere.
 
     Raises OpenAIError (400) that names the item, and the part of it, for what cannot be said to Claude.
     """
@@ -139,7 +141,7 @@ def translate_input(
     conversation.ignored.clear()
     own: Sequence[Any] = [_said(given)] if isinstance(given, str) else given
     items = [conversation.add(raw, f"input[{index}]") for index, raw in enumerate(own)]
-    return conversation.finish(items)
+    return conversation.finish(items, generate=generate)
 
 
 def _said(text: str) -> Item:
@@ -211,8 +213,12 @@ class _Conversation:
                 self._tools += [(f"{path}.tools[{index}]", tool) for index, tool in enumerate(item.tools)]
         return dict(raw)
 
-    def finish(self, items: Sequence[Item]) -> Input:
+    def finish(self, items: Sequence[Item], *, generate: bool) -> Input:
         """Return what the conversation is. ``items`` are those that are new in it."""
+        if not generate:
+            # Nobody will read it, and it makes the rest one that Claude could.
+            self._open.clear()
+            self._side("user").blocks.append(text_block("…"))
         if missing := next((call_id for call_id, calls in self._open.items() if calls), None):
             raise _invalid("input", f"No tool output found for function call {missing}.")
         messages = _alternating(self._sides)

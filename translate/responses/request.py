@@ -82,6 +82,7 @@ def translate_response_request(
     *,
     show_reasoning: bool = False,
     web_search: bool = True,
+    generate: bool = True,
     previous: Sequence[Item] | None = None,
     stored: Mapping[str, Item] | None = None,
     open_reasoning: Callable[[str], ContentBlock | None],
@@ -89,7 +90,8 @@ def translate_response_request(
     """Make a Turn of the body of ``POST /v1/responses``.
 
     ``show_reasoning`` asks for a summary of what Claude thinks, where it thinks at all, even if the request does not;
-    ``web_search`` says whether the web may be searched.
+    ``web_search`` says whether the web may be searched. Without ``generate`` nothing is to be answered, and only what
+    the request says matters.
     ``previous`` are the items that ``previous_response_id`` or ``conversation`` stands for, oldest first; None: there
     is none of that name. ``stored`` are other items, by id, that the input may refer to. ``open_reasoning`` returns the
     block that an ``encrypted_content`` of ours holds, None for any other.
@@ -112,6 +114,7 @@ def translate_response_request(
         previous=previous or (),
         stored=stored,
         open_reasoning=open_reasoning,
+        generate=generate,
     )
     show_summary = show_reasoning or _summary(request) is not None
     turn, unused = _turn(request, choice.model, can, said, previous or (), show=show_summary, web_search=web_search)

@@ -195,6 +195,13 @@ class ResponseStream:
         """Return the response as it is before anybody works on it. No event tells of it."""
         return self._response("queued")
 
+    def warmed(self) -> Events:
+        """Return the events of a response that nothing is to be generated for."""
+        events = self._begin()
+        self._ended = True
+        response = self._response("completed", completed_at=self._now(), **self._counted())
+        return [*events, wire.Completed(response, self._number())]
+
     def _begin(self) -> Events:
         self._begun = True
         response = self._response("in_progress")

@@ -481,6 +481,12 @@ def test_there_must_be_something_to_answer(items: Any) -> None:
     assert refusal(items).param == "input"
 
 
+@pytest.mark.parametrize("items", [[], [{"role": "assistant", "content": "Hm."}], [asks("c")]])
+def test_what_is_not_to_be_answered_may_end_anywhere(items: Any) -> None:
+    assert translated(items, generate=False).messages[-1].role == "user"
+    assert translated(items, generate=False).items == tuple(items)
+
+
 def test_the_last_word_must_not_be_the_assistants() -> None:
     error = refusal([HI, {"role": "assistant", "content": "Hello"}])
 

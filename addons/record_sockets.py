@@ -1,0 +1,136 @@
+"""What is asked and answered over WebSockets goes to the cassette too.
+
+A cassette knows requests and answers. Each ``response.create`` is kept as the POST that it stands for, and what answers
+it as the event stream that it would have been: so it can be shown, compared and replayed like any other, to apps that
+use a WebSocket and to apps that do not.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from mitmproxy import http
+
+from addons.record import OURS, Record, Taken, is_handshake, pairs
+from addons.redirect_to_origin import REAL_ADDRESS
+from origin.response_socket import OF_THE_CONNECTION
+from origin.witness import FLOW_HEADER, Witnesses
+
+NOT_OF_A_POST = frozenset({*OF_THE_CONNECTION, *OURS, "host", "content-type"})
+
+ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+MOST_MESSAGES = 1000
+"""How many messages of a WebSocket are kept for whoever looks; mitmproxy itself keeps all."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One request on its way: the key of its witness, and whether its answer has begun."""
+
+    flow: str
+    taken: Taken
+    begun: bool = False
+
+
+@dataclass(slots=True)
+class _Socket:
+    """One WebSocket: how many messages the app has sent, and what is being answered, by its stream."""
+
+    headers: list[tuple[str, str]]
+    path: str
+    count: int = 0
+    asked: dict[str | None, list[_Asked]] = field(default_factory=dict)
+
+
+class RecordSockets:
+    """Record what passes over WebSockets to the origin."""
+
+    def __init__(self, record: Record, witnesses: Witnesses) -> None:
+        self._record = record
+        self._witnesses = witnesses
+        self._sockets: dict[str, _Socket] = {}
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Tell the origin which flow a handshake is."""
+        if REAL_ADDRESS in flow.metadata and is_handshake(flow):
+            flow.request.headers[FLOW_HEADER] = flow.id
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Remember a WebSocket that is open."""
+        if flow.response is None or flow.response.status_code != 101 or REAL_ADDRESS not in flow.metadata:
+            return
+        host = flow.metadata[REAL_ADDRESS][3] or flow.metadata[REAL_ADDRESS][1]
+        headers = [("host", host), ("content-type", "application/json")]
+        for name, value in pairs(flow.request):
+            if name.lower() not in NOT_OF_A_POST and not name.lower().startswith(("sec-websocket-", "x-understudy-")):
+                headers.append((name, value))
+        self._sockets[flow.id] = _Socket(headers, flow.request.path)
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Take a message."""
+        assert flow.websocket is not None  # noqa: S101 - that is what the hook is for
+        messages = flow.websocket.messages
+        socket = self._sockets.get(flow.id)
+        if socket is None:
+            return
+        message = messages[-1]
+        if message.from_client:
+            self._ask(flow.id, socket, message.content)
+        elif socket.asked:
+            self._answer(socket, message.content)
+        # The last one is yet to be passed on.
+        del messages[:-MOST_MESSAGES]
+
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """End what was not answered to its end."""
+        socket = self._sockets.pop(flow.id, None)
+        for asked in [each for lane in socket.asked.values() for each in lane] if socket else ():
+            self._end(asked, "cut_by_app")
+
+    def _ask(self, flow_id: str, socket: _Socket, content: bytes) -> None:
+        key, socket.count = f"{flow_id}/{socket.count}", socket.count + 1
+        fields = _object(content)
+        if fields.pop("type", None) != "response.create" or fields.pop("generate", None) is False:
+            return
+        stream_id = fields.pop("stream_id", None)
+        body = json.dumps({**fields, "stream": True}, ensure_ascii=False).encode()
+        taken = self._record.begin("POST", socket.path, socket.headers, body)
+        if taken is None:
+            return
+        self._witnesses.add(key, taken)
+        socket.asked.setdefault(stream_id if isinstance(stream_id, str) else None, []).append(_Asked(key, taken))
+
+    def _answer(self, socket: _Socket, content: bytes) -> None:
+        event = _object(content)
+        stream_id = event.pop("stream_id", None)
+        lane = socket.asked.get(stream_id)
+        if not lane:
+            return
+        asked, kind = lane[0], str(event.get("type"))
+        if kind == "error" and not asked.begun:
+            asked.taken.respond(int(event.get("status") or 500), [("content-type", "application/json")])
+            asked.taken.chunk(json.dumps({"error": event.get("error")}, ensure_ascii=False).encode())
+        else:
+            if not asked.begun:
+                asked.taken.respond(200, [("content-type", "text/event-stream")])
+            asked.taken.chunk(f"event: {kind}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode())
+        begun, asked.begun = asked.begun, True
+        if kind in ENDS or (kind == "error" and not begun):
+            lane.pop(0)
+            if not lane:
+                del socket.asked[stream_id]
+            self._end(asked, "done")
+
+    def _end(self, asked: _Asked, how: str) -> None:
+        self._witnesses.forget(asked.flow)
+        self._record.finish(asked.taken, how)
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    """Return the JSON object of a message, {} for anything else."""
+    try:
+        value: Any = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
