@@ -89,14 +89,15 @@ class Endpoint(Protocol):
 class Route:
     """A method and a path; ``*`` stands for one segment, ``**`` for whatever follows (model ids may hold slashes).
 
-    ``asks_claude``: answering costs tokens, which a key's budget is for. ``background`` is the endpoint for requests
-    that say ``background: true``.
+    ``asks_claude``: answering costs tokens, which a key's budget is for. ``for_everybody``: no key is asked for.
+    ``background`` is the endpoint for requests that say ``background: true``.
     """
 
     method: str
     path: str
     endpoint: Endpoint
     asks_claude: bool = False
+    for_everybody: bool = False
     background: Endpoint | None = None
 
     def fits(self, path: str) -> bool:
@@ -114,7 +115,7 @@ def segment(request: Request, place: int) -> str:
 
 async def answer(service: Service, route: Route, request: Request, exchange: Exchange) -> None:
     """Answer a request, for whoever may have it answered."""
-    client = await service.access.client(request) if service.access is not None else None
+    client = await service.access.client(request) if service.access is not None and not route.for_everybody else None
     if route.asks_claude and service.agents:
         service = for_agent(service, asked_model(request.body))
     if not route.asks_claude:

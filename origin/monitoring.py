@@ -1,4 +1,4 @@
-"""For those who watch: whether we live, and whether there are credentials."""
+"""For those who watch: whether we live, whether there are credentials; and traces, which nobody here watches."""
 
 import json
 
@@ -16,3 +16,8 @@ async def get_auth_status(service: Service, request: Request, exchange: Exchange
     """Say which kind of credentials Claude Code gets, never which ones. Whether they work only a turn can tell."""
     body = {"rehearsal": service.rehearsal, **service.about_auth()}
     await exchange.respond(200, [JSON, ("cache-control", "no-store")], json.dumps(body).encode())
+
+
+async def take_traces(service: Service, request: Request, exchange: Exchange) -> None:
+    """Take the traces that OpenAI's agents library sends unless told not to, and keep nothing of them."""
+    await exchange.respond(204, [], b"")

@@ -144,6 +144,7 @@ async def prepare(service: Service, request: Request, *, generate: bool = True) 
         unfence=translated.unfence,
         tools=translated.tools,
         show_sources=translated.show_sources,
+        compact=translated.compact,
     )
     return Prepared(id, owner, began, created_at, translated, turn, stream, before or ())
 

@@ -4,10 +4,11 @@ from origin import conversations, kept_chats, response_socket, sessions
 from origin.app import Route
 from origin.background import create_in_background
 from origin.chat_completions import create_chat_completion
+from origin.compaction import compact_response
 from origin.completions import create_completion
 from origin.kept_responses import cancel_response, delete_response, get_response, list_input_items
 from origin.models import get_model, list_models
-from origin.monitoring import get_auth_status, get_health
+from origin.monitoring import get_auth_status, get_health, take_traces
 from origin.responses import create_response
 from origin.status import RECORD_PATH, STATUS_PATH, get_status, switch_recording
 
@@ -25,6 +26,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/responses", response_socket.connect),
     Route("GET", "/v1/responses/*", get_response),
     Route("DELETE", "/v1/responses/*", delete_response),
+    Route("POST", "/v1/responses/compact", compact_response, asks_claude=True),
     Route("POST", "/v1/responses/*/cancel", cancel_response),
     Route("GET", "/v1/responses/*/input_items", list_input_items),
     Route("POST", "/v1/conversations", conversations.create_conversation),
@@ -40,7 +42,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/sessions/*", sessions.get_session),
     Route("DELETE", "/v1/sessions/*", sessions.delete_session),
     Route("GET", "/v1/auth/status", get_auth_status),
-    Route("GET", "/health", get_health),
+    Route("POST", "/v1/traces/ingest", take_traces),
+    Route("GET", "/health", get_health, for_everybody=True),
     Route("GET", STATUS_PATH, get_status),
     Route("POST", RECORD_PATH, switch_recording),
 )

@@ -139,6 +139,7 @@ class Retranslator:
             unfence=translated.unfence,
             tools=translated.tools,
             show_sources=translated.show_sources,
+            compact=translated.compact,
         )
         events = [told for event in entry.events for told in stream.feed(event.value)]
         stream.feed_eof()

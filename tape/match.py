@@ -27,13 +27,16 @@ IGNORED_PATHS = (
     "$.prompt_cache_key",
     "$.store",
     "$.stream_options",
+    "$.client_metadata",
+    "$.input[*].internal_chat_message_metadata_passthrough",
 )
 """Who asks and how it is kept: nothing that an answer depends on."""
 
 IGNORED_PATTERNS: Mapping[str, str] = {  # pattern -> what stands for it
     PSEUDONYM.pattern: "<secret>",
     r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b": "<uuid>",
-    r"\b(?:chatcmpl|call|toolu|msg|resp|rs|fc|run|thread|asst|file|req|item|cmpl)[-_][A-Za-z0-9]{8,}\b": "<id>",
+    r"\b(?:chatcmpl|call|toolu|msg|resp|rs|fc|ctc|ctco|tsc|ws|cmp|at|amsg|run|thread|asst|file|req|item|cmpl)"
+    r"[-_][A-Za-z0-9]{8,}(?:(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})?\b": "<id>",
     r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?": "<time>",
     r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d? [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d(?: GMT| [+-]\d{4})?": "<time>",
     r"\b1[5-9]\d{8}(?:\.\d+|\d{3})?\b": "<time>",

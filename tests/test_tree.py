@@ -55,6 +55,7 @@ ELSEWHERE = {
     "origin/kept_chats.py": "tests/origin/test_kept.py",
     "origin/kept_responses.py": "tests/origin/test_kept.py",
     "origin/lists.py": "tests/origin/test_kept.py",
+    "origin/compaction.py": "tests/end_to_end/test_responses.py",
     "origin/monitoring.py": "tests/origin/test_kept.py",
     "origin/sessions.py": "tests/origin/test_kept.py",
     "origin/shelves.py": "tests/origin/test_kept.py",

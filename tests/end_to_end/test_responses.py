@@ -137,6 +137,24 @@ def test_an_operator_may_leave_the_web_out(cloud: Cloud, home: Path) -> None:
     assert [tool["name"] for tool in cloud.turns[0].body["tools"]] == ["look_up"]
 
 
+def test_a_conversation_is_compacted_and_goes_on_from_the_notes(proxy: Proxy, cloud: Cloud) -> None:
+    cloud.script(Reply(text="one"), Reply(text="We count."), Reply(text="two"))
+    said: Any = [{"role": "user", "content": "Say one."}]
+
+    with proxy.openai() as client:
+        first = client.responses.create(model="gpt-4o", input=said, tools=[TOOL])
+        raw = client.responses.with_raw_response.compact(model="gpt-4o", input="Next.", previous_response_id=first.id)
+        left: Any = raw.http_response.json()["output"]
+        second = client.responses.create(model="gpt-4o", input=[*left, {"role": "user", "content": "Say two."}])
+
+    assert raw.parse().object == "response.compaction"
+    assert [item["type"] for item in left] == ["message", "message", "compaction"]
+    assert "We count." not in str(left)
+    assert second.output_text == "two"
+    words = [block["text"] for block in cloud.turns[2].body["messages"][0]["content"]]
+    assert words[:2] == ["Say one.", "Next."] and "We count." in words[2] and words[3] == "Say two."
+
+
 def test_reasoning_comes_back_sealed_and_reaches_claude_as_it_was(proxy: Proxy, cloud: Cloud) -> None:
     cloud.script(Reply(text="Yes.", thinking="Is it so?"), Reply(text="Still yes."))
     include: Any = ["reasoning.encrypted_content"]

@@ -305,3 +305,10 @@ async def test_a_store_that_cannot_be_used_now_is_a_503(tmp_path: Path) -> None:
     database.close()
     assert (found.status_code, found.json()["error"]["code"]) == (503, "unavailable")
     assert made.status_code == 200
+
+
+async def test_traces_are_taken_and_not_kept() -> None:
+    async with client(Scripted()) as http:
+        answer = await http.post("/v1/traces/ingest", json={"data": []})
+
+    assert (answer.status_code, answer.content) == (204, b"")

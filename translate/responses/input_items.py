@@ -23,9 +23,13 @@ from translate.content import PARTS, Part, blocks, text_block
 from translate.errors import OpenAIError
 from translate.messages import MAX_IMAGES, call_input, invalid_type
 from translate.responses import reasoning
+from translate.responses.compaction import INSTRUCTION, TRIGGER, summary_block
 from translate.responses.offered import FIELD, TOOL_SEARCH, claude_name, flattened
 from translate.responses.wire import (
     AdditionalToolsItem,
+    AgentMessageItem,
+    CompactionSummaryItem,
+    CompactionTriggerItem,
     ConfigurationUpdateItem,
     CustomToolCallItem,
     FunctionCallItem,
@@ -51,7 +55,10 @@ type InputItem = (
     | ToolSearchCallItem
     | ToolSearchOutputItem
     | WebSearchCallItem
+    | CompactionSummaryItem
+    | CompactionTriggerItem
     | ConfigurationUpdateItem
+    | AgentMessageItem
     | ReasoningInputItem
     | AdditionalToolsItem
     | ItemReference
@@ -66,7 +73,10 @@ ITEMS: dict[str, type[InputItem]] = {
     "tool_search_call": ToolSearchCallItem,
     "tool_search_output": ToolSearchOutputItem,
     "web_search_call": WebSearchCallItem,
+    "compaction": CompactionSummaryItem,
+    TRIGGER: CompactionTriggerItem,
     "configuration_update": ConfigurationUpdateItem,
+    "agent_message": AgentMessageItem,
     "reasoning": ReasoningInputItem,
     "additional_tools": AdditionalToolsItem,
     "item_reference": ItemReference,
@@ -79,8 +89,6 @@ REFUSED_ITEMS: dict[str, str] = {
     "file_search_call": _OPENAIS,
     "computer_call": _OPENAIS,
     "computer_call_output": _OPENAIS,
-    "compaction": "what OpenAI compacted only OpenAI can read",
-    "compaction_trigger": "conversations are not compacted",
     "image_generation_call": _OPENAIS,
     "code_interpreter_call": _OPENAIS,
     "local_shell_call": _OPENAIS,
@@ -104,7 +112,8 @@ class Input:
 
     ``items`` are this request's own, references resolved, as a store would keep them. ``tools`` are the path and the
     JSON of each tool that an item offers. ``ignored`` are the paths of items without effect. ``thought`` says whether
-    the turn that the last message answers began with thinking. ``effort`` is what an item has set, in OpenAI's words.
+    the turn that the last message answers began with thinking. ``effort`` is what an item has set, in OpenAI's words;
+    ``compact`` whether the conversation is to be summed up instead of answered.
     """
 
     system: str | None
@@ -114,6 +123,7 @@ class Input:
     ignored: tuple[str, ...]
     thought: bool
     effort: ReasoningEffort | None
+    compact: bool
 
 
 def translate_input(
@@ -177,11 +187,14 @@ class _Conversation:
         self._open_reasoning = open_reasoning
         self._tools: list[tuple[str, Any]] = []
         self._effort: ReasoningEffort | None = None
+        self._trigger: str | None = None
         self.ignored: list[str] = []
 
     def add(self, raw: Any, path: str) -> Item:
         """Add one item; return it, or the one that it refers to."""
         item = _decode(raw, path)
+        if self._trigger is not None and not isinstance(item, CompactionSummaryItem):
+            raise _invalid(self._trigger, f"'{self._trigger}': what asks for compaction must be the last item.")
         match item:
             case ItemReference(id=id):
                 found = self._known.get(id)
@@ -203,6 +216,13 @@ class _Conversation:
             case WebSearchCallItem():
                 # What was found is not in it; what was made of that is in the message that follows.
                 self.ignored.append(path)
+            case CompactionSummaryItem():
+                self._summary(item, path)
+            case CompactionTriggerItem():
+                self._trigger = path
+            case AgentMessageItem():
+                # What is called encrypted in it is what Claude wrote for another agent, as it is.
+                self._side("user").blocks.extend(blocks(_parts(item.content, f"{path}.content"), path, AGENT_PARTS))
             case ConfigurationUpdateItem():
                 self._effort = (item.reasoning and item.reasoning.effort) or self._effort
             case FunctionCallOutputItem():
@@ -219,6 +239,10 @@ class _Conversation:
             # Nobody will read it, and it makes the rest one that Claude could.
             self._open.clear()
             self._side("user").blocks.append(text_block("…"))
+        if self._trigger is not None:
+            if not self._sides:
+                raise _invalid(self._trigger, "There is nothing to compact.")
+            self._side("user").blocks.append(text_block(INSTRUCTION))
         if missing := next((call_id for call_id, calls in self._open.items() if calls), None):
             raise _invalid("input", f"No tool output found for function call {missing}.")
         messages = _alternating(self._sides)
@@ -238,7 +262,14 @@ class _Conversation:
         _check_images(messages)
         thought = len(messages) > 1 and messages[-2].content[0]["type"] in reasoning.KINDS
         return Input(
-            system, tuple(messages), tuple(items), tuple(self._tools), tuple(self.ignored), thought, self._effort
+            system=system,
+            messages=tuple(messages),
+            items=tuple(items),
+            tools=tuple(self._tools),
+            ignored=tuple(self.ignored),
+            thought=thought,
+            effort=self._effort,
+            compact=self._trigger is not None,
         )
 
     def _side(self, role: Literal["user", "assistant"]) -> _Side:
@@ -263,6 +294,17 @@ class _Conversation:
         id = self._ids.claim(call_id)
         self._open.setdefault(call_id, deque()).append((id, side))
         side.blocks.append({"type": "tool_use", "id": id, "name": name, "input": input})
+
+    def _summary(self, item: CompactionSummaryItem, path: str) -> None:
+        block = self._open_reasoning(item.encrypted_content)
+        if block is None or block["type"] != "text":
+            message = f"Invalid value: '{path}.encrypted_content' was not made here, so it cannot be read."
+            raise OpenAIError(message, param=f"{path}.encrypted_content", code="unsupported_value")
+        if self._trigger is not None:
+            # It was asked for here, and stands for all that came before.
+            self._sides, self._trigger = [], None
+            self._open.clear()
+        self._side("user").blocks.append(summary_block(block["text"]))
 
     def _search(self, item: ToolSearchCallItem, path: str) -> None:
         if item.call_id is None or item.execution == "server":
@@ -295,7 +337,7 @@ class _Conversation:
     def _reasoning(self, item: ReasoningInputItem, path: str) -> None:
         sealed = item.encrypted_content or self._known.get(item.id or "", {}).get("encrypted_content")
         block = self._open_reasoning(sealed) if isinstance(sealed, str) and sealed else None
-        if block is None:
+        if block is None or block["type"] not in reasoning.KINDS:
             self.ignored.append(path)
         else:
             self._side("assistant").blocks.append(block)
@@ -389,6 +431,11 @@ _TEXT, _REFUSAL = PARTS["text"], PARTS["refusal"]
 
 INPUT_PARTS: dict[str, Part] = {"input_text": _TEXT, "input_image": _image, "input_file": _file}
 """What the user's messages and functions' outputs may hold."""
+
+AGENT_PARTS: dict[str, Part] = {
+    **INPUT_PARTS,
+    "encrypted_content": lambda raw, where: _TEXT({"text": raw.get("encrypted_content")}, where),
+}
 
 # What each role's messages may hold. OpenAI's document has input_text from the assistant too.
 ROLES: dict[str, dict[str, Part]] = {

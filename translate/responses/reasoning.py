@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from translate.content import text_block
 from translate.turn import ContentBlock
 
 KINDS = ("thinking", "redacted_thinking")
@@ -40,5 +41,7 @@ def unpack(data: bytes) -> ContentBlock | None:
             return thinking_block(thinking, signature)
         case {"type": "redacted_thinking", "data": str() as hidden}:
             return redacted_block(hidden)
+        case {"type": "text", "text": str() as text}:  # a summary
+            return text_block(text)
         case _:
             return None

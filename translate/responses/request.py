@@ -35,8 +35,8 @@ class TranslatedResponse:
     ``ignored`` are the parameters, and the paths of parts, that have no effect. ``echo`` is what the response repeats.
     ``items`` are this request's own, references resolved, as a store would keep them (without ids of their own). The
     rest says how the answer is told: with a summary of the thinking, with the thinking itself sealed, with a code fence
-    around JSON taken off, with all that a search of the web found, and which of the app's tools are no plain functions,
-    by Claude's names for them.
+    around JSON taken off, with all that a search of the web found, as notes that only we can read (``compact``), and
+    which of the app's tools are no plain functions, by Claude's names for them.
     """
 
     turn: Turn
@@ -50,6 +50,7 @@ class TranslatedResponse:
     unfence: bool
     tools: Mapping[str, Offered]
     show_sources: bool
+    compact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,15 @@ def translate_response_request(
         generate=generate,
     )
     show_summary = show_reasoning or _summary(request) is not None
-    turn, unused = _turn(request, choice.model, can, said, previous or (), show=show_summary, web_search=web_search)
+    turn, unused = _turn(
+        _to_compact(request) if said.compact else request,
+        choice.model,
+        can,
+        said,
+        previous or (),
+        show=show_summary,
+        web_search=web_search,
+    )
     return TranslatedResponse(
         turn,
         request,
@@ -130,6 +139,7 @@ def translate_response_request(
         show_encrypted=request.store is False or ENCRYPTED_REASONING in (request.include or ()),
         unfence=_format(request).get("type") == "json_object",
         show_sources=SOURCES in (request.include or ()),
+        compact=said.compact,
         tools=offered_tools([*(request.tools or ()), *(tool for _, tool in said.tools)]),
     )
 
@@ -139,6 +149,12 @@ def _decode(fields: Mapping[str, Any]) -> ResponseRequest:
         return msgspec.convert(fields, ResponseRequest)
     except msgspec.ValidationError as error:
         raise invalid_type(error) from None
+
+
+def _to_compact(request: ResponseRequest) -> ResponseRequest:
+    """Return the request for notes on a conversation: text, without thinking and without calls."""
+    choice = "none" if request.tools else None
+    return msgspec.structs.replace(request, tool_choice=choice, reasoning=None, thinking=None, text=None)
 
 
 def _is_by_id(item: Item) -> bool:
@@ -173,7 +189,7 @@ def _turn(
     web_search: bool,
 ) -> tuple[Turn, list[str]]:
     """Return the Turn, and the names of parameters that this model does not take."""
-    chat = _in_chat_words(request, said.effort)
+    chat = _in_chat_words(request, None if said.compact else said.effort)
     # Of a turn that ends with tools' outputs only the thinking matters that led to their calls: where the app has sent
     # it back, the model can go on thinking.
     thinking = thinking_for(chat, can, said.messages[:1] if said.thought else said.messages, show=show)

@@ -41,6 +41,7 @@ from translate.responses.growing import (
     Events,
     Growing,
     GrowingCall,
+    GrowingCompaction,
     GrowingCustomCall,
     GrowingMessage,
     GrowingReasoning,
@@ -76,7 +77,7 @@ class ResponseStream:
     (``msg``, ``rs``, ``fc``, …), ``now``, which tells the time of the end, and ``seal``, which makes of a block
     of thinking what only the caller can open. ``echo`` is what the response repeats of its request; ``tools`` are the
     app's, by Claude's names for them, where they are not plain functions. ``show_sources`` tells of all that a search
-    of the web found, not only of what is cited.
+    of the web found, not only of what is cited; ``compact`` makes the text a summary that only the caller can open.
 
     After the first event ``claude_model`` is who answers; ``unknown_events`` counts events of types we do not know.
     """
@@ -95,6 +96,7 @@ class ResponseStream:
         unfence: bool = False,
         tools: Mapping[str, Offered] | None = None,
         show_sources: bool = False,
+        compact: bool = False,
     ) -> None:
         self._id = id
         self._created_at = created_at
@@ -107,6 +109,7 @@ class ResponseStream:
         self._unfence = FenceStripper() if unfence else None
         self._tools = tools or {}
         self._show_sources = show_sources
+        self._compact = compact
         self._citations = Citations()
         self._numbers = 0
         self._begun = False
@@ -223,7 +226,7 @@ class ResponseStream:
         if block.type == "tool_use":
             closing = self._close()
             return closing + self._start(self._call(block))
-        if block.type in ("thinking", "redacted_thinking"):
+        if block.type in ("thinking", "redacted_thinking") and not self._compact:
             closing = self._close()
             return closing + self._start(self._reasoning(block))
         return []
@@ -276,7 +279,7 @@ class ResponseStream:
                 return [told for cited in self._citations.end(message.length) for told in message.cite(cited)]
             case GrowingWebSearch() as search:
                 return search.searching() if self._block == "server_tool_use" else []
-            case GrowingMessage():
+            case GrowingMessage() | GrowingCompaction():
                 return []
             case _:
                 return self._close()
@@ -285,6 +288,11 @@ class ResponseStream:
         text = self._unfence.feed(text) if self._unfence else text
         if not text:
             return []
+        if isinstance(self._open, GrowingCompaction):
+            return self._open.add_text(text)
+        if self._compact:
+            summary = GrowingCompaction(*self._place("cmp"), seal=self._seal)
+            return self._start(summary) + summary.add_text(text)
         events, message = self._message()
         return events + message.add_text(text)
 

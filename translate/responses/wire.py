@@ -159,6 +159,22 @@ class ToolSearchOutputItem(msgspec.Struct, frozen=True):
     execution: Literal["client", "server"] | None = None
 
 
+class CompactionSummaryItem(msgspec.Struct, frozen=True):
+    """What an earlier conversation came to, sealed."""
+
+    encrypted_content: str
+
+
+class CompactionTriggerItem(msgspec.Struct, frozen=True):
+    """Asks for what is before it to be summed up."""
+
+
+class AgentMessageItem(msgspec.Struct, frozen=True):
+    """What one agent says to another. OpenAI's own coding agent sends it; the document has it not."""
+
+    content: str | list[Any]
+
+
 class ConfigurationUpdateItem(msgspec.Struct, frozen=True):
     """What is other from here on. OpenAI's own coding agent sends it; the document has it not."""
 
@@ -257,6 +273,13 @@ class WebSearchCall(msgspec.Struct, frozen=True, tag="web_search_call"):
     action: dict[str, Any]
 
 
+class CompactionItem(msgspec.Struct, frozen=True, tag="compaction"):
+    """What a conversation came to, sealed; empty while it is being written."""
+
+    id: str
+    encrypted_content: str
+
+
 class SummaryText(msgspec.Struct, frozen=True, tag="summary_text"):
     """A summary of what the model thought."""
 
@@ -271,7 +294,9 @@ class ReasoningItem(msgspec.Struct, frozen=True, tag="reasoning"):
     encrypted_content: str | UnsetType | None = UNSET
 
 
-type OutputItem = OutputMessage | FunctionCall | CustomToolCall | ToolSearchCall | WebSearchCall | ReasoningItem
+type OutputItem = (
+    OutputMessage | FunctionCall | CustomToolCall | ToolSearchCall | WebSearchCall | CompactionItem | ReasoningItem
+)
 
 
 # What apps are sent: the response.

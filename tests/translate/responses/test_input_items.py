@@ -13,6 +13,7 @@ from tests.translate.test_corpus_tools import CORPUS, MESSAGES, exchanges
 from tests.translate.test_stream import START, Event, call, end, start, stop, text, thinking
 from translate.errors import OpenAIError
 from translate.messages import MAX_IMAGES
+from translate.responses.compaction import INSTRUCTION
 from translate.responses.fold import fold
 from translate.responses.input_items import REFUSED_ITEMS, ROLES, Input, translate_input
 from translate.responses.reasoning import KINDS, unpack
@@ -265,6 +266,59 @@ def test_an_earlier_search_of_the_web_has_no_effect() -> None:
     items = [{"type": "web_search_call", "id": "ws_1", "status": "completed"}, {"role": "user", "content": "Go."}]
 
     assert translated(items).ignored == ("input[0]",)
+
+
+def test_what_one_agent_says_to_another_is_a_users_word() -> None:
+    content = [
+        {"type": "input_text", "text": "Task:"},
+        {"type": "encrypted_content", "encrypted_content": "Count."},
+    ]
+
+    assert turns([{"type": "agent_message", "author": "/root", "content": content}]) == [
+        ("user", [said("Task:"), said("Count.")])
+    ]
+
+
+TRIGGER = {"type": "compaction_trigger"}
+SUMMARY = {"type": "compaction", "id": "cmp_1", "encrypted_content": 'sealed:{"type":"text","text":"We counted."}'}
+
+
+def test_what_asks_for_compaction_asks_claude_for_notes() -> None:
+    result = translated([{"role": "user", "content": "Count."}, TRIGGER])
+
+    assert result.compact
+    assert result.messages[-1].content == (said("Count."), said(INSTRUCTION))
+
+
+def test_a_summary_of_ours_stands_for_what_it_sums_up() -> None:
+    ((_, content),) = turns([SUMMARY, {"role": "user", "content": "Go on."}])
+
+    assert "We counted." in content[0]["text"]
+    assert content[1] == said("Go on.")
+
+
+def test_a_summary_that_was_asked_for_stands_for_all_before_it() -> None:
+    before = [{"role": "user", "content": "Count."}, asks("c"), gives("c"), TRIGGER, SUMMARY]
+    result = translated([{"role": "user", "content": "Go on."}], previous=before)
+
+    assert [message.role for message in result.messages] == ["user"]
+    assert not result.compact
+
+
+@pytest.mark.parametrize(
+    ("items", "param"),
+    [
+        ([{"role": "user", "content": "Hi"}, TRIGGER, {"role": "user", "content": "Hi"}], "input[1]"),
+        ([TRIGGER], "input[0]"),
+        ([{**SUMMARY, "encrypted_content": "of another's"}], "input[0].encrypted_content"),
+        (
+            [{**SUMMARY, "encrypted_content": 'sealed:{"type":"thinking","thinking":"x","signature":"y"}'}],
+            "input[0].encrypted_content",
+        ),
+    ],
+)
+def test_what_cannot_be_compacted_is_refused_by_its_place(items: list[Any], param: str) -> None:
+    assert refusal(items).param == param
 
 
 def test_an_item_may_set_the_effort_from_there_on() -> None:

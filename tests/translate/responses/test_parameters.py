@@ -22,7 +22,7 @@ SPEC = (
 CLAUDES_OWN = {"top_k", "thinking"}
 # What OpenAI's coding agent sends.
 CODEX = {"client_metadata"}
-CODEX_ITEMS = {"configuration_update"}
+CODEX_ITEMS = {"configuration_update", "agent_message"}
 # OpenAI's document does not have it; every recorded response does.
 UNDOCUMENTED = {"store"}
 

@@ -18,7 +18,7 @@ def test_a_block_comes_back_as_it_was(block: ContentBlock) -> None:
         b"gAAAA",
         b"\xff",
         b"[]",
-        b'{"type":"text","text":"x"}',
+        b'{"type":"image","text":"x"}',
         b'{"type":"thinking","thinking":1,"signature":"s"}',
         b"[" * 100_000,
     ],

@@ -281,6 +281,17 @@ def test_what_a_text_cites_is_the_characters_of_its_block() -> None:
     ]
 
 
+def test_notes_on_a_conversation_are_an_item_that_only_we_can_read() -> None:
+    events = respond([START, *thinking("Hm", "sig"), *text("We ", "counted.", index=1), end()], compact=True)
+
+    sealed = 'sealed:{"type":"text","text":"We counted."}'
+    item = {"type": "compaction", "id": "cmp_1"}
+    assert told(events) == [
+        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "encrypted_content": ""}},
+        {"type": "response.output_item.done", "output_index": 0, "item": {**item, "encrypted_content": sealed}},
+    ]
+
+
 def test_text_after_a_call_is_a_message_of_its_own() -> None:
     output = body(respond([START, *text("a"), *call("t", "f", "{}", index=1), *text("b", index=2), end()]))["output"]
 
