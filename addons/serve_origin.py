@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import secrets
+import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from origin.access import Access
 from origin.app import Service, app, render_error
 from origin.replay import Expiry, NoEngine, Pace, Player, ReplayError, replaying
 from origin.routes import ROUTES
-from origin.sealing import Sealer
+from origin.sealing import Sealer, derived_key
 from origin.server import Server
 from origin.shelves import Shelves
 from origin.status import RECORD_PATH, STATUS_PATH
@@ -63,6 +64,7 @@ class ServeOrigin:
         self._addresses: asyncio.Future[list[tuple[str, int]]] | None = None
         self._server: Server | None = None
         self._access: Access | None = None
+        self._shelves: Shelves | None = None
         self._ending = False
         self.in_the_background = False
         """Whether the start is not waited for: mitmproxy has loaded us as a script."""
@@ -119,9 +121,13 @@ class ServeOrigin:
         self._ending = True
         if self._server is not None:
             self._server.say_ending()
-        if self._server is not None and self._server.tasks:
-            log.info("%d answers are still running; they have %g s", len(self._server.tasks), self._settings.drain_s)
-            await asyncio.wait(self._server.tasks, timeout=self._settings.drain_s)
+        running = {
+            *(self._server.tasks if self._server else ()),
+            *(self._shelves.tasks.values() if self._shelves else ()),
+        }
+        if running:
+            log.info("%d answers are still running; they have %g s", len(running), self._settings.drain_s)
+            await asyncio.wait(running, timeout=self._settings.drain_s)
 
     def _future(self) -> asyncio.Future[list[tuple[str, int]]]:
         if self._addresses is None:
@@ -136,7 +142,7 @@ class ServeOrigin:
         engine = await self._engine() if live_too else NoEngine()
         database = await asyncio.to_thread(Database.open, settings.store_place())
         self._stack.callback(database.close)
-        shelves = await self._stack.enter_async_context(shelves_on(database, settings))
+        self._shelves = shelves = await self._stack.enter_async_context(shelves_on(database, settings))
         if settings.client_auth:
             budgets = await self._stack.enter_async_context(Budgets(database))
             self._access = Access(Clients(database), budgets)
@@ -152,7 +158,8 @@ class ServeOrigin:
             keep_alive_s=settings.keep_alive_s,
             is_ending=lambda: self._ending,
             access=self._access,
-            sealer=Sealer(sealing_key(settings.data_dir)),
+            # Proxies that share a store share its key, and must open what another has sealed.
+            sealer=Sealer(*map(derived_key, settings.store_key), sealing_key(settings.data_dir)),
             agents=self._agents,
             shelves=shelves,
             about_auth=self._about_auth,
@@ -315,10 +322,13 @@ def settings_file(data_dir: Path, content: Mapping[str, str]) -> Path | None:
 def sealing_key(data_dir: Path) -> bytes:
     """Return the key that reasoning is sealed with, made on first use; only we can read it."""
     path = private_folder(data_dir) / "reasoning.key"
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+    if not path.exists():
+        # Whole from the start, and never another than one that is being used: two proxies may be first at once.
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name) as file:
             file.write(Fernet.generate_key())
+            file.flush()
+            with contextlib.suppress(FileExistsError):
+                os.link(file.name, path)
     return path.read_bytes()
 
 

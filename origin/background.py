@@ -93,7 +93,7 @@ async def _answer(engine: Engine, shelves: Shelves, prepared: Prepared) -> None:
                     shelves.cancel(id)
     except ClaudeError as error:
         log.warning("%s broke off: %s (%s)", id, error.kind, error.detail)
-        told = stream.failed(openai_error(error.kind, retry_after_s=error.retry_after_s))
+        told = stream.failed(openai_error(error.kind, retry_after_s=error.retry_after_s, prompt="input"))
     response = fold(told)
     await shelves.background.finish(
         id, response.status, msgspec.json.encode(response), output=prepared.output(), events=_encoded(told)

@@ -62,7 +62,7 @@ async def _create(service: Service, request: Request, exchange: Exchange, rememb
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
     refuse_own_tools(service, translated.turn)
     turn = replace(
-        await fit_pictures(translated.turn, asked.messages),
+        await fit_pictures(translated.turn, asked.messages, "messages"),
         timeout_s=client_timeout_s(request),
         client=client_of(request),
     )

@@ -30,7 +30,7 @@ async def compact_response(service: Service, request: Request, exchange: Exchang
             events = [event async for more in events_of(running, prepared.stream) for event in more]
             headers = prepared.headers(service, process=running.process, retries=running.retries)
     except ClaudeError as error:
-        raise openai_error(error.kind, retry_after_s=error.retry_after_s) from error
+        raise openai_error(error.kind, retry_after_s=error.retry_after_s, prompt="input") from error
     response = fold(events)
     if response.status != "completed":
         raise OpenAIError("The conversation could not be summed up.", status=500, type="server_error")

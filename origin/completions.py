@@ -82,7 +82,7 @@ async def create_completion(service: Service, request: Request, exchange: Exchan
                         heart.sent()
         await exchange.send(sse.DONE)
     except ClaudeError as error:
-        failure = openai_error(error.kind, retry_after_s=error.retry_after_s)
+        failure = openai_error(error.kind, retry_after_s=error.retry_after_s, prompt="prompt")
         if not exchange.started:
             raise failure from error
         log.warning("the stream broke off: %s (%s)", error.kind, error.detail)

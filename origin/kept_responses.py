@@ -9,8 +9,9 @@ from origin.asker import owner_of
 from origin.background import send_events
 from origin.lists import asked_of, listed, unknown_cursor
 from origin.server import Exchange, Request
-from origin.shelves import shelves_of
+from origin.shelves import Shelves, given_up, shelves_of
 from remembering.pages import UnknownCursorError
+from remembering.responses import Kept
 from translate.errors import OpenAIError
 
 CANCEL_S = 5.0
@@ -27,6 +28,8 @@ async def get_response(service: Service, request: Request, exchange: Exchange) -
     if found is None:
         raise unknown(id)
     if query.get("stream") != "true":
+        if found.background and found.status not in ENDED:
+            found = await still_answered(shelves, id, owner_of(request)) or found
         await exchange.respond(200, [JSON, *common_headers()], found.body)
         return
     after = query.get("starting_after", "-1")
@@ -80,6 +83,14 @@ async def cancel_response(service: Service, request: Request, exchange: Exchange
     if found is None:
         raise unknown(id)
     await exchange.respond(200, [JSON, *common_headers()], found.body)
+
+
+async def still_answered(shelves: Shelves, id: str, owner: str) -> Kept | None:
+    """Return a background response as it is, once it is not left as it was by a proxy that has died."""
+    progress = await shelves.background.events_after(id, owner, limit=1)
+    if progress is not None and progress.abandoned:
+        await shelves.background.fail_abandoned(given_up)
+    return await shelves.responses.get(id, owner)
 
 
 def unknown(id: str) -> OpenAIError:

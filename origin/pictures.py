@@ -9,7 +9,7 @@ import asyncio
 import base64
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,41 +24,48 @@ MAX_PIXELS = 100_000_000  # beyond that, decoding is a way to fill the memory
 QUALITIES = (90, 80, 65, 50)
 
 
-async def fit_pictures(turn: Turn, messages: Sequence[Any] = ()) -> Turn:
-    """Return the turn with every image inside the limits.
+async def fit_pictures(turn: Turn, sent: Any = None, root: str = "") -> Turn:
+    """Return the turn with its images inside the limits.
 
-    ``messages`` are the app's own, by whose indexes OpenAIError (400) names an image that is broken.
+    ``sent`` is what the app has sent, at the path ``root`` (``messages``, ``input``): there is looked for the place of
+    an image that is broken, by which OpenAIError (400) names it.
     """
-    if not any(_is_inline(block) for message in turn.messages for block in message.content):
+    if not any(_is_inline(inside) for message in turn.messages for block in message.content for inside in _with(block)):
         return turn
     # Decoding takes its time, and other streams must not wait for it.
-    return await asyncio.to_thread(_fit_turn, turn, places(messages))
+    return await asyncio.to_thread(_fit_turn, turn, places(sent, root), root)
 
 
-def places(messages: Sequence[Any]) -> list[str]:
-    """Return where the images that the app sent along are, in their order: ``messages[0].content[1].image_url.url``."""
-    found = []
-    for i, message in enumerate(messages):
-        content = message.get("content")
-        for j, part in enumerate(content if isinstance(content, list) else ()):
-            match part:
-                case {"type": "image_url", "image_url": {"url": str() as url}} if url.lower().startswith("data:"):
-                    found.append(f"messages[{i}].content[{j}].image_url.url")
+def places(value: Any, path: str) -> dict[str, str]:
+    """Return where the images that an app sent along are, by their data: ``messages[0].content[1].image_url.url``."""
+    found: dict[str, str] = {}
+    if isinstance(value, str) and value[:5].lower() == "data:":
+        found[value.partition(",")[2]] = path
+    elif isinstance(value, dict):
+        for name, inside in value.items():
+            found = places(inside, f"{path}.{name}") | found
+    elif isinstance(value, list):
+        for index, inside in enumerate(value):
+            found = places(inside, f"{path}[{index}]") | found
     return found
 
 
-def _fit_turn(turn: Turn, where: Sequence[str]) -> Turn:
-    number = 0
-    messages = []
-    for message in turn.messages:
-        blocks = []
-        for block in message.content:
-            if _is_inline(block):
-                block = fit(block, where[number] if number < len(where) else "messages")
-                number += 1
-            blocks.append(block)
-        messages.append(Message(message.role, tuple(blocks)))
+def _fit_turn(turn: Turn, where: Mapping[str, str], root: str) -> Turn:
+    def fitted(block: ContentBlock) -> ContentBlock:
+        if _is_inline(block):
+            return fit(block, where.get(block["source"]["data"], root))
+        if block["type"] == "tool_result" and isinstance(block.get("content"), list):
+            return {**block, "content": [fitted(inside) for inside in block["content"]]}
+        return block
+
+    messages = [Message(message.role, tuple(map(fitted, message.content))) for message in turn.messages]
     return replace(turn, messages=tuple(messages))
+
+
+def _with(block: ContentBlock) -> Sequence[ContentBlock]:
+    """Return a block, and what is in it if it is a tool's result."""
+    inside = block.get("content") if block["type"] == "tool_result" else None
+    return (block, *inside) if isinstance(inside, list) else (block,)
 
 
 def _is_inline(block: ContentBlock) -> bool:

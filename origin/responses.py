@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from engine import ClaudeError, Running
+from engine import ClaudeError, Event, Running
 from origin.app import JSON, Service, refuse_own_tools
 from origin.asker import client_of, client_timeout_s, owner_of
 from origin.chat_completions import EVENT_STREAM
@@ -22,12 +22,13 @@ from remembering.item_ids import new_response_id, output_ids
 from remembering.responses import NoConversationError, StoredResponse
 from remembering.shelf import ConflictError, Item
 from store.database import StoreError
+from translate.claude_wire import join_deltas
 from translate.errors import openai_error
 from translate.responses import sse
 from translate.responses.fold import fold
 from translate.responses.request import Needed, TranslatedResponse, needed, translate_response_request
 from translate.responses.stream import ResponseStream
-from translate.responses.wire import ResponseEvent
+from translate.responses.wire import Response, ResponseEvent
 from translate.stream import ClaudeProtocolError
 from translate.turn import Turn
 
@@ -96,11 +97,10 @@ async def create_response(service: Service, request: Request, exchange: Exchange
                     await send_stream(answer, service, prepared, exchange, headers)
                 else:
                     events = [event async for more in answer for event in more]
-                    body = msgspec.json.encode(fold(events))
-                    await keep(service, prepared, body)
-                    await exchange.respond(200, [JSON, *headers()], body)
+                    response = await keep(service, prepared, fold(events))
+                    await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(response))
     except ClaudeError as error:
-        raise openai_error(error.kind, retry_after_s=error.retry_after_s) from error
+        raise openai_error(error.kind, retry_after_s=error.retry_after_s, prompt="input") from error
 
 
 async def prepare(service: Service, request: Request, *, generate: bool = True) -> Prepared:
@@ -129,7 +129,9 @@ async def prepare(service: Service, request: Request, *, generate: bool = True) 
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
     refuse_own_tools(service, translated.turn)
     turn = replace(
-        await fit_pictures(translated.turn, ()), timeout_s=client_timeout_s(request), client=client_of(request)
+        await fit_pictures(translated.turn, asked.input, "input"),
+        timeout_s=client_timeout_s(request),
+        client=client_of(request),
     )
     id, created_at = new_response_id(), time.time()
     stream = ResponseStream(
@@ -154,22 +156,32 @@ async def events_of(running: Running, stream: ResponseStream) -> AsyncGenerator[
 
     Raises ClaudeError when the turn fails, or when its events end before the answer does.
     """
+    come: list[Event] = []
     ready: Events = []
+
+    def take() -> Events:
+        for event in join_deltas(come):
+            ready.extend(stream.feed(event))
+        come.clear()
+        taken = ready[:]
+        ready.clear()
+        return taken
+
     try:
         async for event in running:
-            ready += stream.feed(event)
-            if ready and not (running.backlog and len(ready) < MAX_TOGETHER):
-                yield ready
-                ready = []
+            come.append(event)
+            # What is behind is told in fewer, larger pieces; whoever keeps up gets every piece as it comes.
+            if not (running.backlog and len(come) < MAX_TOGETHER) and (told := take()):
+                yield told
+        if told := take():
+            yield told
         stream.feed_eof()
     except (ClaudeError, ClaudeProtocolError) as error:
-        if ready:
-            yield ready
+        if told := take():
+            yield told
         if isinstance(error, ClaudeError):
             raise
         raise ClaudeError("stream_error", detail=str(error)) from error
-    if ready:
-        yield ready
 
 
 async def send_stream(
@@ -199,14 +211,15 @@ async def send_stream(
             async for events in answer:
                 await start()
                 if stream.complete:
-                    await keep(service, prepared, msgspec.json.encode(fold(events)))
+                    response = await keep(service, prepared, fold(events))
+                    events[-1] = msgspec.structs.replace(events[-1], response=response)
                 await exchange.send(b"".join(map(sse.event, events)))
                 heart.sent()
     except ClaudeError as error:
         if not exchange.started:
             raise
         log.warning("the stream broke off: %s (%s)", error.kind, error.detail)
-        failed = stream.failed(openai_error(error.kind, retry_after_s=error.retry_after_s))
+        failed = stream.failed(openai_error(error.kind, retry_after_s=error.retry_after_s, prompt="input"))
         await exchange.send(b"".join(map(sse.event, failed)))
     await exchange.finish()
 
@@ -229,19 +242,24 @@ async def items_before(service: Service, wanted: Needed, owner: str) -> tuple[It
     return await service.shelves.conversations.items(str(wanted.conversation_id), owner)
 
 
-async def keep(service: Service, prepared: Prepared, body: bytes) -> None:
-    """Keep a response that is complete, if it is to be kept. What goes wrong is told, and the answer is given."""
+async def keep(service: Service, prepared: Prepared, response: Response) -> Response:
+    """Keep a response that is complete, if it is to be kept.
+
+    What cannot be kept is answered all the same, and says so: its ``store`` is false.
+    """
     asked, output, shelves = prepared.translated.request, prepared.output(), service.shelves
     if service.recent is not None:
         service.recent.add(prepared.id, (*prepared.before, *prepared.translated.items, *output))
     if shelves is None or (asked.store is False and asked.conversation_id is None):
-        return
+        return response
     try:
         if asked.store is False:
             items = (*prepared.translated.items, *output)
             await shelves.conversations.add_items(str(asked.conversation_id), prepared.owner, items)
         else:
-            status = str(json.loads(body)["status"])
-            await shelves.responses.put(prepared.to_keep(body, status=status, output=output))
+            body = msgspec.json.encode(response)
+            await shelves.responses.put(prepared.to_keep(body, status=response.status, output=output))
     except (StoreError, ConflictError, NoConversationError, ValueError) as error:
         log.warning("the response %s could not be kept: %s", prepared.id, error)
+        return msgspec.structs.replace(response, store=False)
+    return response

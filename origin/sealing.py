@@ -4,17 +4,25 @@ Claude's thinking with its signature travels to an app as ``encrypted_content`` 
 Fernet encrypts and authenticates (https://github.com/fernet/spec), so nothing but what we sealed is ever opened.
 """
 
-from cryptography.fernet import Fernet, InvalidToken
+import base64
+import hashlib
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from translate.responses.reasoning import unpack
 from translate.turn import ContentBlock
 
 
-class Sealer:
-    """Seals and opens with one key; without one, with a key that is forgotten with the process."""
+def derived_key(secret: str) -> bytes:
+    """Return the key that goes with another secret: the same wherever that is known, and of no use for finding it."""
+    return base64.urlsafe_b64encode(hashlib.sha256(b"understudy: what apps keep for us\n" + secret.encode()).digest())
 
-    def __init__(self, key: bytes | None = None) -> None:
-        self._fernet = Fernet(key or Fernet.generate_key())
+
+class Sealer:
+    """Seals with the first of some keys and opens with any; without one, with a key that the process forgets."""
+
+    def __init__(self, *keys: bytes) -> None:
+        self._fernet = MultiFernet([Fernet(key) for key in keys or (Fernet.generate_key(),)])
 
     def seal(self, data: bytes) -> str:
         """Return what only this key can open."""

@@ -4,7 +4,7 @@ The shapes are those of https://docs.anthropic.com/en/docs/build-with-claude/str
 structs rather than tagged unions: a kind that we have never seen must pass through, not fail.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -112,3 +112,42 @@ def decode_event(raw: Mapping[str, Any]) -> ClaudeEvent | None:
     """
     kind = EVENTS.get(raw.get("type", ""))
     return None if kind is None else msgspec.convert(raw, kind)
+
+
+PIECES = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+"""The deltas that are pieces of one text, and where the piece is."""
+
+
+def join_deltas(events: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the events with adjacent pieces of one text as one piece."""
+    pieces: list[str] = []
+    last: Mapping[str, Any] | None = None
+    for event in events:
+        place = _piece(event)
+        if last is not None and place is not None and place == _piece(last):
+            pieces.append(event["delta"][place[1]])
+            continue
+        if last is not None:
+            yield _joined(last, pieces)
+        last, pieces = event, []
+    if last is not None:
+        yield _joined(last, pieces)
+
+
+def _piece(event: Mapping[str, Any]) -> tuple[Any, str] | None:
+    """Return (which block, which field) for a piece of text; None for any other event."""
+    if event.get("type") != "content_block_delta":
+        return None
+    delta = event.get("delta")
+    if not isinstance(delta, Mapping):
+        return None
+    field = PIECES.get(str(delta.get("type")))
+    return (event.get("index"), field) if field and isinstance(delta.get(field), str) else None
+
+
+def _joined(event: Mapping[str, Any], more: Sequence[str]) -> Mapping[str, Any]:
+    place = _piece(event) if more else None
+    if place is None:
+        return event
+    delta = event["delta"]
+    return {**event, "delta": {**delta, place[1]: delta[place[1]] + "".join(more)}}

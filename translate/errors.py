@@ -119,10 +119,13 @@ ERRORS: dict[str, Row] = {
 }
 
 
-def openai_error(claude_type: str, *, retry_after_s: int | None = None) -> OpenAIError:
-    """Return what OpenAI would have answered where Claude's side failed with ``claude_type``."""
+def openai_error(claude_type: str, *, retry_after_s: int | None = None, prompt: str = "messages") -> OpenAIError:
+    """Return what OpenAI would have answered where Claude's side failed with ``claude_type``.
+
+    ``prompt`` is what the dialect calls what Claude was asked.
+    """
     row = ERRORS.get(claude_type, ERRORS["api_error"])
-    param = {"not_found_error": "model", "context_length_exceeded": "messages"}.get(claude_type)
+    param = {"not_found_error": "model", "context_length_exceeded": prompt}.get(claude_type)
     return OpenAIError(
         row.message, status=row.status, type=row.type, code=row.code, param=param, retry_after_s=retry_after_s
     )

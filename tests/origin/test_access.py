@@ -52,6 +52,13 @@ async def test_without_a_key_nothing_is_answered(database: Database, method: str
     assert "didn't provide" in answer.json()["error"]["message"]
 
 
+async def test_whether_the_proxy_lives_is_told_to_everybody(database: Database) -> None:
+    async with guarded(database) as http:
+        answer = await http.get("/health")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+
+
 async def test_a_wrong_key_is_told_by_its_last_characters_alone(database: Database) -> None:
     async with guarded(database) as http:
         answer = await http.get("/v1/models", headers=login("sk-understudy-0123456789abcdef-WRONG-0123456789"))

@@ -7,9 +7,15 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text as text_of
 
 from engine import ClaudeError
+from origin.asker import owner_of
+from origin.server import Request
 from origin.shelves import Shelves
+from remembering.background import Background
+from remembering.responses import StoredResponse
+from remembering.vault import Vault
 from store.database import Database
 from tests.origin.scripted import END, START, Scripted, client, text
 
@@ -67,7 +73,32 @@ async def test_a_response_is_its_owners_alone() -> None:
         assert (await http.get(path, headers={"authorization": "Bearer a"})).status_code == 404
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_response_that_cannot_be_kept_is_answered_and_says_so(tmp_path: Path, stream: bool) -> None:
+    with Database.open(tmp_path / "kept.db") as database:
+        async with Shelves.on(database) as shelves, client(Scripted(ANSWER), shelves=shelves) as http:
+            database.write(lambda connection: connection.execute(text_of("DROP TABLE response_events")))
+            database.write(lambda connection: connection.execute(text_of("DROP TABLE responses")))
+            answer = await http.post("/v1/responses", json={**BODY, "stream": stream})
+    told = events_in(answer.text)[-1]["response"] if stream else answer.json()
+
+    assert (told["status"], told["store"]) == ("completed", False)
+
+
 # In the background
+
+
+async def test_what_a_dead_proxy_left_behind_has_failed_for_whoever_asks(tmp_path: Path) -> None:
+    nobody = owner_of(Request("GET", "/", "", (), b""))
+    left = StoredResponse("resp_1", nobody, 1.0, b'{"id":"resp_1","status":"queued"}', (), status="queued")
+    with Database.open(tmp_path / "kept.db") as database:
+        async with Shelves.on(database) as shelves, client(Scripted(), shelves=shelves) as http:
+            # What there was before the proxy began, it has looked through already.
+            await http.get("/v1/responses/resp_1")
+            await Background(database, Vault(), lease_s=0.0).begin(left)
+            answer = await http.get("/v1/responses/resp_1")
+
+    assert answer.json()["status"] == "failed"
 
 
 async def test_a_background_response_is_answered_after_its_client_has_left() -> None:

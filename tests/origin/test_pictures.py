@@ -75,7 +75,23 @@ def test_the_places_are_those_of_the_images_that_were_sent_along() -> None:
     linked = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
     messages = [{"role": "user", "content": "x"}, {"role": "user", "content": [linked, sent]}]
 
-    assert places(messages) == ["messages[1].content[1].image_url.url"]
+    assert places(messages, "messages") == {"xx": "messages[1].content[1].image_url.url"}
+
+
+async def test_an_image_that_a_tool_gave_is_fitted_or_refused_by_its_place() -> None:
+    def turn(data: bytes) -> Turn:
+        result: ContentBlock = {"type": "tool_result", "tool_use_id": "t", "content": [block(data)]}
+        return Turn(model="haiku", messages=(Message("user", (result,)),))
+
+    broken = {
+        "output": [{"type": "input_image", "image_url": f"data:image/png;base64,{block(b'x')['source']['data']}"}]
+    }
+    fitted = await fit_pictures(turn(picture(3000, 10)))
+    with pytest.raises(OpenAIError) as caught:
+        await fit_pictures(turn(b"x"), [broken], "input")
+
+    assert opened(fitted.messages[0].content[0]["content"][0])[1].width == MAX_SIDE
+    assert caught.value.param == "input[0].output[0].image_url"
 
 
 async def test_a_turn_without_images_is_the_same_turn() -> None:

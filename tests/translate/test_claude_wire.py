@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from anthropic.types import RawMessageStreamEvent
 
-from translate.claude_wire import EVENTS, ContentBlockStart, MessageStart, Ping, decode_event
+from translate.claude_wire import EVENTS, ContentBlockStart, MessageStart, Ping, decode_event, join_deltas
 
 
 def tags(union: Any) -> set[str]:
@@ -58,3 +58,39 @@ def test_what_an_event_lacks_has_its_default() -> None:
 def test_an_event_that_lacks_what_it_must_have_is_invalid(raw: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         decode_event(raw)
+
+
+def delta(kind: str, field: str, piece: str, index: int = 0) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": {"type": kind, field: piece}}
+
+
+def test_adjacent_pieces_of_one_text_become_one() -> None:
+    events = [
+        {"type": "ping"},
+        delta("text_delta", "text", "a"),
+        delta("text_delta", "text", "b"),
+        delta("text_delta", "text", "c"),
+        {"type": "ping"},
+        delta("text_delta", "text", "d"),
+        delta("text_delta", "text", "e", 1),
+        delta("input_json_delta", "partial_json", "{", 1),
+        delta("input_json_delta", "partial_json", "}", 1),
+        delta("signature_delta", "signature", "x", 1),
+        delta("signature_delta", "signature", "y", 1),
+    ]
+
+    assert list(join_deltas(events)) == [
+        {"type": "ping"},
+        delta("text_delta", "text", "abc"),
+        {"type": "ping"},
+        delta("text_delta", "text", "d"),
+        delta("text_delta", "text", "e", 1),
+        delta("input_json_delta", "partial_json", "{}", 1),
+        delta("signature_delta", "signature", "x", 1),
+        delta("signature_delta", "signature", "y", 1),
+    ]
+
+
+@pytest.mark.parametrize("event", [{}, {"type": "content_block_delta"}, delta("text_delta", "text", 1)])  # type: ignore[arg-type]
+def test_what_is_no_piece_is_left_as_it_is(event: dict[str, Any]) -> None:
+    assert list(join_deltas([event, event])) == [event, event]
