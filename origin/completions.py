@@ -33,8 +33,10 @@ async def create_completion(service: Service, request: Request, exchange: Exchan
     has_usage = bool(asked.stream and asked.stream_options and asked.stream_options.include_usage)
     id, created = f"cmpl-{secrets.token_urlsafe(22)}", int(time.time())
     streams = [
-        ChatCompletionStream(id=id, created=created, model=asked.model, include_usage=has_usage, index=index)
-        for index in range(len(translated.chats))
+        ChatCompletionStream(
+            id=id, created=created, model=asked.model, include_usage=has_usage, index=index, cuts=chat.cuts
+        )
+        for index, chat in enumerate(translated.chats)
     ]
     timeout_s, client = client_timeout_s(request), client_of(request)
     turns = [replace(chat.turn, timeout_s=timeout_s, client=client) for chat in translated.chats]
@@ -45,7 +47,6 @@ async def create_completion(service: Service, request: Request, exchange: Exchan
         model=asked.model,
         echoes=translated.echoes,
         has_usage=has_usage,
-        cuts=translated.cuts,
     )
 
     def headers() -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ def chat_streams(
             include_usage=not asked.stream or bool(asked.stream_options and asked.stream_options.include_usage),
             legacy_functions=translated.legacy_functions,
             show_reasoning=show_reasoning,
+            cuts=translated.cuts,
             unfence=(asked.response_format or {}).get("type") == "json_object",
             index=index,
         )

@@ -94,16 +94,12 @@ class Completion(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class TranslatedCompletion:
-    """A request understood: for each choice its chat, prompt after prompt, and the prompt to echo ("": none).
-
-    ``cuts`` are the stop sequences that are ours to see to.
-    """
+    """A request understood: for each choice its chat, prompt after prompt, and the prompt to echo ("": none)."""
 
     request: CompletionRequest
     chats: tuple[Translated, ...]
     echoes: tuple[str, ...]
     ignored: tuple[str, ...]
-    cuts: tuple[str, ...] = ()
 
 
 def translate_completion_request(
@@ -127,7 +123,6 @@ def translate_completion_request(
     if isinstance(best_of, bool):
         raise OpenAIError("Invalid type for 'best_of': expected an integer.", param="best_of", code="invalid_type")
     chat = {name: fields[name] for name in CHATS if fields.get(name) is not None}
-    cuts = _take_white_space(chat)
     chat["max_tokens"] = request.max_tokens or MAX_TOKENS
     chats: list[Translated] = []
     for prompt in prompts:
@@ -136,22 +131,7 @@ def translate_completion_request(
         chats += [one] * n
     echoes = tuple(prompt if request.echo else "" for prompt in prompts for _ in range(n))
     unused = dict.fromkeys([*ignored, *chats[0].ignored])
-    return TranslatedCompletion(request, tuple(chats), echoes, tuple(unused), cuts)
-
-
-def _take_white_space(chat: dict[str, Any]) -> tuple[str, ...]:
-    """Take the stop sequences of white space alone out of a request, and return them."""
-    stop = chat.get("stop")
-    stops = [stop] if isinstance(stop, str) else stop
-    if not isinstance(stops, list):
-        return ()
-    cuts = [one for one in stops if isinstance(one, str) and one and not one.strip()]
-    left = [one for one in stops if one not in cuts]
-    if left:
-        chat["stop"] = left
-    elif cuts:
-        del chat["stop"]
-    return tuple(cuts)
+    return TranslatedCompletion(request, tuple(chats), echoes, tuple(unused))
 
 
 def _prompts(prompt: str | Sequence[Any] | None) -> list[str]:
@@ -169,15 +149,10 @@ def _prompts(prompt: str | Sequence[Any] | None) -> list[str]:
 class CompletionStream:
     """Makes a chat's chunks a completion's. Feed it chunks of any of the choices."""
 
-    def __init__(
-        self, *, id: str, created: int, model: str, echoes: Sequence[str], has_usage: bool, cuts: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, *, id: str, created: int, model: str, echoes: Sequence[str], has_usage: bool) -> None:
         self._head: dict[str, Any] = {"id": id, "created": created, "model": model}
         self._echoes = list(echoes)
         self._null: dict[str, Any] = {"usage": None} if has_usage else {}
-        self._cuts = tuple(cuts)
-        self._held = [""] * len(self._echoes)
-        self._ended = [False] * len(self._echoes)
 
     def feed(self, chunks: Iterable[ChatCompletionChunk]) -> list[Completion]:
         """Return what these chunks come to; chunks that tell nothing give none."""
@@ -188,33 +163,13 @@ class CompletionStream:
             for choice in chunk.choices:
                 delta = choice.delta
                 pieces = [piece for piece in (delta.content, delta.refusal) if isinstance(piece, str)]
-                if self._ended[choice.index]:
-                    continue  # a stop sequence of ours has come, and what Claude goes on to say is not wanted
-                new, reason = self._cut(choice.index, "".join(pieces), choice.finish_reason)
-                text, self._echoes[choice.index] = self._echoes[choice.index] + new, ""
+                reason = choice.finish_reason
+                text, self._echoes[choice.index] = self._echoes[choice.index] + "".join(pieces), ""
                 if text or reason:
                     ended: Any = reason if reason in ("stop", "length", "content_filter", None) else "stop"
                     one = CompletionChoice(text=text, index=choice.index, logprobs=None, finish_reason=ended)
                     told.append(Completion(**self._head, choices=[one], **self._null))
         return told
-
-    def _cut(self, index: int, new: str, reason: str | None) -> tuple[str, str | None]:
-        """Return what of a choice's new text can be told, and why it ends, if it does.
-
-        What may be the beginning of a stop sequence is held back until more has come.
-        """
-        text = self._held[index] + new
-        found = [place for cut in self._cuts if (place := text.find(cut)) >= 0]
-        if found:
-            self._ended[index] = True
-            return text[: min(found)], "stop"
-        keep = 0
-        if reason is None:
-            longest = max(map(len, self._cuts), default=0)
-            ends = range(min(longest - 1, len(text)), 0, -1)
-            keep = next((n for n in ends if any(cut.startswith(text[-n:]) for cut in self._cuts)), 0)
-        self._held[index] = text[len(text) - keep :]
-        return text[: len(text) - keep], reason
 
 
 def fold_completion(chunks: Iterable[Completion], usage: CompletionUsage) -> Completion:

@@ -41,13 +41,17 @@ BUDGET_ROOM = 64_000
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """A request understood: the Turn, the request's own words, and what of it has no effect."""
+    """A request understood: the Turn, the request's own words, and what of it has no effect.
+
+    ``cuts`` are the stop sequences that Claude does not take.
+    """
 
     turn: Turn
     request: ChatCompletionRequest
     ignored: tuple[str, ...]
     model_known: bool
     legacy_functions: bool = False
+    cuts: tuple[str, ...] = ()
 
 
 def translate_request(
@@ -86,6 +90,7 @@ def translate_request(
     if request.service_tier and tier is None:
         unused.append("service_tier")
     offered = tools.tools or tools_for_history(_called(messages))
+    sequences, cuts = _stop_sequences(request.stop)
     turn = Turn(
         model=choice.model,
         messages=messages,
@@ -94,7 +99,7 @@ def translate_request(
         temperature=sampling.get("temperature"),
         top_p=sampling.get("top_p"),
         top_k=request.top_k if "top_k" in sampling else None,
-        stop_sequences=_stop_sequences(request.stop),
+        stop_sequences=sequences,
         thinking=thinking,
         effort=effort_for(request.reasoning_effort, can),
         tools=offered,
@@ -104,7 +109,7 @@ def translate_request(
         metadata={"user_id": request.user} if request.user else {},
     )
     unused += _unused_of_search(request.web_search_options, searches=bool(search))
-    return Translated(turn, request, (*ignored, *unused), choice.known, legacy_functions=tools.legacy)
+    return Translated(turn, request, (*ignored, *unused), choice.known, tools.legacy, cuts)
 
 
 def _unused_of_search(options: WebSearchOptions | None, *, searches: bool) -> list[str]:
@@ -182,7 +187,8 @@ def effort_for(reasoning_effort: str | None, can: Capabilities) -> Effort | None
     return None if can.thinking_off else "low"
 
 
-def _stop_sequences(stop: str | list[str] | None) -> tuple[str, ...]:
+def _stop_sequences(stop: str | list[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return those that Claude takes, and those that it does not: «each stop sequence must contain non-whitespace»."""
     sequences = (stop,) if isinstance(stop, str) else tuple(stop or ())
     if len(sequences) > MAX_STOP_SEQUENCES:
         raise OpenAIError(
@@ -191,12 +197,8 @@ def _stop_sequences(stop: str | list[str] | None) -> tuple[str, ...]:
             param="stop",
             code="array_above_max_length",
         )
-    for index, sequence in enumerate(sequences):
-        if not sequence.strip():
-            # The Messages API: «each stop sequence must contain non-whitespace».
-            raise OpenAIError(
-                f"Invalid 'stop[{index}]': Claude takes no stop sequence that is only white space.",
-                param="stop",
-                code="unsupported_value",
-            )
-    return sequences
+    if "" in sequences:
+        message = f"Invalid 'stop[{sequences.index('')}]': a stop sequence is at least one character long."
+        raise OpenAIError(message, param="stop", code="invalid_value")
+    cuts = tuple(sequence for sequence in sequences if not sequence.strip())
+    return tuple(sequence for sequence in sequences if sequence not in cuts), cuts

@@ -7,7 +7,7 @@ The answer is complete once a ``message_delta`` has told the stop reason: the en
 (fact F40). An answer that ends before that is an error, never a short success.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from typing import Any
 
@@ -24,6 +24,7 @@ from translate.claude_wire import (
     Ping,
     decode_event,
 )
+from translate.cut import Cutter
 from translate.fence import FenceStripper
 from translate.finish_reason import FinishReason, finish_reason
 from translate.openai_wire import (
@@ -81,6 +82,7 @@ class ChatCompletionStream:
         show_reasoning: bool = False,
         unfence: bool = False,
         index: int = 0,
+        cuts: Sequence[str] = (),
     ) -> None:
         self._id = id
         self._created = created
@@ -89,6 +91,7 @@ class ChatCompletionStream:
         self._legacy_functions = legacy_functions
         self._show_reasoning = show_reasoning
         self._unfence = FenceStripper() if unfence else None
+        self._cutter = Cutter(cuts) if cuts else None
         self._index = index
         self._block = ""
         self._length = 0
@@ -132,6 +135,9 @@ class ChatCompletionStream:
             self.state = TRANSITIONS[self.state, type(event)]
         except KeyError:
             raise ClaudeProtocolError(f"{type(event).__name__} while {self.state.name}") from None
+        if self._cutter and self._cutter.ended and not isinstance(event, MessageDelta):
+            # What Claude goes on to say comes after a stop sequence.
+            return []
         match event:
             case MessageStart(message=message):
                 self.claude_model = message.model
@@ -186,6 +192,7 @@ class ChatCompletionStream:
 
     def _text(self, text: str) -> list[ChatCompletionChunk]:
         text = self._unfence.feed(text) if self._unfence else text
+        text = self._cutter.feed(text) if self._cutter else text
         self._length += len(text)
         return [self._chunk(ChunkDelta(content=text))] if text else []
 
@@ -226,10 +233,12 @@ class ChatCompletionStream:
         self.stop_reason = event.delta.stop_reason
         self._usage = merge_usage(self._usage, event.usage or {})
         reason = finish_reason(self.stop_reason)
+        if self._cutter and self._cutter.ended:
+            reason = "stop"
         if reason == "tool_calls" and self._legacy_functions:
             reason = "function_call"
         chunks = [self._chunk(ChunkDelta(), reason)]
-        if self._unfence and (rest := self._unfence.finish()):
+        if rest := self._rest():
             chunks.insert(0, self._chunk(ChunkDelta(content=rest)))
         explanation = (event.delta.stop_details or {}).get("explanation")
         if reason == "content_filter" and isinstance(explanation, str) and explanation:
@@ -240,6 +249,11 @@ class ChatCompletionStream:
                 ChatCompletionChunk(id=self._id, created=self._created, model=self._model, choices=[], usage=usage)
             )
         return chunks
+
+    def _rest(self) -> str:
+        """Return the text that was held back."""
+        rest = self._unfence.finish() if self._unfence else ""
+        return self._cutter.feed(rest) + self._cutter.finish() if self._cutter else rest
 
     def _chunk(self, delta: ChunkDelta, reason: FinishReason | None = None) -> ChatCompletionChunk:
         return ChatCompletionChunk(

@@ -64,6 +64,13 @@ def test_stop_is_a_list_of_sequences(stop: Any, told: tuple[str, ...]) -> None:
     assert turn(stop=stop).stop_sequences == told
 
 
+def test_stop_sequences_of_white_space_are_ours_and_the_others_claudes() -> None:
+    result = translated(stop=["\n", "END", "\n\n"])
+
+    assert (result.cuts, result.turn.stop_sequences) == (("\n", "\n\n"), ("END",))
+    assert translated(stop="\n").turn.stop_sequences == ()
+
+
 @pytest.mark.parametrize(
     ("tier", "told", "ignored"),
     [("auto", "auto", ()), ("default", "standard_only", ()), ("flex", None, ("service_tier",)), (None, None, ())],
@@ -204,7 +211,7 @@ def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
         ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
         ({"stop": [1]}, "stop[0]"),
         ({"stop": ["a"] * 5}, "stop"),
-        ({"stop": [" "]}, "stop"),
+        ({"stop": [""]}, "stop"),
         ({"reasoning_effort": "extreme"}, "reasoning_effort"),
         ({"n": 0}, "n"),
         ({"logprobs": True}, "logprobs"),

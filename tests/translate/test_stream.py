@@ -173,6 +173,13 @@ def test_blocks_that_are_not_the_apps_are_invisible() -> None:
     assert deltas([START, *server_tool, *text("a", index=2), end()]) == [ROLE, {"content": "a"}, "stop"]
 
 
+def test_an_answer_is_cut_at_a_stop_sequence_that_claude_does_not_take() -> None:
+    events = [START, *text("one", "\n", "two"), *call("t", "f", "{}", index=1), end("tool_use")]
+
+    assert deltas(events, cuts=["\n"]) == [ROLE, {"content": "one"}, "stop"]
+    assert deltas([START, *text("one\n"), end()], cuts=["\n\n"])[1:] == [{"content": "one"}, {"content": "\n"}, "stop"]
+
+
 def test_what_a_text_cites_is_told_with_its_characters() -> None:
     page = {"type": "web_search_result_location", "url": "https://example.com/a", "title": "A", "cited_text": "x"}
     cited = text("so it is", index=1)

@@ -1,0 +1,32 @@
+"""Stop sequences that are ours to see to: Claude takes none that is only white space, and apps ask for those."""
+
+from collections.abc import Sequence
+
+
+class Cutter:
+    """Feed it text in pieces, take what may be told; after ``ended`` there is no more."""
+
+    def __init__(self, sequences: Sequence[str]) -> None:
+        self._sequences = tuple(sequences)
+        self._longest = max(map(len, self._sequences))
+        self._held = ""
+        self.ended = False
+
+    def feed(self, text: str) -> str:
+        """Return what can be told. What may be the beginning of a stop sequence is held until more has come."""
+        if self.ended:
+            return ""
+        text = self._held + text
+        found = [place for sequence in self._sequences if (place := text.find(sequence)) >= 0]
+        if found:
+            self.ended = True
+            return text[: min(found)]
+        ends = range(min(self._longest - 1, len(text)), 0, -1)
+        keep = next((n for n in ends if any(sequence.startswith(text[-n:]) for sequence in self._sequences)), 0)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+    def finish(self) -> str:
+        """Return what was held, when no text will come."""
+        held, self._held = self._held, ""
+        return "" if self.ended else held
