@@ -221,6 +221,9 @@ class Settings:
     store_max_mb: int = _setting(
         _at_least(0, int), "how much is stored for one key of an app's; the oldest goes; 0: no limit", 256
     )
+    store_lease_s: float = _setting(
+        _at_least(1, float), "how long a proxy that is silent is believed to live by those that share its store", 30.0
+    )
     session_idle_s: float = _setting(
         _at_least(0, float), "after how much idleness a session is forgotten; 0: never", 3600.0
     )

@@ -144,7 +144,7 @@ class ServeOrigin:
         self._stack.callback(database.close)
         self._shelves = shelves = await self._stack.enter_async_context(shelves_on(database, settings))
         if settings.client_auth:
-            budgets = await self._stack.enter_async_context(Budgets(database))
+            budgets = await self._stack.enter_async_context(Budgets(database, lease_s=settings.store_lease_s))
             self._access = Access(Clients(database), budgets)
         service = Service(
             engine=self.around(engine),
@@ -268,7 +268,13 @@ def shelves_on(database: Database, settings: Settings) -> Shelves:
         sessions_idle_s=settings.session_idle_s or None,
         max_bytes=settings.store_max_mb * 1024 * 1024 or None,
     )
-    return Shelves.on(database, keys=settings.store_key, limits=limits, wait_s=settings.session_wait_s)
+    return Shelves.on(
+        database,
+        keys=settings.store_key,
+        limits=limits,
+        wait_s=settings.session_wait_s,
+        lease_s=settings.store_lease_s,
+    )
 
 
 def own_addresses() -> list[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""`uv run python -m bench [first_token|translate|load|recording|soak] [--rounds N]`; a soak's rounds are minutes."""
+"""`uv run python -m bench [first_token|responses|translate|load|recording|soak] [--rounds N]`; of a soak, minutes."""
 
 import argparse
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import first_token, load, recording, soak, translate
+from bench import first_token, load, recording, responses, soak, translate
 from bench.api import DELTA_S, DELTAS
 from bench.statistics import Summary
 
@@ -53,6 +53,26 @@ def run_first_token(rounds: int) -> dict[str, Any]:
     return {
         "timings": {name: [dataclasses.asdict(timing) for timing in them] for name, them in timings.items()},
         "rows": [dataclasses.asdict(row) for row in rows],
+        "comparisons": [dataclasses.asdict(comparison) for comparison in comparisons],
+    }
+
+
+def run_responses(rounds: int) -> dict[str, Any]:
+    """Measure, print and return what goes into the JSON."""
+    console.print(f"responses: {rounds} rounds, about {14 * (rounds + 1)} s", style="dim")
+    timings = asyncio.run(responses.measure(rounds))
+    comparisons = responses.comparisons(timings)
+    table = Table("", "first", "p10–p90", "way", "p95", title=f"responses, ms: {rounds} rounds")
+    for row in first_token.rows(timings):
+        first, way = row.first, row.carried
+        table.add_row(row.name, f"{first.median:.0f}", spread(first, 0), f"{way.median:.2f}", f"{way.p95:.2f}")
+    console.print(table)
+    table = Table("", "median", "p10–p90", "aim", title="compared round by round")
+    for it in comparisons:
+        table.add_row(it.what, f"{it.summary.median:.2f} ×", spread(it.summary, 2), aim(it.summary.median, it.aim))
+    console.print(table)
+    return {
+        "timings": {name: [dataclasses.asdict(timing) for timing in them] for name, them in timings.items()},
         "comparisons": [dataclasses.asdict(comparison) for comparison in comparisons],
     }
 
@@ -152,6 +172,7 @@ def run_soak(minutes: int) -> dict[str, Any]:
 
 BENCHES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "first_token": (run_first_token, 20),
+    "responses": (run_responses, 20),
     "translate": (run_translate, 200),
     "load": (run_load, 3),
     "recording": (run_recording, 5),

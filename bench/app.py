@@ -54,6 +54,89 @@ def ask_openai(client: OpenAI, system: str | None = None) -> Answer:
     return Answer(asked_at, pieces, stream.response.headers.get("x-understudy-process"))
 
 
+class Continued:
+    """A chat that goes on: the app sends all of it each time, or, with a session, only what is new."""
+
+    def __init__(self, session: str | None = None) -> None:
+        self._client = OpenAI(max_retries=0)
+        self._messages: list[Any] = []
+        self._headers = {"x-understudy-session": session} if session else {}
+
+    def ask(self) -> Answer:
+        """Ask once more."""
+        said: Any = {"role": "user", "content": PROMPT}
+        messages: list[Any] = [said] if self._headers else [*self._messages, said]
+        asked_at = time.monotonic()
+        stream = self._client.chat.completions.create(
+            model=OPENAI_MODEL, messages=messages, stream=True, extra_headers=self._headers
+        )
+        texts = Taken(choice.delta.content for chunk in stream for choice in chunk.choices)
+        pieces = timed(texts)
+        self._messages += [said, {"role": "assistant", "content": texts.text}]
+        return Answer(asked_at, pieces, stream.response.headers.get("x-understudy-process"))
+
+
+class Taken:
+    """Texts that are passed on, and kept."""
+
+    def __init__(self, texts: Iterator[str | None]) -> None:
+        self._texts = texts
+        self.text = ""
+
+    def __iter__(self) -> "Taken":
+        return self
+
+    def __next__(self) -> str | None:
+        text = next(self._texts)
+        self.text += text or ""
+        return text
+
+
+class Responses:
+    """The Responses API: each question by itself, or going on from the last."""
+
+    def __init__(self, *, store: bool = True, goes_on: bool = False) -> None:
+        self._client = OpenAI(max_retries=0)
+        self._store = store
+        self._goes_on = goes_on
+        self._last: str | None = None
+
+    def ask(self) -> Answer:
+        """Ask once."""
+        asked_at = time.monotonic()
+        stream = self._client.responses.create(
+            model=OPENAI_MODEL, input=PROMPT, stream=True, store=self._store, previous_response_id=self._last
+        )
+        return Answer(asked_at, timed(self._texts(stream)), stream.response.headers.get("x-understudy-process"))
+
+    def _texts(self, events: Any) -> Iterator[str | None]:
+        for event in events:
+            if event.type == "response.output_text.delta":
+                yield event.delta
+            elif event.type == "response.completed" and self._goes_on:
+                self._last = event.response.id
+
+
+class OverWebSocket:
+    """The Responses API over one WebSocket."""
+
+    def __init__(self) -> None:
+        self._connection = OpenAI(max_retries=0).responses.connect().enter()
+
+    def ask(self) -> Answer:
+        """Ask once."""
+        asked_at = time.monotonic()
+        self._connection.response.create(model=OPENAI_MODEL, input=PROMPT, store=False)
+        return Answer(asked_at, timed(self._texts()))
+
+    def _texts(self) -> Iterator[str | None]:
+        for event in self._connection:
+            if event.type == "response.output_text.delta":
+                yield event.delta
+            elif event.type == "response.completed":
+                return
+
+
 def ask_anthropic(client: Anthropic) -> Answer:
     """Ask as Anthropic's own documentation does."""
     asked_at = time.monotonic()
@@ -72,6 +155,16 @@ def asker(name: str) -> Callable[[], Answer]:
         # No process has this system prompt: it is a fresh one that answers.
         openai, numbers = OpenAI(max_retries=0), itertools.count()
         return lambda: ask_openai(openai, f"You are number {next(numbers)}.")
+    others: dict[str, Callable[[], Callable[[], Answer]]] = {
+        "openai-responses": lambda: Responses().ask,
+        "openai-unstored": lambda: Responses(store=False).ask,
+        "openai-websocket": lambda: OverWebSocket().ask,
+        "openai-continued": lambda: Continued().ask,
+        "openai-previous": lambda: Responses(goes_on=True).ask,
+        "openai-session": lambda: Continued("the-one").ask,
+    }
+    if name in others:
+        return others[name]()
     anthropic = Anthropic(max_retries=0)
     return lambda: ask_anthropic(anthropic)
 

@@ -13,6 +13,7 @@ from remembering.background import Background
 from remembering.chats import ChatCompletions
 from remembering.conversations import Conversations
 from remembering.keeping import Keeping, Limits
+from remembering.leases import LEASE_S
 from remembering.responses import Responses
 from remembering.sessions import Sessions
 from remembering.vault import Vault
@@ -53,16 +54,25 @@ class Shelves:
 
     @classmethod
     def on(
-        cls, database: Database, *, keys: Sequence[str] = (), limits: Limits | None = None, wait_s: float = 600.0
+        cls,
+        database: Database,
+        *,
+        keys: Sequence[str] = (),
+        limits: Limits | None = None,
+        wait_s: float = 600.0,
+        lease_s: float = LEASE_S,
     ) -> Self:
-        """Make them of a database. ``keys`` encrypt what is kept. Raises VaultError for what is no key."""
+        """Make them of a database. ``keys`` encrypt what is kept; a proxy that is silent for ``lease_s`` is dead.
+
+        Raises VaultError for what is no key.
+        """
         vault, limits = Vault(keys), limits or Limits()
         return cls(
             responses=Responses(database, vault),
-            background=Background(database, vault),
+            background=Background(database, vault, lease_s=lease_s),
             conversations=Conversations(database, vault),
             chats=ChatCompletions(database, vault),
-            sessions=Sessions(database, vault, idle_s=limits.sessions_idle_s),
+            sessions=Sessions(database, vault, idle_s=limits.sessions_idle_s, lease_s=lease_s),
             keeping=Keeping(database, limits),
             wait_s=wait_s,
         )
