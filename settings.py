@@ -183,6 +183,9 @@ class Settings:
         parse_model_map, "patterns of model names -> Claude models; added before the built-in table", factory=dict
     )
     default_model: str = _setting(str, "who answers for a model name that nothing maps", DEFAULT_MODEL)
+    mcp_servers: tuple[str, ...] = _setting(
+        _texts, "addresses of MCP servers that apps may have Claude use, * for any part: https://mcp.example.com/*", ()
+    )
     web_search: bool = _setting(_bool, "let apps have the web searched, by Anthropic and at your account's cost", True)
     show_reasoning: bool = _setting(_bool, "show what Claude thinks, to apps that do not ask for it by header", False)
     rehearsal: bool = _setting(_bool, "ask a simulated API instead of Anthropic's", False)

@@ -153,6 +153,7 @@ class ServeOrigin:
             rehearsal=settings.rehearsal,
             show_reasoning=settings.show_reasoning,
             web_search=settings.web_search,
+            mcp_servers=settings.mcp_servers,
             token=self.token,
             max_body_bytes=settings.max_body_bytes,
             keep_alive_s=settings.keep_alive_s,

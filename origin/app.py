@@ -53,6 +53,8 @@ class Service:
     show_reasoning: bool = False
     web_search: bool = True
     """Whether apps may have the web searched."""
+    mcp_servers: tuple[str, ...] = ()
+    """Patterns of the addresses of MCP servers that apps may have Claude use."""
     token: str | None = None
     max_body_bytes: int = 64 * 1024 * 1024
     keep_alive_s: float = 15.0

@@ -84,7 +84,7 @@ async def _answer(engine: Engine, shelves: Shelves, prepared: Prepared) -> None:
     id, stream = prepared.id, prepared.stream
     told: Events = []
     try:
-        async with engine.run(prepared.turn) as running:
+        async with prepared.engine(engine).run(prepared.turn) as running:
             async for events in events_of(running, stream):
                 if stream.complete:
                     told = events

@@ -3,18 +3,20 @@
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from engine import ClaudeError, Event, Running
+from engine import ClaudeError, Engine, Event, Running
 from origin.app import JSON, Service, refuse_own_tools
 from origin.asker import client_of, client_timeout_s, owner_of
 from origin.chat_completions import EVENT_STREAM
 from origin.choices import MAX_TOGETHER
 from origin.heartbeat import COMMENT, Heartbeat
+from origin.mcp import check_allowed, listed
+from origin.mcp_loop import McpLoop
 from origin.pictures import fit_pictures
 from origin.server import Exchange, Request
 from origin.told import headers_of_answer
@@ -26,6 +28,7 @@ from translate.claude_wire import join_deltas
 from translate.errors import openai_error
 from translate.responses import sse
 from translate.responses.fold import fold
+from translate.responses.mcp import ListedTool, McpServer, listed_before
 from translate.responses.request import Needed, TranslatedResponse, needed, translate_response_request
 from translate.responses.stream import ResponseStream
 from translate.responses.wire import Response, ResponseEvent
@@ -39,7 +42,10 @@ type Events = list[ResponseEvent]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request that is understood, and the response that will answer it. ``before`` is what it goes on from."""
+    """A request that is understood, and the response that will answer it. ``before`` is what it goes on from.
+
+    ``servers`` are the MCP servers that Claude may use, ``new_tools`` those of their tools that are yet to be told of.
+    """
 
     id: str
     owner: str
@@ -49,6 +55,15 @@ class Prepared:
     turn: Turn
     stream: ResponseStream
     before: tuple[Item, ...]
+    servers: tuple[McpServer, ...] = ()
+    new_tools: Mapping[str, Sequence[ListedTool]] = field(default_factory=dict)
+
+    def engine(self, engine: Engine) -> Engine:
+        """Return the engine that plays the turn: with the MCP servers that it may use, if there are any."""
+        if not self.servers:
+            return engine
+        most = self.translated.request.max_tool_calls
+        return McpLoop(engine, self.servers, self.translated.mcp_calls, self.new_tools, most=most)
 
     def headers(self, service: Service, *, process: str = "", retries: int = 0) -> list[tuple[str, str]]:
         """Return the answer's headers."""
@@ -87,7 +102,7 @@ async def create_response(service: Service, request: Request, exchange: Exchange
     prepared = await prepare(service, request)
     asked, stream = prepared.translated.request, prepared.stream
     try:
-        async with service.engine.run(prepared.turn) as running:
+        async with prepared.engine(service.engine).run(prepared.turn) as running:
 
             def headers() -> list[tuple[str, str]]:
                 return prepared.headers(service, process=running.process, retries=running.retries)
@@ -110,7 +125,12 @@ async def prepare(service: Service, request: Request, *, generate: bool = True) 
     owner = owner_of(request)
     wanted = needed(request.body)
     before = await items_before(service, wanted, owner)
+    check_allowed(wanted.servers, service.mcp_servers)
     stored = await service.shelves.responses.items(wanted.item_ids, owner) if service.shelves is not None else {}
+    # What is not to be answered need not be asked for.
+    tools, new_tools = await listed(
+        wanted.servers if generate else (), {**listed_before(before or ()), **wanted.listed}
+    )
     translated = translate_response_request(
         request.body,
         service.model_map,
@@ -120,6 +140,7 @@ async def prepare(service: Service, request: Request, *, generate: bool = True) 
         generate=generate,
         previous=before,
         stored=stored,
+        mcp_tools=tools,
         open_reasoning=service.sealer.open_reasoning,
     )
     asked = translated.request
@@ -148,7 +169,7 @@ async def prepare(service: Service, request: Request, *, generate: bool = True) 
         show_sources=translated.show_sources,
         compact=translated.compact,
     )
-    return Prepared(id, owner, began, created_at, translated, turn, stream, before or ())
+    return Prepared(id, owner, began, created_at, translated, turn, stream, before or (), wanted.servers, new_tools)
 
 
 async def events_of(running: Running, stream: ResponseStream) -> AsyncGenerator[Events]:

@@ -20,6 +20,9 @@ class Block(msgspec.Struct, frozen=True):
     data: str = ""
     tool_use_id: str = ""
     content: Any = None
+    server_name: str = ""
+    is_error: bool = False
+    tools: list[dict[str, Any]] = []
 
 
 class Delta(msgspec.Struct, frozen=True):

@@ -33,6 +33,15 @@ def merge_usage(so_far: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str
     return {**so_far, **{key: value for key, value in later.items() if value is not None}}
 
 
+COUNTED = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
+
+def add_counts(so_far: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Add one message's counts to those of others, as Claude tells them; what is no count is the last one's."""
+    total = {**so_far, **{name: value for name, value in more.items() if name not in COUNTED}}
+    return total | {name: _count(so_far, name) + _count(more, name) for name in COUNTED if name in {**so_far, **more}}
+
+
 def usage_from(usage: Mapping[str, Any]) -> CompletionUsage:
     """Count tokens as OpenAI does.
 

@@ -10,6 +10,7 @@ from rehearsal import Reply
 from rehearsal.reply import ToolCall
 from tests.end_to_end.cloud import Cloud
 from tests.end_to_end.understudy import Proxy, clean_environment, serve
+from tests.mcp_server import mcp_server
 
 TOOL: Any = {
     "type": "function",
@@ -122,6 +123,26 @@ def test_the_web_is_searched_by_anthropic_and_what_it_found_is_cited(proxy: Prox
     assert again.output_text == "Still."
     assert [tool["type"] for tool in cloud.turns[0].body["tools"]] == ["web_search_20250305"]
     assert len(cloud.turns) == 2
+
+
+def test_claude_uses_an_mcp_server_within_one_answer(cloud: Cloud, home: Path) -> None:
+    cloud.script(
+        Reply(text="Let me see.", tool_calls=(ToolCall("calc__add", input_json='{"a": 1, "b": 2}'),)),
+        Reply(text="It is 3."),
+        Reply(text="Yes."),
+    )
+    with mcp_server() as server:
+        env = clean_environment(home, cloud.base_url) | {"UNDERSTUDY_MCP_SERVERS": server.url}
+        tools: Any = [{"type": "mcp", "server_label": "calc", "server_url": server.url, "require_approval": "never"}]
+        with serve(env) as proxy, proxy.openai() as client:
+            first = client.responses.create(model="gpt-4o", input="Add.", tools=tools)
+            again = client.responses.create(model="gpt-4o", input="Sure?", tools=tools, previous_response_id=first.id)
+
+    assert [item.type for item in first.output] == ["mcp_list_tools", "message", "mcp_call", "message"]
+    assert (first.output[2].type, first.output_text) == ("mcp_call", "Let me see.It is 3.")
+    assert again.output_text == "Yes."
+    kinds = [[block["type"] for block in message["content"]] for message in cloud.turns[2].body["messages"]]
+    assert kinds == [["text"], ["text", "tool_use"], ["tool_result"], ["text"], ["text"]]
 
 
 def test_an_operator_may_leave_the_web_out(cloud: Cloud, home: Path) -> None:

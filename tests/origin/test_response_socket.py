@@ -115,7 +115,7 @@ async def test_one_stream_is_answered_in_order_and_streams_side_by_side() -> Non
         (json.dumps({**CREATE, "background": True}), "background"),
         (json.dumps({**CREATE, "stream_id": "a b"}), "stream_id"),
         (json.dumps({**CREATE, "stream_id": 1}), "stream_id"),
-        (json.dumps({**CREATE, "tools": [{"type": "mcp"}]}), "tools[0].type"),
+        (json.dumps({**CREATE, "tools": [{"type": "file_search"}]}), "tools[0].type"),
         (json.dumps({**CREATE, "generate": False, "model": 1}), "model"),
         ('{"type": "response.create"}', "model"),
     ],

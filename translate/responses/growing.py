@@ -277,6 +277,64 @@ class GrowingWebSearch(_Placed):
         return wire.WebSearchCall(self.id, status, action)
 
 
+class GrowingMcpCall(_Placed):
+    """A call of an MCP server's tool. ``use_id`` is Claude's id for it; it grows until its result is there."""
+
+    def __init__(
+        self, id: str, index: int, number: Callable[[], int], *, use_id: str, server_label: str, name: str
+    ) -> None:
+        super().__init__(id, index, number)
+        self.use_id = use_id
+        self._server_label = server_label
+        self._name = name
+        self._pieces: list[str] = []
+        self._output = ""
+        self._failed = True
+
+    def begun(self) -> wire.OutputItem:
+        """Return the call without its arguments."""
+        return wire.McpCall(self.id, self._server_label, self._name, "", "in_progress")
+
+    def started(self) -> Events:
+        """Say that the call begins."""
+        return [wire.McpCallInProgress(self.id, self.index, self._number())]
+
+    def add(self, piece: str) -> Events:
+        """Go on with the arguments."""
+        self._pieces.append(piece)
+        return [wire.McpCallArgumentsDelta(self.id, self.index, piece, self._number())]
+
+    def asked(self) -> Events:
+        """End the arguments."""
+        events = [] if self._pieces else self.add("{}")
+        return [*events, wire.McpCallArgumentsDone(self.id, self.index, "".join(self._pieces), self._number())]
+
+    def found(self, content: Any, *, failed: bool) -> None:
+        """Take the result: a text, or blocks of which the text is told."""
+        blocks = content if isinstance(content, list) else []
+        texts = [str(block.get("text") or "") for block in blocks if block.get("type") == "text"]
+        self._output = content if isinstance(content, str) else "\n".join(texts)
+        self._failed = failed
+
+    def close(self, status: wire.ItemStatus) -> Events:
+        """Say how it went."""
+        if self._failed:
+            return [wire.McpCallFailed(self.id, self.index, self._number())]
+        return [wire.McpCallCompleted(self.id, self.index, self._number())]
+
+    def done(self, status: wire.ItemStatus) -> wire.OutputItem:
+        """Return the call. One without a result has failed."""
+        arguments = "".join(self._pieces)
+        if not self._failed:
+            return wire.McpCall(self.id, self._server_label, self._name, arguments, "completed", self._output)
+        error = self._output or "The call was not answered."
+        return wire.McpCall(self.id, self._server_label, self._name, arguments, "failed", error=error)
+
+    def kept(self, done: wire.OutputItem) -> wire.OutputItem:
+        """Return the call as it is."""
+        return done
+
+
 class GrowingCompaction(_Placed):
     """A summary of the conversation, which only we can read. It is told when it is whole."""
 
@@ -387,4 +445,4 @@ class GrowingReasoning(_Placed):
 
 
 type GrowingUse = GrowingCall | GrowingCustomCall | GrowingSearch
-type Growing = GrowingMessage | GrowingUse | GrowingWebSearch | GrowingCompaction | GrowingReasoning
+type Growing = GrowingMessage | GrowingUse | GrowingWebSearch | GrowingMcpCall | GrowingCompaction | GrowingReasoning

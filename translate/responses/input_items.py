@@ -24,6 +24,7 @@ from translate.errors import OpenAIError
 from translate.messages import MAX_IMAGES, call_input, invalid_type
 from translate.responses import reasoning
 from translate.responses.compaction import INSTRUCTION, TRIGGER, summary_block
+from translate.responses.mcp import LISTED, mcp_name
 from translate.responses.offered import FIELD, TOOL_SEARCH, claude_name, flattened
 from translate.responses.wire import (
     AdditionalToolsItem,
@@ -36,6 +37,8 @@ from translate.responses.wire import (
     FunctionCallOutputItem,
     Item,
     ItemReference,
+    McpCallItem,
+    McpListToolsItem,
     MessageItem,
     ReasoningEffort,
     ReasoningInputItem,
@@ -55,6 +58,8 @@ type InputItem = (
     | ToolSearchCallItem
     | ToolSearchOutputItem
     | WebSearchCallItem
+    | McpListToolsItem
+    | McpCallItem
     | CompactionSummaryItem
     | CompactionTriggerItem
     | ConfigurationUpdateItem
@@ -73,6 +78,8 @@ ITEMS: dict[str, type[InputItem]] = {
     "tool_search_call": ToolSearchCallItem,
     "tool_search_output": ToolSearchOutputItem,
     "web_search_call": WebSearchCallItem,
+    LISTED: McpListToolsItem,
+    "mcp_call": McpCallItem,
     "compaction": CompactionSummaryItem,
     TRIGGER: CompactionTriggerItem,
     "configuration_update": ConfigurationUpdateItem,
@@ -97,10 +104,8 @@ REFUSED_ITEMS: dict[str, str] = {
     "shell_call_output": _OPENAIS,
     "apply_patch_call": _OPENAIS,
     "apply_patch_call_output": _OPENAIS,
-    "mcp_list_tools": _OPENAIS,
-    "mcp_approval_request": _OPENAIS,
-    "mcp_approval_response": _OPENAIS,
-    "mcp_call": _OPENAIS,
+    "mcp_approval_request": "nobody is asked for approval here",
+    "mcp_approval_response": "nobody is asked for approval here",
     "program": _OPENAIS,
     "program_output": _OPENAIS,
 }
@@ -216,6 +221,12 @@ class _Conversation:
             case WebSearchCallItem():
                 # What was found is not in it; what was made of that is in the message that follows.
                 self.ignored.append(path)
+            case McpListToolsItem():
+                pass  # what the server offers is offered anew
+            case McpCallItem():
+                self._call(item.id, mcp_name(item.server_label, item.name), call_input(item.arguments))
+                told = item.output if item.error is None else str(item.error)
+                self._output(FunctionCallOutputItem(item.id, told or ""), path, failed=item.error is not None)
             case CompactionSummaryItem():
                 self._summary(item, path)
             case CompactionTriggerItem():
@@ -322,7 +333,7 @@ class _Conversation:
         told = f"These tools can be called now: {', '.join(names)}." if names else "No tool was found."
         self._output(FunctionCallOutputItem(item.call_id, told), path)
 
-    def _output(self, item: FunctionCallOutputItem, path: str) -> None:
+    def _output(self, item: FunctionCallOutputItem, path: str, *, failed: bool = False) -> None:
         calls = self._open.get(item.call_id)
         if not calls:
             raise _invalid("input", f"No tool call found for function call output with call_id {item.call_id}.")
@@ -332,7 +343,9 @@ class _Conversation:
             raise reworded(error, {f"{path}.content": f"{path}.output"}) from None
         id, side = calls.popleft()
         result: dict[str, Any] = {"type": "tool_result", "tool_use_id": id}
-        side.results.append({**result, "content": content} if content else result)
+        if content:
+            result["content"] = content
+        side.results.append({**result, "is_error": True} if failed else result)
 
     def _reasoning(self, item: ReasoningInputItem, path: str) -> None:
         sealed = item.encrypted_content or self._known.get(item.id or "", {}).get("encrypted_content")

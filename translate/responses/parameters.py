@@ -53,7 +53,8 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
         "functions, with their schemas exactly; `strict` true as Claude's, absent as false; custom tools as functions"
         " with one string, told of their grammar but not held to it; namespaces by longer names; tool search as a"
         " function where the app does it, else all tools are told of at once; web search as Anthropic's, unless it is"
-        " switched off here or may not go online; other tools that OpenAI runs are refused by name",
+        " switched off here or may not go online; MCP servers that the operator has allowed, without approvals; other"
+        " tools that OpenAI runs are refused by name",
     ),
     "tool_choice": Parameter(
         H,
@@ -61,7 +62,7 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
         " what may be called is offered, and an instruction says that it must be",
     ),
     "parallel_tool_calls": Parameter(H, "false: Claude's `disable_parallel_tool_use`"),
-    "max_tool_calls": Parameter(H, "the most searches of the web; no other tool is run here"),
+    "max_tool_calls": Parameter(H, "the most searches of the web, and the most calls of MCP servers"),
     "text": Parameter(
         H,
         "`format`: json_schema as Claude's `output_config.format`, bounds and lengths told in descriptions, json_object"

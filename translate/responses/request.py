@@ -14,6 +14,7 @@ from translate.openai_wire import ChatCompletionRequest
 from translate.parameters import check_parameters
 from translate.request import SERVICE_TIER, decode_object, effort_for, sampling_for, thinking_for
 from translate.responses.input_items import Input, translate_input
+from translate.responses.mcp import ListedTool, McpCall, McpServer, as_functions, listed_before, mcp_servers
 from translate.responses.offered import Offered, offered_tools
 from translate.responses.parameters import ENCRYPTED_REASONING, RESPONSE_PARAMETERS, SOURCES, check_include
 from translate.responses.tools import (
@@ -36,7 +37,8 @@ class TranslatedResponse:
     ``items`` are this request's own, references resolved, as a store would keep them (without ids of their own). The
     rest says how the answer is told: with a summary of the thinking, with the thinking itself sealed, with a code fence
     around JSON taken off, with all that a search of the web found, as notes that only we can read (``compact``), and
-    which of the app's tools are no plain functions, by Claude's names for them.
+    which of the app's tools are no plain functions, by Claude's names for them. ``mcp_calls`` are the tools of MCP
+    servers, by such names.
     """
 
     turn: Turn
@@ -51,15 +53,21 @@ class TranslatedResponse:
     tools: Mapping[str, Offered]
     show_sources: bool
     compact: bool
+    mcp_calls: Mapping[str, McpCall]
 
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """What a request needs of what is stored: one of the two conversations, and single items."""
+    """What a request needs: of what is stored, one of the two conversations, and single items; and MCP servers.
+
+    ``listed`` are the tools of those servers that the request itself tells of.
+    """
 
     previous_response_id: str | None
     conversation_id: str | None
     item_ids: tuple[str, ...]
+    servers: tuple[McpServer, ...]
+    listed: Mapping[str, tuple[ListedTool, ...]]
 
 
 def needed(body: bytes) -> Needed:
@@ -73,7 +81,13 @@ def needed(body: bytes) -> Needed:
     items = [item for item in request.input if isinstance(item, dict)] if isinstance(request.input, list) else []
     wanted = [item.get("id") for item in items if _is_by_id(item)]
     ids = tuple(dict.fromkeys(id for id in wanted if isinstance(id, str)))
-    return Needed(request.previous_response_id, request.conversation_id, ids)
+    return Needed(
+        request.previous_response_id,
+        request.conversation_id,
+        ids,
+        servers=mcp_servers(request.tools or ()),
+        listed=listed_before(items),
+    )
 
 
 def translate_response_request(
@@ -86,6 +100,7 @@ def translate_response_request(
     generate: bool = True,
     previous: Sequence[Item] | None = None,
     stored: Mapping[str, Item] | None = None,
+    mcp_tools: Mapping[str, Sequence[ListedTool]] | None = None,
     open_reasoning: Callable[[str], ContentBlock | None],
 ) -> TranslatedResponse:
     """Make a Turn of the body of ``POST /v1/responses``.
@@ -94,8 +109,9 @@ def translate_response_request(
     ``web_search`` says whether the web may be searched. Without ``generate`` nothing is to be answered, and only what
     the request says matters.
     ``previous`` are the items that ``previous_response_id`` or ``conversation`` stands for, oldest first; None: there
-    is none of that name. ``stored`` are other items, by id, that the input may refer to. ``open_reasoning`` returns the
-    block that an ``encrypted_content`` of ours holds, None for any other.
+    is none of that name. ``stored`` are other items, by id, that the input may refer to. ``mcp_tools`` are the tools of
+    the MCP servers that the request names, by their labels. ``open_reasoning`` returns the block that an
+    ``encrypted_content`` of ours holds, None for any other.
 
     Raises OpenAIError (400) naming what is malformed, of the wrong type, or not supported.
     """
@@ -118,8 +134,10 @@ def translate_response_request(
         generate=generate,
     )
     show_summary = show_reasoning or _summary(request) is not None
+    offered, mcp_calls = _offered(request, said, mcp_tools or {})
     turn, unused = _turn(
         _to_compact(request) if said.compact else request,
+        offered,
         choice.model,
         can,
         said,
@@ -140,7 +158,8 @@ def translate_response_request(
         unfence=_format(request).get("type") == "json_object",
         show_sources=SOURCES in (request.include or ()),
         compact=said.compact,
-        tools=offered_tools([*(request.tools or ()), *(tool for _, tool in said.tools)]),
+        mcp_calls=mcp_calls,
+        tools=offered_tools([tool for _, tool in offered]),
     )
 
 
@@ -178,8 +197,26 @@ def _check_conversation(request: ResponseRequest, previous: Sequence[Item] | Non
         raise OpenAIError(message, param="conversation", code="conversation_not_found")
 
 
+def _offered(
+    request: ResponseRequest, said: Input, mcp_tools: Mapping[str, Sequence[ListedTool]]
+) -> tuple[list[tuple[str, Any]], dict[str, McpCall]]:
+    """Return the tools on offer with their paths, and whose those of MCP servers are, by Claude's names for them."""
+    servers = {server.path: server for server in mcp_servers(request.tools or ())}
+    offered: list[tuple[str, Any]] = []
+    calls: dict[str, McpCall] = {}
+    for path, tool in ((f"tools[{index}]", tool) for index, tool in enumerate(request.tools or ())):
+        if (server := servers.get(path)) is None:
+            offered.append((path, tool))
+            continue
+        functions, of_server = as_functions(server, mcp_tools.get(server.label, ()))
+        offered += functions
+        calls |= of_server
+    return [*offered, *said.tools], calls
+
+
 def _turn(
     request: ResponseRequest,
+    offered: Sequence[tuple[str, Any]],
     model: str,
     can: Capabilities,
     said: Input,
@@ -194,7 +231,6 @@ def _turn(
     # it back, the model can go on thinking.
     thinking = thinking_for(chat, can, said.messages[:1] if said.thought else said.messages, show=show)
     # While a model thinks, a tool cannot be forced, and there is no sampling to set.
-    offered = [*((f"tools[{i}]", tool) for i, tool in enumerate(request.tools or ())), *said.tools]
     tools = translate_response_tools(
         [tool for _, tool in offered],
         request.tool_choice,

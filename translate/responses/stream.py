@@ -43,12 +43,14 @@ from translate.responses.growing import (
     GrowingCall,
     GrowingCompaction,
     GrowingCustomCall,
+    GrowingMcpCall,
     GrowingMessage,
     GrowingReasoning,
     GrowingSearch,
     GrowingUse,
     GrowingWebSearch,
 )
+from translate.responses.mcp import LISTED
 from translate.responses.offered import Offered
 from translate.responses.usage import service_tier, usage_from
 from translate.stream import TRANSITIONS, ClaudeProtocolError, State
@@ -117,8 +119,10 @@ class ResponseStream:
         self._failed = False
         self._open: Growing | None = None
         self._block = ""
-        self._output: list[wire.OutputItem] = []
-        self._stored: list[wire.OutputItem] = []
+        self._items = 0
+        self._output: dict[int, wire.OutputItem] = {}
+        self._stored: dict[int, wire.OutputItem] = {}
+        self._unanswered: dict[str, GrowingMcpCall] = {}
         self._usage: dict[str, Any] = {}
         self.state = State.IDLE
         self.claude_model: str | None = None
@@ -133,7 +137,7 @@ class ResponseStream:
     @property
     def stored(self) -> list[wire.OutputItem]:
         """The items that are done, as a store keeps them: thinking sealed, whether or not the app asked for it."""
-        return list(self._stored)
+        return [self._stored[index] for index in sorted(self._stored)]
 
     def feed(self, raw: Mapping[str, Any]) -> Events:
         """Return the events this event gives: often one, sometimes none; none once the response has ended.
@@ -220,6 +224,15 @@ class ResponseStream:
             closing = self._close()
             search = GrowingWebSearch(*self._place("ws"), use_id=block.id, show_sources=self._show_sources)
             return closing + self._start(search) + search.started()
+        if block.type == "mcp_tool_use":
+            closing = self._close()
+            call = GrowingMcpCall(*self._place("mcp"), use_id=block.id, server_label=block.server_name, name=block.name)
+            return closing + self._start(call) + call.started()
+        if block.type == "mcp_tool_result" and (waiting := self._unanswered.pop(block.tool_use_id, None)):
+            waiting.found(block.content, failed=block.is_error)
+            return self._close() + self._end(waiting)
+        if block.type == LISTED:
+            return self._close() + self._listed(block)
         if isinstance(self._open, GrowingWebSearch) and self._open.use_id == block.tool_use_id:
             self._open.found(block.content)
             return self._close()
@@ -241,6 +254,18 @@ class ResponseStream:
             case "function":
                 return GrowingCall(*self._place("fc"), call_id=block.id, tool=tool)
 
+    def _listed(self, block: Block) -> Events:
+        """Tell which tools a server has: they come in one piece."""
+        id, index, _ = self._place("mcpl")
+        begun, done = (wire.McpListTools(id, block.server_name, tools) for tools in ([], block.tools))
+        self._output[index] = self._stored[index] = done
+        return [
+            wire.OutputItemAdded(index, begun, self._number()),
+            wire.McpListToolsInProgress(id, index, self._number()),
+            wire.McpListToolsCompleted(id, index, self._number()),
+            wire.OutputItemDone(index, done, self._number()),
+        ]
+
     def _reasoning(self, block: Block) -> GrowingReasoning:
         return GrowingReasoning(
             *self._place("rs"),
@@ -252,7 +277,8 @@ class ResponseStream:
 
     def _place(self, prefix: str) -> tuple[str, int, Callable[[], int]]:
         """Return what the next item is made with."""
-        return self._new_id(prefix), len(self._output), self._number
+        self._items += 1
+        return self._new_id(prefix), self._items - 1, self._number
 
     def _go_on(self, delta: Delta) -> Events:
         match self._open:
@@ -262,6 +288,8 @@ class ResponseStream:
                 self._block == "tool_use" and delta.partial_json
             ):
                 return call.add(delta.partial_json)
+            case GrowingMcpCall() as asking if self._block == "mcp_tool_use" and delta.partial_json:
+                return asking.add(delta.partial_json)
             case GrowingWebSearch() as search if self._block == "server_tool_use":
                 return search.add(delta.partial_json)
             case GrowingMessage() if delta.citation:
@@ -277,6 +305,10 @@ class ResponseStream:
         match self._open:
             case GrowingMessage() as message if self._block == "text":
                 return [told for cited in self._citations.end(message.length) for told in message.cite(cited)]
+            case GrowingMcpCall() as asking:
+                self._open = None
+                self._unanswered[asking.use_id] = asking
+                return asking.asked()
             case GrowingWebSearch() as search:
                 return search.searching() if self._block == "server_tool_use" else []
             case GrowingMessage() | GrowingCompaction():
@@ -311,13 +343,14 @@ class ResponseStream:
     def _close(self, status: wire.ItemStatus = "completed") -> Events:
         """End the open item, if there is one."""
         item, self._open = self._open, None
-        if item is None:
-            return []
+        return [] if item is None else self._end(item, status)
+
+    def _end(self, item: Growing, status: wire.ItemStatus = "completed") -> Events:
         events = item.close(status)
         done = item.done(status)
         events.append(wire.OutputItemDone(item.index, done, self._number()))
-        self._output.append(done)
-        self._stored.append(item.kept(done))
+        self._output[item.index] = done
+        self._stored[item.index] = item.kept(done)
         return events
 
     def _finish(self, event: MessageDelta) -> Events:
@@ -339,6 +372,8 @@ class ResponseStream:
             opening, message = self._message()
             events += [*opening, *message.add_text("")]
         events += self._close("completed" if reason is None else "incomplete")
+        for unanswered in self._unanswered.values():
+            events += self._end(unanswered)
         self._ended = True
         if reason is None:
             response = self._response("completed", completed_at=self._now(), **self._counted())
@@ -349,7 +384,7 @@ class ResponseStream:
 
     def _says_something(self) -> bool:
         """Whether there is more than thinking."""
-        shown = any(not isinstance(item, wire.ReasoningItem) for item in self._output)
+        shown = any(not isinstance(item, wire.ReasoningItem | wire.McpListTools) for item in self._output.values())
         return shown or not isinstance(self._open, GrowingReasoning | None)
 
     def _counted(self) -> dict[str, Any]:
@@ -361,7 +396,7 @@ class ResponseStream:
             id=self._id,
             created_at=self._created_at,
             status=status,
-            output=list(self._output),
+            output=[self._output[index] for index in sorted(self._output)],
         )
 
     def _number(self) -> int:

@@ -14,6 +14,7 @@ import msgspec
 from translate.errors import OpenAIError
 from translate.messages import invalid_type
 from translate.response_format import OutputFormat, translate_response_format
+from translate.responses.mcp import echoed_mcp, mcp_name
 from translate.responses.offered import (
     TOOL_SEARCH,
     as_function,
@@ -34,7 +35,6 @@ IN_OPENAIS_FORM = "it is a tool that OpenAI's models are trained on; offer Claud
 # Every type of tool that is refused, and why. A test holds this to OpenAI's document.
 REFUSED_TOOLS: dict[str, str] = {
     "file_search": RUN_BY_OPENAI,
-    "mcp": RUN_BY_OPENAI,
     "code_interpreter": RUN_BY_OPENAI,
     "programmatic_tool_calling": RUN_BY_OPENAI,
     "image_generation": RUN_BY_OPENAI,
@@ -183,6 +183,8 @@ def _echoed(tool: Mapping[str, Any]) -> dict[str, Any]:
                 "description": described if isinstance(described, str) else "",
                 "tools": echoed_tools(tool["tools"]),
             }
+        case "mcp":
+            return echoed_mcp(tool)
         case "custom":
             return {name: tool[name] for name in CUSTOM_FIELDS if tool.get(name) is not None}
         case "tool_search":
@@ -254,6 +256,11 @@ def _chat_choice(choice: Any) -> Any:
             namespace = choice.get("namespace")
             name = claude_name(name, namespace if isinstance(namespace, str) else None)
             return {"type": "function", "function": {"name": name}}
+        case {"type": "mcp", "server_label": str() as label, "name": str() as name}:
+            return {"type": "function", "function": {"name": mcp_name(label, name)}}
+        case {"type": "mcp"}:
+            message = "Unsupported value: 'tool_choice': of a server, one tool can be forced, by its 'name'."
+            raise OpenAIError(message, param="tool_choice.name", code="unsupported_value")
         case {"type": "function" | "custom"}:
             message = "Missing required parameter: 'tool_choice.name'."
             raise OpenAIError(message, param="tool_choice.name", code="missing_required_parameter")

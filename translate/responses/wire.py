@@ -141,6 +141,26 @@ class ToolSearchTool(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_
     parameters: dict[str, Any] | None = None
 
 
+class McpFilter(msgspec.Struct, frozen=True):
+    """Which of a server's tools are meant."""
+
+    tool_names: list[str] | None = None
+    read_only: bool | None = None
+
+
+class McpTool(msgspec.Struct, frozen=True):
+    """An MCP server whose tools Claude may use."""
+
+    server_label: str
+    server_url: str | None = None
+    server_description: str | None = None
+    connector_id: str | None = None
+    authorization: str | None = None
+    headers: dict[str, str] | None = None
+    allowed_tools: list[str] | McpFilter | None = None
+    require_approval: str | dict[str, Any] | None = None
+
+
 class WebSearchTool(msgspec.Struct, frozen=True, omit_defaults=True):
     """A search of the web."""
 
@@ -173,6 +193,24 @@ class AgentMessageItem(msgspec.Struct, frozen=True):
     """What one agent says to another. OpenAI's own coding agent sends it; the document has it not."""
 
     content: str | list[Any]
+
+
+class McpListToolsItem(msgspec.Struct, frozen=True):
+    """Which tools a server has."""
+
+    server_label: str
+    tools: list[Any]
+
+
+class McpCallItem(msgspec.Struct, frozen=True):
+    """A call of a server's tool in an earlier turn."""
+
+    id: Annotated[str, Meta(min_length=1)]
+    server_label: str
+    name: str
+    arguments: str
+    output: str | None = None
+    error: Any = None
 
 
 class ConfigurationUpdateItem(msgspec.Struct, frozen=True):
@@ -273,6 +311,27 @@ class WebSearchCall(msgspec.Struct, frozen=True, tag="web_search_call"):
     action: dict[str, Any]
 
 
+class McpListTools(msgspec.Struct, frozen=True, tag="mcp_list_tools"):
+    """Which tools a server has."""
+
+    id: str
+    server_label: str
+    tools: list[dict[str, Any]]
+
+
+class McpCall(msgspec.Struct, frozen=True, tag="mcp_call"):
+    """A call of a server's tool, and what it gave."""
+
+    id: str
+    server_label: str
+    name: str
+    arguments: str
+    status: Literal["in_progress", "completed", "incomplete", "failed"]
+    output: str | None = None
+    error: str | None = None
+    approval_request_id: None = None
+
+
 class CompactionItem(msgspec.Struct, frozen=True, tag="compaction"):
     """What a conversation came to, sealed; empty while it is being written."""
 
@@ -295,7 +354,15 @@ class ReasoningItem(msgspec.Struct, frozen=True, tag="reasoning"):
 
 
 type OutputItem = (
-    OutputMessage | FunctionCall | CustomToolCall | ToolSearchCall | WebSearchCall | CompactionItem | ReasoningItem
+    OutputMessage
+    | FunctionCall
+    | CustomToolCall
+    | ToolSearchCall
+    | WebSearchCall
+    | McpListTools
+    | McpCall
+    | CompactionItem
+    | ReasoningItem
 )
 
 
@@ -572,6 +639,64 @@ class WebSearchCallCompleted(msgspec.Struct, frozen=True, tag="response.web_sear
     sequence_number: int
 
 
+class McpListToolsInProgress(msgspec.Struct, frozen=True, tag="response.mcp_list_tools.in_progress"):
+    """A server is asked for its tools."""
+
+    item_id: str
+    output_index: int
+    sequence_number: int
+
+
+class McpListToolsCompleted(msgspec.Struct, frozen=True, tag="response.mcp_list_tools.completed"):
+    """It has told them."""
+
+    item_id: str
+    output_index: int
+    sequence_number: int
+
+
+class McpCallInProgress(msgspec.Struct, frozen=True, tag="response.mcp_call.in_progress"):
+    """The model begins a call."""
+
+    item_id: str
+    output_index: int
+    sequence_number: int
+
+
+class McpCallArgumentsDelta(msgspec.Struct, frozen=True, tag="response.mcp_call_arguments.delta"):
+    """More of a call's arguments."""
+
+    item_id: str
+    output_index: int
+    delta: str
+    sequence_number: int
+
+
+class McpCallArgumentsDone(msgspec.Struct, frozen=True, tag="response.mcp_call_arguments.done"):
+    """A call's arguments are whole."""
+
+    item_id: str
+    output_index: int
+    arguments: str
+    sequence_number: int
+
+
+class McpCallCompleted(msgspec.Struct, frozen=True, tag="response.mcp_call.completed"):
+    """The server has answered."""
+
+    item_id: str
+    output_index: int
+    sequence_number: int
+
+
+class McpCallFailed(msgspec.Struct, frozen=True, tag="response.mcp_call.failed"):
+    """The call came to nothing."""
+
+    item_id: str
+    output_index: int
+    sequence_number: int
+
+
 class OutputTextAnnotationAdded(msgspec.Struct, frozen=True, tag="response.output_text.annotation.added"):
     """What a part of the text goes by."""
 
@@ -646,6 +771,13 @@ type ResponseEvent = (
     | WebSearchCallSearching
     | WebSearchCallCompleted
     | OutputTextAnnotationAdded
+    | McpListToolsInProgress
+    | McpListToolsCompleted
+    | McpCallInProgress
+    | McpCallArgumentsDelta
+    | McpCallArgumentsDone
+    | McpCallCompleted
+    | McpCallFailed
     | ReasoningSummaryPartAdded
     | ReasoningSummaryPartDone
     | ReasoningSummaryTextDelta

@@ -77,6 +77,7 @@ def test_every_type_of_tool_is_translated_or_refused_by_name(schemas: dict[str, 
         "custom",
         "namespace",
         "tool_search",
+        "mcp",
     }
 
 

@@ -195,7 +195,7 @@ def test_the_safety_identifier_wins_over_the_user() -> None:
         ({"metadata": {str(n): "" for n in range(17)}}, "metadata", "invalid_type"),
         ({"reasoning": {"effort": "extreme"}}, "reasoning.effort", "invalid_type"),
         ({"include": "x"}, "include", "invalid_type"),
-        ({"tools": [{"type": "mcp"}]}, "tools[0].type", "unsupported_value"),
+        ({"tools": [{"type": "code_interpreter"}]}, "tools[0].type", "unsupported_value"),
         ({"previous_response_id": "resp_1"}, "previous_response_id", "previous_response_not_found"),
         ({"conversation": "conv_1"}, "conversation", "conversation_not_found"),
         ({"conversation": {"id": "conv_1"}}, "conversation", "conversation_not_found"),

@@ -655,6 +655,14 @@ def rebuilt(events: list[ResponseEvent]) -> list[dict[str, Any]]:
                 item["input"] += raw["delta"]
             case "custom_tool_call_input.done":
                 assert item["input"] == raw["input"]
+            case "mcp_call_arguments.delta":
+                item["arguments"] += raw["delta"]
+            case "mcp_call_arguments.done":
+                assert item["arguments"] == raw["arguments"]
+            case "mcp_call.in_progress" | "mcp_call.completed" | "mcp_call.failed":
+                assert item["type"] == "mcp_call"
+            case "mcp_list_tools.in_progress" | "mcp_list_tools.completed":
+                assert item["type"] == "mcp_list_tools"
             case "web_search_call.in_progress" | "web_search_call.searching" | "web_search_call.completed":
                 assert item["type"] == "web_search_call"
             case "output_text.done":
@@ -671,7 +679,7 @@ def rebuilt(events: list[ResponseEvent]) -> list[dict[str, Any]]:
                 assert item["summary"][raw["summary_index"]] == raw["part"]
             case _:
                 assert kind == "output_item.done"
-                late = ("encrypted_content", "status", "action", "arguments")
+                late = ("encrypted_content", "status", "action", "arguments", "output", "error", "tools")
                 sealed = {key: raw["item"][key] for key in late if key in raw["item"]}
                 assert {**item, **sealed} == raw["item"]
                 item |= sealed

@@ -1,0 +1,148 @@
+"""What asks MCP servers: for their tools, and for what a tool gives.
+
+Only servers that the operator has allowed by address are asked, since it is from this machine that they are asked. Each
+question is a connection of its own, by streamable HTTP (https://modelcontextprotocol.io/specification, "transports").
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CallToolResult, EmbeddedResource, ImageContent, TextContent, TextResourceContents
+
+from translate.content import IMAGE_TYPES, text_block
+from translate.errors import OpenAIError
+from translate.responses.mcp import ListedTool, McpServer
+from translate.turn import ContentBlock
+
+log = logging.getLogger(__name__)
+
+LIST_S = 30.0
+"""How long a server may take to list its tools."""
+CALL_S = 120.0
+"""How long a tool may take."""
+
+MAX_PAGES = 20
+"""Of a list of tools."""
+
+
+class McpServerError(Exception):
+    """A server cannot be asked. The message says why, and nothing of what it takes to get in."""
+
+
+@dataclass(frozen=True, slots=True)
+class McpResult:
+    """What a tool gave, as Claude is told."""
+
+    content: tuple[ContentBlock, ...]
+    is_error: bool = False
+
+
+def check_allowed(servers: Sequence[McpServer], allowed: Sequence[str]) -> None:
+    """Refuse servers that match none of the operator's patterns. Raises OpenAIError (400)."""
+    for server in servers:
+        if not any(fnmatchcase(server.url, pattern) for pattern in allowed):
+            message = (
+                f"Unsupported value: '{server.path}.server_url': whoever runs this proxy has not allowed this server"
+                " (setting mcp_servers)."
+            )
+            raise OpenAIError(message, param=f"{server.path}.server_url", code="unsupported_value")
+
+
+async def listed(
+    servers: Sequence[McpServer], known: Mapping[str, tuple[ListedTool, ...]]
+) -> tuple[dict[str, tuple[ListedTool, ...]], dict[str, tuple[ListedTool, ...]]]:
+    """Return the tools of all servers, and of those that had to be asked; ``known`` are told by the conversation.
+
+    Raises OpenAIError (424) for a server that cannot be asked.
+    """
+    asked = [server for server in servers if server.label not in known]
+    try:
+        found = await asyncio.gather(*map(list_tools, asked))
+    except McpServerError as error:
+        message = f"Error retrieving the tool list from an MCP server: {error}"
+        raise OpenAIError(message, status=424, param="tools", code="mcp_server_error") from error
+    new = {server.label: tools for server, tools in zip(asked, found, strict=True)}
+    return {**known, **new}, new
+
+
+async def list_tools(server: McpServer) -> tuple[ListedTool, ...]:
+    """Ask a server for its tools. Raises McpServerError."""
+    tools: list[ListedTool] = []
+    async with _asking(server, LIST_S) as session:
+        cursor: str | None = None
+        for _ in range(MAX_PAGES):
+            page = await session.list_tools(cursor)
+            for tool in page.tools:
+                read_only = bool(tool.annotations and tool.annotations.readOnlyHint)
+                tools.append(ListedTool(tool.name, tool.description or "", tool.inputSchema, read_only))
+            cursor = page.nextCursor
+            if cursor is None:
+                break
+    return tuple(tools)
+
+
+async def call_tool(server: McpServer, name: str, arguments: Mapping[str, Any]) -> McpResult:
+    """Have a server's tool called. What goes wrong is a result too: Claude can say so, or try something else."""
+    try:
+        async with _asking(server, CALL_S) as session:
+            return _result(await session.call_tool(name, dict(arguments)))
+    except McpServerError as error:
+        return McpResult((text_block(f"The tool could not be called: {error}"),), is_error=True)
+
+
+@asynccontextmanager
+async def _asking(server: McpServer, limit_s: float) -> AsyncIterator[ClientSession]:
+    """Open a session with a server, for a while. Raises McpServerError for whatever goes wrong in it."""
+    where = f"{server.label!r} at {urlsplit(server.url).netloc.rpartition('@')[2]}"
+    try:
+        async with (
+            asyncio.timeout(limit_s),
+            httpx.AsyncClient(headers=dict(server.headers), timeout=limit_s) as client,
+            streamable_http_client(server.url, http_client=client) as (incoming, outgoing, _),
+            ClientSession(incoming, outgoing) as session,
+        ):
+            await session.initialize()
+            yield session
+    except TimeoutError:
+        raise McpServerError(f"{where} did not answer in {limit_s:g} s") from None
+    except Exception as error:  # the library's own are many, and come in groups
+        reason = _reason(error)
+        log.warning("the MCP server %s cannot be asked: %s", where, reason)
+        raise McpServerError(f"{where}: {reason}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return what is behind an error, in a few words that hold no secret."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"it answered with status {error.response.status_code}"
+    if isinstance(error, httpx.HTTPError):
+        return "it cannot be reached"
+    return f"{type(error).__name__}: {error}"[:200]
+
+
+def _result(result: CallToolResult) -> McpResult:
+    blocks = [_block(part) for part in result.content]
+    return McpResult(tuple(block for block in blocks if block is not None), is_error=result.isError)
+
+
+def _block(part: object) -> ContentBlock | None:
+    match part:
+        case TextContent(text=text):
+            return text_block(text) if text.strip() else None
+        case ImageContent(data=data, mimeType=kind) if kind in IMAGE_TYPES:
+            return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
+        case EmbeddedResource(resource=TextResourceContents(text=text)):
+            return text_block(text) if text.strip() else None
+        case _:
+            return text_block(f"[{getattr(part, 'type', 'something')} that cannot be shown]")

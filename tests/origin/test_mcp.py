@@ -1,0 +1,109 @@
+"""MCP servers are asked for their tools and for what these give; what goes wrong is told without secrets."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from origin.mcp import McpServerError, call_tool, check_allowed, list_tools, listed
+from tests import mcp_server as mcp
+from translate.errors import OpenAIError
+from translate.responses.mcp import ListedTool, McpServer
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[mcp.McpServer]:
+    with mcp.mcp_server() as server:
+        yield server
+
+
+def named(url: str, label: str = "calc", **fields: Any) -> McpServer:
+    values = {"headers": {}, "allowed": None, "read_only": False, "path": "tools[0]", **fields}
+    return McpServer(label=label, url=url, **values)
+
+
+@pytest.fixture
+def nowhere() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"http://user:secret@127.0.0.1:{taken.getsockname()[1]}/mcp"
+
+
+async def test_a_server_lists_its_tools(running: mcp.McpServer) -> None:
+    tools = {tool.name: tool for tool in await list_tools(named(running.url))}
+
+    assert set(tools) == {"add", "draw", "fail.always"}
+    assert (tools["add"].description, tools["add"].read_only) == ("Add two numbers.", True)
+    assert set(tools["add"].input_schema["properties"]) == {"a", "b"}
+
+
+async def test_a_tool_gives_text_or_an_image(running: mcp.McpServer) -> None:
+    added = await call_tool(named(running.url), "add", {"a": 1, "b": 2})
+    drawn = await call_tool(named(running.url), "draw", {})
+
+    assert (added.content, added.is_error) == (({"type": "text", "text": "3"},), False)
+    assert drawn.content[0]["source"] == {"type": "base64", "media_type": "image/png", "data": mcp.PNG}
+
+
+async def test_a_tool_that_fails_is_a_result(running: mcp.McpServer) -> None:
+    result = await call_tool(named(running.url), "fail.always", {})
+
+    assert result.is_error
+    assert "it never works" in result.content[0]["text"]
+
+
+async def test_what_it_takes_to_get_in_is_shown_to_the_server_alone(running: mcp.McpServer) -> None:
+    running.login = "Bearer let-me-in"
+    try:
+        tools = await list_tools(named(running.url, headers={"Authorization": "Bearer let-me-in"}))
+        with pytest.raises(McpServerError) as caught:
+            await list_tools(named(running.url, headers={"Authorization": "Bearer wrong-key"}))
+    finally:
+        running.login = None
+
+    assert tools
+    assert "401" in str(caught.value)
+    assert "wrong-key" not in str(caught.value)
+
+
+async def test_a_server_that_is_not_there_is_named_without_its_login(nowhere: str) -> None:
+    with pytest.raises(McpServerError) as caught:
+        await list_tools(named(nowhere))
+    result = await call_tool(named(nowhere), "add", {})
+
+    assert "'calc' at 127.0.0.1:" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert result.is_error
+
+
+async def test_only_servers_that_are_not_known_are_asked(running: mcp.McpServer, nowhere: str) -> None:
+    known = {"other": (ListedTool("x", "", {}),)}
+    tools, new = await listed([named(running.url), named(nowhere, "other")], known)
+
+    assert set(tools) == {"calc", "other"}
+    assert set(new) == {"calc"}
+    with pytest.raises(OpenAIError) as caught:
+        await listed([named(nowhere)], {})
+    assert (caught.value.status, caught.value.param) == (424, "tools")
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("https://a.example/mcp", True),
+        ("https://b.example/any/thing", True),
+        ("https://a.example/mcp2", False),
+        ("http://a.example/mcp", False),
+        ("https://a.example.evil.example/mcp", False),
+    ],
+)
+def test_only_what_the_operator_has_allowed_is_asked(url: str, allowed: bool) -> None:
+    patterns = ["https://a.example/mcp", "https://b.example/*"]
+    if allowed:
+        check_allowed([named(url)], patterns)
+        return
+    with pytest.raises(OpenAIError) as caught:
+        check_allowed([named(url)], patterns)
+    assert caught.value.param == "tools[0].server_url"

@@ -1,0 +1,133 @@
+"""A loop of tools that is played for the app, told as one answer: a state machine that is fed.
+
+Claude answers, calls tools that somebody calls for it, and answers again: several messages to Claude, one to the app.
+Calls of those tools are told as Anthropic's MCP connector tells of its own: ``mcp_tool_use`` where Claude wrote
+``tool_use``, and ``mcp_tool_result`` when the result is there. Usage is added up.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from translate.responses.mcp import McpCall
+from translate.turn import ContentBlock
+from translate.usage import add_counts
+
+type Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call that Claude made: ``mine`` tells whose tool it is, None for the app's own."""
+
+    id: str
+    name: str
+    input: Mapping[str, Any]
+    mine: McpCall | None
+
+
+class ToolLoop:
+    """Feed it the events of each message, take those of the one answer; then look at what was called."""
+
+    def __init__(self, tools: Mapping[str, McpCall]) -> None:
+        self._tools = tools
+        self._begun = False
+        self._count = 0
+        self._places: dict[int, int] = {}
+        self._blocks: dict[int, dict[str, Any]] = {}
+        self._usage: dict[str, Any] = {}
+        self._now: dict[str, Any] = {}
+        self._stop: dict[str, Any] = {}
+
+    @property
+    def content(self) -> tuple[ContentBlock, ...]:
+        """What Claude said in the last message, as it wants it back."""
+        return tuple(block for index in sorted(self._blocks) if (block := _whole(self._blocks[index])) is not None)
+
+    @property
+    def calls(self) -> list[Called]:
+        """What Claude called in the last message, if that ended for its calls."""
+        if self._stop.get("stop_reason") != "tool_use":
+            return []
+        uses = [block for block in self.content if block["type"] == "tool_use"]
+        return [Called(use["id"], use["name"], use["input"], self._tools.get(use["name"])) for use in uses]
+
+    def feed(self, event: Event) -> Iterator[Event]:
+        """Take one event and yield what the answer gets of it."""
+        match event:
+            case {"type": "message_start", "message": message}:
+                self._now = dict(message.get("usage") or {})
+                self._places, self._blocks, self._stop = {}, {}, {}
+                if not self._begun:
+                    self._begun = True
+                    yield event
+            case {"type": "content_block_start", "index": int() as index, "content_block": dict(block)}:
+                self._blocks[index] = {**block, "json": ""}
+                self._places[index] = self._next()
+                yield {**event, "index": self._places[index], "content_block": self._told(block)}
+            case {"type": "content_block_delta", "index": int() as index, "delta": dict(delta)} if (
+                index in self._places
+            ):
+                self._add(self._blocks[index], delta)
+                yield {**event, "index": self._places[index]}
+            case {"type": "content_block_stop", "index": int() as index} if index in self._places:
+                yield {**event, "index": self._places[index]}
+            case {"type": "message_delta", "delta": dict(delta)}:
+                self._now |= {name: value for name, value in (event.get("usage") or {}).items() if value is not None}
+                self._usage = add_counts(self._usage, self._now)
+                self._stop = delta
+            case {"type": "ping"}:
+                yield event
+            case _:
+                pass
+
+    def told(self, block: Mapping[str, Any]) -> Iterator[Event]:
+        """Yield the events of a block that comes from elsewhere, in one piece."""
+        place = self._next()
+        yield {"type": "content_block_start", "index": place, "content_block": dict(block)}
+        yield {"type": "content_block_stop", "index": place}
+
+    def finish(self) -> Event:
+        """Return the event that ends the answer, with the usage of all its messages."""
+        return {"type": "message_delta", "delta": self._stop or {"stop_reason": "end_turn"}, "usage": self._usage}
+
+    def _told(self, block: Mapping[str, Any]) -> Mapping[str, Any]:
+        mine = self._tools.get(str(block.get("name"))) if block.get("type") == "tool_use" else None
+        if mine is None:
+            return block
+        return {**block, "type": "mcp_tool_use", "name": mine.tool, "server_name": mine.label}
+
+    def _add(self, block: dict[str, Any], delta: Mapping[str, Any]) -> None:
+        for field in ("text", "thinking", "signature"):
+            if isinstance(piece := delta.get(field), str):
+                block[field] = str(block.get(field) or "") + piece
+        if isinstance(piece := delta.get("partial_json"), str):
+            block["json"] += piece
+
+    def _next(self) -> int:
+        self._count += 1
+        return self._count - 1
+
+
+def _whole(block: Mapping[str, Any]) -> ContentBlock | None:
+    """Return a block as a request has it; None for one that says nothing, or that is not Claude's own."""
+    match block["type"]:
+        case "text" if str(block.get("text") or "").strip():
+            return {"type": "text", "text": block["text"]}
+        case "thinking":
+            return {"type": "thinking", "thinking": block.get("thinking", ""), "signature": block.get("signature", "")}
+        case "redacted_thinking":
+            return {"type": "redacted_thinking", "data": block["data"]}
+        case "tool_use":
+            return {"type": "tool_use", "id": block["id"], "name": block["name"], "input": _object(block["json"])}
+        case _:
+            return None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
