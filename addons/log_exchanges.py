@@ -4,6 +4,8 @@ import logging
 
 from mitmproxy import http
 
+from addons.stream_events import ENDED
+
 log = logging.getLogger("understudy")
 
 
@@ -16,7 +18,10 @@ class LogExchanges:
             log.info("%s", describe(flow, str(flow.response.status_code)))
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """Log an exchange that was cut off."""
+        """Log an exchange that was cut off. Some clients hang up as soon as they have read what ends a stream."""
+        if flow.metadata.get(ENDED) and flow.response is not None:
+            log.info("%s", describe(flow, str(flow.response.status_code)))
+            return
         log.info("%s", describe(flow, f"cut off ({flow.error.msg if flow.error else 'unknown'})"))
 
 

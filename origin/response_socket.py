@@ -16,6 +16,7 @@ remembers its last responses by itself, so that they can be gone on from without
 import asyncio
 import logging
 import re
+import time
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
@@ -153,6 +154,7 @@ class Lanes:
         flow = [(FLOW_HEADER, f"{self._flow}/{number}")] if self._flow else []
         request = Request("POST", PATH, "", (*self._headers, *flow), body)
         answer = Messages(self._socket, stream_id)
+        began = time.monotonic()
         try:
             if generate is False:
                 await self._warm(request, answer)
@@ -165,6 +167,7 @@ class Lanes:
         except Exception:
             log.exception("a request on a WebSocket failed")
             await answer.respond(500, [], openai_error("api_error").body())
+        log.info("%s over a WebSocket %s, %.2f s", PATH, answer.told, time.monotonic() - began)
 
     async def _warm(self, request: Request, answer: "Messages") -> None:
         """Remember what a request says, and generate nothing."""
@@ -177,18 +180,21 @@ class Lanes:
 class Messages(Exchange):
     """An answer whose events become messages, and whose errors become ``error`` events."""
 
-    __slots__ = ("_held", "_lane", "_socket")
+    __slots__ = ("_held", "_lane", "_socket", "told")
 
     def __init__(self, socket: WebSocket, stream_id: str | None) -> None:
         self._socket = socket
         self._lane = b"" if stream_id is None else b',"stream_id":"' + stream_id.encode("ascii") + b'"'
         self._held = b""
+        self.told = "200"
+        """The status, for the log."""
         self.headers = []
         self.started = self.ended = self.disconnected = False
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send an error. There is no other whole answer to a request for a stream."""
         self.started = self.ended = True
+        self.told = str(status)
         await self._socket.send(error_message(status, body, None, lane=self._lane))
 
     async def start(self, status: int, headers: Headers) -> None:

@@ -113,6 +113,8 @@ class Retranslator:
         wanted = needed(entry.request.body)
         if wanted.conversation_id or wanted.item_ids:
             raise _SkippedError("it goes on from what is not in the cassette")
+        if wanted.servers:
+            raise _SkippedError("what MCP servers told is not in the cassette")
         before = self._conversations.get(wanted.previous_response_id or "", ())
         if wanted.previous_response_id and not before:
             raise _SkippedError("it goes on from a response that is not in the cassette before it")

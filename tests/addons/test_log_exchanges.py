@@ -7,6 +7,7 @@ from mitmproxy.flow import Error
 from mitmproxy.test import tflow, tutils
 
 from addons.log_exchanges import LogExchanges
+from addons.stream_events import ENDED
 
 
 def test_an_answer_is_told_with_who_gave_it(caplog: pytest.LogCaptureFixture) -> None:
@@ -32,3 +33,15 @@ def test_an_exchange_that_was_cut_off_is_told(caplog: pytest.LogCaptureFixture) 
         LogExchanges().error(flow)
 
     assert "cut off (Client disconnected.)" in caplog.text
+
+
+def test_whoever_hangs_up_after_the_end_has_the_whole_answer(caplog: pytest.LogCaptureFixture) -> None:
+    flow = tflow.tflow(resp=True)
+    flow.error = Error("stream reset by client (CANCEL)")
+    flow.metadata[ENDED] = True
+
+    with caplog.at_level(logging.INFO):
+        LogExchanges().error(flow)
+
+    assert "cut off" not in caplog.text
+    assert " 200" in caplog.text

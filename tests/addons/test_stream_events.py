@@ -3,7 +3,7 @@
 import pytest
 from mitmproxy.test import tflow
 
-from addons.stream_events import StreamEvents
+from addons.stream_events import ENDED, StreamEvents
 
 
 @pytest.mark.parametrize(
@@ -17,4 +17,25 @@ def test_only_event_streams_are_streamed(content_type: str, streamed: bool) -> N
 
     StreamEvents().responseheaders(flow)
 
-    assert flow.response.stream is streamed
+    assert bool(flow.response.stream) is streamed
+
+
+@pytest.mark.parametrize(
+    ("chunk", "ended"),
+    [
+        (b'data: {"a": 1}\n\n', False),
+        (b'data: {"a": "data: [DONE]"}\n\n', False),
+        (b'data: {"a": 1}\n\ndata: [DONE]\n\n', True),
+        (b"data: [DONE]\n\n", True),
+        (b"event: response.completed\ndata: {}\n\n", True),
+    ],
+)
+def test_it_is_known_whether_the_end_has_been_passed_on(chunk: bytes, ended: bool) -> None:
+    flow = tflow.tflow(resp=True)
+    assert flow.response is not None
+    flow.response.headers["content-type"] = "text/event-stream"
+    StreamEvents().responseheaders(flow)
+
+    assert callable(flow.response.stream)
+    assert flow.response.stream(chunk) == chunk
+    assert flow.metadata.get(ENDED, False) is ended
