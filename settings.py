@@ -183,6 +183,12 @@ class Settings:
         parse_model_map, "patterns of model names -> Claude models; added before the built-in table", factory=dict
     )
     default_model: str = _setting(str, "who answers for a model name that nothing maps", DEFAULT_MODEL)
+    base_url_hosts: tuple[str, ...] = _setting(
+        _texts, "further names under which the base-URL door may be reached; addresses and localhost always may", ()
+    )
+    origins: tuple[str, ...] = _setting(
+        _texts, "web pages, by their origins, that may use the base-URL door; those of this machine may; * for all", ()
+    )
     mcp_servers: tuple[str, ...] = _setting(
         _texts, "addresses of MCP servers that apps may have Claude use, * for any part: https://mcp.example.com/*", ()
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from addons.decrypt_only_ours import DecryptOnlyOurs
+from addons.guard_base_url import GuardBaseUrl
 from addons.log_exchanges import LogExchanges
 from addons.login_upstream import LoginUpstream
 from addons.name_in_certificate import NameInCertificate
@@ -37,6 +38,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
         NameInCertificate(),
         serve,
         *([ProxyLogin(serve.access)] if settings.client_auth else []),
+        GuardBaseUrl(settings),
         RedirectToOrigin(settings, serve),
         *([LoginUpstream(settings.upstream_proxy)] if settings.upstream_proxy else []),
         StreamEvents(),

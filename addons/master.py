@@ -59,13 +59,17 @@ def options_for(settings: Settings, confdir: Path, environ: Mapping[str, str]) -
         modes.append(mode)
     # For passthrough: a person's own certificate authorities are believed upstream as they are elsewhere.
     authorities = environ.get("SSL_CERT_FILE") or None
-    return Options(
+    options = Options(
         mode=modes,
         confdir=str(confdir),
         # Where a mode names no host; mitmproxy's own default is every address.
         listen_host=LOOPBACK,
         ssl_verify_upstream_trusted_ca=authorities,
     )
+    # An addon of mitmproxy's brings this option. Under which name the base-URL door is reached matters:
+    # see addons/guard_base_url.py.
+    options.update_defer(keep_host_header=True)  # type: ignore[no-untyped-call]
+    return options
 
 
 def parse_mode(mode: str) -> mode_specs.ProxyMode:

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect as open_websocket
 
 from origin.app import TOKEN_HEADER
 from origin.server import Exchange, Request, Server
+from rehearsal import Reply
 from tests.end_to_end import processes
 from tests.end_to_end.cloud import GUARD_S, Cloud
 from tests.end_to_end.site import Site
@@ -271,3 +274,47 @@ def test_a_proxy_login_that_is_none_is_a_407(cloud: Cloud, home: Path) -> None:
             with socket.create_connection((proxy.host, proxy.port), timeout=GUARD_S) as raw:
                 raw.sendall(head.encode())
                 assert raw.recv(65536).split()[1] == b"407", login[:20]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"origin": "https://evil.example"}, {"origin": "null"}, {"host": "evil.example:8081"}],
+    ids=["another site's page", "a page of nowhere", "a name that was made to point here"],
+)
+def test_a_web_page_cannot_use_the_base_url_door(headers: dict[str, str], proxy: Proxy, cloud: Cloud) -> None:
+    door = proxy.err.wait_for(r"OPENAI_BASE_URL=(http://127\.0\.0\.1:\d+/v1)")[1]
+    body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]})
+
+    posted = httpx.post(
+        f"{door}/chat/completions", content=body, headers={"content-type": "text/plain", **headers}, timeout=30
+    )
+    with pytest.raises(InvalidStatus) as caught:
+        websocket(headers, door)
+
+    assert (posted.status_code, caught.value.response.status_code) == (403, 403)
+    assert posted.json()["error"]["code"] == "forbidden"
+    assert cloud.turns == []
+
+
+def websocket(headers: dict[str, str], door: str) -> None:
+    """Open a WebSocket as a page would."""
+    host, port = door.removeprefix("http://").partition("/")[0].split(":")
+    told = {name: value for name, value in headers.items() if name != "host"}
+    # The name is in the address; where it points is another matter.
+    url = f"ws://{headers.get('host', f'{host}:{port}')}/v1/responses"
+    with open_websocket(url, address=(host, int(port)), additional_headers=told, proxy=None):
+        pass
+
+
+def test_a_page_of_this_machine_may_use_it_and_read_the_answer(proxy: Proxy, cloud: Cloud) -> None:
+    door = proxy.err.wait_for(r"OPENAI_BASE_URL=(http://127\.0\.0\.1:\d+/v1)")[1]
+    origin = {"origin": "http://localhost:3000"}
+    wish = {**origin, "access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    cloud.script(Reply(text="Aye."))
+
+    asked = httpx.options(f"{door}/chat/completions", headers=wish, timeout=30)
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
+    answer = httpx.post(f"{door}/chat/completions", json=body, headers=origin, timeout=30)
+
+    assert (asked.status_code, answer.status_code) == (204, 200)
+    assert answer.headers["access-control-allow-origin"] == origin["origin"]

@@ -1,0 +1,122 @@
+"""The base-URL door is for programs, not for whatever page a browser on this machine happens to show.
+
+A page may send requests to any address that its browser reaches, also this one: blindly by a form or a plain ``fetch``,
+and readably by a WebSocket, or under a name of its own that it lets point here (DNS rebinding). Browsers say where such
+a request comes from (``Origin``) and under which name the door was reached (``Host``); no page can say otherwise. Where
+keys are asked for, a page without one is refused anyway. Through the other doors no page comes by itself.
+
+Pages that may use the door get what browsers ask for (https://fetch.spec.whatwg.org/#http-cors-protocol).
+"""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from mitmproxy import ctx, http
+from mitmproxy.net.http.url import hostport
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from addons.hosts import is_loopback, matches
+from settings import Settings
+from translate.errors import OpenAIError
+
+# What containers call the machine that they run on. They point nowhere else, so no page can use them.
+OF_CONTAINERS = ("host.docker.internal", "gateway.docker.internal", "host.containers.internal", "host.lima.internal")
+
+METHODS = "GET, POST, DELETE, OPTIONS"
+
+
+class GuardBaseUrl:
+    """Refuse what web pages ask at the base-URL door, unless they may."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._names = (*settings.base_url_hosts, *OF_CONTAINERS)
+        self._origins = settings.origins
+        self._keys = settings.client_auth
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Look where a request comes from."""
+        if not isinstance(flow.client_conn.proxy_mode, ReverseMode) or flow.response:
+            return
+        request = flow.request
+        reached = _host(request.host_header or "")
+        if ctx.options.keep_host_header:
+            # From here on it is a request for the host that we stand in for.
+            request.host_header = hostport(request.scheme, request.host, request.port)
+            if not (self._keys or self._is_own(reached)):
+                refuse(
+                    flow,
+                    f"This door is not known as {reached!r}. If you meant that name, set base_url_hosts.",
+                )
+                return
+        origin = request.headers.get("origin")
+        if origin is None:
+            return
+        if not self.may_use(origin):
+            refuse(flow, f"Web pages of {origin!r} may not use this door. Whoever runs it can allow them: origins.")
+        elif request.method == "OPTIONS" and "access-control-request-method" in request.headers:
+            flow.response = http.Response.make(204, b"", preflight(request.headers, origin))
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Let a page that may use the door read the answer."""
+        origin = flow.request.headers.get("origin")
+        if origin is not None and flow.response and isinstance(flow.client_conn.proxy_mode, ReverseMode):
+            flow.response.headers["access-control-allow-origin"] = origin
+            flow.response.headers["access-control-expose-headers"] = "*"
+            flow.response.headers["vary"] = "origin"
+
+    def may_use(self, origin: str) -> bool:
+        """Whether pages of an origin may use the door.
+
+        Pages served on this machine may, and so may programs that are made of pages (``app://``, extensions).
+        """
+        if self._keys or any(pattern == "*" or matches(origin, (pattern,)) for pattern in self._origins):
+            return True
+        parts = _split(origin)
+        if parts is None:
+            return False
+        scheme, host = parts
+        return is_loopback(host) if scheme in ("http", "https") else bool(scheme)
+
+    def _is_own(self, host: str) -> bool:
+        if host == "localhost" or host.endswith(".localhost") or matches(host, self._names):
+            return True
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return True
+
+
+def refuse(flow: http.HTTPFlow, message: str) -> None:
+    """Answer with OpenAI's 403."""
+    error = OpenAIError(message, status=403, code="forbidden")
+    flow.response = http.Response.make(403, error.body(), {"content-type": "application/json"})
+
+
+def preflight(asked: http.Headers, origin: str) -> dict[str, str]:
+    """Return what lets a browser send the request that it asks about."""
+    headers = {
+        "access-control-allow-origin": origin,
+        "access-control-allow-methods": METHODS,
+        "access-control-allow-headers": asked.get("access-control-request-headers", ""),
+        "access-control-max-age": "600",
+        "vary": "origin",
+    }
+    if "access-control-request-private-network" in asked:
+        headers["access-control-allow-private-network"] = "true"
+    return headers
+
+
+def _host(header: str) -> str:
+    """Return the name in a Host header, "" for one that cannot be read."""
+    parts = _split(f"http://{header}")
+    return parts[1] if parts else ""
+
+
+def _split(origin: str) -> tuple[str, str] | None:
+    """Return the scheme and the host of an origin, None for none (``null``)."""
+    try:
+        parts = urlsplit(origin)
+        return (parts.scheme, (parts.hostname or "").rstrip(".")) if parts.scheme and parts.netloc else None
+    except ValueError:
+        return None
