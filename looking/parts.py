@@ -24,8 +24,9 @@ TEXTS: Mapping[str, tuple[str, Kind]] = {  # a part's type -> the key that has i
     "reasoning_text": ("text", "reasoning"),
     "thinking": ("thinking", "reasoning"),
     "refusal": ("refusal", "refusal"),
+    "encrypted_content": ("encrypted_content", "text"),  # of what one agent says to another
 }
-CALLS = frozenset({"function_call", "custom_tool_call", "tool_use", "server_tool_use"})
+CALLS = frozenset({"function_call", "custom_tool_call", "tool_search_call", "tool_use", "server_tool_use"})
 RESULTS = frozenset({"function_call_output", "custom_tool_call_output", "tool_result"})
 MEDIA: Mapping[str, Kind] = {  # a part's type -> what it is
     "image_url": "image",
@@ -71,6 +72,8 @@ def said(message: Any) -> Said:
     if not isinstance(message, Mapping):
         return Said("?", (_other(message),))
     kind = message.get("type")
+    if kind == "agent_message":
+        return Said("agent", tuple(content(message.get("content"))))
     if "role" not in message and isinstance(kind, str) and kind != "message":
         return Said(_role_of_item(kind), tuple(_item(message, kind)))
     role = text_of(message.get("role")) or "?"
@@ -150,6 +153,10 @@ def _item(item: Mapping[str, Any], kind: str) -> Iterator[Part]:
         id = text_of(item.get("call_id") or item.get("tool_use_id"))
         yield Part("tool_result", "".join(part.text for part in parts if part.kind == "text"), "", id)
         yield from (part for part in parts if part.kind != "text")
+    elif kind in ("web_search_call", "mcp_call", "mcp_list_tools", "tool_search_output"):
+        yield from _of_servers(item, kind)
+    elif kind == "compaction":
+        yield Part("reasoning", "(notes on the conversation so far, encrypted)")
     elif kind == "reasoning":
         yield from _reasoning(item)
     elif kind == "redacted_thinking":
@@ -160,6 +167,23 @@ def _item(item: Mapping[str, Any], kind: str) -> Iterator[Part]:
         yield _medium(item, MEDIA[kind])
     else:
         yield _other(item)
+
+
+def _of_servers(item: Mapping[str, Any], kind: str) -> Iterator[Part]:
+    """Read what was searched for, what an MCP server was asked and gave, and which tools there are."""
+    id, label = text_of(item.get("id")), text_of(item.get("server_label"))
+    if kind == "web_search_call":
+        action = item.get("action")
+        yield Part("tool_call", text_of(action.get("query")) if isinstance(action, Mapping) else "", "web_search", id)
+    elif kind == "mcp_call":
+        yield Part("tool_call", text_of(item.get("arguments")), f"{label}.{text_of(item.get('name'))}", id)
+        if (given := item.get("error") or item.get("output")) is not None:
+            yield Part("tool_result", text_of(given), "", id)
+    else:
+        listed = item.get("tools")
+        tools = listed if isinstance(listed, list) else []
+        names = [text_of(tool.get("name")) for tool in tools if isinstance(tool, Mapping)]
+        yield Part("tool_result", f"tools: {', '.join(names)}", label, text_of(item.get("call_id")) or id)
 
 
 def _reasoning(item: Mapping[str, Any]) -> Iterator[Part]:

@@ -65,7 +65,7 @@ async def connect(service: Service, request: Request, exchange: Exchange) -> Non
         await lanes.finish()
         await socket.close(GOING_AWAY if lanes.ending else 1000)
     finally:
-        lanes.cancel()
+        await lanes.aclose()
     exchange.ended = True
 
 
@@ -124,12 +124,15 @@ class Lanes:
         while self.ending and (tasks := [lane.task for lane in self._lanes.values() if lane.task is not None]):
             await asyncio.wait(tasks)
 
-    def cancel(self) -> None:
-        """Stop answering."""
+    async def aclose(self) -> None:
+        """Stop answering, and leave no task behind."""
+        tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
         for lane in self._lanes.values():
             lane.waiting.clear()
-            if lane.task is not None:
-                lane.task.cancel()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _lane(self, stream_id: str | None) -> Lane:
         lane = self._lanes.get(stream_id)

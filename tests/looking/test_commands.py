@@ -4,12 +4,14 @@ import json
 import random
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
 from looking.commands import add_looking_commands
+from looking.parts import Part, said
 from tests.end_to_end.understudy import UNDERSTUDY
 from tests.looking import tapes
 
@@ -180,3 +182,38 @@ def test_another_time_is_no_difference_unless_that_is_asked(tmp_path: Path) -> N
     pair = (tmp_path / "a.jsonl", tmp_path / "b.jsonl")
     assert run("diff", *pair).exit_code == 0
     assert run("diff", *pair, "--timing").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("item", "parts"),
+    [
+        (
+            {"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": "why"}},
+            [Part("tool_call", "why", "web_search", "ws_1")],
+        ),
+        (
+            {"type": "mcp_call", "id": "m", "server_label": "crm", "name": "look", "arguments": "{}", "output": "yes"},
+            [Part("tool_call", "{}", "crm.look", "m"), Part("tool_result", "yes", "", "m")],
+        ),
+        (
+            {"type": "mcp_list_tools", "id": "m", "server_label": "crm", "tools": [{"name": "look"}, {"name": "x"}]},
+            [Part("tool_result", "tools: look, x", "crm", "m")],
+        ),
+        (
+            {"type": "tool_search_output", "call_id": "c", "tools": [{"name": "look"}]},
+            [Part("tool_result", "tools: look", "", "c")],
+        ),
+        (
+            {"type": "compaction", "id": "c", "encrypted_content": "gAAA"},
+            [Part("reasoning", "(notes on the conversation so far, encrypted)")],
+        ),
+        (
+            {"type": "agent_message", "content": [{"type": "encrypted_content", "encrypted_content": "Count."}]},
+            [Part("text", "Count.")],
+        ),
+        ({"type": "mcp_list_tools", "tools": "none"}, [Part("tool_result", "tools: ", "", "")]),
+        ({"type": "web_search_call"}, [Part("tool_call", "", "web_search", "")]),
+    ],
+)
+def test_what_servers_and_agents_do_is_shown(item: dict[str, Any], parts: list[Part]) -> None:
+    assert list(said(item).parts) == parts
