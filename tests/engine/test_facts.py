@@ -242,6 +242,22 @@ async def test_f43_after_a_tool_call_no_request_leaves_even_if_the_process_lives
     assert len(rehearsal.turns) == 1
 
 
+async def test_f73_a_tool_that_the_api_runs_is_laid_over_the_request_and_claude_code_runs_nothing(
+    rehearsal: Rehearsal, spawn: Spawn
+) -> None:
+    search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2}
+    own = {"name": "WebSearch", "input_schema": {"type": "object"}}
+    rehearsal.script(Reply(text="It is so.", search="is it so"))
+
+    events = await play(spawn, turn("Is it so?", tools=(own, search)))
+
+    kinds = [event["content_block"]["type"] for event in events if event["type"] == "content_block_start"]
+    assert kinds == ["server_tool_use", "web_search_tool_result", "text"]
+    assert events[-1]["delta"]["stop_reason"] == "end_turn"
+    assert rehearsal.turns[0].body["tools"][1] == search
+    assert len(rehearsal.turns) == 1
+
+
 async def test_f44_a_refusal_is_an_answer(rehearsal: Rehearsal, spawn: Spawn) -> None:
     rehearsal.script(Reply(text="No.", stop_reason="refusal"))
 
