@@ -13,7 +13,8 @@
 //
 // http and https. The agents' createConnection is replaced, so that agents made by libraries are covered too. An agent
 // that calls it the way Node does can wait for a callback. An agent that wraps it expects a socket at once, and gets a
-// TLS socket on a stream that starts moving when the tunnel stands.
+// TLS socket on a stream that starts moving when the tunnel stands. The ws package has no agent at all: the connection
+// that it makes for itself is made on such a stream.
 'use strict';
 
 (function () {
@@ -336,6 +337,42 @@
     prototype.createConnection = createConnection;
   }
 
+  // The ws package asks by http or https, and makes the connection itself. What it makes it on is given to it here.
+  function coverUpgrades(module, protocol, defaultPort) {
+    function covered(original) {
+      return function (first, second, third) {
+        const options = [first, second].filter(function (each) {
+          return each && typeof each === 'object' && typeof each.createConnection === 'function';
+        })[0];
+        if (options && upgrades(options.headers)) {
+          const url = typeof first === 'string' ? new URL(first) : first instanceof URL ? first : {};
+          const hostname = options.hostname || options.host || url.hostname;
+          const port = Number(options.port || url.port) || defaultPort;
+          const proxy = options.socketPath ? null : proxyFor(protocol, hostname, port);
+          if (proxy) {
+            const make = options.createConnection;
+            const through = Object.assign({}, options, {
+              createConnection: function (target, callback) {
+                const stream = waitingTunnel(proxy, hostname, port);
+                return protocol === 'http:' ? stream : make(Object.assign({}, target, { socket: stream }), callback);
+              },
+            });
+            return options === first ? original(through, second, third) : original(first, through, third);
+          }
+        }
+        return original.apply(this, arguments);
+      };
+    }
+    module.request = covered(module.request);
+    module.get = covered(module.get);
+  }
+
+  function upgrades(headers) {
+    return Object.keys(headers || {}).some(function (name) {
+      return name.toLowerCase() === 'upgrade' && String(headers[name]).toLowerCase() === 'websocket';
+    });
+  }
+
   // Better a program without the proxy than a program that does not start.
   function attempt(cover) {
     try {
@@ -352,5 +389,10 @@
   });
   attempt(function () {
     if (proxies['https:']) coverAgent(require('https').Agent.prototype, 'https:', 443);
+  });
+  attempt(function () {
+    if (proxies['https:']) coverUpgrades(require('https'), 'https:', 443);
+    if (proxies['http:']) coverUpgrades(require('http'), 'http:', 80);
+    require('module').syncBuiltinESMExports();
   });
 })();

@@ -9,7 +9,7 @@ import pytest
 from rehearsal import Reply
 from rehearsal.reply import ToolCall
 from tests.end_to_end.cloud import Cloud
-from tests.end_to_end.test_node import FOLDER, MODULES
+from tests.end_to_end.test_node import FOLDER, MODULES, NODES
 from tests.end_to_end.understudy import clean_environment, run
 
 
@@ -64,3 +64,22 @@ def test_openai_node_uses_the_responses_api_as_its_readme_shows(cloud: Cloud, ho
     assert result["items"] == [["message", "user"], ["message", "user"], ["message", "assistant"]]
     assert [message["content"][0]["text"] for message in talked["messages"]] == ["I am Ann."]
     assert (result["gone"], result["refused"]) == (True, 404)
+
+
+@pytest.mark.skipif(
+    not all((MODULES / name).is_dir() for name in ("openai", "ws")),
+    reason="openai-node or ws is not installed: npm ci --prefix tests/end_to_end/node",
+)
+@pytest.mark.parametrize("which", NODES)
+def test_openai_nodes_websocket_goes_through_the_proxy(which: str, cloud: Cloud, home: Path) -> None:
+    node = NODES[which]
+    if node is None or not Path(node).exists():
+        pytest.skip(f"{which} is not installed")
+    cloud.script(Reply(text="one"), Reply(text="two"))
+
+    done = run([node, str(FOLDER / "websocket.mjs")], clean_environment(home, cloud.base_url))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == ["one", "two"]
+    said = [(message["role"], message["content"][0]["text"]) for message in cloud.turns[1].body["messages"]]
+    assert said == [("user", "Say one."), ("assistant", "one"), ("user", "Say two.")]

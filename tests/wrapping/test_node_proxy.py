@@ -134,6 +134,39 @@ def test_an_agent_that_wraps_its_socket_at_once_gets_one(loopback: Loopback) -> 
     assert set(loopback.connects) == {f"{HOST}:443"}
 
 
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_a_websocket_library_that_makes_its_own_connection_goes_through_the_proxy(
+    loopback: Loopback, scheme: str
+) -> None:
+    # As the ws package does it.
+    script = f"""
+        const module = require('{scheme}');
+        const tls = require('tls');
+        const net = require('net');
+        const make = (options) => {{
+          options.path = undefined;
+          return '{scheme}' === 'https' ? tls.connect({{ ...options, servername: options.host }}) : net.connect(options);
+        }};
+        const request = module.request({{
+          host: '{HOST}',
+          path: '/a',
+          headers: {{ Connection: 'Upgrade', Upgrade: 'websocket' }},
+          createConnection: make,
+        }});
+        request.on('response', (response) => {{
+          response.on('data', (data) => console.log(String(data)));
+          response.on('end', () => process.exit());
+        }});
+        request.on('error', (error) => console.log(error.message));
+        request.end();
+    """
+
+    result = run(script, environment(loopback))
+
+    assert (result.stdout, result.stderr) == ("hello /a\n", "")
+    assert loopback.connects == [f"{HOST}:{443 if scheme == 'https' else 80}"]
+
+
 def test_what_no_proxy_names_is_reached_directly(loopback: Loopback) -> None:
     url = f"https://127.0.0.1:{loopback.https_port}"
     script = f"""{GET}
