@@ -1,28 +1,32 @@
 """OpenAI's WebSocket mode through the whole proxy: unmodified, recorded, replayed, and ended with the proxy."""
 
+import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
 
 from rehearsal import Reply
 from tape.format import Entry
 from tape.read import read
-from tests.end_to_end.cloud import Cloud
+from tests.end_to_end.cloud import GUARD_S, Cloud
 from tests.end_to_end.understudy import APPS, Proxy, clean_environment, run, serve
+
+# The library's other client reads and writes a TLS socket in two threads, which not every Python does safely.
+pytestmark = pytest.mark.anyio
 
 CREATE: dict[str, Any] = {"type": "response.create", "model": "gpt-4o", "store": False}
 
 
-@contextlib.contextmanager
-def websocket(proxy: Proxy) -> Iterator[ClientConnection]:
-    with connect(
+@contextlib.asynccontextmanager
+async def websocket(proxy: Proxy) -> AsyncIterator[ClientConnection]:
+    async with connect(
         "wss://api.openai.com/v1/responses",
         proxy=proxy.url,
         ssl=proxy.tls(),
@@ -31,12 +35,12 @@ def websocket(proxy: Proxy) -> Iterator[ClientConnection]:
         yield socket
 
 
-def answer(socket: ClientConnection, **fields: Any) -> list[dict[str, Any]]:
+async def answer(socket: ClientConnection, **fields: Any) -> list[dict[str, Any]]:
     """Ask, and take the events up to the last."""
-    socket.send(json.dumps({**CREATE, **fields}))
+    await socket.send(json.dumps({**CREATE, **fields}))
     events: list[dict[str, Any]] = []
     while not events or events[-1]["type"] not in ("response.completed", "error"):
-        events.append(json.loads(socket.recv()))
+        events.append(json.loads(await socket.recv()))
     return events
 
 
@@ -55,38 +59,39 @@ def test_an_unmodified_app_goes_on_over_one_websocket(cloud: Cloud, home: Path) 
     assert said == [("user", "Say one."), ("assistant", "one"), ("user", "Say two.")]
 
 
-def test_pieces_come_as_claude_gives_them(proxy: Proxy, cloud: Cloud) -> None:
+async def test_pieces_come_as_claude_gives_them(proxy: Proxy, cloud: Cloud) -> None:
     gate = cloud.gate()
     cloud.script(Reply(text="one two three", gates={2: gate}))
 
-    with websocket(proxy) as socket:
-        socket.send(json.dumps({**CREATE, "input": "Count."}))
+    async with websocket(proxy) as socket:
+        await socket.send(json.dumps({**CREATE, "input": "Count."}))
         before: list[dict[str, Any]] = []
         while len(texts(before)) < 2:
-            before.append(json.loads(socket.recv()))
+            before.append(json.loads(await socket.recv()))
         gate.open()
-        after = [json.loads(socket.recv())]
+        after = [json.loads(await socket.recv())]
         while after[-1]["type"] != "response.completed":
-            after.append(json.loads(socket.recv()))
+            after.append(json.loads(await socket.recv()))
 
     assert "".join(texts(before + after)) == "one two three"
 
 
-def test_what_passed_over_a_websocket_is_recorded_and_replayed(cloud: Cloud, home: Path) -> None:
+async def test_what_passed_over_a_websocket_is_recorded_and_replayed(cloud: Cloud, home: Path) -> None:
     cloud.script(Reply(text="one two"), Reply(text="three"))
     cassette = home / "c.jsonl"
-    with serve(clean_environment(home, cloud.base_url), "--record", str(cassette)) as proxy:  # noqa: SIM117
-        with websocket(proxy) as socket:
-            warmed = answer(socket, input="Say one.", generate=False)[-1]["response"]["id"]
-            first = answer(socket, input=[], previous_response_id=warmed, stream_id="a")
-            wrong = answer(socket, input=1)
-            last = answer(socket, input="More.", previous_response_id=first[-1]["response"]["id"])
-    with serve(clean_environment(home), "--replay", str(cassette), "--speed", "0") as proxy, websocket(proxy) as socket:
-        again = [
-            answer(socket, input=[], previous_response_id=warmed, stream_id="a"),
-            answer(socket, input=1),
-            answer(socket, input="More.", previous_response_id=first[-1]["response"]["id"]),
-        ]
+    with serve(clean_environment(home, cloud.base_url), "--record", str(cassette)) as proxy:
+        async with websocket(proxy) as socket:
+            warmed = (await answer(socket, input="Say one.", generate=False))[-1]["response"]["id"]
+            first = await answer(socket, input=[], previous_response_id=warmed, stream_id="a")
+            wrong = await answer(socket, input=1)
+            last = await answer(socket, input="More.", previous_response_id=first[-1]["response"]["id"])
+    with serve(clean_environment(home), "--replay", str(cassette), "--speed", "0") as proxy:
+        async with websocket(proxy) as socket:
+            again = [
+                await answer(socket, input=[], previous_response_id=warmed, stream_id="a"),
+                await answer(socket, input=1),
+                await answer(socket, input="More.", previous_response_id=first[-1]["response"]["id"]),
+            ]
 
     assert again == [first, wrong, last]
     entries = [entry for entry in read(cassette) if isinstance(entry, Entry)]
@@ -98,18 +103,19 @@ def test_what_passed_over_a_websocket_is_recorded_and_replayed(cloud: Cloud, hom
     assert "sk-of-the-app" not in cassette.read_text()
 
 
-def test_a_proxy_that_ends_closes_its_websockets_when_they_have_been_answered(cloud: Cloud, home: Path) -> None:
+async def test_a_proxy_that_ends_closes_its_websockets_when_they_have_been_answered(cloud: Cloud, home: Path) -> None:
     gate = cloud.gate()
     cloud.script(Reply(text="one two", gates={1: gate}))
-    with serve(clean_environment(home, cloud.base_url)) as proxy, websocket(proxy) as busy, websocket(proxy) as idle:
-        busy.send(json.dumps({**CREATE, "input": "Count."}))
-        json.loads(busy.recv())
-        proxy.process.terminate()
-        with pytest.raises(ConnectionClosed) as caught:
-            idle.recv()
-        gate.open()
-        events = [json.loads(message) for message in busy]
-        status = proxy.process.wait(30)
+    with serve(clean_environment(home, cloud.base_url)) as proxy:
+        async with websocket(proxy) as busy, websocket(proxy) as idle:
+            await busy.send(json.dumps({**CREATE, "input": "Count."}))
+            await busy.recv()
+            proxy.process.terminate()
+            with pytest.raises(ConnectionClosed) as caught:
+                await idle.recv()
+            gate.open()
+            events = [json.loads(message) async for message in busy]
+        status = await asyncio.to_thread(proxy.process.wait, GUARD_S)
 
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == 1001

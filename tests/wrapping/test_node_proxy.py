@@ -145,7 +145,8 @@ def test_a_websocket_library_that_makes_its_own_connection_goes_through_the_prox
         const net = require('net');
         const make = (options) => {{
           options.path = undefined;
-          return '{scheme}' === 'https' ? tls.connect({{ ...options, servername: options.host }}) : net.connect(options);
+          if ('{scheme}' === 'http') return net.connect(options);
+          return tls.connect({{ ...options, servername: options.host }});
         }};
         const request = module.request({{
           host: '{HOST}',
