@@ -39,14 +39,16 @@ async def fit_pictures(turn: Turn, sent: Any = None, root: str = "") -> Turn:
 def places(value: Any, path: str) -> dict[str, str]:
     """Return where the images that an app sent along are, by their data: ``messages[0].content[1].image_url.url``."""
     found: dict[str, str] = {}
-    if isinstance(value, str) and value[:5].lower() == "data:":
-        found[value.partition(",")[2]] = path
-    elif isinstance(value, dict):
-        for name, inside in value.items():
-            found = places(inside, f"{path}.{name}") | found
-    elif isinstance(value, list):
-        for index, inside in enumerate(value):
-            found = places(inside, f"{path}[{index}]") | found
+    # By hand, since what an app sends may lie deeper than Python goes.
+    left = [(value, path)]
+    while left:
+        value, path = left.pop()
+        if isinstance(value, str) and value[:5].lower() == "data:":
+            found[value.partition(",")[2]] = path
+        elif isinstance(value, dict):
+            left += [(inside, f"{path}.{name}") for name, inside in value.items()]
+        elif isinstance(value, list):
+            left += [(inside, f"{path}[{index}]") for index, inside in enumerate(value)]
     return found
 
 

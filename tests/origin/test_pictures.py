@@ -78,6 +78,14 @@ def test_the_places_are_those_of_the_images_that_were_sent_along() -> None:
     assert places(messages, "messages") == {"xx": "messages[1].content[1].image_url.url"}
 
 
+def test_what_lies_deep_is_found_too_and_the_first_place_counts() -> None:
+    deep: object = "data:image/png;base64,xx"
+    for _ in range(100_000):
+        deep = [deep]
+
+    assert places(["data:,yy", "data:,yy", deep], "input")["yy"] == "input[0]"
+
+
 async def test_an_image_that_a_tool_gave_is_fitted_or_refused_by_its_place() -> None:
     def turn(data: bytes) -> Turn:
         result: ContentBlock = {"type": "tool_result", "tool_use_id": "t", "content": [block(data)]}

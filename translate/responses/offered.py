@@ -26,7 +26,6 @@ FIELD = "input"
 JOINT = "__"
 """What is between a namespace's name and a function's."""
 
-
 TOOL_SEARCH = "tool_search"
 """Both the type of that tool and what Claude calls it."""
 
@@ -87,18 +86,22 @@ def flattened(tools: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
         if not isinstance(inside, list) or not inside:
             message = f"Invalid '{path}.tools': a namespace has a list of functions and custom tools."
             raise OpenAIError(message, param=f"{path}.tools", code="invalid_value")
-        found += [(f"{path}.tools[{i}]", _inside(each, name, f"{path}.tools[{i}]")) for i, each in enumerate(inside)]
+        tools_of = [_inside(each, name, f"{path}.tools[{i}]") for i, each in enumerate(inside)]
+        tools_of[0] = _described(tools_of[0], name, tool.get("description"))
+        found += [(f"{path}.tools[{i}]", each) for i, each in enumerate(tools_of)]
     return found
 
 
-def told_of_namespaces(tools: Sequence[Any]) -> str | None:
-    """Return what Claude is told of the namespaces among tools that are sound; None if there is nothing to tell."""
-    lines = [
-        f"Tools whose names begin with {tool['name']}{JOINT}: {tool['description']}"
-        for tool in tools
-        if tool["type"] == "namespace" and isinstance(tool.get("description"), str) and tool["description"].strip()
-    ]
-    return "\n".join(lines) or None
+def _described(tool: Any, namespace: str, about: Any) -> Any:
+    """Return the first tool of a namespace, which also says what its namespace is.
+
+    Not the system prompt: tools may be offered later in a conversation, and that is to stay what it was.
+    """
+    description = tool.get("description") or ""
+    if not (isinstance(about, str) and about.strip() and isinstance(description, str)):
+        return tool
+    told = f"(Tools whose names begin with {namespace}{JOINT}: {about})"
+    return {**tool, "description": f"{description}\n\n{told}".strip()}
 
 
 def _inside(tool: Any, namespace: str, path: str) -> Any:

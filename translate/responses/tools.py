@@ -6,7 +6,6 @@ flatter. So they are put into those shapes, and errors from there into these wor
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -22,7 +21,6 @@ from translate.responses.offered import (
     flattened,
     has_grammar,
     search_function,
-    told_of_namespaces,
 )
 from translate.responses.wire import ToolSearchTool, WebSearchTool
 from translate.responses.words import reworded
@@ -94,7 +92,7 @@ def translate_response_tools(
     wrapped = [_wrapped(tool, path) for path, tool in flat]
     fields = {"tools": wrapped, "tool_choice": _chat_choice(choice), "parallel_tool_calls": parallel}
     try:
-        result = translate_tools(fields, can_force=can_force, server_tools=server_tools)
+        return translate_tools(fields, can_force=can_force, server_tools=server_tools)
     except OpenAIError as error:
         # Only the place that the error names is put right: all else may be the app's own words.
         place = _PLACE.match(error.param or "")
@@ -102,8 +100,6 @@ def translate_response_tools(
             raise
         right = paths[int(place["index"])]
         raise reworded(error, {place.group(): right, f"{place.group()}.function": right}) from None
-    told = "\n\n".join(filter(None, [told_of_namespaces(tools), result.instruction]))
-    return replace(result, instruction=told or None)
 
 
 def is_web_search(tool: Any) -> bool:

@@ -110,7 +110,10 @@ def test_a_namespace_is_the_beginning_of_its_tools_names() -> None:
 
     assert [tool["name"] for tool in tools.tools] == ["crm__look", "crm__patch", "look"]
     assert tools.tool_choice == {"type": "tool", "name": "crm__look"}
-    assert tools.instruction == "Tools whose names begin with crm__: Our customers."
+    first, second, _ = tools.tools
+    assert first["description"] == "(Tools whose names begin with crm__: Our customers.)"
+    assert second["description"] == "Patches."
+    assert tools.instruction is None
     assert echoed_tools([crm])[0]["tools"][1] == custom()
 
 
