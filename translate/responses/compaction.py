@@ -12,7 +12,7 @@ import msgspec
 
 from translate.content import text_block
 from translate.responses import wire
-from translate.responses.wire import Item
+from translate.responses.asked import Item
 from translate.turn import ContentBlock
 
 TRIGGER = "compaction_trigger"

@@ -23,10 +23,7 @@ from translate.content import PARTS, Part, blocks, text_block
 from translate.errors import OpenAIError
 from translate.messages import MAX_IMAGES, call_input, invalid_type
 from translate.responses import reasoning
-from translate.responses.compaction import INSTRUCTION, TRIGGER, summary_block
-from translate.responses.mcp import LISTED, mcp_name
-from translate.responses.offered import FIELD, TOOL_SEARCH, claude_name, flattened
-from translate.responses.wire import (
+from translate.responses.asked import (
     AdditionalToolsItem,
     AgentMessageItem,
     CompactionSummaryItem,
@@ -46,6 +43,9 @@ from translate.responses.wire import (
     ToolSearchOutputItem,
     WebSearchCallItem,
 )
+from translate.responses.compaction import INSTRUCTION, TRIGGER, summary_block
+from translate.responses.mcp import LISTED, mcp_name
+from translate.responses.offered import FIELD, TOOL_SEARCH, claude_name, flattened
 from translate.responses.words import reworded
 from translate.tools import ToolUseIds
 from translate.turn import ContentBlock, Message

@@ -16,8 +16,8 @@ import msgspec
 
 from translate.errors import OpenAIError
 from translate.messages import invalid_type
+from translate.responses.asked import Item, McpFilter, McpTool
 from translate.responses.offered import claude_name
-from translate.responses.wire import Item, McpFilter, McpTool
 
 LISTED = "mcp_list_tools"
 """The type of the block, and of the item, that tells which tools a server has."""

@@ -13,6 +13,7 @@ from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP, Capabilities, cap
 from translate.openai_wire import ChatCompletionRequest
 from translate.parameters import check_parameters
 from translate.request import SERVICE_TIER, decode_object, effort_for, sampling_for, thinking_for
+from translate.responses.asked import Conversation, Item, ReasoningEffort, ResponseRequest
 from translate.responses.input_items import Input, translate_input
 from translate.responses.mcp import ListedTool, McpCall, McpServer, as_functions, listed_before, mcp_servers
 from translate.responses.offered import Offered, offered_tools
@@ -24,7 +25,7 @@ from translate.responses.tools import (
     translate_text_format,
     without_effect,
 )
-from translate.responses.wire import Conversation, Echo, Item, ReasoningEffort, ResponseRequest
+from translate.responses.wire import Echo
 from translate.tools import tool_names, tools_for_history
 from translate.turn import ContentBlock, Message, Turn
 

@@ -13,6 +13,7 @@ import msgspec
 from translate.errors import OpenAIError
 from translate.messages import invalid_type
 from translate.response_format import OutputFormat, translate_response_format
+from translate.responses.asked import ToolSearchTool, WebSearchTool
 from translate.responses.mcp import echoed_mcp, mcp_name
 from translate.responses.offered import (
     TOOL_SEARCH,
@@ -22,7 +23,6 @@ from translate.responses.offered import (
     has_grammar,
     search_function,
 )
-from translate.responses.wire import ToolSearchTool, WebSearchTool
 from translate.responses.words import reworded
 from translate.tools import Tools, translate_tools
 from translate.web_search import NAME, web_search_tool

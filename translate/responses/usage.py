@@ -6,7 +6,8 @@ from typing import Any
 from msgspec import UNSET
 
 from translate import usage
-from translate.responses.wire import InputTokensDetails, OutputTokensDetails, ResponseUsage, ServiceTier
+from translate.responses.asked import ServiceTier
+from translate.responses.wire import InputTokensDetails, OutputTokensDetails, ResponseUsage
 
 
 def usage_from(counts: Mapping[str, Any]) -> ResponseUsage:

@@ -1,251 +1,21 @@
-"""OpenAI's JSON of the Responses API, as Structs: what apps send and what they are sent.
+"""What apps are sent by the Responses API, as Structs: the items of the output, the response, and its events.
 
-Source: the OpenAPI document of openai/openai-openapi, ``CreateResponse``, ``Response`` and ``ResponseStreamEvent``.
-Absent and null differ there: where the document has no null, a field without a value is left out.
+Source: the OpenAPI document of openai/openai-openapi, ``OutputItem``, ``Response`` and ``ResponseStreamEvent``. Absent
+and null differ there: where the document has no null, a field without a value is left out.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
-from translate.web_search import ContextSize, Domains, Place
-
-type Item = dict[str, Any]
-"""An item of the input or of a stored conversation, as JSON."""
+from translate.responses.asked import Conversation, ServiceTier
 
 type ItemStatus = Literal["in_progress", "completed", "incomplete"]
 type ResponseStatus = Literal["completed", "failed", "in_progress", "cancelled", "queued", "incomplete"]
-type ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]
-type ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-type Summary = Literal["auto", "concise", "detailed"]
 
 
-# What apps send.
-
-
-class Reasoning(msgspec.Struct, frozen=True):
-    """``reasoning``. ``generate_summary`` is the older name of ``summary``."""
-
-    effort: ReasoningEffort | None = None
-    summary: Summary | None = None
-    generate_summary: Summary | None = None
-    context: Literal["auto", "current_turn", "all_turns"] | None = None
-    mode: str | None = None
-
-
-class Text(msgspec.Struct, frozen=True):
-    """``text``: the answer's format, and how much of it there should be."""
-
-    format: dict[str, Any] | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
-
-
-class StreamOptions(msgspec.Struct, frozen=True):
-    """``stream_options``."""
-
-    include_obfuscation: bool | None = None
-
-
-class Conversation(msgspec.Struct, frozen=True):
-    """A stored conversation, by its id."""
-
-    id: str
-
-
-type Metadata = Annotated[
-    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
-]
-
-
-class ResponseRequest(msgspec.Struct, frozen=True):
-    """The fields of ``POST /v1/responses`` that reach Claude, shape the answer or are echoed in it."""
-
-    model: Annotated[str, Meta(min_length=1)]
-    input: str | list[Any] | None = None
-    instructions: str | None = None
-    previous_response_id: str | None = None
-    conversation: str | Conversation | None = None
-    store: bool | None = None
-    background: bool | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    include: list[Any] | None = None
-    max_output_tokens: Annotated[int, Meta(ge=16)] | None = None
-    max_tool_calls: int | None = None
-    metadata: Metadata | None = None
-    parallel_tool_calls: bool | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_retention: Literal["in_memory", "in-memory", "24h"] | None = None
-    reasoning: Reasoning | None = None
-    safety_identifier: Annotated[str, Meta(max_length=64)] | None = None
-    service_tier: ServiceTier | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    text: Text | None = None
-    thinking: dict[str, Any] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    tools: list[Any] | None = None
-    top_k: Annotated[int, Meta(ge=1)] | None = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    truncation: Literal["auto", "disabled"] | None = None
-    user: str | None = None
-
-    @property
-    def conversation_id(self) -> str | None:
-        """The id of the stored conversation that this goes on with."""
-        return self.conversation.id if isinstance(self.conversation, Conversation) else self.conversation
-
-
-class MessageItem(msgspec.Struct, frozen=True):
-    """A message of the input; short ones have no type."""
-
-    role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[Any]
-
-
-class FunctionCallItem(msgspec.Struct, frozen=True):
-    """A call that the model made earlier."""
-
-    call_id: Annotated[str, Meta(min_length=1)]
-    name: str
-    arguments: str
-    namespace: str | None = None
-
-
-class CustomToolCallItem(msgspec.Struct, frozen=True):
-    """A call of a custom tool that the model made earlier."""
-
-    call_id: Annotated[str, Meta(min_length=1)]
-    name: str
-    input: str
-    namespace: str | None = None
-
-
-class ToolSearchCallItem(msgspec.Struct, frozen=True):
-    """A search for tools that the model asked for earlier. One that OpenAI did has no ``call_id``."""
-
-    arguments: Any
-    call_id: str | None = None
-    execution: Literal["client", "server"] | None = None
-
-
-class WebSearchCallItem(msgspec.Struct, frozen=True):
-    """A search of the web in an earlier turn."""
-
-
-class ToolSearchTool(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_search"):
-    """A tool that finds tools."""
-
-    execution: Literal["client", "server"] | None = None
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-
-
-class McpFilter(msgspec.Struct, frozen=True):
-    """Which of a server's tools are meant."""
-
-    tool_names: list[str] | None = None
-    read_only: bool | None = None
-
-
-class McpTool(msgspec.Struct, frozen=True):
-    """An MCP server whose tools Claude may use."""
-
-    server_label: str
-    server_url: str | None = None
-    server_description: str | None = None
-    connector_id: str | None = None
-    authorization: str | None = None
-    headers: dict[str, str] | None = None
-    allowed_tools: list[str] | McpFilter | None = None
-    require_approval: str | dict[str, Any] | None = None
-
-
-class WebSearchTool(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A search of the web."""
-
-    type: str
-    filters: Domains | None = None
-    user_location: Place | None = None
-    search_context_size: ContextSize | None = None
-    external_web_access: bool | None = None
-
-
-class ToolSearchOutputItem(msgspec.Struct, frozen=True):
-    """The tools that a search found."""
-
-    tools: list[Any]
-    call_id: str | None = None
-    execution: Literal["client", "server"] | None = None
-
-
-class CompactionSummaryItem(msgspec.Struct, frozen=True):
-    """What an earlier conversation came to, sealed."""
-
-    encrypted_content: str
-
-
-class CompactionTriggerItem(msgspec.Struct, frozen=True):
-    """Asks for what is before it to be summed up."""
-
-
-class AgentMessageItem(msgspec.Struct, frozen=True):
-    """What one agent says to another. OpenAI's own coding agent sends it; the document has it not."""
-
-    content: str | list[Any]
-
-
-class McpListToolsItem(msgspec.Struct, frozen=True):
-    """Which tools a server has."""
-
-    server_label: str
-    tools: list[Any]
-
-
-class McpCallItem(msgspec.Struct, frozen=True):
-    """A call of a server's tool in an earlier turn."""
-
-    id: Annotated[str, Meta(min_length=1)]
-    server_label: str
-    name: str
-    arguments: str
-    output: str | None = None
-    error: Any = None
-
-
-class ConfigurationUpdateItem(msgspec.Struct, frozen=True):
-    """What is other from here on. OpenAI's own coding agent sends it; the document has it not."""
-
-    reasoning: Reasoning | None = None
-
-
-class FunctionCallOutputItem(msgspec.Struct, frozen=True):
-    """What the app's function, or its custom tool, answered."""
-
-    call_id: Annotated[str, Meta(min_length=1)]
-    output: str | list[Any]
-
-
-class ReasoningInputItem(msgspec.Struct, frozen=True):
-    """What the model thought earlier."""
-
-    id: str | None = None
-    encrypted_content: str | None = None
-
-
-class AdditionalToolsItem(msgspec.Struct, frozen=True):
-    """Tools that are offered from here on."""
-
-    tools: list[Any]
-
-
-class ItemReference(msgspec.Struct, frozen=True):
-    """A stored item, by its id."""
-
-    id: str
-
-
-# What apps are sent: items.
+# Items.
 
 
 class OutputText(msgspec.Struct, frozen=True, tag="output_text"):
@@ -366,7 +136,7 @@ type OutputItem = (
 )
 
 
-# What apps are sent: the response.
+# The response.
 
 
 class InputTokensDetails(msgspec.Struct, frozen=True):
@@ -448,7 +218,7 @@ class Response(Echo, frozen=True, kw_only=True):
     usage: ResponseUsage | UnsetType = UNSET
 
 
-# What apps are sent: events. Every one carries its place in the stream.
+# Events. Every one carries its place in the stream.
 
 
 class Created(msgspec.Struct, frozen=True, tag="response.created"):

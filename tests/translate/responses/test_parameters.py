@@ -10,11 +10,12 @@ import yaml
 
 from translate.errors import OpenAIError
 from translate.parameters import Fate
+from translate.responses.asked import ResponseRequest
 from translate.responses.input_items import ITEMS, REFUSED_ITEMS
 from translate.responses.parameters import INCLUDE, RESPONSE_PARAMETERS, check_include
 from translate.responses.request import translate_response_request
 from translate.responses.tools import REFUSED_TOOLS, WEB_SEARCH
-from translate.responses.wire import Response, ResponseRequest
+from translate.responses.wire import Response
 
 SPEC = (
     Path(os.environ.get("UNDERSTUDY_CORPUS") or Path(__file__).parents[4] / "shared" / "corpus") / "openai-openapi.yaml"
