@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 # A boot takes a processor for about this long, and nobody knows when a spare one has finished.
 BOOT_S = 0.6
 
+# How long after its first token an answer has the processors for itself. A boot amid a short one would make it stutter,
+# and have us see its end later than Claude Code, which may then ask again (fact F43).
+ANSWER_FIRST_S = 0.3
+
 # How long a program may take from its start to its answer to `initialize`.
 START_S = 30.0
 
@@ -80,7 +84,7 @@ class Play:
                 if first:
                     first = False
                     # Not before: a boot takes a processor for half a second, and a person waits for the first token.
-                    self._pool.refill()
+                    self._pool.refill_later()
                 yield event
         self.complete = True
 
@@ -236,6 +240,10 @@ class Pool:
         if self._open and not self._refilling and len(self._spare) < self._spare_target:
             self._refilling = True
             self._in_background(self._add_spare(), "start a spare process")
+
+    def refill_later(self) -> None:
+        """Do so when the answer that has begun now has ended, or has come for a while."""
+        asyncio.get_running_loop().call_later(ANSWER_FIRST_S, self.refill)
 
     # Taking.
 

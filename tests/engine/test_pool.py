@@ -68,6 +68,25 @@ async def test_a_spare_process_is_taken_and_replaced(spawn: Spawn) -> None:
     assert children() == set()
 
 
+async def test_a_spare_process_is_replaced_while_a_long_answer_comes(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    replaced = asyncio.Event()
+    rehearsal.script(Reply(text="Hello there", gates={1: replaced}))
+
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=1, boot_s=0) as pool:
+        await spare_of(pool)
+        await asyncio.sleep(0.01)  # the pool has seen that one is enough
+        async with pool.run(turn("Hello")) as running:
+            events = aiter(running)
+            heard = [dict(await anext(events))]
+            assert not pool.spare
+            await spare_of(pool)
+            replaced.set()
+            heard += [dict(event) async for event in events]
+
+    assert (running.process, said(heard)) == ("warm", "Hello there")
+    assert children() == set()
+
+
 async def test_a_spare_process_that_died_is_passed_over(spawn: Spawn) -> None:
     async with asyncio.timeout(GUARD_S), Pool(spawn, spare=1, boot_s=30) as pool:
         dead = await spare_of(pool)
