@@ -36,7 +36,7 @@ from translate.openai_wire import (
     ToolCallDelta,
 )
 from translate.usage import CompletionUsage, merge_usage, usage_from
-from translate.web_search import Citations
+from translate.web_search import Citations, UrlCitation
 
 
 class ClaudeProtocolError(Exception):
@@ -96,6 +96,7 @@ class ChatCompletionStream:
         self._block = ""
         self._length = 0
         self._citations = Citations()
+        self._cited: list[UrlCitation] = []
         self._thinking: list[str] = []
         self._signature = ""
         self._reasonings = 0
@@ -151,7 +152,8 @@ class ChatCompletionStream:
                 self._citations.cite(delta.citation)
                 return []
             case ContentBlockStop() if self._block == "text":
-                return self._cited()
+                self._cited += self._citations.end(self._length)
+                return []
             case ContentBlockDelta(delta=delta) if self._show_reasoning and (delta.thinking or delta.signature):
                 self._thinking.append(delta.thinking)
                 self._signature += delta.signature
@@ -196,16 +198,19 @@ class ChatCompletionStream:
         self._length += len(text)
         return [self._chunk(ChunkDelta(content=text))] if text else []
 
-    def _cited(self) -> list[ChatCompletionChunk]:
-        """Return what a block of text cites, of the text up to here."""
-        cited = [
+    def _annotations(self) -> list[dict[str, Any]]:
+        """Return what the text cites.
+
+        They are told in one piece: openai-python's stream cannot add annotations to others, openai-node's replaces
+        those that it has.
+        """
+        return [
             {
                 "type": "url_citation",
                 "url_citation": {"url": c.url, "title": c.title, "start_index": c.start, "end_index": c.end},
             }
-            for c in self._citations.end(self._length)
+            for c in self._cited
         ]
-        return [self._chunk(ChunkDelta(annotations=cited))] if cited else []
 
     def _reasoning(self, **fields: str) -> ChatCompletionChunk:
         """Return a whole block of thinking, so that the app can send it back."""
@@ -238,6 +243,8 @@ class ChatCompletionStream:
         if reason == "tool_calls" and self._legacy_functions:
             reason = "function_call"
         chunks = [self._chunk(ChunkDelta(), reason)]
+        if annotations := self._annotations():
+            chunks.insert(0, self._chunk(ChunkDelta(annotations=annotations)))
         if rest := self._rest():
             chunks.insert(0, self._chunk(ChunkDelta(content=rest)))
         explanation = (event.delta.stop_details or {}).get("explanation")

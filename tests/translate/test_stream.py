@@ -6,6 +6,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk as OpenAIChunk
 
 from translate.claude_wire import EVENTS
 from translate.completion import fold
@@ -193,6 +195,22 @@ def test_what_a_text_cites_is_told_with_its_characters() -> None:
     assert {"annotations": [annotation]} in deltas(events)
     message = fold(chunks(events, include_usage=True)).choices[0].message
     assert (message.content, message.annotations) == ("I think so it is.", [annotation])
+
+
+def test_what_an_answer_cites_is_told_at_once_as_openais_sdk_takes_it() -> None:
+    pages = [{"type": "web_search_result_location", "url": f"https://example.com/{name}"} for name in "ab"]
+    blocks = [text(words, index=index) for index, words in enumerate(("One.", "Two."))]
+    for index, block in enumerate(blocks):
+        block.insert(1, delta({"type": "citations_delta", "citation": pages[index]}, index))
+    streamed = chunks([START, *blocks[0], *blocks[1], end()])
+
+    snapshot = ChatCompletionStreamState()
+    for chunk in streamed:
+        snapshot.handle_chunk(OpenAIChunk.model_validate_json(msgspec.json.encode(chunk)))
+
+    (message,) = (choice.message for choice in snapshot.get_final_completion().choices)
+    places = [(note.url_citation.start_index, note.url_citation.end_index) for note in message.annotations or ()]
+    assert places == [(0, 4), (4, 8)]
 
 
 def test_a_refusal_that_is_explained_is_a_refusal_in_the_message() -> None:
