@@ -83,8 +83,7 @@ def _image(raw: dict[str, Any], where: str) -> ContentBlock:
     url = _string(image, "url", where)
     if url.lower().startswith("data:"):
         media_type, data = _data_url(url, f"{where}.url")
-        check_image_type(media_type, data, f"{where}.url")
-        return _base64_block("image", media_type, data)
+        return _base64_block("image", image_type(media_type, data, f"{where}.url"), data)
     if _scheme(url) != "https":
         raise _invalid_image(f"{where}.url", "an image's URL must be https: or data:", "invalid_image_url")
     return {"type": "image", "source": {"type": "url", "url": url}}
@@ -97,14 +96,17 @@ def _scheme(url: str) -> str:
         return ""
 
 
-def check_image_type(media_type: str, data: bytes, param: str) -> None:
-    """Check that an image is of a type Claude takes, and is what it says. Raises OpenAIError (400)."""
-    if media_type not in IMAGE_TYPES:
-        supported = ", ".join(name.removeprefix("image/") for name in IMAGE_TYPES)
-        message = f"images must be one of {supported}, not {media_type or 'of no type'}"
-        raise _invalid_image(param, message, "invalid_image_format")
-    if not IMAGE_TYPES[media_type](data):
-        raise _invalid_image(param, f"the bytes are not those of {media_type}", "invalid_image_format")
+def image_type(said: str, data: bytes, param: str) -> str:
+    """Return of what type an image is; ``said`` is what its URL says. Raises OpenAIError (400) for none of Claude's.
+
+    OpenAI goes by the bytes, and apps call every image ``image/jpeg``, or ``image/jpg``; Claude's API refuses one that
+    is not what it is said to be.
+    """
+    found = next((name for name, begins in IMAGE_TYPES.items() if begins(data)), None)
+    if found is not None and said.startswith("image/"):
+        return found
+    supported = ", ".join(name.removeprefix("image/") for name in IMAGE_TYPES)
+    raise _invalid_image(param, f"it is none of {supported}", "invalid_image_format")
 
 
 def _file(raw: dict[str, Any], where: str) -> ContentBlock:

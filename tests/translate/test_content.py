@@ -9,6 +9,7 @@ from translate.content import text_blocks, user_blocks
 from translate.errors import OpenAIError
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
+JPEG = b"\xff\xd8\xff\xe0" + bytes(8)
 PDF = b"%PDF-1.7 ..."
 
 
@@ -50,6 +51,22 @@ def test_an_image_in_the_request_is_passed_on_byte_for_byte() -> None:
 
     assert block["source"]["media_type"] == "image/png"
     assert base64.b64decode(block["source"]["data"]) == PNG
+
+
+@pytest.mark.parametrize(
+    ("data", "said", "told"),
+    [
+        (PNG, "image/jpeg", "image/png"),
+        (JPEG, "image/jpg", "image/jpeg"),
+        (JPEG, "image/png; charset=binary", "image/jpeg"),
+        (b"GIF89a...", "image/*", "image/gif"),
+        (b"RIFF....WEBP", "IMAGE/PNG", "image/webp"),
+    ],
+)
+def test_an_image_is_what_its_bytes_say(data: bytes, said: str, told: str) -> None:
+    (block,) = user_blocks([image(data_url(data, said))], "m")
+
+    assert block["source"]["media_type"] == told
 
 
 def test_base64_in_the_url_alphabet_and_with_line_breaks_is_understood() -> None:
@@ -107,8 +124,10 @@ def test_an_assistants_refusal_is_text() -> None:
         (image("https://[x/y.png"), "m.content[1].image_url.url", "invalid_image_url"),
         (image("data:image/png"), "m.content[1].image_url.url", "invalid_value"),
         (image("data:image/png;base64,a"), "m.content[1].image_url.url", "invalid_base64"),
-        (image(data_url(PNG, "image/bmp")), "m.content[1].image_url.url", "invalid_image_format"),
-        (image(data_url(PNG, "image/jpeg")), "m.content[1].image_url.url", "invalid_image_format"),
+        (image(data_url(b"BM......", "image/bmp")), "m.content[1].image_url.url", "invalid_image_format"),
+        (image(data_url(b"BM......", "image/png")), "m.content[1].image_url.url", "invalid_image_format"),
+        (image(data_url(PNG, "text/plain")), "m.content[1].image_url.url", "invalid_image_format"),
+        (image(data_url(PNG, "")), "m.content[1].image_url.url", "invalid_image_format"),
         ({"type": "file", "file": "x"}, "m.content[1].file", "invalid_type"),
         (file(file_id="file-1"), "m.content[1].file.file_id", "unsupported_value"),
         (file(), "m.content[1].file.file_data", "missing_required_parameter"),
