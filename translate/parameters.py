@@ -48,7 +48,10 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
         H, "as it is where the model takes it and `temperature` is not set; else accepted without effect"
     ),
     "stop": Parameter(H, "Claude's `stop_sequences`; those of white space alone, which it does not take, are ours"),
-    "user": Parameter(H, "Claude's `metadata.user_id`"),
+    "user": Parameter(
+        H,
+        "Claude's `metadata.user_id`; a digest of an address or a telephone number, which it must not be",
+    ),
     "reasoning_effort": Parameter(H, "`none` and absent: thinking off where the model allows it; else Claude's effort"),
     "top_k": Parameter(H, "Claude's own, where the model takes it (OpenAI has none)"),
     "thinking": Parameter(H, "Claude's own, as it is (OpenAI has none)"),

@@ -1,7 +1,9 @@
 """ChatCompletionRequest -> Turn."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -29,6 +31,11 @@ EFFORT: dict[str, Effort] = {
     "max": "max",
 }
 
+
+# https://docs.anthropic.com/en/api/messages, «metadata.user_id»: «an opaque identifier … do not include any identifying
+# information such as name, email address, or phone number», at most 256 characters. The API answers 400 to an address.
+MAX_USER_ID = 256
+_IDENTIFYING = re.compile(r".*@.*|[+(]?[\d\s().-]{7,}", re.DOTALL)
 
 # https://docs.anthropic.com/en/api/service-tiers
 SERVICE_TIER = {"auto": "auto", "default": "standard_only"}
@@ -106,7 +113,7 @@ def translate_request(
         tool_choice=tools.tool_choice if tools.tools or not offered else {"type": "none"},
         output_format=output.format,
         service_tier=tier,
-        metadata={"user_id": request.user} if request.user else {},
+        metadata=metadata_for(request.user),
     )
     unused += _unused_of_search(request.web_search_options, searches=bool(search))
     return Translated(turn, request, (*ignored, *unused), choice.known, tools.legacy, cuts)
@@ -185,6 +192,15 @@ def effort_for(reasoning_effort: str | None, can: Capabilities) -> Effort | None
         return EFFORT[reasoning_effort]
     # Where thinking cannot be switched off, the least of it is nearest to what was asked: a plain, quick answer.
     return None if can.thinking_off else "low"
+
+
+def metadata_for(user: str | None) -> Mapping[str, str]:
+    """Return Claude's ``metadata`` for OpenAI's ``user``; a digest stands for a name that Claude's API would refuse."""
+    if not user:
+        return {}
+    if len(user) > MAX_USER_ID or _IDENTIFYING.fullmatch(user):
+        return {"user_id": sha256(user.encode()).hexdigest()}
+    return {"user_id": user}
 
 
 def _stop_sequences(stop: str | list[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -106,6 +106,15 @@ def test_the_user_is_claudes_user_id() -> None:
     assert turn(user="u-1").metadata == {"user_id": "u-1"}
 
 
+@pytest.mark.parametrize("user", ["ada@example.com", "Ada <ada@example.com>", "+44 (20) 7946-0958", "x" * 257])
+def test_a_user_by_a_name_that_claude_refuses_is_told_by_a_digest(user: str) -> None:
+    ids = [turn(user=name).metadata["user_id"] for name in (user, user, f"{user}1")]
+
+    assert ids[0] == ids[1] != ids[2]
+    assert len(ids[0]) == 64
+    assert not set(ids[0]) & set("@x+")
+
+
 @pytest.mark.parametrize(
     ("model", "effort", "thinking", "told"),
     [

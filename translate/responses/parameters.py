@@ -69,7 +69,10 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
         " by instruction, text; `verbosity` is accepted without effect",
     ),
     "metadata": Parameter(H, "kept with the response and echoed"),
-    "user": Parameter(H, "Claude's `metadata.user_id`"),
+    "user": Parameter(
+        H,
+        "Claude's `metadata.user_id`; a digest of an address or a telephone number, which it must not be",
+    ),
     "safety_identifier": Parameter(H, "Claude's `metadata.user_id`; wins over `user`"),
     "service_tier": Parameter(
         H, "`auto` as Claude's, `default` as `standard_only`; Claude has no other: accepted without effect"

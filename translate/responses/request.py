@@ -12,7 +12,7 @@ from translate.messages import invalid_type
 from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP, Capabilities, capabilities, choose_model
 from translate.openai_wire import ChatCompletionRequest
 from translate.parameters import check_parameters
-from translate.request import SERVICE_TIER, decode_object, effort_for, sampling_for, thinking_for
+from translate.request import SERVICE_TIER, decode_object, effort_for, metadata_for, sampling_for, thinking_for
 from translate.responses.asked import Conversation, Item, ReasoningEffort, ResponseRequest
 from translate.responses.input_items import Input, translate_input
 from translate.responses.mcp import ListedTool, McpCall, McpServer, as_functions, listed_before, mcp_servers
@@ -247,7 +247,6 @@ def _turn(
     if request.service_tier and tier is None:
         unused.append("service_tier")
     declared = tools.tools or tools_for_history(_called(said.messages))
-    user = request.safety_identifier or request.user
     turn = Turn(
         model=model,
         messages=said.messages,
@@ -262,7 +261,7 @@ def _turn(
         tool_choice=tools.tool_choice if tools.tools or not declared else {"type": "none"},
         output_format=output.format,
         service_tier=tier,
-        metadata={"user_id": user} if user else {},
+        metadata=metadata_for(request.safety_identifier or request.user),
     )
     return turn, unused
 

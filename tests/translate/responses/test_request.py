@@ -180,6 +180,7 @@ def test_what_has_no_effect_is_told(fields: dict[str, Any], ignored: tuple[str, 
 
 def test_the_safety_identifier_wins_over_the_user() -> None:
     assert translated(user="u", safety_identifier="s").turn.metadata == {"user_id": "s"}
+    assert translated(safety_identifier="a@example.com").turn.metadata["user_id"].isalnum()
 
 
 @pytest.mark.parametrize(
