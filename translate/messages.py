@@ -8,7 +8,6 @@ its own, fact F82), and an instruction that comes later stays where it is, as a 
 blocks, and what the tools answered becomes the ``tool_result`` blocks that open the user's next turn.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, assert_never
 
@@ -185,10 +184,13 @@ def _function_id(name: Any) -> str:
 
 
 def call_input(arguments: str) -> dict[str, Any]:
-    """Read a call's arguments. What is no JSON object is kept as it is, under a name that says so."""
+    """Read a call's arguments. What is no JSON object is kept as it is, under a name that says so.
+
+    Not by :mod:`json`, which also reads what nobody could be sent: NaN, infinity, and half a surrogate pair.
+    """
     try:
-        value = json.loads(arguments) if arguments.strip() else {}
-    except (ValueError, RecursionError):
+        value = msgspec.json.decode(arguments) if arguments.strip() else {}
+    except (msgspec.DecodeError, RecursionError):
         return {"invalid_json": arguments}
     return value if isinstance(value, dict) else {"value": value}
 

@@ -31,8 +31,12 @@ def turns(*messages: Any) -> tuple[str | None, Turns]:
         ("[1]", {"value": [1]}),
         ('{"a', {"invalid_json": '{"a'}),
         ("[" * 500_000, {"invalid_json": "[" * 500_000}),
+        ('{"a": NaN}', {"invalid_json": '{"a": NaN}'}),
+        ('{"a": -1e999}', {"invalid_json": '{"a": -1e999}'}),
+        (r'{"a": "\ud83d"}', {"invalid_json": r'{"a": "\ud83d"}'}),
+        (r'{"a": "\ud83d\ude00"}', {"a": "\U0001f600"}),
     ],
-    ids=["none", "an object", "no object", "cut short", "too deep"],
+    ids=["none", "an object", "no object", "cut short", "too deep", "no number", "too large", "half a pair", "a pair"],
 )
 def test_a_calls_arguments_are_kept_whatever_they_are(arguments: str, told: dict[str, Any]) -> None:
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}
