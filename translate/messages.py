@@ -8,6 +8,7 @@ its own, fact F82), and an instruction that comes later stays where it is, as a 
 blocks, and what the tools answered becomes the ``tool_result`` blocks that open the user's next turn.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, assert_never
 
@@ -61,13 +62,16 @@ def translate_messages(messages: Sequence[Any]) -> tuple[str | None, tuple[Messa
 
 
 class _Conversation:
-    """The conversation so far. ``_open`` maps the app's ids of tool calls that await an answer to Claude's."""
+    """The conversation so far. ``_open`` maps the app's ids of tool calls that await an answer to Claude's.
+
+    Some servers give all calls of a message one id, so there can be several of one.
+    """
 
     def __init__(self) -> None:
         self._system: list[str] = []
         self._turns: list[tuple[Literal["user", "assistant"], list[ContentBlock]]] = []
         self._ids = ToolUseIds()
-        self._open: dict[str, str] = {}
+        self._open: dict[str, deque[str]] = {}
         self._asked_at = ""
 
     def add(self, message: ChatMessage, path: str) -> None:
@@ -139,8 +143,9 @@ class _Conversation:
     def _tool_use(self, call: dict[str, Any], path: str) -> ContentBlock:
         match call:
             case {"id": str() as id, "function": {"name": str() as name, "arguments": str() as arguments}}:
-                self._open[id] = self._ids.claim(id)
-                return {"type": "tool_use", "id": self._open[id], "name": name, "input": call_input(arguments)}
+                claimed = self._ids.claim(id)
+                self._open.setdefault(id, deque()).append(claimed)
+                return {"type": "tool_use", "id": claimed, "name": name, "input": call_input(arguments)}
             case {"type": str() as kind} if kind != "function":
                 error = f"Unsupported value: '{path}.type': only calls of functions can be said to Claude."
                 raise OpenAIError(error, param=f"{path}.type", code="unsupported_value")
@@ -155,7 +160,10 @@ class _Conversation:
                 param=path,
                 code="invalid_value",
             )
-        result: dict[str, Any] = {"type": "tool_result", "tool_use_id": self._open.pop(call_id)}
+        calls = self._open[call_id]
+        result: dict[str, Any] = {"type": "tool_result", "tool_use_id": calls.popleft()}
+        if not calls:
+            del self._open[call_id]
         if blocks := text_blocks(content, path):
             result["content"] = blocks
         self._extend("user", [result])

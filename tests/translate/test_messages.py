@@ -125,6 +125,18 @@ def test_an_id_that_comes_again_is_told_apart() -> None:
     assert result[4][1][0]["tool_use_id"] == "call_0_2"
 
 
+def test_calls_of_one_id_are_answered_in_their_order() -> None:
+    answers = [said("tool", words, tool_call_id="f") for words in ("1", "2")]
+
+    _, result = turns(said("user", "go"), called("f", "f"), *answers)
+
+    assert [block["id"] for block in result[1][1]] == ["f", "f_2"]
+    assert result[2][1] == [
+        {"type": "tool_result", "tool_use_id": "f", "content": [text("1")]},
+        {"type": "tool_result", "tool_use_id": "f_2", "content": [text("2")]},
+    ]
+
+
 def test_an_empty_result_is_a_result() -> None:
     _, result = turns(said("user", "go"), called("a"), said("tool", "", tool_call_id="a"))
 
@@ -191,6 +203,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
         ([said("user", [{"type": "input_audio"}])], "messages[0].content[0].type", "invalid_value"),
         ([said("user", "x"), called("a"), said("user", "y")], "messages[1]", "invalid_value"),
         ([said("user", "x"), called("a")], "messages[1]", "invalid_value"),
+        ([said("user", "x"), called("a", "a"), said("tool", "y", tool_call_id="a")], "messages[1]", "invalid_value"),
         ([said("user", "x"), said("tool", "y", tool_call_id="a")], "messages[1]", "invalid_value"),
         ([said("user", "x"), said("tool", "y")], "messages[1].tool_call_id", "missing_required_parameter"),
         (
