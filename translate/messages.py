@@ -38,8 +38,6 @@ ROLES: dict[str, type[ChatMessage]] = {
     "function": FunctionMessage,
 }
 
-THINKING = ("reasoning.text", "reasoning.encrypted")
-
 MAX_IMAGES = 100  # Claude Code drops the oldest beyond that, without a word (fact F26)
 
 
@@ -128,8 +126,8 @@ class _Conversation:
         if message.audio:
             error = f"Unsupported value: '{path}.audio': Claude has not heard what was said."
             raise OpenAIError(error, param=f"{path}.audio", code="unsupported_value")
-        blocks = [_thinking(detail) for detail in message.reasoning_details or () if detail.get("type") in THINKING]
-        blocks += text_blocks(message.content or "", path, ("text", "refusal"))
+        thought = [block for detail in message.reasoning_details or () if (block := _thinking(detail)) is not None]
+        blocks = text_blocks(message.content or "", path, ("text", "refusal"))
         if message.refusal and message.refusal.strip():
             blocks.append(text_block(message.refusal))
         for index, call in enumerate(message.tool_calls or ()):
@@ -138,7 +136,8 @@ class _Conversation:
             call = {"id": _function_id(message.function_call.get("name")), "function": message.function_call}
             blocks.append(self._tool_use(call, f"{path}.function_call"))
         self._asked_at = path
-        return blocks
+        # The API: «the final block in an assistant message cannot be thinking».
+        return [*thought, *blocks] if blocks else []
 
     def _tool_use(self, call: dict[str, Any], path: str) -> ContentBlock:
         match call:
@@ -178,12 +177,18 @@ class _Conversation:
         )
 
 
-def _thinking(detail: Mapping[str, Any]) -> ContentBlock:
-    """Return the block of thinking that a ReasoningDetail of ours carries."""
-    if detail["type"] == "reasoning.encrypted":
-        return {"type": "redacted_thinking", "data": str(detail.get("data", ""))}
-    text, signature = detail.get("text"), detail.get("signature")
-    return {"type": "thinking", "thinking": str(text or ""), "signature": str(signature or "")}
+def _thinking(detail: Mapping[str, Any]) -> ContentBlock | None:
+    """Return the block of thinking that a ReasoningDetail carries; None for what Claude would not take back.
+
+    That is the thinking of other models, and what was cut before it was signed.
+    """
+    match detail:
+        case {"type": "reasoning.encrypted", "data": str() as data} if data:
+            return {"type": "redacted_thinking", "data": data}
+        case {"type": "reasoning.text", "signature": str() as signature} if signature:
+            return {"type": "thinking", "thinking": str(detail.get("text") or ""), "signature": signature}
+        case _:
+            return None
 
 
 def _function_id(name: Any) -> str:

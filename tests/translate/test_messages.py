@@ -180,6 +180,29 @@ def test_thinking_that_is_sent_back_comes_first() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"type": "reasoning.text", "text": "Hm."},
+        {"type": "reasoning.text", "text": "Hm.", "signature": None},
+        {"type": "reasoning.encrypted", "data": ""},
+    ],
+    ids=["another model's", "cut short", "empty"],
+)
+def test_thinking_that_claude_would_not_take_back_is_left_out(detail: dict[str, Any]) -> None:
+    _, result = turns(said("user", "1"), said("assistant", "2", reasoning_details=[detail]), said("user", "3"))
+
+    assert result[1][1] == [text("2")]
+
+
+def test_thinking_that_nothing_follows_is_left_out() -> None:
+    detail = {"type": "reasoning.text", "text": "Hm.", "signature": "sig"}
+
+    _, result = turns(said("user", "1"), said("assistant", "", reasoning_details=[detail]), said("user", "2"))
+
+    assert result == [("user", [text("1"), text("2")])]
+
+
 def test_a_refusal_is_what_the_assistant_said() -> None:
     _, result = turns(said("user", "1"), said("assistant", None, refusal="No."), said("user", "2"))
 
