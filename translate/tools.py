@@ -19,6 +19,9 @@ NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 PROPERTY_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 TOOL_USE_ID = re.compile(r"[a-zA-Z0-9_-]+")
 
+NOTHING = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+"""The parameters of a strict function that has none. OpenAI: «omitting parameters defines an empty parameter list»."""
+
 MAX_TOOLS = 128  # OpenAI's limit
 
 
@@ -144,7 +147,10 @@ def _tool(tool: Any, where: str, legacy: bool) -> dict[str, Any]:
             param=f"{path}.name",
             code="invalid_value",
         )
-    result: dict[str, Any] = {"name": name, "input_schema": _schema(function.get("parameters"), path, name)}
+    given = function.get("parameters")
+    if given is None and function.get("strict") is True:
+        given = NOTHING
+    result: dict[str, Any] = {"name": name, "input_schema": _schema(given, path, name)}
     if description := function.get("description"):
         if not isinstance(description, str):
             message = f"Invalid type for '{path}.description': expected a string."

@@ -44,6 +44,16 @@ def test_a_strict_function_stays_strict_and_is_closed() -> None:
     assert tools.tools[0]["input_schema"]["additionalProperties"] is False
 
 
+@pytest.mark.parametrize("parameters", [{}, {"parameters": None}], ids=["absent", "null"])
+def test_a_strict_function_may_have_no_parameters(parameters: dict[str, Any]) -> None:
+    bare = {"type": "function", "function": {"name": "now", "strict": True, **parameters}}
+
+    tools = translate_tools({"tools": [bare]}, can_force=True)
+
+    closed = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    assert tools.tools == ({"name": "now", "strict": True, "input_schema": closed},)
+
+
 def test_a_strict_function_with_an_open_schema_is_refused_in_openais_words() -> None:
     error = refusal({"tools": [function(strict=True)]})
 
