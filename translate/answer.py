@@ -19,7 +19,7 @@ def chat_streams(
             legacy_functions=translated.legacy_functions,
             show_reasoning=show_reasoning,
             cuts=translated.cuts,
-            unfence=(asked.response_format or {}).get("type") == "json_object",
+            unfence=translated.unfence,
             index=index,
         )
         for index in range(asked.n or 1)

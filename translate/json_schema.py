@@ -5,7 +5,7 @@ the model reads them. Sources: https://platform.openai.com/docs/guides/structure
 https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 # Keywords that Claude's grammar does not know but a reader understands.
@@ -43,6 +43,12 @@ REFUSED_WHEN_STRICT = (
 )
 
 
+# What the grammar does not have, and a description does not tell.
+BEYOND = frozenset({*REFUSED_WHEN_STRICT, "prefixItems", "unevaluatedItems"}) - {"allOf", "oneOf"}
+# What says what an object is without naming its properties.
+_ELSEWHERE = frozenset({"anyOf", "oneOf", "allOf", "$ref", "enum", "const"})
+
+
 class SchemaError(ValueError):
     """A schema that OpenAI refuses. The message says where and why, in OpenAI's words."""
 
@@ -51,8 +57,87 @@ def fit(schema: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
     """Return a schema as Claude's grammar takes it. Raises SchemaError for what OpenAI's strict mode refuses."""
     if strict and schema.get("type") != "object" and "$ref" not in schema:
         raise SchemaError("schema must be a JSON Schema of 'type: \"object\"'.")
-    fitted: dict[str, Any] = _fitted(schema, (), strict=strict)
+    try:
+        fitted: dict[str, Any] = _fitted(schema, (), strict=strict)
+    except RecursionError:
+        raise SchemaError("it is nested too deeply.") from None
     return fitted
+
+
+def is_beyond(schema: Mapping[str, Any]) -> bool:
+    """Whether Claude's grammar cannot hold an answer to this schema, or only to less than it allows.
+
+    The API refuses what refers to itself («Circular reference detected in schema definitions»), references to
+    elsewhere, and keywords that it does not know; and it takes objects of named properties alone, so one whose names
+    are free could only ever be empty.
+    """
+    return any(_is_beyond(node) for node in _nodes(schema)) or _is_recursive(schema)
+
+
+def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield a schema and all those in it. References are not followed."""
+    left = [schema]
+    while left:
+        node = left.pop()
+        if not isinstance(node, dict):
+            continue
+        yield node
+        for word, value in node.items():
+            match word, value:
+                case ("properties" | "$defs" | "definitions", dict()):
+                    left += value.values()
+                case ("anyOf" | "allOf" | "oneOf", list()):
+                    left += value
+                case ("items", _):
+                    left.append(value)
+                case _:
+                    pass
+
+
+def _is_beyond(node: Mapping[str, Any]) -> bool:
+    if BEYOND & node.keys() or isinstance(node.get("items"), list) or {"anyOf", "oneOf"} <= node.keys():
+        return True
+    every = node.get("allOf")
+    if isinstance(every, list) and any(isinstance(inside, dict) and "$ref" in inside for inside in every):
+        return True
+    if (reference := node.get("$ref")) is not None and not str(reference).startswith("#"):
+        return True
+    return _is_object(node) and _has_free_names(node)
+
+
+def _has_free_names(node: Mapping[str, Any]) -> bool:
+    more = node.get("additionalProperties")
+    if isinstance(more, dict) and more:
+        return True
+    named = "properties" in node and (more is None or bool(node["properties"]))
+    return more is not False and not named and not _ELSEWHERE & node.keys()
+
+
+def _is_recursive(schema: Mapping[str, Any]) -> bool:
+    """Whether following references leads back to one of them."""
+    finished: set[str] = set()
+
+    def returns(reference: str, through: tuple[str, ...]) -> bool:
+        if reference in through:
+            return True
+        if reference in finished:
+            return False
+        found = any(returns(inside, (*through, reference)) for inside in _references(_target(schema, reference)))
+        finished.add(reference)
+        return found
+
+    return any(returns(reference, ()) for reference in _references(schema))
+
+
+def _references(node: Any) -> list[str]:
+    return [str(inside["$ref"]) for inside in _nodes(node) if "$ref" in inside]
+
+
+def _target(schema: Any, reference: str) -> Any:
+    """Return what a reference such as ``#/$defs/a`` refers to; None for nothing."""
+    for step in reference.removeprefix("#").split("/")[1:]:
+        schema = schema.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(schema, dict) else None
+    return schema
 
 
 def _fitted(node: Any, path: tuple[str, ...], *, strict: bool) -> Any:

@@ -67,8 +67,8 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "function_call": Parameter(H, "the older form of `tool_choice`"),
     "response_format": Parameter(
         H,
-        "json_schema: Claude's `output_config.format`, bounds and lengths told in descriptions; json_object: by"
-        " instruction; text",
+        "json_schema: Claude's `output_config.format`, bounds and lengths told in descriptions; json_object, and"
+        " schemas that refer to themselves or have free names of properties: by instruction; text",
     ),
     "web_search_options": Parameter(
         H,

@@ -60,6 +60,12 @@ class Translated:
     legacy_functions: bool = False
     cuts: tuple[str, ...] = ()
 
+    @property
+    def unfence(self) -> bool:
+        """Whether JSON was asked for by an instruction alone, so that a code fence may be around it."""
+        wanted = (self.request.response_format or {}).get("type", "text")
+        return wanted != "text" and self.turn.output_format is None
+
 
 def translate_request(
     body: bytes,
@@ -96,6 +102,8 @@ def translate_request(
     tier = SERVICE_TIER.get(request.service_tier or "")
     if request.service_tier and tier is None:
         unused.append("service_tier")
+    if output.loose:
+        unused.append("response_format.json_schema.strict")
     offered = tools.tools or tools_for_history(_called(messages))
     sequences, cuts = _stop_sequences(request.stop)
     turn = Turn(

@@ -1,29 +1,40 @@
 """OpenAI's response_format -> Claude's output format.
 
 ``json_schema`` becomes ``output_config.format``, which constrains what the model can write
-(https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs). ``json_object`` has no counterpart: an
-instruction asks for it.
+(https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs). ``json_object`` has no counterpart, nor has a
+schema of which Claude's grammar knows too little: an instruction asks for it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from translate.errors import OpenAIError
-from translate.json_schema import SchemaError, fit
+from translate.json_schema import SchemaError, fit, is_beyond
 from translate.tools import NAME
 
 JSON_OBJECT_INSTRUCTION = (
     "Answer with one JSON object and nothing else: no text before or after it, and no code fence around it."
 )
 
+JSON_SCHEMA_INSTRUCTION = (
+    "Answer with one JSON value and nothing else: no text before or after it, and no code fence around it. It must be"
+    " valid by this JSON Schema:\n"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """What a Turn carries of a response_format: Claude's ``output_config.format``, or an instruction, or neither."""
+    """What a Turn carries of a response_format: Claude's ``output_config.format``, or an instruction, or neither.
+
+    ``loose``: nothing holds the model to a schema that the app has called strict.
+    """
 
     format: Mapping[str, Any] | None = None
     instruction: str | None = None
+    loose: bool = False
 
 
 def translate_response_format(value: Any, messages: Sequence[Any]) -> OutputFormat:
@@ -44,7 +55,7 @@ def translate_response_format(value: Any, messages: Sequence[Any]) -> OutputForm
                 )
             return OutputFormat(instruction=JSON_OBJECT_INSTRUCTION)
         case {"type": "json_schema", "json_schema": dict(wrapper)}:
-            return OutputFormat(format={"type": "json_schema", "schema": _schema(wrapper)})
+            return _by_schema(wrapper)
         case {"type": "json_schema"}:
             param = "response_format.json_schema"
             raise OpenAIError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
@@ -56,7 +67,7 @@ def translate_response_format(value: Any, messages: Sequence[Any]) -> OutputForm
             raise OpenAIError(message, param="response_format", code="invalid_type")
 
 
-def _schema(wrapper: Mapping[str, Any]) -> dict[str, Any]:
+def _by_schema(wrapper: Mapping[str, Any]) -> OutputFormat:
     name = wrapper.get("name")
     param = "response_format.json_schema"
     if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -73,6 +84,8 @@ def _schema(wrapper: Mapping[str, Any]) -> dict[str, Any]:
         message = f"Invalid schema for response_format '{name}': {error}"
         raise OpenAIError(message, param="response_format") from None
     description = wrapper.get("description")
-    if isinstance(description, str) and description and "description" not in fitted:
-        fitted["description"] = description
-    return fitted
+    described = {"description": description} if isinstance(description, str) and description else {}
+    if is_beyond(schema):
+        told = msgspec.json.encode({**described, **schema}).decode()
+        return OutputFormat(instruction=JSON_SCHEMA_INSTRUCTION + told, loose=strict)
+    return OutputFormat(format={"type": "json_schema", "schema": {**described, **fitted}})

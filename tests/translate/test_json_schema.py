@@ -1,10 +1,11 @@
 """Schemas as Claude's grammar takes them."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from translate.json_schema import SchemaError, fit
+from translate.json_schema import SchemaError, fit, is_beyond
 
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 
@@ -70,5 +71,85 @@ def test_what_openai_refuses_when_strict_is_refused_with_its_place(schema: dict[
     assert words in str(caught.value)
 
 
+def test_a_schema_deeper_than_python_goes_is_refused() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(5000):
+        schema = {"type": "array", "items": schema}
+
+    with pytest.raises(SchemaError, match="nested too deeply"):
+        fit(schema, strict=False)
+
+
 def test_a_schema_that_is_only_true_or_false_stays_so() -> None:
     assert fit({"type": "object", "properties": {"a": True}}, strict=False)["properties"] == {"a": True}
+
+
+def holding(node: Any, **more: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": {"a": node}, **more}
+
+
+def reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        holding({"type": "object", "additionalProperties": {"type": "string"}}),
+        holding({"type": ["object", "null"]}),
+        {"type": "object", "properties": {}, "additionalProperties": True},
+        holding(
+            {"type": "array", "items": {"type": "object", "patternProperties": {"^x": {}}, "properties": {"b": {}}}}
+        ),
+        holding({"type": "array", "prefixItems": [{"type": "string"}]}),
+        holding({"type": "array", "items": [{"type": "string"}]}),
+        holding({"allOf": [reference("b")]}, **{"$defs": {"b": CLOSED}}),
+        holding({"oneOf": [{"type": "string"}], "anyOf": [{"maxLength": 3}]}),
+        holding({"$ref": "https://example.com/schema.json"}),
+        holding({"anyOf": [{"$ref": "#"}, {"type": "null"}]}),
+        holding(reference("b"), **{"$defs": {"b": holding(reference("c")), "c": {"anyOf": [reference("b"), {}]}}}),
+        holding({"type": "array", "items": {"$ref": "#/properties/a"}}),
+    ],
+    ids=[
+        "a map",
+        "any object",
+        "an open object without properties",
+        "names by pattern",
+        "a tuple",
+        "a tuple of old",
+        "allOf with a reference",
+        "oneOf and anyOf",
+        "elsewhere",
+        "itself",
+        "two that refer to each other",
+        "a part of itself",
+    ],
+)
+def test_a_schema_may_be_beyond_the_grammar(schema: dict[str, Any]) -> None:
+    assert is_beyond(schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        CLOSED,
+        holding(True),
+        holding({"type": "object", "properties": {}}),
+        holding({"type": "string"}, additionalProperties=True),
+        {"type": "array", "items": {"type": "integer"}},
+        holding({"type": "object", "anyOf": [CLOSED]}),
+        holding({"enum": [{"$ref": "#"}]}),
+        {**holding(reference("b"), b=reference("b")), "$defs": {"b": holding(reference("c~1d")), "c/d": CLOSED}},
+        holding(reference("nowhere")),
+        {"type": "object", "properties": {"not": {"type": "string"}, "$ref": {"type": "string"}}},
+    ],
+)
+def test_what_the_grammar_can_hold_is_not_beyond_it(schema: dict[str, Any]) -> None:
+    assert not is_beyond(schema)
+
+
+def test_references_that_fork_again_and_again_are_followed_once() -> None:
+    names = [str(number) for number in range(200)]
+    defs = {name: {"anyOf": [reference(after), reference(after)]} for name, after in pairwise(names)}
+
+    assert not is_beyond({"$ref": "#/$defs/0", "$defs": defs})

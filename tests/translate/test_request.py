@@ -197,6 +197,22 @@ def test_instructions_follow_the_system_prompt() -> None:
     assert result.system == f"Be kind.\n\n{JSON_OBJECT_INSTRUCTION}"
 
 
+def test_a_schema_beyond_claudes_grammar_is_told_and_that_nothing_holds_claude_to_it() -> None:
+    chain = {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}}
+    strict = {**chain, "required": ["next"], "additionalProperties": False}
+
+    wanted = [
+        {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": schema}}
+        for schema in (strict, {**strict, "properties": {"next": {"type": "null"}}})
+    ]
+
+    loose, held = (translated(response_format=each) for each in wanted)
+
+    assert (loose.ignored, loose.unfence) == (("response_format.json_schema.strict",), True)
+    assert '"$ref":"#"' in str(loose.turn.system)
+    assert (held.ignored, held.unfence, held.turn.system) == ((), False, None)
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b'"x"', b"\xff", b"null", b'{"a":' * 100_000], ids=lambda body: repr(body[:6])
 )

@@ -1,11 +1,12 @@
 """response_format becomes Claude's output format, an instruction, or nothing."""
 
+import json
 from typing import Any
 
 import pytest
 
 from translate.errors import OpenAIError
-from translate.response_format import JSON_OBJECT_INSTRUCTION, translate_response_format
+from translate.response_format import JSON_OBJECT_INSTRUCTION, JSON_SCHEMA_INSTRUCTION, translate_response_format
 
 SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
@@ -38,6 +39,19 @@ def test_a_json_object_is_asked_for_by_an_instruction() -> None:
 
     assert output.format is None
     assert output.instruction == JSON_OBJECT_INSTRUCTION
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_schema_beyond_claudes_grammar_is_asked_for_by_an_instruction(*, strict: bool) -> None:
+    schema = {**SCHEMA, "properties": {"a": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}, "required": ["a"]}
+
+    output = translate_response_format(json_schema(strict=strict, schema=schema, description="A chain."), [])
+
+    assert output.format is None
+    assert output.instruction is not None
+    told = output.instruction.removeprefix(JSON_SCHEMA_INSTRUCTION)
+    assert json.loads(told) == {**schema, "description": "A chain."}
+    assert output.loose is strict
 
 
 @pytest.mark.parametrize(

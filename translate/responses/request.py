@@ -156,7 +156,7 @@ def translate_response_request(
         show_summary=show_summary,
         # Without a store there is no other way to have the thinking again.
         show_encrypted=request.store is False or ENCRYPTED_REASONING in (request.include or ()),
-        unfence=_format(request).get("type") == "json_object",
+        unfence=not said.compact and _format(request).get("type") != "text" and turn.output_format is None,
         show_sources=SOURCES in (request.include or ()),
         compact=said.compact,
         mcp_calls=mcp_calls,
@@ -246,6 +246,8 @@ def _turn(
     tier = SERVICE_TIER.get(request.service_tier or "")
     if request.service_tier and tier is None:
         unused.append("service_tier")
+    if output.loose:
+        unused.append("text.format.strict")
     declared = tools.tools or tools_for_history(_called(said.messages))
     turn = Turn(
         model=model,

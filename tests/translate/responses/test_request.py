@@ -155,6 +155,17 @@ def test_a_json_object_is_asked_for_and_its_fence_taken_off() -> None:
     assert "JSON object" in str(result.turn.system)
 
 
+def test_a_schema_beyond_claudes_grammar_is_asked_for_and_its_fence_taken_off() -> None:
+    schema = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"], "additionalProperties": False}
+    asked = {"type": "json_schema", "name": "chain", "strict": True, "schema": schema}
+
+    result = translated(text={"format": asked})
+
+    assert (result.unfence, result.ignored) == (True, ("text.format.strict",))
+    assert '"$ref":"#"' in str(result.turn.system)
+    assert result.echo.text["format"] == asked
+
+
 def test_the_word_json_may_stand_in_what_came_before() -> None:
     previous = [{"role": "user", "content": "Answer in JSON"}]
     fields: dict[str, Any] = {"previous_response_id": "resp_1", "text": {"format": {"type": "json_object"}}}
