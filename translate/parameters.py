@@ -56,7 +56,11 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "top_k": Parameter(H, "Claude's own, where the model takes it (OpenAI has none)"),
     "thinking": Parameter(H, "Claude's own, as it is (OpenAI has none)"),
     "n": Parameter(H, "as many turns at once, streamed interleaved; usage is their sum"),
-    "tools": Parameter(H, "functions, with their schemas exactly; `strict` as Claude's; custom tools are refused"),
+    "tools": Parameter(
+        H,
+        "functions, with their schemas exactly; `strict` as Claude's, without effect on schemas that refer to"
+        " themselves; custom tools are refused",
+    ),
     "tool_choice": Parameter(
         H,
         "none, auto, required, a named function, allowed_tools; Claude models from 5.5 on cannot be forced: there only"

@@ -102,6 +102,7 @@ def translate_request(
     tier = SERVICE_TIER.get(request.service_tier or "")
     if request.service_tier and tier is None:
         unused.append("service_tier")
+    unused += tools.loose
     if output.loose:
         unused.append("response_format.json_schema.strict")
     offered = tools.tools or tools_for_history(_called(messages))

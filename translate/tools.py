@@ -7,11 +7,11 @@ refuses is refused too, because dropping part of a schema would change what the 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from translate.errors import OpenAIError
-from translate.json_schema import SchemaError, fit
+from translate.json_schema import SchemaError, fit, is_beyond
 from translate.turn import ContentBlock
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -27,12 +27,16 @@ MAX_TOOLS = 128  # OpenAI's limit
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a Turn carries of an app's tools. ``instruction`` is for models that cannot be forced to call one."""
+    """What a Turn carries of an app's tools. ``instruction`` is for models that cannot be forced to call one.
+
+    ``loose`` are the paths of ``strict`` where nothing holds Claude to the schema.
+    """
 
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: Mapping[str, Any] | None = None
     instruction: str | None = None
     legacy: bool = False
+    loose: tuple[str, ...] = ()
 
 
 def translate_tools(
@@ -54,6 +58,9 @@ def translate_tools(
         message = f"Invalid '{where}': array too long. Expected at most {MAX_TOOLS}, but got {len(given)} instead."
         raise OpenAIError(message, param=where, code="array_above_max_length")
     tools = [_tool(tool, f"{where}[{index}]", legacy) for index, tool in enumerate(given)]
+    strict = [index for index, tool in enumerate(given) if tool["function"].get("strict") is True]
+    inside = "" if legacy else ".function"
+    loose = tuple(f"{where}[{index}]{inside}.strict" for index in strict if "strict" not in tools[index])
     tools += [dict(tool) for tool in server_tools]
     names = [tool["name"] for tool in tools]
     if repeated := next((name for name in names if names.count(name) > 1), None):
@@ -64,7 +71,8 @@ def translate_tools(
         if choice not in (None, "none", "auto"):
             raise _invalid(param, f"Invalid value: '{param}' is only allowed when 'tools' are specified.")
         return Tools()
-    return _choose(tools, choice, param, fields.get("parallel_tool_calls"), can_force=can_force, legacy=legacy)
+    chosen = _choose(tools, choice, param, fields.get("parallel_tool_calls"), can_force=can_force, legacy=legacy)
+    return replace(chosen, loose=loose)
 
 
 def _choose(
@@ -158,9 +166,12 @@ def _tool(tool: Any, where: str, legacy: bool) -> dict[str, Any]:
         result["description"] = description
     if function.get("strict") is True:
         try:
-            result |= {"strict": True, "input_schema": fit(result["input_schema"], strict=True)}
+            fitted = fit(result["input_schema"], strict=True)
         except SchemaError as error:
             raise _schema_error(f"Invalid schema for function '{name}': {error}", f"{path}.parameters") from None
+        # Where the grammar cannot hold Claude to a schema, it is told of it as of any other.
+        if not is_beyond(result["input_schema"]):
+            result |= {"strict": True, "input_schema": fitted}
     return result
 
 

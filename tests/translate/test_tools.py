@@ -54,6 +54,18 @@ def test_a_strict_function_may_have_no_parameters(parameters: dict[str, Any]) ->
     assert tools.tools == ({"name": "now", "strict": True, "input_schema": closed},)
 
 
+TREE = {"type": "object", "properties": {"up": {"$ref": "#"}}, "required": ["up"], "additionalProperties": False}
+
+
+def test_a_strict_function_beyond_claudes_grammar_is_offered_without_being_held_to() -> None:
+    fields = {"tools": [function("a"), function("b", strict=True, parameters=TREE)]}
+
+    tools = translate_tools(fields, can_force=True)
+
+    assert tools.tools[1] == {"name": "b", "input_schema": TREE}
+    assert tools.loose == ("tools[1].function.strict",)
+
+
 def test_a_strict_function_with_an_open_schema_is_refused_in_openais_words() -> None:
     error = refusal({"tools": [function(strict=True)]})
 

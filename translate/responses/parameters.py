@@ -50,8 +50,9 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
     ),
     "tools": Parameter(
         H,
-        "functions, with their schemas exactly; `strict` true as Claude's, absent as false; custom tools as functions"
-        " with one string, told of their grammar but not held to it; namespaces by longer names; tool search as a"
+        "functions, with their schemas exactly; `strict` true as Claude's, without effect on schemas that refer to"
+        " themselves, absent as false; custom tools as functions with one string, told of their grammar but not held to"
+        " it; namespaces by longer names; tool search as a"
         " function where the app does it, else all tools are told of at once; web search as Anthropic's, unless it is"
         " switched off here or may not go online; MCP servers that the operator has allowed, without approvals; other"
         " tools that OpenAI runs are refused by name",

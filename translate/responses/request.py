@@ -246,6 +246,7 @@ def _turn(
     tier = SERVICE_TIER.get(request.service_tier or "")
     if request.service_tier and tier is None:
         unused.append("service_tier")
+    unused += tools.loose
     if output.loose:
         unused.append("text.format.strict")
     declared = tools.tools or tools_for_history(_called(said.messages))

@@ -6,6 +6,7 @@ flatter. So they are put into those shapes, and errors from there into these wor
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -92,7 +93,7 @@ def translate_response_tools(
     wrapped = [_wrapped(tool, path) for path, tool in flat]
     fields = {"tools": wrapped, "tool_choice": _chat_choice(choice), "parallel_tool_calls": parallel}
     try:
-        return translate_tools(fields, can_force=can_force, server_tools=server_tools)
+        translated = translate_tools(fields, can_force=can_force, server_tools=server_tools)
     except OpenAIError as error:
         # Only the place that the error names is put right: all else may be the app's own words.
         place = _PLACE.match(error.param or "")
@@ -100,6 +101,8 @@ def translate_response_tools(
             raise
         right = paths[int(place["index"])]
         raise reworded(error, {place.group(): right, f"{place.group()}.function": right}) from None
+    places = [place for path in translated.loose if (place := _PLACE.match(path))]
+    return replace(translated, loose=tuple(f"{paths[int(place['index'])]}.strict" for place in places))
 
 
 def is_web_search(tool: Any) -> bool:

@@ -37,6 +37,16 @@ def test_a_function_is_claudes_tool() -> None:
     assert tools.tool_choice is None
 
 
+def test_a_strict_function_beyond_claudes_grammar_is_named_by_its_place() -> None:
+    tree = {"type": "object", "properties": {"up": {"$ref": "#"}}, "required": ["up"], "additionalProperties": False}
+    offered = [function("a"), function("b", strict=True, parameters=tree)]
+
+    tools = translate_response_tools(offered, None, None, can_force=True, where=["tools[0]", "input[3].tools[1]"])
+
+    assert tools.tools[1] == {"name": "b", "input_schema": tree}
+    assert tools.loose == ("input[3].tools[1].strict",)
+
+
 def test_strict_is_claudes_and_absent_is_not() -> None:
     strict, loose = translate_response_tools(
         [function(parameters=STRICT, strict=True), function("b")], None, None, can_force=True
