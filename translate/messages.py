@@ -5,9 +5,11 @@ system prompt beside it. So system and developer messages that lead the conversa
 a blank line), neighbours of one role become one message of several blocks (the CLI would join them with additions of
 its own, fact F82), and an instruction that comes later stays where it is, as a block of the user's turn in
 ``<system>`` tags, because moving it would change what it is about. An assistant's tool calls become ``tool_use``
-blocks, and what the tools answered becomes the ``tool_result`` blocks that open the user's next turn.
+blocks, and what the tools answered becomes the ``tool_result`` blocks that open the user's next turn. Claude's messages
+have no names: whose an instruction or a user's message is stands before it, in ``<name>`` tags.
 """
 
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, assert_never
@@ -37,6 +39,9 @@ ROLES: dict[str, type[ChatMessage]] = {
     "tool": ToolMessage,
     "function": FunctionMessage,
 }
+
+# OpenAI's, for participants.
+NAME = re.compile(r"[^\s<|\\/>]{1,64}")
 
 MAX_IMAGES = 100  # Claude Code drops the oldest beyond that, without a word (fact F26)
 
@@ -78,13 +83,16 @@ class _Conversation:
             self._refuse_unanswered()
         match message:
             case SystemMessage() | DeveloperMessage():
-                texts = [block["text"] for block in text_blocks(message.content, path)]
+                name = _name(message.name, path)
+                texts = [name + block["text"] for block in text_blocks(message.content, path)]
                 if self._turns:
                     self._extend("user", [text_block(f"<system>\n{text}\n</system>") for text in texts])
                 else:
                     self._system += texts
             case UserMessage():
-                self._extend("user", user_blocks(message.content, path))
+                blocks = user_blocks(message.content, path)
+                name = _name(message.name, path)
+                self._extend("user", [text_block(name.rstrip()), *blocks] if name and blocks else blocks)
             case AssistantMessage():
                 self._extend("assistant", self._assistant(message, path))
             case ToolMessage():
@@ -175,6 +183,19 @@ class _Conversation:
             param=self._asked_at,
             code="invalid_value",
         )
+
+
+def _name(name: str | None, path: str) -> str:
+    """Return what says whose the message is, before its text; nothing for no name."""
+    if not name:
+        return ""
+    if not NAME.fullmatch(name):
+        message = (
+            f"Invalid '{path}.name': string does not match pattern. Expected a string that matches the pattern"
+            r" '^[^\s<|\\/>]+$' with at most 64 characters."
+        )
+        raise OpenAIError(message, param=f"{path}.name", code="invalid_value")
+    return f"<name>{name}</name>\n"
 
 
 def _thinking(detail: Mapping[str, Any]) -> ContentBlock | None:

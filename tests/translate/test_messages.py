@@ -79,6 +79,19 @@ def test_neighbours_of_one_role_are_one_turn() -> None:
     assert result == [("user", [text("1"), text("2")]), ("assistant", [text("3")]), ("user", [text("4")])]
 
 
+def test_who_says_something_stands_before_it() -> None:
+    system, result = turns(
+        said("system", "Hello?", name="example_user"), said("user", "1", name="Ada"), said("user", "2", name="Bo")
+    )
+
+    assert system == "<name>example_user</name>\nHello?"
+    assert result == [("user", [text("<name>Ada</name>"), text("1"), text("<name>Bo</name>"), text("2")])]
+
+
+def test_a_name_alone_says_nothing() -> None:
+    assert turns(said("user", "", name="Ada"), said("user", "1", name="")) == (None, [("user", [text("1")])])
+
+
 def test_what_says_nothing_is_left_out() -> None:
     _, result = turns(said("user", "1"), said("assistant", ""), said("user", "2"))
 
@@ -222,6 +235,8 @@ IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
         ([said("wizard", "x")], "messages[0].role", "invalid_value"),
         (["x"], "messages[0]", "invalid_type"),
         ([said("user", 3)], "messages[0].content", "invalid_type"),
+        ([said("user", "x", name="Ada L.")], "messages[0].name", "invalid_value"),
+        ([said("system", "x", name="</name>")], "messages[0].name", "invalid_value"),
         ([{"role": "user"}], "messages[0].content", "missing_required_parameter"),
         ([said("user", [{"type": "input_audio"}])], "messages[0].content[0].type", "invalid_value"),
         ([said("user", "x"), called("a"), said("user", "y")], "messages[1]", "invalid_value"),
