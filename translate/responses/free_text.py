@@ -12,7 +12,7 @@ from translate.responses.offered import FIELD
 _OPENING = re.compile(rf'\s*\{{\s*"{FIELD}"\s*:\s*"')
 # One character of a JSON string: as it is, or as an escape, the two of a pair together.
 _PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_WHOLE = re.compile(rf'(?:{_PAIR}|\\u(?![dD][89abAB])[0-9a-fA-F]{{4}}|\\["\\/bfnrt]|[^"\\])*')
+_WHOLE = re.compile(rf'(?:{_PAIR}|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{{4}}|\\["\\/bfnrt]|[^"\\])*')
 
 
 class FreeText:

@@ -6,10 +6,10 @@ as the app sees it (``done``) and as a store keeps it (``kept``).
 """
 
 import contextlib
-import json
 from collections.abc import Callable
 from typing import Any, Literal
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from translate.content import text_block
@@ -210,10 +210,10 @@ class GrowingSearch(_Placed):
         return []
 
     def done(self, status: wire.ItemStatus) -> wire.OutputItem:
-        """Return the search. Arguments that were cut short are none."""
+        """Return the search. Arguments that were cut short, or that JSON cannot say again, are none."""
         arguments: Any = {}
         with contextlib.suppress(ValueError):
-            arguments = json.loads("".join(self._pieces))
+            arguments = msgspec.json.decode("".join(self._pieces))
         return wire.ToolSearchCall(self.id, self._call_id, arguments, status)
 
     def kept(self, done: wire.OutputItem) -> wire.OutputItem:
@@ -270,7 +270,7 @@ class GrowingWebSearch(_Placed):
     def _item(self, status: Literal["in_progress", "completed", "failed"]) -> wire.WebSearchCall:
         query = ""
         with contextlib.suppress(ValueError, TypeError, KeyError):
-            query = str(json.loads("".join(self._pieces))["query"])
+            query = str(msgspec.json.decode("".join(self._pieces))["query"])
         action: dict[str, Any] = {"type": "search", "query": query}
         if self._show_sources and self._sources:
             action["sources"] = [{"type": "url", "url": url} for url in self._sources]

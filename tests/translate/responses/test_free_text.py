@@ -38,8 +38,9 @@ def test_the_halves_of_a_pair_come_out_together() -> None:
     assert given == ["", "\U0001f600", "!", ""]
 
 
-def test_half_a_pair_alone_is_replaced() -> None:
-    _, whole = fed('{"input":"a\\ud83d b"}')
+@pytest.mark.parametrize("half", ["\\ud83d", "\\ude00"], ids=["the first", "the second"])
+def test_half_a_pair_alone_is_replaced(half: str) -> None:
+    _, whole = fed(f'{{"input":"a{half} b"}}')
 
     assert whole == "a\N{REPLACEMENT CHARACTER} b"
 

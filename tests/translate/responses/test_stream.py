@@ -117,6 +117,16 @@ def test_a_custom_tools_input_is_text_as_it_grows() -> None:
     ]
 
 
+@pytest.mark.parametrize("arguments", [r'{"query": "\ude00"}', '{"query": "x'], ids=["half a pair", "cut short"])
+def test_a_search_for_tools_whose_arguments_cannot_be_told_has_none(arguments: str) -> None:
+    events = respond(
+        [START, *call("t", "tool_search", arguments), end("tool_use")],
+        tools={"tool_search": Offered("tool_search", kind="tool_search")},
+    )
+
+    assert body(events)["output"][0]["arguments"] == {}
+
+
 def test_a_function_of_a_namespace_is_called_by_its_own_name() -> None:
     events = respond(
         [START, *call("t", "crm__look", "{}"), end("tool_use")], tools={"crm__look": Offered("look", "crm")}
