@@ -201,21 +201,30 @@ def _schema(schema: Any, path: str, name: str) -> dict[str, Any]:
 class ToolUseIds:
     """Ids of tool calls, as Claude takes them: an alphabet of its own, and each used once in a conversation.
 
-    Apps send ours back as they are; ids of other origin are made to fit, the same way each time.
+    Apps send ours back as they are; ids of other origin are made to fit, the same way each time. To Claude Code
+    ``a_2`` is a part of the call ``a``, whose result is then lost; so such two do not come together either.
     """
 
     def __init__(self) -> None:
         self._used: set[str] = set()
+        self._whole: set[str] = set()
 
     def claim(self, given: str) -> str:
         """Return Claude's id for a call whose id in the app's history is ``given``."""
         base = re.sub(r"[^a-zA-Z0-9_-]", "_", given) or "call"
         fitted, number = base, 1
-        while fitted in self._used:
+        while fitted in self._used or fitted in self._whole or _whole(fitted) in self._used:
             number += 1
-            fitted = f"{base}_{number}"
+            fitted = f"{base}-{number}"
         self._used.add(fitted)
+        self._whole.add(_whole(fitted))
         return fitted
+
+
+def _whole(id: str) -> str:
+    """Return the id of the call that Claude Code takes this to be a part of; none has the id ''."""
+    part = re.fullmatch(r"(.+)_\d+", id)
+    return part[1] if part else ""
 
 
 def tools_for_history(names: Sequence[str]) -> tuple[Mapping[str, Any], ...]:

@@ -23,7 +23,7 @@ from engine.transcript import transcript
 from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
 from rehearsal.server import Rehearsal
 from translate.models import ALIASES
-from translate.turn import Message, Turn
+from translate.turn import ContentBlock, Message, Turn
 
 pytestmark = pytest.mark.anyio
 
@@ -528,6 +528,23 @@ async def test_f80_tool_calls_and_results_arrive_as_they_were(rehearsal: Rehears
         ("assistant", list(uses)),
         ("user", [*results, text("b")]),
     ]
+
+
+async def test_a_call_whose_id_is_another_and_a_number_is_taken_for_a_part_of_it(
+    rehearsal: Rehearsal, spawn: Spawn
+) -> None:
+    """Why :class:`translate.tools.ToolUseIds` has no such ids: the results do not arrive."""
+    tools = ({"name": "get", "input_schema": {"type": "object"}},)
+
+    for ids in (("a", "a_2"), ("b", "b-2")):
+        uses: tuple[ContentBlock, ...] = tuple({"type": "tool_use", "id": id, "name": "get", "input": {}} for id in ids)
+        results = tuple({"type": "tool_result", "tool_use_id": id, "content": [text(id)]} for id in ids)
+        messages = (Message("user", (text("go"),)), Message("assistant", uses), Message("user", results))
+        await play(spawn, Turn(model="haiku", messages=messages, tools=tools))
+
+    lost, kept = (bare(received.body)[2][1] for received in rehearsal.turns)
+    assert [block["content"] for block in kept] == [[text("b")], [text("b-2")]]
+    assert [text("a_2")] not in [block["content"] for block in lost]
 
 
 async def test_f96_the_system_prompt_is_on_no_command_line(rehearsal: Rehearsal, spawn: Spawn) -> None:

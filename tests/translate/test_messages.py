@@ -134,8 +134,8 @@ def test_an_id_that_comes_again_is_told_apart() -> None:
 
     _, result = turns(said("user", "go"), called("call_0"), answer, called("call_0"), answer)
 
-    assert [result[1][1][0]["id"], result[3][1][0]["id"]] == ["call_0", "call_0_2"]
-    assert result[4][1][0]["tool_use_id"] == "call_0_2"
+    assert [result[1][1][0]["id"], result[3][1][0]["id"]] == ["call_0", "call_0-2"]
+    assert result[4][1][0]["tool_use_id"] == "call_0-2"
 
 
 def test_calls_of_one_id_are_answered_in_their_order() -> None:
@@ -143,10 +143,10 @@ def test_calls_of_one_id_are_answered_in_their_order() -> None:
 
     _, result = turns(said("user", "go"), called("f", "f"), *answers)
 
-    assert [block["id"] for block in result[1][1]] == ["f", "f_2"]
+    assert [block["id"] for block in result[1][1]] == ["f", "f-2"]
     assert result[2][1] == [
         {"type": "tool_result", "tool_use_id": "f", "content": [text("1")]},
-        {"type": "tool_result", "tool_use_id": "f_2", "content": [text("2")]},
+        {"type": "tool_result", "tool_use_id": "f-2", "content": [text("2")]},
     ]
 
 

@@ -186,7 +186,23 @@ def test_ids_of_our_own_come_back_as_they_are() -> None:
 def test_ids_are_made_to_fit_and_used_once() -> None:
     ids = ToolUseIds()
 
-    assert [ids.claim("call 0"), ids.claim("call 0"), ids.claim("")] == ["call_0", "call_0_2", "call"]
+    assert [ids.claim("call 0"), ids.claim("call 0"), ids.claim("")] == ["call_0", "call_0-2", "call-2"]
+
+
+@pytest.mark.parametrize(
+    ("given", "fitted"),
+    [
+        (["a", "a_2"], ["a", "a_2-2"]),
+        (["a_2", "a"], ["a_2", "a-2"]),
+        (["a_2", "a_2_3", "a"], ["a_2", "a_2_3-2", "a-2"]),
+        (["a", "a", "a_2"], ["a", "a-2", "a_2-2"]),
+        (["a_1", "a_2", "ab_2", "a-2", "a_b"], ["a_1", "a_2", "ab_2", "a-2", "a_b"]),
+    ],
+)
+def test_no_id_is_what_claude_code_takes_for_a_part_of_another(given: list[str], fitted: list[str]) -> None:
+    ids = ToolUseIds()
+
+    assert [ids.claim(id) for id in given] == fitted
 
 
 def test_tools_that_only_the_history_calls_are_declared_once_each() -> None:

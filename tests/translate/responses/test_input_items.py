@@ -406,8 +406,8 @@ def test_an_id_that_is_used_again_is_made_another() -> None:
     assert turns(items)[1:] == [
         ("assistant", [use("a")]),
         ("user", [result("a", "1")]),
-        ("assistant", [use("a_2")]),
-        ("user", [result("a_2", "2")]),
+        ("assistant", [use("a-2")]),
+        ("user", [result("a-2", "2")]),
     ]
 
 
