@@ -13,7 +13,7 @@ import hmac
 import os
 import re
 import secrets as randomness
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tape.locking import locked
@@ -30,10 +30,19 @@ class Names:
     """Gives names to secrets: from ``path`` if there is one, else for as long as the object lives.
 
     ``written`` are the cassette's files, read for the names they use if ``path`` has been lost. Raises OSError.
+    ``failed`` is told when a name cannot be written, as on a full disk: what is recorded goes on, and the name is
+    written with the next one that can be.
     """
 
-    def __init__(self, path: Path | None = None, written: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        written: Iterable[Path] = (),
+        failed: Callable[[OSError], None] = lambda error: None,
+    ) -> None:
         self._path = path
+        self._failed = failed
+        self._unwritten: list[str] = []
         self._key = randomness.token_bytes(32)
         self._known: dict[str, str] = {}
         self._highest: dict[str, int] = {}
@@ -74,19 +83,27 @@ class Names:
         if self._path is None:
             self._number(digest, kind)
             return
-        # Another recorder may share the file, so look again under its lock before a number is given out.
-        with self._path.open("a+b") as file, locked(file):
-            file.seek(0)
-            content = file.read()
-            self._read(content)
-            if digest not in self._known:
+        self._unwritten.append(digest)
+        try:
+            # Another recorder may share the file, so look again under its lock before a number is given out.
+            with self._path.open("a+b") as file, locked(file):
+                file.seek(0)
+                content = file.read()
+                self._read(content)
                 self._number(digest, kind)
-                torn = b"" if content.endswith(b"\n") else b"\n"
-                file.write(torn + f"{digest} {self._known[digest]}\n".encode())
+                new = [one for one in self._unwritten if one.encode() not in content]
+                if new:
+                    torn = "" if content.endswith(b"\n") else "\n"
+                    file.write(torn.encode() + "".join(f"{one} {self._known[one]}\n" for one in new).encode())
+            self._unwritten.clear()
+        except OSError as error:
+            self._number(digest, kind)
+            self._failed(error)
 
     def _number(self, digest: str, kind: str) -> None:
-        self._highest[kind] = self._highest.get(kind, 0) + 1
-        self._known[digest] = f"{kind}-{self._highest[kind]}"
+        if digest not in self._known:
+            self._highest[kind] = self._highest.get(kind, 0) + 1
+            self._known[digest] = f"{kind}-{self._highest[kind]}"
 
 
 def highest_numbers(files: Iterable[Path]) -> dict[str, int]:

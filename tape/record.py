@@ -126,7 +126,7 @@ class Recorder:
             raise TapeError(f"the cassette {first} is being recorded by another process") from None
         home = path / ".names" if is_folder else self.folder
         _make_private_folder(home)
-        self.redactor = redact.named_by(Names(home / "names", parts(first)))
+        self.redactor = redact.named_by(Names(home / "names", parts(first), self.failed))
         self.blobs = Blobs(self.folder / "blobs")
         self._number = max(len(parts(first)), 1)
         self._open_part()
@@ -313,7 +313,11 @@ class Recording:
             data = self._redactor.data(body)
             if len(data) < _LARGE_LINE * 3 // 4:
                 return {"base64": base64.b64encode(data).decode("ascii")}
-            return {"blob": {"$blob": self._recorder.blobs.put(data), "media": content_type or "unknown"}}
+            try:
+                return {"blob": {"$blob": self._recorder.blobs.put(data), "media": content_type or "unknown"}}
+            except OSError as error:
+                self._recorder.failed(error)
+                return {"base64": base64.b64encode(data).decode("ascii")}
         if "x-www-form-urlencoded" in content_type:
             return {"text": self._redactor.form(text)}
         return {"text": self._redactor.text(text)}

@@ -55,3 +55,19 @@ def test_counting_goes_on_behind_what_is_written(tmp_path: Path) -> None:
     assert highest_numbers([tmp_path / "a.jsonl"]) == {"key": 7, "private-key": 2}
     assert Names(tmp_path / "names", [tmp_path / "a.jsonl"]).name("a", "key") == "redacted:key-8"
     assert Names(tmp_path / "names").name("b", "private-key") == "redacted:private-key-3"
+
+
+def test_a_name_that_cannot_be_written_is_given_all_the_same_and_written_with_the_next(tmp_path: Path) -> None:
+    failures: list[OSError] = []
+    (tmp_path / "folder").mkdir()
+    names = Names(tmp_path / "folder" / "names", failed=failures.append)
+    (tmp_path / "folder").rename(tmp_path / "away")
+    without = [names.name(secret, "key") for secret in "aba"]
+    (tmp_path / "away").rename(tmp_path / "folder")
+    names.name("c", "key")
+
+    assert without == ["redacted:key-1", "redacted:key-2", "redacted:key-1"]
+    assert len(failures) == 2
+    assert [Names(tmp_path / "folder" / "names").name(secret, "key") for secret in "cbad"] == [
+        f"redacted:key-{number}" for number in (3, 2, 1, 4)
+    ]

@@ -256,6 +256,23 @@ def test_a_full_disk_does_not_break_the_exchange(tmp_path: Path, caplog: pytest.
     assert [entry.id for entry in entries(tmp_path / "a.jsonl")] == ["e1", "e2"]
 
 
+def test_a_new_secret_where_nothing_can_be_written_does_not_break_the_exchange(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with recorder(tmp_path / "a.jsonl") as tapes:
+        (tapes.folder / "names").unlink()
+        (tapes.folder / "names").mkdir()
+        (tapes.folder / "blobs").touch()
+        recording = tapes.begin("POST", "/", [("authorization", "Bearer first-secret-1")], b"\xff" * 9000)
+        recording.chunk(1, b"It is sk-second-secret-2.")
+        recording.end("done")
+
+    (entry,) = entries(tmp_path / "a.jsonl")
+    assert tapes.problem and [record.message.endswith(tapes.problem) for record in caplog.records] == [True]
+    assert (entry.request.headers, entry.body) == ({"authorization": "Bearer redacted:key-1"}, b"It is redacted:key-2.")
+    assert entry.request.body == b"\xff" * 9000
+
+
 def test_files_are_their_owners_alone(tmp_path: Path) -> None:
     with recorder(tmp_path / "a.jsonl") as tapes:
         tapes.begin("POST", "/", [], b"")
