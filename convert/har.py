@@ -108,7 +108,7 @@ def _exchange(entry: Any) -> Exchange:
         url=str(request["url"]),
         headers=_headers(request),
         body=asked,
-        status=int(response["status"]),
+        status=int(response["status"]) or None,  # 0 is what browsers write where no answer came
         answer_headers=_headers(response),
         chunks=tuple(_cut(answered, response.get(CHUNKS), ms)),
         ms=ms,

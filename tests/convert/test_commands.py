@@ -117,6 +117,19 @@ def test_a_browsers_har_comes_in_without_its_secrets(tmp_path: Path) -> None:
     assert entries(tmp_path / "a.jsonl")[0].started.startswith("2026-03-04T05:06:07")
 
 
+def test_a_request_that_a_browser_gave_up_has_no_answer(tmp_path: Path) -> None:
+    request = {"method": "POST", "url": "https://api.openai.com/v1/chat/completions", "headers": []}
+    response = {"status": 0, "headers": [], "content": {"size": 0, "mimeType": "x-unknown"}, "_error": "net::ERR"}
+    entry = {"startedDateTime": "2026-03-04T05:06:07.089Z", "time": -1, "request": request, "response": response}
+    (tmp_path / "a.har").write_text(json.dumps({"log": {"entries": [entry]}}))
+    assert run("convert", tmp_path / "a.har", tmp_path / "a.jsonl").exit_code == 0
+    assert run("convert", tmp_path / "a.jsonl", tmp_path / "b.har").exit_code == 0
+    assert run("convert", tmp_path / "b.har", tmp_path / "b.jsonl").exit_code == 0
+    assert [(one.status, one.how) for name in "ab" for one in entries(tmp_path / f"{name}.jsonl")] == [
+        (None, "failed")
+    ] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
