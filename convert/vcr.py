@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import contextlib
 import datetime
 import gzip
 import io
@@ -29,17 +30,18 @@ def from_vcr(path: Path) -> Iterator[Exchange]:
     for number, one in enumerate(interactions if isinstance(interactions, list) else []):
         try:
             yield _exchange(one, started + datetime.timedelta(seconds=number))
-        except (KeyError, TypeError, ValueError, AttributeError, OSError, zlib.error, binascii.Error) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OSError, EOFError, binascii.Error) as error:
             told = f"{type(error).__name__}: {error}"
             raise ConvertError(f"{path}: interactions[{number}] cannot be read: {told}") from None
 
 
 def _exchange(one: Any, started: datetime.datetime) -> Exchange:
     request, response = one["request"], one["response"]
-    status = response["status"]
+    # Before version 6 vcrpy had names of its own for what httpx was answered.
+    status = response["status"] if "status" in response else response["status_code"]
     headers = _pairs(response.get("headers"))
     encoding = next((value.lower() for name, value in headers if name.lower() == "content-encoding"), "")
-    body = _decoded(_bytes(response.get("body")), encoding)
+    body = _decoded(_bytes(response["body"] if "body" in response else response.get("content")), encoding)
     return Exchange(
         started=started,
         method=str(request["method"]),
@@ -70,11 +72,12 @@ def _bytes(body: Any) -> bytes:
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:
+    """Undo a body's encoding. Most have it in their headers alone: vcrpy had undone it already."""
     if encoding == "gzip" and body[:2] == b"\x1f\x8b":
         with gzip.open(io.BytesIO(body)) as file:
             return file.read(MAX_BODY_BYTES)
-    if encoding == "deflate" and body:
-        return zlib.decompressobj().decompress(body, MAX_BODY_BYTES)
+    if encoding == "deflate":
+        return _inflated(body)
     if encoding == "br" and body:
         import brotli  # type: ignore[import-untyped]
 
@@ -82,4 +85,22 @@ def _decoded(body: bytes, encoding: str) -> bytes:
             return bytes(brotli.decompress(body))
         except brotli.error:
             return body
+    if encoding == "zstd" and body[:4] == b"\x28\xb5\x2f\xfd":
+        import zstandard
+
+        try:
+            with zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True) as reader:
+                return reader.read(MAX_BODY_BYTES)
+        except zstandard.ZstdError:
+            return body
+    return body
+
+
+def _inflated(body: bytes) -> bytes:
+    for window in (zlib.MAX_WBITS, -zlib.MAX_WBITS):  # servers leave out zlib's own frame, too
+        undo = zlib.decompressobj(window)
+        with contextlib.suppress(zlib.error):
+            data = undo.decompress(body, MAX_BODY_BYTES)
+            if undo.eof and not undo.unused_data:
+                return data
     return body

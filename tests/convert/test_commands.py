@@ -1,12 +1,18 @@
 """Converting there and back, and from what others have recorded; secrets and broken files among it."""
 
+import base64
+import gzip
 import json
 import random
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import brotli  # type: ignore[import-untyped]
 import pytest
 import typer
+import zstandard
 from mitmproxy import io as mitmproxy_io
 from typer.testing import CliRunner, Result
 
@@ -103,6 +109,51 @@ def test_vcrpys_cassettes_come_in_without_their_secrets(tmp_path: Path) -> None:
     assert entry.message["choices"][0]["message"]["content"].startswith("it is ")
     written = b"".join(path.read_bytes() for path in tmp_path.glob("a.jsonl*") if path.is_file())
     assert b"canary" not in written
+
+
+def test_what_vcrpy_had_of_httpx_before_its_version_6_comes_in(tmp_path: Path) -> None:
+    newer = """body: {string: '{"choices"""
+    assert newer in VCR
+    older = VCR.replace(newer, """content: '{"choices""").replace("}}]}'}", "}}]}'")
+    older = older.replace("status: {code: 200, message: OK}", "status_code: 200\n    http_version: HTTP/1.1")
+    (tmp_path / "a.yaml").write_text(older)
+    assert run("convert", tmp_path / "a.yaml", tmp_path / "a.jsonl").exit_code == 0
+    (entry,) = entries(tmp_path / "a.jsonl")
+    assert entry.status == 200 and entry.message["choices"][0]["message"]["content"].startswith("it is ")
+
+
+def _deflated_without_frame(data: bytes) -> bytes:
+    done = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return done.compress(data) + done.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "encode"),
+    [
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("deflate", _deflated_without_frame),
+        ("br", brotli.compress),
+        ("zstd", zstandard.ZstdCompressor().compress),
+        *[(encoding, bytes) for encoding in ("gzip", "deflate", "br", "zstd")],
+    ],
+)
+def test_a_vcrpy_body_comes_in_decoded_be_it_as_it_was_sent_or_as_vcrpy_had_decoded_it(
+    tmp_path: Path, encoding: str, encode: Callable[[bytes], bytes]
+) -> None:
+    answer = {"choices": [{"message": {"role": "assistant", "content": "Hello"}}]}
+    body = base64.b64encode(encode(json.dumps(answer).encode())).decode()
+    (tmp_path / "a.yaml").write_text(f"""
+interactions:
+- request: {{body: null, headers: {{}}, method: GET, uri: https://api.openai.com/v1/chat/completions}}
+  response:
+    body: {{string: !!binary {body}}}
+    headers: {{content-encoding: [{encoding}], content-type: [application/json]}}
+    status: {{code: 200, message: OK}}
+version: 1
+""")
+    assert run("convert", tmp_path / "a.yaml", tmp_path / "a.jsonl").exit_code == 0
+    assert [one.message for one in entries(tmp_path / "a.jsonl")] == [answer]
 
 
 def test_a_browsers_har_comes_in_without_its_secrets(tmp_path: Path) -> None:
