@@ -13,6 +13,7 @@ from convert.har import from_har, to_har
 from convert.vcr import from_vcr
 from looking.cassette import LookError, load, open_cassette
 from looking.safe import one_line
+from tape.files import parts
 from tape.format import Entry
 from tape.record import TapeError
 
@@ -54,7 +55,10 @@ def _convert(source: Path, target: Path, kind: str | None, *, force: bool) -> st
     if have != "cassette":
         if want != "cassette":
             raise ConvertError(f"{source} can be converted to a cassette (.jsonl) alone")
-        target.unlink(missing_ok=True)
+        for _ in READ[have](source):
+            pass  # a file that cannot be read costs nothing that is there
+        for file in parts(target):
+            file.unlink()
         return f"{write(READ[have](source), target)} exchanges"
     if want == "har":
         target.write_text(to_har(_entries(source)), encoding="utf-8")

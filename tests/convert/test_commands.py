@@ -181,6 +181,19 @@ def test_a_request_that_a_browser_gave_up_has_no_answer(tmp_path: Path) -> None:
     ] * 2
 
 
+def test_force_writes_over_all_parts_of_a_cassette_once_what_comes_in_can_be_read(
+    cassette: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "all.2.jsonl").write_bytes(cassette.read_bytes())
+    before = entries(cassette)
+    (tmp_path / "a.yaml").write_text(VCR.replace("status:", "stat:"))
+    broken = run("convert", tmp_path / "a.yaml", cassette, "--force")
+    assert broken.exit_code == 2 and entries(cassette) == before
+    (tmp_path / "a.yaml").write_text(VCR)
+    assert run("convert", tmp_path / "a.yaml", cassette, "--force").exit_code == 0
+    assert [entry.status for entry in entries(cassette)] == [200]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
