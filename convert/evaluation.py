@@ -1,10 +1,9 @@
 """Lines as OpenAI's evaluation and fine-tuning sets have them: messages with the answer last, and the tools."""
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tape.format import Entry
+from tape.format import Entry, encode_line
 
 
 def to_lines(entries: Iterable[Entry]) -> Iterator[str | None]:
@@ -27,4 +26,4 @@ def _line(entry: Entry) -> str | None:
     told |= {name: message[name] for name in ("tool_calls", "function_call", "refusal") if message.get(name)}
     line = {"messages": [*messages, told]}
     line |= {name: asked[name] for name in ("tools", "functions", "parallel_tool_calls") if name in asked}
-    return json.dumps(line, ensure_ascii=False) + "\n"
+    return encode_line(line).decode()

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from convert.commands import add_convert_command
 from tape.format import Entry
 from tape.read import read
+from tape.record import Recorder
 
 cli = typer.Typer()
 add_convert_command(cli)
@@ -84,6 +85,19 @@ def test_lines_for_evaluations_end_with_the_answer(cassette: Path, tmp_path: Pat
     assert all(line["messages"][-1]["role"] == "assistant" for line in lines)
     assert any("tools" in line for line in lines)
     assert len(lines) == sum("/chat/" in entry.request.path and entry.status == 200 for entry in entries(cassette))
+
+
+def test_half_a_character_goes_out_as_the_escape_that_it_came_as(tmp_path: Path) -> None:
+    message = {"object": "chat.completion", "choices": [{"message": {"role": "assistant", "content": "\ud83d"}}]}
+    with Recorder(tmp_path / "a.jsonl") as tapes:
+        body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "cut \ud83d"}]}).encode()
+        recording = tapes.begin("POST", "/v1/chat/completions", [], body)
+        recording.respond(1, 200, [("content-type", "application/json")])
+        recording.end("done", message=message)
+    for name, options in (("a.har", ()), ("a.flow", ()), ("lines.jsonl", ("--format", "openai-jsonl"))):
+        assert run("convert", tmp_path / "a.jsonl", tmp_path / name, *options).exit_code == 0
+    line = json.loads((tmp_path / "lines.jsonl").read_text(encoding="utf-8"))
+    assert [said["content"] for said in line["messages"]] == ["cut \ud83d", "\ud83d"]
 
 
 VCR = f"""
