@@ -66,7 +66,8 @@ def mode_of(config: pytest.Config) -> str:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the proxy that the whole run goes through, if there is to be one."""
     file = session.config.getoption("--understudy-cassette")
-    if not file:
+    # The workers of pytest-xdist have the environment of the process that starts them, and go through its proxy.
+    if not file or hasattr(session.config, "workerinput"):
         return
     stack = contextlib.ExitStack()
     try:

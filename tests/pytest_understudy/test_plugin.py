@@ -108,6 +108,18 @@ def test_a_whole_run_can_be_played_from_one_cassette(project: Path) -> None:
     assert '+  "content": "Goodbye"' in missed.stdout
 
 
+def test_the_workers_of_xdist_play_a_whole_run_from_one_cassette(project: Path) -> None:
+    (project / "test_app.py").write_text(WHOLE + WHOLE.replace("test_it_answers", "test_it_answers_another"))
+    options = ("--understudy-cassette=all.jsonl", "-n", "2")
+    recorded = run_pytest(project, *options, TEXT="Hello", **REHEARSED)
+    replayed = run_pytest(project, *options, "--understudy-record=none", TEXT="Hello")
+    missed = run_pytest(project, *options, "--understudy-record=none", TEXT="Goodbye")
+
+    assert recorded.returncode == replayed.returncode == 0, recorded.stdout + replayed.stdout
+    assert "2 answers from 2 of 2 entries, 0 misses" in replayed.stdout
+    assert missed.returncode == 1 and "0 of 2 entries, 2 misses" in missed.stdout
+
+
 def test_a_cassette_that_is_not_there_is_told_in_one_line(project: Path) -> None:
     (project / "test_app.py").write_text(WHOLE)
     done = run_pytest(project, "--understudy-cassette=none.jsonl", "--understudy-record=none", TEXT="x")
