@@ -5,6 +5,7 @@ docs/pytest.md says how it is used.
 """
 
 import contextlib
+import hashlib
 import os
 import re
 import warnings
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 MODES = {"none": "fail", "new": "record", "live": "live"}
 """``--understudy-record``: what happens to a request that no recorded one is like."""
+
+MAX_NAME_BYTES = 120
+"""File systems take names of 255 bytes, and what lies beside a cassette has longer ones."""
 
 SESSION = pytest.StashKey[contextlib.ExitStack]()
 RUNNING = pytest.StashKey["Running"]()
@@ -100,18 +104,29 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.line(line)
 
 
+def file_name(test: str) -> str:
+    """Return what a test's cassette is called: no other test's is, and no file system refuses it."""
+    function, bracket, parameters = test.partition("[")
+    parameters = parameters.removesuffix("]")
+    told = f"{function}-{parameters}" if bracket else function
+    # A dot and a number would make it a part of another cassette.
+    name = re.sub(r"[^\w-]+", "-", told).encode()[:MAX_NAME_BYTES].decode(errors="ignore")
+    return name if name == told else f"{name.strip('-')}-{hashlib.sha256(test.encode()).hexdigest()[:8]}"
+
+
 @pytest.fixture
 def understudy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator["Running"]:
     """OpenAI traffic of this test and of what it starts, answered from a cassette of its own.
 
-    The cassette is ``cassettes/test_module/test_name.jsonl`` beside the test. In mode ``none`` a request that was not
+    The cassette is ``cassettes/test_module/test_name.jsonl`` beside the test, of a test in a class in a folder of the
+    class's name. In mode ``none`` a request that was not
     recorded fails the test, whatever the app made of the 409.
     """
     mode = mode_of(request.config)
     folder = request.path.parent / str(request.config.getini("understudy_cassettes")) / request.path.stem
-    name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
+    classes = [node.name for node in request.node.listchain() if isinstance(node, pytest.Class)]
     try:
-        with start(folder / f"{name}.jsonl", MODES[mode]) as started:
+        with start(folder.joinpath(*classes, f"{file_name(request.node.name)}.jsonl"), MODES[mode]) as started:
             with monkeypatch.context() as patch:
                 started.apply(patch)
                 yield started

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_understudy import file_name
 from tape.format import Entry
 from tape.read import read
 from tests.end_to_end.cloud import GUARD_S
@@ -118,6 +119,28 @@ def test_the_workers_of_xdist_play_a_whole_run_from_one_cassette(project: Path) 
     assert recorded.returncode == replayed.returncode == 0, recorded.stdout + replayed.stdout
     assert "2 answers from 2 of 2 entries, 0 misses" in replayed.stdout
     assert missed.returncode == 1 and "0 of 2 entries, 2 misses" in missed.stdout
+
+
+def test_tests_of_one_name_in_two_classes_have_a_cassette_each(project: Path) -> None:
+    classes = "".join(
+        f"class Test{name}:\n    def test_it(self, understudy):\n        assert understudy.answered == 0\n"
+        for name in "AB"
+    )
+    (project / "test_app.py").write_text(classes)
+    assert run_pytest(project, **REHEARSED).returncode == 0
+    assert sorted(path.relative_to(project).as_posix() for path in project.rglob("*.jsonl")) == [
+        "cassettes/test_app/TestA/test_it.jsonl",
+        "cassettes/test_app/TestB/test_it.jsonl",
+    ]
+
+
+def test_a_cassettes_name_is_its_tests_alone_and_short_enough_for_any_disk() -> None:
+    parameters = ["a-b", "a/b", "a b", "-a", "a-", "a", "0", "0.5", "ö" * 300, "ö" * 301, "[x]", "x"]
+    names = [file_name("test_it"), *(file_name(f"test_it[{one}]") for one in parameters)]
+
+    assert names[:2] == ["test_it", "test_it-a-b"]
+    assert len(set(names)) == len(names)
+    assert all(len(name.encode()) <= 130 and "." not in name for name in names)
 
 
 def test_a_cassette_that_is_not_there_is_told_in_one_line(project: Path) -> None:
