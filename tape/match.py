@@ -3,6 +3,10 @@
 Two requests are the same if their method, path and canonical body are. Canonical means: keys in order, white space of
 texts as one space, and what differs from run to run (ids, UUIDs, times, pseudonyms) replaced by what it is. A request
 to be found must have been redacted as the recorded ones were; which names its secrets got does not matter.
+
+Of several entries that are the same so far, one whose ids and times are the request's own comes first. A replay gives
+out the ids that were recorded, so what goes on from a response (``previous_response_id``) is answered as going on from
+that one, whoever asks first.
 """
 
 import contextlib
@@ -45,12 +49,17 @@ IGNORED_PATTERNS: Mapping[str, str] = {  # pattern -> what stands for it
 
 MAX_DIFF_LINES = 60
 
+type Patterns = Sequence[tuple[re.Pattern[str], str]]
+
+_PSEUDONYMS: Patterns = ((PSEUDONYM, "<secret>"),)
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What is not compared. ``reuse``: an entry answers any number of times; else once.
 
-    Entries with the same request answer in the order in which they were recorded; with ``reuse`` the last one stays.
+    Entries with the same request answer in the order in which they were recorded, those with the request's own ids and
+    times first; with ``reuse`` the last one stays.
     ``only``: of a JSON body nothing but these keys is compared. ``in_order``: requests must come as they were recorded,
     each entry once.
     """
@@ -113,26 +122,31 @@ class Matcher:
         patterns = IGNORED_PATTERNS if self._rules.patterns is None else self._rules.patterns
         self._patterns = tuple((re.compile(pattern), instead) for pattern, instead in patterns.items())
         self._places: list[Place] = []
-        self._waiting: dict[bytes, deque[Place]] = {}
+        self._waiting: dict[bytes, deque[tuple[bytes, Place]]] = {}
         self._spent: dict[bytes, Place] = {}
         self._next = 0
         for entry in entries:
             place = InMemory(entry) if isinstance(entry, Entry) else entry
             self._places.append(place)
             request = place.head().request
-            digest = self._digest(request.method, request.path, body_of(request))
-            self._waiting.setdefault(digest, deque()).append(place)
+            asked = request.method, request.path, body_of(request)
+            self._waiting.setdefault(self._digest(*asked), deque()).append((self._own_digest(*asked), place))
 
     def find(self, method: str, path: str, body: Any) -> Entry | Miss:
         """Return the entry that answers, or why none does. ``body``: JSON, else text or bytes; path with its query."""
         digest = self._digest(method, path, body)
         if self._rules.in_order:
             return self._find_next(digest, method, path, body)
-        if waiting := self._waiting.get(digest):
-            self._spent[digest] = waiting.popleft()
-            return self._spent[digest].load()
-        if digest in self._spent:
-            spent = self._spent[digest].load()
+        own = self._own_digest(method, path, body)
+        waiting = self._waiting.get(digest, deque())
+        mine = next((one for one in waiting if one[0] == own), None)
+        if waiting and (mine or not (self._rules.reuse and own in self._spent)):
+            chosen = mine or waiting[0]
+            waiting.remove(chosen)
+            self._spent[digest] = self._spent[chosen[0]] = chosen[1]
+            return chosen[1].load()
+        if last := self._spent.get(own) or self._spent.get(digest):
+            spent = last.load()
             return (
                 spent if self._rules.reuse else Miss(spent, f"entry {spent.id} is the same, and has answered already")
             )
@@ -154,46 +168,47 @@ class Matcher:
         return Miss(expected, "\n".join(told))
 
     def _digest(self, method: str, path: str, body: Any) -> bytes:
-        key = self.key(method, path, body).encode("utf-8", "surrogatepass")
-        return hashlib.blake2b(key, digest_size=16).digest()
+        return _hash(self.key(method, path, body))
+
+    def _own_digest(self, method: str, path: str, body: Any) -> bytes:
+        """Return the digest of a request with its own ids and times."""
+        return _hash(self._key(method, path, body, _PSEUDONYMS))
 
     def key(self, method: str, path: str, body: Any) -> str:
         """Return the canonical form of a request: the same for requests that count as the same."""
+        return self._key(method, path, body, self._patterns)
+
+    def _key(self, method: str, path: str, body: Any, patterns: Patterns) -> str:
         parts = urlsplit(path)
         query = sorted(parse_qsl(parts.query, keep_blank_values=True))
-        whole = [method.upper(), parts.path, self.canonical(query), self._compared(body)]
+        whole = [method.upper(), parts.path, self._canonical(query, (), patterns), self._compared(body, patterns)]
         return json.dumps(whole, sort_keys=True, ensure_ascii=False)
 
-    def _compared(self, body: Any) -> Any:
+    def _compared(self, body: Any, patterns: Patterns | None = None) -> Any:
         """Return what is compared of a body."""
         if body in (b"", ""):
             return None
         if self._rules.only and isinstance(body, Mapping):
             body = {key: value for key, value in body.items() if key in self._rules.only}
-        return self.canonical(body)
+        return self._canonical(body, (), self._patterns if patterns is None else patterns)
 
-    def canonical(self, value: Any, path: tuple[str, ...] = ()) -> Any:
+    def canonical(self, value: Any) -> Any:
         """Return a JSON-like value without what is not compared. Keys come in order, and texts without odd spaces."""
+        return self._canonical(value, (), self._patterns)
+
+    def _canonical(self, value: Any, path: tuple[str, ...], patterns: Patterns) -> Any:
         if isinstance(value, Mapping):
             places = {key: (*path, key) for key in sorted(value)}
-            return {key: self.canonical(value[key], at) for key, at in places.items() if not self._is_ignored(at)}
+            kept = {key: at for key, at in places.items() if not self._is_ignored(at)}
+            return {key: self._canonical(value[key], at, patterns) for key, at in kept.items()}
         if isinstance(value, (list, tuple)):
-            return [self.canonical(item, (*path, str(place))) for place, item in enumerate(value)]
+            return [self._canonical(item, (*path, str(place)), patterns) for place, item in enumerate(value)]
         if isinstance(value, bytes):
             value = value.decode("utf-8", "backslashreplace")
         if isinstance(value, str):
-            return self._text(value)
+            return _text(value, patterns)
         # 1 and 1.0 are the same number.
         return int(value) if isinstance(value, float) and value.is_integer() else value
-
-    def _text(self, text: str) -> str:
-        if text[:1] in ("{", "[") and text[-1:] in ("}", "]"):
-            with contextlib.suppress(ValueError, RecursionError):
-                # The arguments of a tool call: JSON, whose keys have no order either.
-                text = json.dumps(json.loads(text), sort_keys=True, ensure_ascii=False)
-        for pattern, instead in self._patterns:
-            text = pattern.sub(instead, text)
-        return " ".join(text.split())
 
     def _is_ignored(self, path: tuple[str, ...]) -> bool:
         return any(path_matches(rule, path) for rule in self._paths)
@@ -228,6 +243,20 @@ class Matcher:
         if len(lines) > most:
             lines[most:] = [f"… and {len(lines) - most} more lines"]
         return lines
+
+
+def _hash(key: str) -> bytes:
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _text(text: str, patterns: Patterns) -> str:
+    if text[:1] in ("{", "[") and text[-1:] in ("}", "]"):
+        with contextlib.suppress(ValueError, RecursionError):
+            # The arguments of a tool call: JSON, whose keys have no order either.
+            text = json.dumps(json.loads(text), sort_keys=True, ensure_ascii=False)
+    for pattern, instead in patterns:
+        text = pattern.sub(instead, text)
+    return " ".join(text.split())
 
 
 def difference(recorded: Any, now: Any) -> list[str]:

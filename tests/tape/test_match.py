@@ -95,6 +95,22 @@ def test_the_same_request_is_answered_in_the_order_of_recording_and_then_by_the_
     assert [found(matcher, ask("a")) for _ in range(4)] == ["e1", "e3", "e3", "e3"]
 
 
+def test_what_goes_on_from_a_response_is_answered_as_going_on_from_that_one_whoever_asks_first() -> None:
+    def after(response: str, key: int = 1) -> dict[str, Any]:
+        return {"input": f"Who am I? redacted:key-{key}", "previous_response_id": response}
+
+    recorded = [entry("ann's", after("resp_aaaaaaaa1")), entry("bob's", after("resp_bbbbbbbb2"))]
+    matcher, once = Matcher(recorded), Matcher(recorded, Rules(reuse=False))
+
+    assert [found(matcher, after(f"resp_{one}", 2)) for one in ("bbbbbbbb2", "bbbbbbbb2", "aaaaaaaa1")] == [
+        "bob's",
+        "bob's",
+        "ann's",
+    ]
+    assert [found(matcher, after(f"resp_{one}")) for one in ("cccccccc3", "bbbbbbbb2")] == ["ann's", "bob's"]
+    assert [found(once, after("resp_bbbbbbbb2")) for _ in range(3)] == ["bob's", "ann's", None]
+
+
 def test_once_means_once() -> None:
     matcher = Matcher([entry("e1", ask("a"))], Rules(reuse=False))
 
