@@ -1,5 +1,6 @@
 """The rest of what a replay does is in tests/end_to_end/test_record_and_replay.py, with unmodified clients."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -75,6 +76,21 @@ async def test_what_was_recorded_is_answered_and_counted(cassette: Path) -> None
     first, second = player.score.lines()
     assert first == "replay: 3 answers from 2 of 3 entries, 0 misses"
     assert second.startswith("replay: not used: ")
+
+
+async def test_a_key_that_is_a_word_of_the_prompt_does_not_keep_it_from_being_found(tmp_path: Path) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "What is an understudy?"}]}
+    with Recorder(tmp_path / "a.jsonl") as recorder:
+        headers = [("authorization", "Bearer understudy")]
+        recording = recorder.begin("POST", "/v1/chat/completions", headers, json.dumps(body).encode())
+        recording.respond(1, 200, [("content-type", "application/json")])
+        recording.chunk(2, b'{"text": "It stands in."}')
+        recording.end("done")
+    player = Player.of(tmp_path / "a.jsonl", pace=Pace(None))
+    asked = dataclasses.replace(request(body), headers=(("authorization", "Bearer understudy"),))
+
+    assert b"understudy?" not in (tmp_path / "a.jsonl").read_bytes()
+    assert await play(player, asked) == [b'{"text": "It stands in."}']
 
 
 async def test_an_entry_may_answer_only_once(cassette: Path) -> None:
