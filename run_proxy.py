@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import dataclasses
 import importlib.util
+import io
 import logging
 import os
 import re
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
@@ -456,6 +458,9 @@ cli.add_typer(ca_command(settings_of), name="ca")
 
 def main() -> None:
     """Be the `understudy` command."""
+    # Not every terminal, and hardly a pipe on Windows, has every character; what it has not is written as its escape.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     cli()
 
 

@@ -123,6 +123,8 @@ def _told() -> Iterator[None]:
         raise _wrong(str(error)) from None
     except httpx.HTTPError as error:
         raise _wrong(f"the proxy did not answer: {one_line(error)}") from None
+    except BrokenPipeError:
+        raise  # whoever reads has read enough, and is told nothing more
     except (OSError, ValueError) as error:
         raise _wrong(one_line(error)) from None
 

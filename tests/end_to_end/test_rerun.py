@@ -14,8 +14,8 @@ from tests.end_to_end.understudy import ROOT, UNDERSTUDY, clean_environment
 FIXTURES = ROOT / "fixtures" / "exchanges"
 
 
-def understudy(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = clean_environment(home, UNDERSTUDY_REHEARSAL="1", UNDERSTUDY_REHEARSAL_DELAY_S="0")
+def understudy(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    env = clean_environment(home, UNDERSTUDY_REHEARSAL="1", UNDERSTUDY_REHEARSAL_DELAY_S="0", **more)
     return subprocess.run([UNDERSTUDY, *arguments], env=env, cwd=home, capture_output=True, text=True, timeout=GUARD_S)
 
 
@@ -42,6 +42,21 @@ def test_retranslate_ends_with_1_if_an_app_would_get_something_else(cassette: Pa
     assert other.returncode == 1
     assert '+     "content": "That is a rehearsal' in other.stdout or "That is a" in other.stdout
     assert "differs" in other.stdout
+
+
+def test_what_a_terminal_has_no_character_for_is_written_as_its_escape(cassette: Path, home: Path) -> None:
+    cassette.write_text(cassette.read_text().replace('"text": "This"', '"text": "日本"'))
+    done = understudy(home, "retranslate", str(cassette), PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "\\u65e5\\u672c" in done.stdout
+
+
+def test_whoever_has_read_enough_is_told_nothing_more(cassette: Path, home: Path) -> None:
+    cassette.write_text(cassette.read_text().replace('"text": "This"', f'"text": "{"That " * 50_000}"'))
+    command = f'"{UNDERSTUDY}" retranslate "{cassette}" | head -1'
+    shell = ["/bin/sh", "-c", command]
+    done = subprocess.run(shell, env=clean_environment(home), capture_output=True, text=True, timeout=GUARD_S)
+    assert done.stdout.endswith("differs\n") and done.stderr == ""
 
 
 def test_reassemble_makes_anew_what_was_edited(cassette: Path, home: Path) -> None:
