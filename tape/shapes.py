@@ -112,7 +112,9 @@ SHAPES: tuple[Shape, ...] = (
     ),
     _prefixed("key", "akia asia abia acca", "A(?:KIA|SIA|BIA|CCA)", "[A-Z0-9]", 16),
     _prefixed("token", "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_", "(?:gh[pousr]_|github_pat_)", "[A-Za-z0-9_]", 10),
-    _prefixed("token", "glpat- npm_ pypi- hf_ ek_ shpat_", "(?:glpat-|npm_|pypi-|hf_|ek_|shpat_)", _TEXT, 10),
+    _prefixed("token", "glpat- pypi- shpat_", "(?:glpat-|pypi-|shpat_)", _TEXT, 10),
+    # All letters and digits: `hf_hub_download` and `npm_config_registry` are names that code is full of.
+    _prefixed("token", "npm_ hf_ ek_", "(?:npm_|hf_|ek_)", "[A-Za-z0-9]", 10),
     _prefixed("token", "xox", "xox[a-z]-", "[A-Za-z0-9-]", 8),
     _prefixed("key", "aiza", "AIza", _TEXT, 20),
     _shape(

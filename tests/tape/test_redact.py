@@ -25,6 +25,7 @@ PEM = "-----BEGIN EC PRIVATE KEY-----\nMIIEvQIB\nADANBgkq\n-----END EC PRIVATE K
         (PEM[:50], "redacted:private-key-1"),
         (PEM.replace("\n", "\\n") + " and", "redacted:private-key-1 and"),
         ("postgres://ann:pa55@db/x", "postgres://ann:redacted:password-1@db/x"),
+        ("hf_abcdefGHIJKL0123456789 npm_0123456789abcdefGHIJ", "redacted:token-1 redacted:token-2"),
         ("AIzaSyA1234567890abcdefghijklmnop", "redacted:key-1"),
         ("xoxb-123456789012-abcdef", "redacted:token-1"),
         ('{"password": "not shaped"}', '{"password": "redacted:secret-1"}'),
@@ -51,6 +52,8 @@ def test_a_secret_is_replaced_and_what_surrounds_it_stays(text: str, expected: s
         "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
         "https://example.com:8080/a@b",
         "chatcmpl-8f14e45fceea167a5a36dedd4bea2543",
+        "from huggingface_hub import hf_hub_download",
+        "npm_config_registry, npm_lifecycle_event",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
