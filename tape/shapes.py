@@ -134,13 +134,14 @@ _SIGN = r"(?:\\{0,7}[\"'])?\s*[:=]\s*"
 _QUOTE = r"(?P<quote>\\{0,7}[\"'])"  # a quotation mark, escaped as often as JSON stands within JSON
 _SCHEME = r"(?:(?:Bearer|Basic)\s+)?"
 _BARE = r"[^\s\"'&,;<>\\(){}\[\]]"
+_BARE_NO_DIGIT = r"[^\d\s\"'&,;<>\\(){}\[\]]"
 
 # A quoted value is a secret whatever it is, unless it is a token of `logprobs`. A bare one is if it has a digit: the
 # names and words that code and prose have in its place have none.
 NAMED_WHOLE = re.compile(
     rf"{_NAME}{_SIGN}(?:{_QUOTE}{_SCHEME}(?P<quoted>(?:(?!(?P=quote))[^\n]){{4,4096}})(?P=quote)"
     r"(?!\s*,\s*\\{0,7}\"(?:logprob|bytes|type)\b)"
-    rf"|{_SCHEME}{_NO_PEM}(?P<bare>(?={_BARE}*\d){_BARE}{{8,4096}}))",
+    rf"|{_SCHEME}{_NO_PEM}(?P<bare>(?={_BARE_NO_DIGIT}{{0,4095}}+\d){_BARE}{{8,4096}}))",
     re.IGNORECASE,
 )
 """A credential behind its name, in JSON, in code, in a form: group ``quoted`` or ``bare``."""
