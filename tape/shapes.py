@@ -131,6 +131,7 @@ _NAME = (
     r"|passw(?:or)?d|pwd|passphrase|token|credentials?|authorization|cookie)"
 )
 _SIGN = r"(?:\\{0,7}[\"'])?\s*[:=]\s*"
+_BEFORE = rf"(?:{_NAME}{_SIGN}|(?<=-){_NAME}\s+)"  # a command's option has no sign: --api-key VALUE
 _QUOTE = r"(?P<quote>\\{0,7}[\"'])"  # a quotation mark, escaped as often as JSON stands within JSON
 _SCHEME = r"(?:(?:Bearer|Basic)\s+)?"
 _BARE = r"[^\s\"'&,;<>\\(){}\[\]]"
@@ -139,7 +140,7 @@ _BARE_NO_DIGIT = r"[^\d\s\"'&,;<>\\(){}\[\]]"
 # A quoted value is a secret whatever it is, unless it is a token of `logprobs`. A bare one is if it has a digit: the
 # names and words that code and prose have in its place have none.
 NAMED_WHOLE = re.compile(
-    rf"{_NAME}{_SIGN}(?:{_QUOTE}{_SCHEME}(?P<quoted>(?:(?!(?P=quote))[^\n]){{4,4096}})(?P=quote)"
+    rf"{_BEFORE}(?:{_QUOTE}{_SCHEME}(?P<quoted>(?:(?!(?P=quote))[^\n]){{4,4096}})(?P=quote)"
     r"(?!\s*,\s*\\{0,7}\"(?:logprob|bytes|type)\b)"
     rf"|{_SCHEME}{_NO_PEM}(?P<bare>(?={_BARE_NO_DIGIT}{{0,4095}}+\d){_BARE}{{8,4096}}))",
     re.IGNORECASE,
@@ -147,7 +148,7 @@ NAMED_WHOLE = re.compile(
 """A credential behind its name, in JSON, in code, in a form: group ``quoted`` or ``bare``."""
 
 NAMED_BEGUN = re.compile(
-    rf"{_NAME}{_SIGN}(?:{_QUOTE}{_SCHEME}(?P<quoted>(?:(?!(?P=quote))[^\n]){{0,4096}})"
+    rf"{_BEFORE}(?:{_QUOTE}{_SCHEME}(?P<quoted>(?:(?!(?P=quote))[^\n]){{0,4096}})"
     rf"|{_SCHEME}{_NO_PEM}(?P<bare>{_BARE}{{0,4096}}))\Z",
     re.IGNORECASE,
 )
