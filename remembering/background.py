@@ -149,8 +149,8 @@ class Background(Shelf):
     ) -> None:
         """End a response: its last events, its output, and its place in its conversation, all or none.
 
-        A conversation that has been deleted meanwhile stays so. Raises EndedError, and ValueError for a status that
-        does not end.
+        A conversation that has been deleted meanwhile stays so. Raises EndedError, ValueError for a status that does
+        not end, and StoreError: then its lease is no longer renewed, so that it is given up in time.
         """
         if status not in ENDS:
             raise ValueError(f"{status!r} ends no response")
@@ -160,8 +160,10 @@ class Background(Shelf):
             self._append(connection, id, events)
             self._end(connection, row, status, body, tuple(output))
 
-        await self._own(id, work)
-        self._running.discard(id)
+        try:
+            await self._database.awrite(work)
+        finally:
+            self._running.discard(id)
 
     async def events_after(
         self, id: str, owner: str, sequence_number: int = -1, *, limit: int = 1000

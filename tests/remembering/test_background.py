@@ -275,6 +275,24 @@ async def test_a_worker_renews_by_itself(
     assert "not now" in caplog.text
 
 
+async def test_a_response_whose_end_cannot_be_written_is_given_up_in_time(
+    worker: Background, others: Background, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(work: object) -> None:
+        raise StoreError("not now")
+
+    await worker.begin(begun())
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "awrite", fail)
+        with pytest.raises(StoreError):
+            await worker.finish("resp_a", "completed", b"{}")
+    clock.now += LEASE_S - 1
+    await worker.renew()
+    clock.now += 1
+
+    assert await others.fail_abandoned(stopped) == ["resp_a"]
+
+
 async def test_of_two_proxies_that_give_up_at_once_one_ends_each_response(
     worker: Background, others: Background, database: Database, vault: Vault, clock: Clock
 ) -> None:
