@@ -5,6 +5,7 @@ Theory of operation
 The proxy that takes such a request works on it under a lease, which it renews while it lives. Whoever asks, at any
 proxy, reads the state and the events from the database. When a lease runs out its worker is dead, or as good as dead:
 another proxy then ends the response as failed, and the worker, should it come back, is told so and can write no more.
+The worker itself knows better: what it has in hand it does not give up, however far the clock has jumped.
 
 A response ends once. Who ends it holds its row (a lock; on SQLite the one write lock) and finds that it has not ended,
 so of a worker that completes and another proxy that gives it up, one is the first and the other is told.
@@ -189,7 +190,7 @@ class Background(Shelf):
                 events=tuple((one.sequence_number, self._vault.open(one.event)) for one in found[:limit]),
                 has_more=len(found) > limit,
                 ended=row.ended_at is not None,
-                abandoned=row.ended_at is None and row.lease_until <= self._now(connection),
+                abandoned=row.ended_at is None and row.lease_until <= self._now(connection) and id not in self._running,
                 cancel_requested=row.cancel_requested_at is not None,
             )
 
@@ -224,11 +225,11 @@ class Background(Shelf):
 
         Of several proxies that do this at once, each response is ended by one.
         """
-        row = responses.c
+        row, running = responses.c, tuple(self._running)
 
         def work(connection: Connection) -> list[str]:
             given_up = row.worker.is_not(None) & row.ended_at.is_(None) & (row.lease_until <= self._now(connection))
-            query = select(responses).where(given_up).order_by(row.lease_until).limit(limit)
+            query = select(responses).where(given_up, row.id.not_in(running)).order_by(row.lease_until).limit(limit)
             found = connection.execute(query.with_for_update(skip_locked=True)).all()
             for one in found:
                 event = response_events.c

@@ -245,6 +245,18 @@ async def test_a_worker_that_slept_and_was_not_given_up_goes_on(worker: Backgrou
     await worker.finish("resp_a", "completed", b"{}")
 
 
+async def test_what_a_worker_has_in_hand_it_does_not_give_up_when_the_clock_jumps(
+    worker: Background, clock: Clock
+) -> None:
+    await worker.begin(begun())
+    clock.now += 2 * LEASE_S
+
+    found = await worker.events_after("resp_a", ME)
+    assert found and not found.abandoned
+    assert await worker.fail_abandoned(stopped) == []
+    await worker.finish("resp_a", "completed", b"{}")
+
+
 async def test_who_renews_is_not_given_up(worker: Background, others: Background, clock: Clock) -> None:
     await worker.renew()
     await worker.begin(begun())
