@@ -86,10 +86,10 @@ async def _answer(engine: Engine, shelves: Shelves, prepared: Prepared) -> None:
     try:
         async with prepared.engine(engine).run(prepared.turn) as running:
             async for events in events_of(running, stream):
+                # A turn is read to its end: only then is it whole, and known what it cost.
                 if stream.complete:
                     told = events
-                    break
-                if await shelves.background.append_events(id, _encoded(events)):
+                elif await shelves.background.append_events(id, _encoded(events)):
                     shelves.cancel(id)
     except ClaudeError as error:
         log.warning("%s broke off: %s (%s)", id, error.kind, error.detail)

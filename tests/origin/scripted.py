@@ -37,6 +37,8 @@ class Scripted:
         self._scripts = list(scripts)
         self.turns: list[Turn] = []
         self.left = 0
+        self.whole = 0
+        """How many turns were read to their end."""
 
     def status(self) -> dict[str, Any]:
         return {"turns": len(self.turns)}
@@ -44,10 +46,12 @@ class Scripted:
     @asynccontextmanager
     async def run(self, turn: Turn) -> AsyncIterator[Any]:
         self.turns.append(turn)
+        play = _Play(self._scripts.pop(0))
         try:
-            yield _Play(self._scripts.pop(0))
+            yield play
         finally:
             self.left += 1
+            self.whole += play.complete
 
 
 class _Play:
@@ -61,6 +65,7 @@ class _Play:
 
     def __init__(self, script: Sequence[Event | ClaudeError | asyncio.Event]) -> None:
         self._script = script
+        self.complete = False
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         for step in self._script:
@@ -70,6 +75,7 @@ class _Play:
                 await step.wait()
             else:
                 yield step
+        self.complete = True
 
 
 @asynccontextmanager

@@ -122,6 +122,15 @@ async def test_a_background_response_is_answered_after_its_client_has_left() -> 
     assert said(engine) == [("user", "Hi"), ("assistant", "Hello."), ("user", "And?")]
 
 
+async def test_the_turn_of_a_background_response_is_read_to_its_end() -> None:
+    engine = Scripted(ANSWER)
+    async with client(engine) as http:
+        begun = (await http.post("/v1/responses", json={**BODY, "background": True})).json()
+        await until(http, f"/v1/responses/{begun['id']}", "completed")
+
+    assert engine.whole == 1
+
+
 async def test_a_background_stream_is_the_stream_and_goes_on_without_its_reader() -> None:
     gate = asyncio.Event()
     async with client(Scripted([START, *text("Hel"), gate, *text("lo."), END])) as http:
