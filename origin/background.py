@@ -103,14 +103,11 @@ async def _answer(engine: Engine, shelves: Shelves, prepared: Prepared) -> None:
 async def _end_early(shelves: Shelves, prepared: Prepared) -> None:
     """End what is not done: as cancelled if somebody asked for that, else as failed."""
     with contextlib.suppress(EndedError, StoreError):
-        body = json.loads(queued(prepared))
         if prepared.id in shelves.cancelled:
-            await shelves.background.finish(
-                prepared.id, "cancelled", json.dumps({**body, "status": "cancelled"}).encode()
-            )
+            body = json.dumps({**json.loads(queued(prepared)), "status": "cancelled"}).encode()
+            await shelves.background.finish(prepared.id, "cancelled", body)
         else:
-            failed, _ = given_up(json.dumps(body).encode(), 0)
-            await shelves.background.finish(prepared.id, "failed", failed)
+            await shelves.background.give_up(prepared.id, given_up)
 
 
 def _encoded(events: Events) -> list[Event]:

@@ -161,10 +161,11 @@ class Background(Shelf):
             self._append(connection, id, events)
             self._end(connection, row, status, body, tuple(output))
 
-        try:
-            await self._database.awrite(work)
-        finally:
-            self._running.discard(id)
+        await self._own_last(id, work)
+
+    async def give_up(self, id: str, ending: Ending) -> None:
+        """End a response of this worker's as :meth:`fail_abandoned` ends those of dead ones. Raises EndedError."""
+        await self._own_last(id, lambda connection: self._fail(connection, self._mine(connection, id), ending))
 
     async def events_after(
         self, id: str, owner: str, sequence_number: int = -1, *, limit: int = 1000
@@ -232,12 +233,7 @@ class Background(Shelf):
             query = select(responses).where(given_up, row.id.not_in(running)).order_by(row.lease_until).limit(limit)
             found = connection.execute(query.with_for_update(skip_locked=True)).all()
             for one in found:
-                event = response_events.c
-                last = select(func.max(event.sequence_number)).where(event.response_id == one.id)
-                number = connection.execute(last).scalar_one()
-                body, events = ending(self._vault.open(one.body), 0 if number is None else number + 1)
-                self._append(connection, one.id, events)
-                self._end(connection, one, "failed", body, ())
+                self._fail(connection, one, ending)
             return [one.id for one in found]
 
         return await self._database.awrite(work)
@@ -271,6 +267,13 @@ class Background(Shelf):
             self._running.discard(id)
             raise
 
+    async def _own_last(self, id: str, work: Callable[[Connection], None]) -> None:
+        """Do the last work on a response of this worker's. Done or not, no longer say that it goes on."""
+        try:
+            await self._database.awrite(work)
+        finally:
+            self._running.discard(id)
+
     def _is_mine(self) -> ColumnElement[bool]:
         row = responses.c
         return (row.worker == self._worker) & row.ended_at.is_(None) & row.hidden_at.is_(None)
@@ -292,6 +295,14 @@ class Background(Shelf):
         )
         grown = size_of(*(text for _, text in kept))
         connection.execute(update(responses).where(responses.c.id == id).values(size=responses.c.size + grown))
+
+    def _fail(self, connection: Connection, row: Row[Any], ending: Ending) -> None:
+        event = response_events.c
+        last = select(func.max(event.sequence_number)).where(event.response_id == row.id)
+        number = connection.execute(last).scalar_one()
+        body, events = ending(self._vault.open(row.body), 0 if number is None else number + 1)
+        self._append(connection, row.id, events)
+        self._end(connection, row, "failed", body, ())
 
     def _end(self, connection: Connection, row: Row[Any], status: str, body: bytes, output: tuple[Item, ...]) -> None:
         now = self._now(connection)

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from engine import ClaudeError, Event, Outcome
+from engine import Event, Outcome
 from origin.app import Service, app, render_error
 from origin.routes import ROUTES
 from origin.server import Server
@@ -33,7 +33,7 @@ def text(*pieces: str) -> list[Event]:
 class Scripted:
     """Plays one script a turn, in order: events, errors to raise, and things to wait for."""
 
-    def __init__(self, *scripts: Sequence[Event | ClaudeError | asyncio.Event]) -> None:
+    def __init__(self, *scripts: Sequence[Event | Exception | asyncio.Event]) -> None:
         self._scripts = list(scripts)
         self.turns: list[Turn] = []
         self.left = 0
@@ -63,13 +63,13 @@ class _Play:
     async def ended(self) -> Outcome:
         return Outcome("finished", "scripted", cost_usd=0.25)
 
-    def __init__(self, script: Sequence[Event | ClaudeError | asyncio.Event]) -> None:
+    def __init__(self, script: Sequence[Event | Exception | asyncio.Event]) -> None:
         self._script = script
         self.complete = False
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         for step in self._script:
-            if isinstance(step, ClaudeError):
+            if isinstance(step, Exception):
                 raise step
             if isinstance(step, asyncio.Event):
                 await step.wait()

@@ -167,6 +167,17 @@ async def test_a_background_response_that_fails_says_so() -> None:
     assert done["error"]["code"] == "server_error"
 
 
+async def test_the_stream_of_a_background_response_that_nobody_works_on_any_more_says_so() -> None:
+    async with client(Scripted([START, *text("Hel"), RuntimeError("a defect")])) as http:
+        body = {**BODY, "background": True, "stream": True}
+        events = events_in((await http.post("/v1/responses", json=body)).text)
+        kept = (await http.get(f"/v1/responses/{events[0]['response']['id']}")).json()
+
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert (events[-1]["type"], events[-1]["response"]) == ("response.failed", kept)
+    assert kept["status"] == "failed"
+
+
 async def test_what_cannot_be_in_the_background_is_refused() -> None:
     async with client(Scripted(ANSWER)) as http:
         unstored = await http.post("/v1/responses", json={**BODY, "background": True, "store": False})

@@ -224,6 +224,19 @@ async def test_a_response_whose_worker_died_is_ended_by_another_proxy(
     assert len(set(size(database))) == 1
 
 
+async def test_a_worker_gives_up_as_others_would_for_it(worker: Background, others: Background) -> None:
+    await worker.begin(begun())
+    await worker.append_events("resp_a", [event(0)])
+    with pytest.raises(EndedError):
+        await others.give_up("resp_a", stopped)
+    await worker.give_up("resp_a", stopped)
+
+    found = await others.events_after("resp_a", ME, 0)
+    failed = b'{"status": "failed"}'
+    assert found == Progress("failed", failed, ((1, failed),), False, True, False, False)
+    assert await worker.to_cancel() == frozenset()
+
+
 async def test_a_worker_that_comes_back_too_late_is_told(worker: Background, others: Background, clock: Clock) -> None:
     await worker.begin(begun())
     clock.now += LEASE_S
