@@ -101,8 +101,8 @@ class Shelves:
         task.add_done_callback(lambda _: self.tasks.pop(id, None))
 
     def cancel(self, id: str) -> None:
-        """Stop answering a background response, if it is answered here."""
-        if (task := self.tasks.get(id)) is not None:
+        """Stop answering a background response, if it is answered here. Once: what tidies up then is not disturbed."""
+        if (task := self.tasks.get(id)) is not None and id not in self.cancelled:
             self.cancelled.add(id)
             task.cancel()
 
