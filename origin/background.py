@@ -58,6 +58,11 @@ async def work(service: Service, shelves: Shelves, prepared: Prepared, begun: as
 
     async def on(engine: Engine) -> None:
         await shelves.background.begin(prepared.to_keep(queued(prepared), status="queued"))
+        if begun.cancelled():
+            # Whoever asked has left without having heard of it, so nobody can ever ask for it.
+            shelves.cancelled.add(prepared.id)
+            await _end_early(shelves, prepared)
+            return
         begun.set_result(None)
         await _answer(engine, shelves, prepared)
 

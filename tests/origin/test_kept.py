@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 from sqlalchemy import text as text_of
 
 from engine import ClaudeError
@@ -17,7 +20,9 @@ from remembering.background import Background
 from remembering.responses import StoredResponse
 from remembering.vault import Vault
 from store.database import Database
+from store.tables import responses
 from tests.origin.scripted import END, START, Scripted, client, text
+from translate.turn import Turn
 
 pytestmark = pytest.mark.anyio
 
@@ -158,6 +163,66 @@ async def test_a_background_response_can_be_cancelled_once() -> None:
         kept = (await http.get(path)).json()
     assert cancelled.json()["status"] == again.json()["status"] == kept["status"] == "cancelled"
     assert engine.left == 1
+
+
+async def test_cancelling_again_does_not_disturb_what_tidies_up(tmp_path: Path) -> None:
+    tidied, tidying, gate = [], asyncio.Event(), asyncio.Event()
+
+    class Slow(Scripted):
+        @asynccontextmanager
+        async def run(self, turn: Turn) -> AsyncIterator[Any]:
+            async with super().run(turn) as play:
+                try:
+                    yield play
+                finally:
+                    tidying.set()
+                    await gate.wait()
+                    tidied.append(turn)
+
+    with Database.open(tmp_path / "kept.db") as database:
+        async with (
+            Shelves.on(database) as shelves,
+            client(Slow([START, asyncio.Event()]), shelves=shelves) as http,
+        ):
+            begun = (await http.post("/v1/responses", json={**BODY, "background": True})).json()
+            path = f"/v1/responses/{begun['id']}"
+            cancelling = asyncio.create_task(http.post(f"{path}/cancel"))
+            await tidying.wait()
+            shelves.cancel(begun["id"])
+            await until(http, path, "queued")
+            gate.set()
+            answer = await cancelling
+
+    assert answer.json()["status"] == "cancelled"
+    assert len(tidied) == 1
+
+
+async def test_a_background_response_that_nobody_has_heard_of_is_not_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, gate = asyncio.Event(), asyncio.Event()
+    begin = Background.begin
+
+    async def slowly(self: Background, response: StoredResponse) -> None:
+        asked.set()
+        await gate.wait()
+        await begin(self, response)
+
+    monkeypatch.setattr(Background, "begin", slowly)
+    engine = Scripted(ANSWER)
+    with Database.open(tmp_path / "kept.db") as database:
+        async with Shelves.on(database) as shelves, client(engine, shelves=shelves) as http:
+            leaving = asyncio.create_task(http.post("/v1/responses", json={**BODY, "background": True}))
+            await asked.wait()
+            (work,) = shelves.tasks.values()
+            leaving.cancel()
+            await asyncio.wait([task for task in asyncio.all_tasks() if task.get_name() == "POST /v1/responses"])
+            gate.set()
+            await work
+        status = database.read(lambda connection: connection.execute(select(responses.c.status)).scalar_one())
+
+    assert (status, engine.turns) == ("cancelled", [])
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_background_response_that_fails_says_so() -> None:
