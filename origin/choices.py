@@ -60,7 +60,7 @@ class Choices:
                 yield chunks
 
     async def _together(self) -> AsyncGenerator[Chunks]:
-        queue: asyncio.Queue[Chunks | ClaudeError | None] = asyncio.Queue()
+        queue: asyncio.Queue[Chunks | Exception | None] = asyncio.Queue()
         playing = zip(self._turns, self._streams, strict=True)
         tasks = [asyncio.create_task(self._into(queue, turn, stream)) for turn, stream in playing]
         counted: Chunks = []
@@ -70,7 +70,7 @@ class Choices:
                 match await queue.get():
                     case None:
                         left -= 1
-                    case ClaudeError() as error:
+                    case Exception() as error:
                         raise error
                     case chunks:
                         counted += [chunk for chunk in chunks if not chunk.choices]
@@ -85,14 +85,14 @@ class Choices:
             yield [msgspec.structs.replace(counted[-1], usage=add_usage(usages))]
 
     async def _into(
-        self, queue: asyncio.Queue[Chunks | ClaudeError | None], turn: Turn, stream: ChatCompletionStream
+        self, queue: asyncio.Queue[Chunks | Exception | None], turn: Turn, stream: ChatCompletionStream
     ) -> None:
         try:
             async with aclosing(self._alone(turn, stream)) as answer:
                 async for chunks in answer:
                     await queue.put(chunks)
             await queue.put(None)
-        except ClaudeError as error:
+        except Exception as error:  # whoever waits for the chunks must hear of it, whatever it is
             await queue.put(error)
 
 

@@ -40,11 +40,13 @@ async def test_chunks_interleave_with_their_own_index_and_usage_is_added_up() ->
     assert choices.processes == ["scripted", "scripted"]
 
 
-async def test_when_one_fails_all_are_ended() -> None:
-    engine = Scripted([START, asyncio.Event()], [START, ClaudeError("overloaded_error")])
+@pytest.mark.parametrize("error", [ClaudeError("overloaded_error"), RuntimeError("a defect")])
+async def test_when_one_fails_all_are_ended(error: Exception) -> None:
+    engine = Scripted([START, asyncio.Event()], [START, error])
 
-    with pytest.raises(ClaudeError) as caught:
-        [chunks async for chunks in Choices(engine, TURN, streams(2)).chunks()]
+    with pytest.raises(type(error)) as caught:
+        async with asyncio.timeout(20):
+            [chunks async for chunks in Choices(engine, TURN, streams(2)).chunks()]
 
-    assert caught.value.kind == "overloaded_error"
+    assert caught.value is error
     assert engine.left == 2
