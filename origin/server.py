@@ -336,7 +336,8 @@ class _Connection(asyncio.Protocol):
     async def drain(self) -> None:
         """Wait while the transport's buffer is above its high-water mark."""
         if self._drained:
-            await self._drained
+            # Several may wait, a heartbeat among them; one that is cancelled must not take the future from the rest.
+            await asyncio.shield(self._drained)
 
     def cut(self) -> None:
         """Close without a clean end. Where the close would be read as one, reset."""

@@ -526,6 +526,35 @@ async def test_send_waits_for_a_client_that_does_not_read_and_goes_on_when_it_do
     assert not early
 
 
+async def test_of_several_that_wait_for_a_client_to_read_one_can_be_cancelled() -> None:
+    waiting, done = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: Request, exchange: Exchange) -> None:
+        await exchange.start(200, PLAIN)
+        while True:
+            beating = asyncio.ensure_future(exchange.send(b"x" * 65536))
+            await asyncio.sleep(0)
+            if not beating.done():
+                break
+        sending = asyncio.ensure_future(exchange.send(b"last"))
+        await asyncio.sleep(0)
+        beating.cancel()
+        waiting.set()
+        await sending
+        await exchange.finish()
+        done.set()
+
+    async with Server(handler) as server, connected(server) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await waiting.wait()
+        answer = await reader.readuntil(b"\r\n\r\n")
+        while not answer.endswith(b"0\r\n\r\n"):
+            piece = await reader.read(1 << 20)
+            assert piece, "the stream was cut"
+            answer = (answer + piece)[-16:]
+        await done.wait()
+
+
 # The end.
 
 
