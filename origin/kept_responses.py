@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from urllib.parse import parse_qs
 
 from origin.app import JSON, Service, common_headers, segment
@@ -16,6 +17,9 @@ from translate.errors import OpenAIError
 
 CANCEL_S = 5.0
 """How long a cancellation may take to reach who works on a response."""
+
+SEQUENCE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+"""What a database takes."""
 
 ENDED = ("completed", "incomplete", "failed", "cancelled")
 
@@ -33,7 +37,7 @@ async def get_response(service: Service, request: Request, exchange: Exchange) -
         await exchange.respond(200, [JSON, *common_headers()], found.body)
         return
     after = query.get("starting_after", "-1")
-    if not after.removeprefix("-").isdecimal():
+    if not SEQUENCE_NUMBER.fullmatch(after):
         raise OpenAIError("Invalid 'starting_after': a number is expected.", param="starting_after")
     await send_events(service, shelves, exchange, id, owner_of(request), int(after), common_headers())
 

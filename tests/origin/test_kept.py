@@ -136,6 +136,16 @@ async def test_the_turn_of_a_background_response_is_read_to_its_end() -> None:
     assert engine.whole == 1
 
 
+@pytest.mark.parametrize("after", ["x", "-", "1.5", "\u0663", "9" * 30, "9" * 5000])
+async def test_what_is_no_number_of_an_event_is_refused(after: str) -> None:
+    async with client(Scripted(ANSWER)) as http:
+        begun = (await http.post("/v1/responses", json={**BODY, "background": True})).json()
+        query = {"stream": "true", "starting_after": after}
+        answer = await http.get(f"/v1/responses/{begun['id']}", params=query)
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "starting_after")
+
+
 async def test_a_background_stream_is_the_stream_and_goes_on_without_its_reader() -> None:
     gate = asyncio.Event()
     async with client(Scripted([START, *text("Hel"), gate, *text("lo."), END])) as http:
