@@ -10,7 +10,7 @@ from origin.server import Exchange, Request
 from origin.shelves import shelves_of
 from remembering.conversations import Conversation
 from remembering.pages import UnknownCursorError
-from remembering.shelf import ConflictError, Item
+from remembering.shelf import ConflictError, Item, can_be_id
 from translate.errors import OpenAIError
 from translate.request import decode_object
 
@@ -142,6 +142,11 @@ def _item(item: Any, place: int) -> Item:
             param=f"items[{place}]",
             code="invalid_type",
         )
+    id = item.get("id")
+    sound = {"type": isinstance(item.get("type", ""), str), "id": not id or (isinstance(id, str) and can_be_id(id))}
+    if wrong := next((field for field, is_sound in sound.items() if not is_sound), None):
+        path = f"items[{place}].{wrong}"
+        raise OpenAIError(f"Invalid '{path}': a short text is expected.", param=path, code="invalid_value")
     if "role" not in item or not isinstance(item.get("content"), str):
         return {"type": "message", **item} if "role" in item else item
     kind = "output_text" if item["role"] == "assistant" else "input_text"
