@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 Who wants a thing takes a ticket, a row with the next number for the thing's name; the lowest number has it. Numbers are
 given out one after the other (an advisory lock on PostgreSQL; on SQLite the one write lock), so the order in which they
-become visible is that of the numbers.
+become visible is that of the numbers. The first one is random, so that no number is given out twice: a holder that
+slept too long must not take another's ticket for its own, and delete it.
 
 Holders and waiters renew their tickets' leases while they live. A ticket is lost only by being deleted, and only one
 whose lease has run out is deleted by those behind it. So there are never two who have the thing: a holder that slept
@@ -16,6 +17,7 @@ Waiters of one process are woken when another of its requests lets go; those of 
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
@@ -30,6 +32,9 @@ POLL_S = 0.1
 
 # The first half of our advisory locks' keys, where PostgreSQL takes two: nothing else in the database uses any.
 LOCKS = 1
+
+# The first number is below this; there is room for all that follow.
+FIRST = 2**62
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +126,7 @@ class Leases(Shelf):
                 lock = text("SELECT pg_advisory_xact_lock(:locks, hashtext(:name))")
                 connection.execute(lock, {"locks": LOCKS, "name": name})
             last = connection.execute(select(func.max(row.number)).where(row.name == name)).scalar_one()
-            number = (last or 0) + 1
+            number = secrets.randbelow(FIRST) if last is None else last + 1
             until = self._now(connection) + self._lease_s
             connection.execute(insert(tickets).values(name=name, number=number, lease_until=until))
             return Hold(name, number)

@@ -1,6 +1,7 @@
 """One at a time has a thing, in the order in which they asked, and a dead one for no longer than its lease."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -40,8 +41,8 @@ async def test_who_asks_for_what_another_has_waits_for_nobody_if_told_so(leases:
 
 
 async def test_things_of_other_names_are_free(leases: Leases) -> None:
-    async with leases.hold("x", wait_s=0), leases.hold("y", wait_s=0):
-        assert await leases.holder("x") == await leases.holder("y") == 1
+    async with leases.hold("x", wait_s=0) as x, leases.hold("y", wait_s=0) as y:
+        assert (await leases.holder("x"), await leases.holder("y")) == (x.number, y.number)
         assert await leases.holder("z") is None
 
 
@@ -153,6 +154,24 @@ async def test_what_a_dead_one_had_is_free_when_its_lease_runs_out(
             assert dead.lost
             assert not hold.lost
             assert await others.holder("x") == hold.number
+
+
+async def test_who_slept_too_long_takes_nothing_from_those_who_came_after(
+    leases: Leases, others: Leases, clock: Clock
+) -> None:
+    async with contextlib.AsyncExitStack() as later:
+        async with leases.hold("x", wait_s=0) as slept:
+            clock.now += LEASE_S
+            async with others.hold("x", wait_s=0):
+                pass
+            third = await later.enter_async_context(others.hold("x", wait_s=0))
+            await leases.renew(slept)
+            assert slept.lost
+
+        assert await others.holder("x") == third.number
+        with pytest.raises(BusyError):
+            async with leases.hold("x", wait_s=0):
+                pytest.fail("two have it")
 
 
 async def test_a_dead_one_leaves_its_place_to_the_next_in_line(
