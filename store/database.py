@@ -33,7 +33,7 @@ from typing import Any, Self
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from store.migrations import MIGRATIONS, Migration, TooNewError, migrate
 
@@ -242,7 +242,9 @@ def _store_errors(name: str) -> Iterator[None]:
     """Say in one line that the database failed. That a row exists already is the work's own affair."""
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
+    except IntegrityError:
+        raise
+    except DBAPIError as error:
         raise StoreError(f"the database {name} cannot be used: {_reason(error)}") from error
 
 

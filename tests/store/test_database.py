@@ -279,6 +279,11 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
         Database.open(path)
 
 
+def test_what_is_not_in_the_database_is_an_error(database: Database) -> None:
+    with pytest.raises(StoreError, match="nothing"):
+        database.read(sql("SELECT * FROM nothing"))
+
+
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
