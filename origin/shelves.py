@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -109,18 +109,27 @@ class Shelves:
     async def _tidy(self) -> None:
         due_s = 0.0
         while True:
-            try:
-                if self.tasks:
-                    for id in await self.background.to_cancel():
-                        self.cancel(id)
-                if due_s <= 0:
-                    due_s = SWEEP_S
-                    await self.background.fail_abandoned(given_up)
-                    await self.keeping.sweep()
-            except StoreError as error:
-                log.warning("what is kept could not be tidied up: %s", error)
+            if self.tasks:
+                await self._do(self._cancel_what_is_to_be())
+            if due_s <= 0:
+                due_s = SWEEP_S
+                await self._do(self.background.fail_abandoned(given_up))
+                await self._do(self.keeping.sweep())
             await asyncio.sleep(LOOK_S)
             due_s -= LOOK_S
+
+    async def _do(self, chore: Awaitable[object]) -> None:
+        """Do a chore. Where one fails, the others are done all the same, and it again when it is due."""
+        try:
+            await chore
+        except StoreError as error:
+            log.warning("what is kept could not be tidied up: %s", error)
+        except Exception:
+            log.exception("what is kept could not be tidied up")
+
+    async def _cancel_what_is_to_be(self) -> None:
+        for id in await self.background.to_cancel():
+            self.cancel(id)
 
 
 def shelves_of(service: "Service") -> Shelves:

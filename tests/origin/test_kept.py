@@ -13,12 +13,13 @@ from sqlalchemy import select
 from sqlalchemy import text as text_of
 
 from engine import ClaudeError
+from origin import shelves as shelves_module
 from origin.asker import owner_of
 from origin.server import Request
 from origin.shelves import Shelves
 from remembering.background import Background
 from remembering.responses import StoredResponse
-from remembering.vault import Vault
+from remembering.vault import Vault, VaultError
 from store.database import Database
 from store.tables import responses
 from tests.origin.scripted import END, START, Scripted, client, text
@@ -88,6 +89,31 @@ async def test_a_response_that_cannot_be_kept_is_answered_and_says_so(tmp_path: 
     told = events_in(answer.text)[-1]["response"] if stream else answer.json()
 
     assert (told["status"], told["store"]) == ("completed", False)
+
+
+@pytest.mark.parametrize("error", [VaultError("sealed with another key"), RuntimeError("a defect")])
+async def test_where_one_thing_cannot_be_tidied_up_the_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    swept = asyncio.Queue[None]()
+
+    async def fail(ending: object) -> None:
+        raise error
+
+    async def sweep() -> None:
+        swept.put_nowait(None)
+
+    monkeypatch.setattr(shelves_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(shelves_module, "SWEEP_S", 0.01)
+    with Database.open(tmp_path / "kept.db") as database:
+        shelves = Shelves.on(database)
+        monkeypatch.setattr(shelves.background, "fail_abandoned", fail)
+        monkeypatch.setattr(shelves.keeping, "sweep", sweep)
+        async with asyncio.timeout(20), shelves:
+            await swept.get()
+            await swept.get()
+
+    assert str(error) in caplog.text
 
 
 # In the background
