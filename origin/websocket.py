@@ -124,7 +124,9 @@ class WebSocket:
             case CloseConnection():
                 if self._protocol.state is ConnectionState.REMOTE_CLOSING:
                     self._exchange.write(self._protocol.send(event.response()))
-                self._end()
+                    self._end()
+                else:  # what came was no WebSocket's, and the library says which rule it breaks
+                    self._refuse(event.code, event.reason or "")
 
     def _add(self, event: TextMessage) -> None:
         self._part.append(event.data)

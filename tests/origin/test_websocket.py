@@ -89,12 +89,18 @@ async def test_what_cannot_be_taken_closes(event: Any, code: int) -> None:
     assert [event.code for event in peer.received()] == [code]
 
 
-async def test_bytes_that_are_no_frames_close() -> None:
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [(b"GET / HTTP/1.1\r\n\r\n", 1002), (b"\x81\x02hi", 1002), (b"\x81\x82\0\0\0\0\xff\xfe", 1007)],
+    ids=["no frame", "not masked", "no UTF-8"],
+)
+async def test_bytes_that_break_the_protocol_close_and_are_told_how(sent: bytes, code: int) -> None:
     peer = Peer()
-    peer.socket.received(b"GET / HTTP/1.1\r\n\r\n")
+    peer.socket.received(sent)
     peer.socket.received(b"and more")
 
     assert [message async for message in peer.socket.messages()] == []
+    assert [event.code for event in peer.received()] == [code]
 
 
 async def test_nothing_is_sent_once_it_is_closed() -> None:
