@@ -428,7 +428,11 @@ class _Connection(asyncio.Protocol):
 
     def _run_handler(self) -> None:
         assert self._head is not None  # noqa: S101
-        request = _request(self._head, b"".join(self._body))
+        try:
+            request = _request(self._head, b"".join(self._body))
+        except ValueError as error:
+            self._refuse(400, f"The request's target is no address: {error}.")
+            return
         self._head, self._body, self._held_bytes = None, [], 0
         self._exchange = Exchange(self, request.method)
         name = f"{request.method} {request.path}"
@@ -475,6 +479,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _request(head: h11.Request, body: bytes) -> Request:
+    """Return the request that a head and a body are. Raises ValueError for a target that is none."""
     target = head.target.decode("ascii")
     if not target.startswith("/") and "://" in target:  # the absolute form, which proxies use
         parts = urlsplit(target)

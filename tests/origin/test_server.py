@@ -278,8 +278,9 @@ async def test_the_absolute_form_of_a_target_gives_path_and_query() -> None:
         b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
         b"\x16\x03\x01\x02\x00\r\n\r\n",
+        b"GET http://[::1/ HTTP/1.1\r\nhost: x\r\n\r\n",
     ],
-    ids=["no request line", "no header", "no host", "TLS"],
+    ids=["no request line", "no header", "no host", "TLS", "no address"],
 )
 async def test_malformed_http_gets_400_in_the_given_shape_and_the_end(garbage: bytes) -> None:
     async with Server(echo, render_error=json_error) as server, connected(server) as (reader, writer):
