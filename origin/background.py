@@ -88,13 +88,18 @@ async def work(service: Service, shelves: Shelves, prepared: Prepared, begun: as
 async def _answer(engine: Engine, shelves: Shelves, prepared: Prepared) -> None:
     id, stream = prepared.id, prepared.stream
     told: Events = []
+    works = False
     try:
         async with prepared.engine(engine).run(prepared.turn) as running:
             async for events in events_of(running, stream):
                 # A turn is read to its end: only then is it whole, and known what it cost.
                 if stream.complete:
                     told = events
-                elif await shelves.background.append_events(id, _encoded(events)):
+                    continue
+                if not works:
+                    works = True
+                    await shelves.background.set_status(id, "in_progress", _as(prepared, "in_progress"))
+                if await shelves.background.append_events(id, _encoded(events)):
                     shelves.cancel(id)
     except ClaudeError as error:
         log.warning("%s broke off: %s (%s)", id, error.kind, error.detail)
@@ -109,10 +114,13 @@ async def _end_early(shelves: Shelves, prepared: Prepared) -> None:
     """End what is not done: as cancelled if somebody asked for that, else as failed."""
     with contextlib.suppress(EndedError, StoreError):
         if prepared.id in shelves.cancelled:
-            body = json.dumps({**json.loads(queued(prepared)), "status": "cancelled"}).encode()
-            await shelves.background.finish(prepared.id, "cancelled", body)
+            await shelves.background.finish(prepared.id, "cancelled", _as(prepared, "cancelled"))
         else:
             await shelves.background.give_up(prepared.id, given_up)
+
+
+def _as(prepared: Prepared, status: str) -> bytes:
+    return json.dumps({**json.loads(queued(prepared)), "status": status}).encode()
 
 
 def _encoded(events: Events) -> list[Event]:

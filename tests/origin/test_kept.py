@@ -139,7 +139,7 @@ async def test_a_background_response_is_answered_after_its_client_has_left() -> 
         begun = (await http.post("/v1/responses", json={**BODY, "background": True})).json()
         assert (begun["status"], begun["background"], begun["output"]) == ("queued", True, [])
         path = f"/v1/responses/{begun['id']}"
-        assert (await http.get(path)).json()["status"] in ("queued", "in_progress")
+        assert await until(http, path, "in_progress") == {**begun, "status": "in_progress"}
         gate.set()
         done = await until(http, path, "completed")
         streamed = events_in((await http.get(f"{path}?stream=true")).text)
@@ -225,7 +225,7 @@ async def test_cancelling_again_does_not_disturb_what_tidies_up(tmp_path: Path) 
             cancelling = asyncio.create_task(http.post(f"{path}/cancel"))
             await tidying.wait()
             shelves.cancel(begun["id"])
-            await until(http, path, "queued")
+            await http.get(path)
             gate.set()
             answer = await cancelling
 
