@@ -65,11 +65,16 @@ async def listed(
     Raises OpenAIError (424) for a server that cannot be asked.
     """
     asked = [server for server in servers if server.label not in known]
+    asking = [asyncio.ensure_future(list_tools(server)) for server in asked]
     try:
-        found = await asyncio.gather(*map(list_tools, asked))
+        found = await asyncio.gather(*asking)
     except McpServerError as error:
         message = f"Error retrieving the tool list from an MCP server: {error}"
         raise OpenAIError(message, status=424, param="tools", code="mcp_server_error") from error
+    finally:
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
     new = {server.label: tools for server, tools in zip(asked, found, strict=True)}
     return {**known, **new}, new
 

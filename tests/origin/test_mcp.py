@@ -1,5 +1,6 @@
 """MCP servers are asked for their tools and for what these give; what goes wrong is told without secrets."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -87,6 +88,21 @@ async def test_only_servers_that_are_not_known_are_asked(running: mcp.McpServer,
     with pytest.raises(OpenAIError) as caught:
         await listed([named(nowhere)], {})
     assert (caught.value.status, caught.value.param) == (424, "tools")
+
+
+async def test_when_one_server_cannot_be_asked_nobody_goes_on_asking_the_others(nowhere: str) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        before = asyncio.all_tasks()
+        with pytest.raises(OpenAIError):
+            await listed([named(f"http://{host}:{port}/mcp"), named(nowhere, "other")], {})
+        asking = [task for task in asyncio.all_tasks() - before if "list_tools" in str(task.get_coro())]
+
+    assert asking == []
 
 
 @pytest.mark.parametrize(
