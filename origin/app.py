@@ -224,8 +224,7 @@ def app(service: Service, routes: tuple[Route, ...], around: Callable[[Handler],
         except StoreError as failure:
             if exchange.started:
                 raise
-            log.warning("what is kept cannot be used: %s", failure)
-            error = OpenAIError(UNREADABLE, status=503, type="server_error", code="unavailable")
+            error = unreadable(failure)
             await exchange.respond(error.status, error_headers(error), error.body())
         except OpenAIError as error:
             if exchange.started:
@@ -233,6 +232,12 @@ def app(service: Service, routes: tuple[Route, ...], around: Callable[[Handler],
             await exchange.respond(error.status, error_headers(error), error.body())
 
     return handle
+
+
+def unreadable(failure: StoreError) -> OpenAIError:
+    """Return what an app is told when what is kept cannot be used."""
+    log.warning("what is kept cannot be used: %s", failure)
+    return OpenAIError(UNREADABLE, status=503, type="server_error", code="unavailable")
 
 
 def check_token(service: Service, request: Request) -> None:

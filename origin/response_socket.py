@@ -24,13 +24,14 @@ from typing import Any
 
 import msgspec
 
-from origin.app import Service
+from origin.app import Service, unreadable
 from origin.heartbeat import COMMENT
 from origin.recent import Recent
 from origin.responses import prepare
 from origin.server import Exchange, Headers, Request
 from origin.websocket import GOING_AWAY, WebSocket, is_upgrade
 from origin.witness import FLOW_HEADER
+from store.database import StoreError
 from translate.errors import OpenAIError, openai_error
 from translate.responses import sse
 
@@ -167,6 +168,9 @@ class Lanes:
             log.info("a WebSocket was closed while it was answered on")
         except OpenAIError as error:
             await answer.respond(error.status, [], error.body())
+        except StoreError as failure:
+            told = unreadable(failure)
+            await answer.respond(told.status, [], told.body())
         except Exception:
             log.exception("a request on a WebSocket failed")
             await answer.respond(500, [], openai_error("api_error").body())

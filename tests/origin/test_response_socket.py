@@ -4,15 +4,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text as text_of
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from engine import ClaudeError
 from origin.response_socket import MAX_LANES, MAX_WAITING
+from origin.shelves import Shelves
+from store.database import Database
 from tests.origin.scripted import END, START, Scripted, client, text
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +141,18 @@ async def test_a_failure_is_told_with_its_status_and_its_stream() -> None:
         (event,) = await answer(socket)
 
     assert (event["type"], event["status"], event["stream_id"]) == ("error", 503, "a")
+
+
+@pytest.mark.parametrize("generate", [True, False])
+async def test_what_is_kept_and_cannot_be_read_is_told_as_over_http(tmp_path: Path, generate: bool) -> None:
+    with Database.open(tmp_path / "kept.db") as database:
+        async with Shelves.on(database) as shelves, connected(Scripted(), shelves=shelves) as socket:
+            database.write(lambda connection: connection.execute(text_of("DROP TABLE response_events")))
+            database.write(lambda connection: connection.execute(text_of("DROP TABLE responses")))
+            await ask(socket, generate=generate, previous_response_id="resp_1")
+            (event,) = await answer(socket)
+
+    assert (event["status"], event["error"]["code"]) == (503, "unavailable")
 
 
 async def test_an_answer_that_breaks_off_fails() -> None:
