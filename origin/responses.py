@@ -276,7 +276,7 @@ async def keep(service: Service, prepared: Prepared, response: Response) -> Resp
     try:
         if asked.store is False:
             items = (*prepared.translated.items, *output)
-            await shelves.conversations.add_items(str(asked.conversation_id), prepared.owner, items)
+            await shelves.conversations.enter(str(asked.conversation_id), prepared.owner, items)
         else:
             body = msgspec.json.encode(response)
             await shelves.responses.put(prepared.to_keep(body, status=response.status, output=output))

@@ -118,6 +118,19 @@ class Conversations(Shelf):
 
         return await self._database.awrite(work)
 
+    async def enter(self, id: str, owner: str, items: Sequence[Item]) -> bool:
+        """Add what a response brings that is not kept itself: items that are there already are not added twice.
+
+        Returns whether there is such a conversation.
+        """
+        if not can_be_id(id):
+            return False
+
+        def work(connection: Connection) -> bool:
+            return append(connection, self._vault, id, owner, items, self._now(connection)) is not None
+
+        return await self._database.awrite(work)
+
     async def items(self, id: str, owner: str) -> tuple[Item, ...] | None:
         """Return all items, the oldest first."""
         if not can_be_id(id):

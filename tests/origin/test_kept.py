@@ -317,6 +317,19 @@ async def test_a_conversation_grows_with_its_responses() -> None:
     assert after.status_code == 404
 
 
+@pytest.mark.parametrize("store", [True, False])
+async def test_what_is_sent_again_is_in_a_conversation_once(store: bool) -> None:
+    question = {"type": "message", "id": "msg_1", "role": "user", "content": "Hi"}
+    async with client(Scripted(ANSWER, ANSWER)) as http:
+        made = (await http.post("/v1/conversations", json={"items": [question]})).json()
+        again = {"type": "message", "role": "user", "content": "And?"}
+        body = {**BODY, "conversation": made["id"], "store": store, "input": [question, again]}
+        await http.post("/v1/responses", json=body)
+        items = (await http.get(f"/v1/conversations/{made['id']}/items?order=asc")).json()["data"]
+
+    assert [item["role"] for item in items] == ["user", "user", "assistant"]
+
+
 @pytest.mark.parametrize(
     "body",
     [

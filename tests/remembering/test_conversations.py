@@ -172,6 +172,18 @@ async def test_what_a_response_brings_again_is_taken_once(held: Conversations, d
     assert len(set(sizes(database))) == 1
 
 
+async def test_what_a_response_brings_that_is_not_kept_is_taken_once_too(
+    held: Conversations, database: Database
+) -> None:
+    made = await held.create(ME, items=(assistant("one"),))
+
+    assert await held.enter(made.id, ME, (assistant("one"), user("two?")))
+    assert texts(await held.items(made.id, ME)) == ["one", "two?"]
+    assert len(set(sizes(database))) == 1
+    for id, owner in ((made.id, YOU), ("conv_unknown", ME), ("\0", ME)):
+        assert not await held.enter(id, owner, (user("three?"),))
+
+
 async def test_a_deleted_conversation_leaves_nothing(held: Conversations, database: Database) -> None:
     made = await held.create(ME, items=(assistant("a"),))
 
