@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 from origin.app import Service, common_headers
 
+MOST_IGNORED = 100
+"""How many are named. A long history may have thousands, and Node takes no more than 16 kB of headers."""
+
 
 def headers_of_answer(
     service: Service,
@@ -28,7 +31,8 @@ def headers_of_answer(
     if retries:
         headers.append(("x-understudy-retries", str(retries)))
     if ignored:
-        headers.append(("x-understudy-ignored", ", ".join(ignored)))
+        more = [f"and {len(ignored) - MOST_IGNORED} more"] if len(ignored) > MOST_IGNORED else []
+        headers.append(("x-understudy-ignored", ", ".join([*ignored[:MOST_IGNORED], *more])))
     if service.rehearsal:
         headers.append(("x-understudy-rehearsal", "no model was asked"))
     return headers

@@ -24,6 +24,10 @@ def told(
         (told(retries=2), {"x-understudy-process": "waiting", "x-understudy-retries": "2"}),
         (told(ignored=("seed", "user")), {"x-understudy-process": "waiting", "x-understudy-ignored": "seed, user"}),
         (
+            told(ignored=("seed",) * 2000),
+            {"x-understudy-process": "waiting", "x-understudy-ignored": "seed, " * 100 + "and 1900 more"},
+        ),
+        (
             told(rehearsal=True),
             {"x-understudy-process": "waiting", "x-understudy-rehearsal": "no model was asked"},
         ),
