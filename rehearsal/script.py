@@ -1,7 +1,8 @@
 """Works out the answer to one request. Pure: a request and a `Reply` in, a `Score` out, the bytes to play in steps."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +31,11 @@ from rehearsal.tokens import TOKEN_CHARS, content_blocks, count
 SEARCH_TYPE = "web_search_"
 FOUND_URL = "https://example.com/rehearsal"
 QUOTE_CHARS = 400
+# What the proxy says in the system prompt where the API cannot be asked for it. A model does as it is told.
+_TOLD_TO_CALL = re.compile(
+    r"Answer by calling (the tool (?P<name>[\w-]+)|at least one of the tools)\. Do not answer in text\."
+)
+_TOLD_JSON = "Answer with one JSON object and nothing else"
 REFUSAL = {"type": "refusal", "category": None, "explanation": "This is a rehearsed refusal: no model was asked."}
 _MALFORMED = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_\n\n'
 
@@ -160,8 +166,7 @@ def _blocks(body: Json, reply: Reply, number: int) -> Iterator[Block]:
         yield Thinking(reply.thinking)
     text = reply.text
     if text is None and not calls and reply.stop_reason != "refusal":
-        schema = _output_schema(body)
-        text = default_text(body) if schema is None else _json_text(example(schema))
+        text = _default_answer(body)
     cites = None
     if reply.search is not None and _may_search(body):
         id, cites = f"srvtoolu_01Rehearsal{number:010d}", FOUND_URL
@@ -170,6 +175,13 @@ def _blocks(body: Json, reply: Reply, number: int) -> Iterator[Block]:
     if text:
         yield Text(text, cites)
     yield from calls
+
+
+def _default_answer(body: Json) -> str:
+    if (schema := _output_schema(body)) is not None:
+        return _json_text(example(schema))
+    text = default_text(body)
+    return _json_text({"rehearsal": text}) if _TOLD_JSON in _system_text(body) else text
 
 
 def _may_search(body: Json) -> bool:
@@ -182,14 +194,24 @@ def _calls(body: Json, reply: Reply, number: int) -> Iterator[ToolUse]:
     wanted: Sequence[ToolCall] = reply.tool_calls
     if choice.get("type") == "none":
         wanted = ()
-    elif not wanted and choice.get("type") in ("any", "tool") and reply.stop_reason in (None, "tool_use"):
-        wanted = (ToolCall(),)
+    elif not wanted and reply.stop_reason in (None, "tool_use"):
+        if choice.get("type") in ("any", "tool"):
+            wanted = (ToolCall(choice.get("name") or _next_tool(body, tools)),)
+        elif reply.text is None and (told := _TOLD_TO_CALL.search(_system_text(body))):
+            wanted = (ToolCall(told["name"] or _next_tool(body, tools)),) if told["name"] in (None, *tools) else ()
     if choice.get("disable_parallel_tool_use"):
         wanted = wanted[:1]
     for index, call in enumerate(wanted):
         name = call.name or choice.get("name") or next(iter(tools), None)
         if name is not None:
             yield ToolUse(f"toolu_01Rehearsal{number:010d}{index:03d}", name, _input_json(call, tools.get(name, {})))
+
+
+def _next_tool(body: Json, tools: Iterable[str]) -> str | None:
+    """Return the tool that was called least: an agent that must call one comes to the one that ends its loop."""
+    blocks = [block for message in body.get("messages") or [] for block in content_blocks(message)]
+    called = [block.get("name") for block in blocks if block.get("type") == "tool_use"]
+    return min(tools, key=called.count, default=None)
 
 
 def _input_json(call: ToolCall, tool: Json) -> str:
@@ -264,6 +286,10 @@ def _whole(steps: tuple[Step, ...], events: Sequence[Event], fault: Fault | None
             assert fault is not None  # noqa: S101
             error = error_body(fault.error_type, fault.message, request)
             return Score(error_status(fault.error_type), steps, _json_bytes(error))
+
+
+def _system_text(body: Json) -> str:
+    return "\n\n".join(str(block.get("text", "")) for block in content_blocks({"content": body.get("system") or []}))
 
 
 def _last_turn(body: Json) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from rehearsal.events import SIGNATURE, encode, fold, parse_sse
 from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
 from rehearsal.script import Score, compose, default_text, last_user_text
 from rehearsal.tokens import PromptCache, count
+from translate.response_format import JSON_OBJECT_INSTRUCTION
+from translate.tools import translate_tools
 
 WEATHER = {
     "name": "get_weather",
@@ -264,6 +266,51 @@ def test_tool_choice_decides_which_tool_is_called(choice: Any, names: list[str])
 
     assert [name for name, _ in calls_of(message)] == names
     assert message["stop_reason"] == ("tool_use" if names else "end_turn")
+
+
+@pytest.mark.parametrize(
+    ("choice", "names"),
+    [
+        ("required", ["get_weather"]),
+        ({"type": "function", "function": {"name": "get_time"}}, ["get_time"]),
+        ("auto", []),
+    ],
+)
+def test_a_model_that_cannot_be_forced_calls_the_tool_that_its_instructions_name(choice: Any, names: list[str]) -> None:
+    offered = [
+        {"type": "function", "function": {"name": tool["name"], "parameters": tool["input_schema"]}}
+        for tool in (WEATHER, TIME)
+    ]
+    turn = translate_tools({"tools": offered, "tool_choice": choice}, can_force=False)
+    body = request(tools=list(turn.tools), system=[{"type": "text", "text": f"Be kind.\n\n{turn.instruction}"}])
+
+    assert [name for name, _ in calls_of(answer(body))] == names
+    assert calls_of(answer(body, Reply(text="I would rather not."))) == []
+
+
+def test_an_agent_that_must_call_a_tool_comes_to_each_of_them() -> None:
+    body = request(tools=[WEATHER, TIME], tool_choice={"type": "any"})
+    names = []
+    for _ in range(3):
+        message = answer(body)
+        names += [name for name, _ in calls_of(message)]
+        body["messages"].append({"role": "assistant", "content": message["content"]})
+
+    assert names == ["get_weather", "get_time", "get_weather"]
+
+
+def test_an_instruction_to_search_the_web_makes_no_call_of_the_apps_tools() -> None:
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    body = request(tools=[search], system="Answer by calling the tool web_search. Do not answer in text.")
+
+    assert calls_of(answer(body)) == []
+
+
+def test_an_instruction_to_answer_in_json_gets_a_json_object_that_says_it_is_a_rehearsal() -> None:
+    body = request(system=f"Be kind.\n\n{JSON_OBJECT_INSTRUCTION}")
+
+    assert json.loads(text_of(answer(body))) == {"rehearsal": default_text(body)}
+    assert text_of(answer(body, Reply(text="no JSON"))) == "no JSON"
 
 
 def test_a_tool_is_called_with_valid_arguments_in_pieces() -> None:
