@@ -7,7 +7,8 @@ Claude's tools are functions with one flat space of names. Three of OpenAI's for
 - A *namespace* groups functions and custom tools. To Claude the group's name is the beginning of their names.
 - *Tool search* (https://platform.openai.com/docs/guides/tools-tool-search) lets a model ask for tools that it was not
   told of. Where the app does the searching it is a function like any other, whose output offers more tools. Where
-  OpenAI does, there is nothing to search for: Claude is told of all tools at once.
+  OpenAI does, there is nothing to search for: Claude is told of all tools at once. But an app may hold it an error
+  that a tool is called which was not found before, so a search and its find are told before the first such call.
 
 Names that are longer than Claude takes are cut, and what is cut off leaves its digest.
 """
@@ -37,11 +38,12 @@ type Kind = Literal["function", "custom", "tool_search"]
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A tool as the app knows it."""
+    """A tool as the app knows it. ``deferred`` is what a search must find before it is called: it, or its namespace."""
 
     name: str
     namespace: str | None = None
     kind: Kind = "function"
+    deferred: Mapping[str, Any] | None = None
 
 
 def claude_name(name: str, namespace: str | None = None) -> str:
@@ -53,19 +55,28 @@ def claude_name(name: str, namespace: str | None = None) -> str:
     return f"{full[: MAX_NAME - 9]}_{digest}"
 
 
-def offered_tools(tools: Sequence[Any]) -> dict[str, Offered]:
-    """Return, by Claude's names for them, the tools whose calls are not plain function calls to the app."""
+def offered_tools(tools: Sequence[Any], found: Sequence[Any] = ()) -> dict[str, Offered]:
+    """Return, by Claude's names for them, the tools whose calls are not plain function calls to the app.
+
+    ``found`` are those that the conversation offers: what was deferred is not deferred any more.
+    """
+    searched = any(tool["type"] == TOOL_SEARCH and tool.get("execution") != "client" for tool in tools)
+    every = {**_named_tools(tools, searched=searched), **_named_tools(found, searched=False)}
+    return {name: tool for name, tool in every.items() if tool != Offered(name)}
+
+
+def _named_tools(tools: Sequence[Any], *, searched: bool) -> dict[str, Offered]:
+    """Return tools by Claude's names for them. ``searched`` says whether OpenAI would search for the deferred ones."""
     found = {}
     for tool in tools:
         kind = tool["type"]
         if kind == TOOL_SEARCH:
             found[TOOL_SEARCH] = Offered(TOOL_SEARCH, kind="tool_search")
-        elif kind == "namespace":
-            for each in tool["tools"]:
-                offered = Offered(each["name"], tool["name"], each["type"])
-                found[claude_name(offered.name, offered.namespace)] = offered
-        elif kind == "custom" or (kind == "function" and claude_name(tool["name"]) != tool["name"]):
-            found[claude_name(tool["name"])] = Offered(tool["name"], kind=kind)
+        namespace = tool["name"] if kind == "namespace" else None
+        inside = tool["tools"] if kind == "namespace" else [tool] if kind in ("function", "custom") else []
+        for each in inside:
+            deferred = tool if searched and each.get("defer_loading") is True else None
+            found[claude_name(each["name"], namespace)] = Offered(each["name"], namespace, each["type"], deferred)
     return found
 
 

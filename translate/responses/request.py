@@ -160,7 +160,9 @@ def translate_response_request(
         show_sources=SOURCES in (request.include or ()),
         compact=said.compact,
         mcp_calls=mcp_calls,
-        tools=offered_tools([tool for _, tool in offered]),
+        tools=offered_tools(
+            [tool for _, tool in offered[: len(offered) - len(said.tools)]], [tool for _, tool in said.tools]
+        ),
     )
 
 

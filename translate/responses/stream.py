@@ -123,6 +123,7 @@ class ResponseStream:
         self._output: dict[int, wire.OutputItem] = {}
         self._stored: dict[int, wire.OutputItem] = {}
         self._unanswered: dict[str, GrowingMcpCall] = {}
+        self._loaded: set[str] = set()
         self._usage: dict[str, Any] = {}
         self.state = State.IDLE
         self.claude_model: str | None = None
@@ -238,7 +239,7 @@ class ResponseStream:
             return self._close()
         if block.type == "tool_use":
             closing = self._close()
-            return closing + self._start(self._call(block))
+            return closing + self._found(block.name) + self._start(self._call(block))
         if block.type in ("thinking", "redacted_thinking") and not self._compact:
             closing = self._close()
             return closing + self._start(self._reasoning(block))
@@ -253,6 +254,23 @@ class ResponseStream:
                 return GrowingSearch(*self._place("tsc"), call_id=block.id)
             case "function":
                 return GrowingCall(*self._place("fc"), call_id=block.id, tool=tool)
+
+    def _found(self, name: str) -> Events:
+        """Tell of the search that would have found a tool, unless it needs none or was found already."""
+        deferred = self._tools[name].deferred if name in self._tools else None
+        if deferred is None or deferred["name"] in self._loaded:
+            return []
+        self._loaded.add(deferred["name"])
+        call, index, _ = self._place("tsc")
+        paths = {"paths": [deferred["name"]]}
+        events = self._whole(index, wire.ToolSearchCall(call, None, paths, "completed", "server"))
+        output, index, _ = self._place("tso")
+        return events + self._whole(index, wire.ToolSearchOutput(output, [deferred], "completed"))
+
+    def _whole(self, index: int, item: wire.OutputItem) -> Events:
+        """Tell of an item that comes in one piece."""
+        self._output[index] = self._stored[index] = item
+        return [wire.OutputItemAdded(index, item, self._number()), wire.OutputItemDone(index, item, self._number())]
 
     def _listed(self, block: Block) -> Events:
         """Tell which tools a server has: they come in one piece."""

@@ -4,6 +4,7 @@ Source: the OpenAPI document of openai/openai-openapi, ``OutputItem``, ``Respons
 and null differ there: where the document has no null, a field without a value is left out.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -64,13 +65,23 @@ class CustomToolCall(msgspec.Struct, frozen=True, tag="custom_tool_call"):
 
 
 class ToolSearchCall(msgspec.Struct, frozen=True, tag="tool_search_call"):
-    """A search for tools, which the app is to do."""
+    """A search for tools. The app is to do it, unless ``execution`` says that it is done; then it has no call_id."""
 
     id: str
-    call_id: str
+    call_id: str | None
     arguments: Any
     status: ItemStatus
-    execution: Literal["client"] = "client"
+    execution: Literal["client", "server"] = "client"
+
+
+class ToolSearchOutput(msgspec.Struct, frozen=True, tag="tool_search_output"):
+    """The tools that a search has found, as the app told of them."""
+
+    id: str
+    tools: list[Mapping[str, Any]]
+    status: ItemStatus
+    call_id: None = None
+    execution: Literal["server"] = "server"
 
 
 class WebSearchCall(msgspec.Struct, frozen=True, tag="web_search_call"):
@@ -128,6 +139,7 @@ type OutputItem = (
     | FunctionCall
     | CustomToolCall
     | ToolSearchCall
+    | ToolSearchOutput
     | WebSearchCall
     | McpListTools
     | McpCall

@@ -16,6 +16,21 @@ def test_tools_are_found_again_by_claudes_names() -> None:
     }
 
 
+def test_deferred_tools_know_what_finds_them_until_it_has() -> None:
+    lazy = {**FUNCTION, "defer_loading": True}
+    namespace = {"type": "namespace", "name": "crm", "tools": [lazy, CUSTOM]}
+    search = {"type": "tool_search"}
+
+    found = offered_tools([lazy, namespace, search])
+    assert (found["look"], found["crm__look"]) == (
+        Offered("look", deferred=lazy),
+        Offered("look", "crm", "function", namespace),
+    )
+    assert found["crm__patch"].deferred is None
+    assert offered_tools([lazy, namespace, search], found=[lazy]) == {k: v for k, v in found.items() if k != "look"}
+    assert offered_tools([lazy, {**search, "execution": "client"}]).keys() == {"tool_search"}
+
+
 def test_a_name_without_a_namespace_is_itself() -> None:
     assert (claude_name("look"), claude_name("look", "crm")) == ("look", "crm__look")
 

@@ -142,6 +142,16 @@ def test_tools_that_an_item_offers_are_offered() -> None:
     assert [tool["name"] for tool in translated(input=items, tools=[TOOL]).turn.tools] == ["f", "g"]
 
 
+def test_a_deferred_tool_is_found_by_a_search_only_once_in_a_conversation() -> None:
+    lazy = {"type": "function", "name": "f", "defer_loading": True}
+    found = {"type": "tool_search_output", "call_id": None, "execution": "server", "tools": [lazy]}
+    tools = [lazy, {"type": "tool_search"}]
+
+    assert translated(tools=tools, input="Go.").tools["f"].deferred == lazy
+    assert "f" not in translated(tools=tools, input=[found, {"role": "user", "content": "Go."}]).tools
+    assert "f" not in translated({"previous": [found]}, tools=tools, input="Go.", previous_response_id="resp_1").tools
+
+
 def test_a_tool_that_an_item_offers_is_refused_by_its_place() -> None:
     items = [HI, {"type": "additional_tools", "role": "developer", "tools": [TOOL, {"type": "mcp"}]}]
 

@@ -136,6 +136,26 @@ def test_a_function_of_a_namespace_is_called_by_its_own_name() -> None:
     assert (item["type"], item["namespace"], item["name"]) == ("function_call", "crm", "look")
 
 
+def test_before_the_first_call_of_a_deferred_tool_comes_the_search_that_finds_it() -> None:
+    lazy = {"type": "function", "name": "look", "defer_loading": True}
+    namespace = {"type": "namespace", "name": "crm", "description": "Customers.", "tools": [lazy]}
+    calls = [*call("t1", "crm__look", "{}"), *call("t2", "crm__look", "{}", index=1)]
+    events = respond([START, *calls, end("tool_use")], tools={"crm__look": Offered("look", "crm", deferred=namespace)})
+
+    done = {"execution": "server", "call_id": None, "status": "completed"}
+    search = {"type": "tool_search_call", "id": "tsc_1", "arguments": {"paths": ["crm"]}, **done}
+    found = {"type": "tool_search_output", "id": "tso_1", "tools": [namespace], **done}
+    output = body(events)["output"]
+    assert output[:2] == [search, found]
+    assert [item["type"] for item in output[2:]] == ["function_call", "function_call"]
+    assert [(event["type"], event["output_index"], event["item"]) for event in told(events)[:4]] == [
+        ("response.output_item.added", 0, search),
+        ("response.output_item.done", 0, search),
+        ("response.output_item.added", 1, found),
+        ("response.output_item.done", 1, found),
+    ]
+
+
 def test_events_are_numbered_from_zero_without_a_gap() -> None:
     events = respond([START, *thinking("Hm", "sig"), *text("Hi", index=1), *call("t", "f", "{}", index=2), end()])
 
