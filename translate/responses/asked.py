@@ -209,9 +209,10 @@ class McpCallItem(msgspec.Struct, frozen=True):
 
 
 class ConfigurationUpdateItem(msgspec.Struct, frozen=True):
-    """What is other from here on. OpenAI's own coding agent sends it; the document has it not."""
+    """What is other from here on. OpenAI's own coding agent and the AI SDK send it; the document has it not."""
 
     reasoning: Reasoning | None = None
+    text: Text | None = None
 
 
 class FunctionCallOutputItem(msgspec.Struct, frozen=True):

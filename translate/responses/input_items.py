@@ -117,8 +117,8 @@ class Input:
 
     ``items`` are this request's own, references resolved, as a store would keep them. ``tools`` are the path and the
     JSON of each tool that an item offers. ``ignored`` are the paths of items without effect. ``thought`` says whether
-    the turn that the last message answers began with thinking. ``effort`` is what an item has set, in OpenAI's words;
-    ``compact`` whether the conversation is to be summed up instead of answered.
+    the turn that the last message answers began with thinking. ``effort`` and ``format`` are what an item has set, in
+    OpenAI's words; ``compact`` whether the conversation is to be summed up instead of answered.
     """
 
     system: str | None
@@ -128,6 +128,7 @@ class Input:
     ignored: tuple[str, ...]
     thought: bool
     effort: ReasoningEffort | None
+    format: dict[str, Any] | None
     compact: bool
 
 
@@ -192,6 +193,7 @@ class _Conversation:
         self._open_reasoning = open_reasoning
         self._tools: list[tuple[str, Any]] = []
         self._effort: ReasoningEffort | None = None
+        self._format: dict[str, Any] | None = None
         self._trigger: str | None = None
         self.ignored: list[str] = []
 
@@ -236,6 +238,7 @@ class _Conversation:
                 self._side("user").blocks.extend(blocks(_parts(item.content, f"{path}.content"), path, AGENT_PARTS))
             case ConfigurationUpdateItem():
                 self._effort = (item.reasoning and item.reasoning.effort) or self._effort
+                self._format = (item.text and item.text.format) or self._format
             case FunctionCallOutputItem():
                 self._output(item, path)
             case ReasoningInputItem():
@@ -280,6 +283,7 @@ class _Conversation:
             ignored=tuple(self.ignored),
             thought=thought,
             effort=self._effort,
+            format=self._format,
             compact=self._trigger is not None,
         )
 

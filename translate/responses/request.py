@@ -13,7 +13,7 @@ from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP, Capabilities, cap
 from translate.openai_wire import ChatCompletionRequest
 from translate.parameters import check_parameters
 from translate.request import SERVICE_TIER, decode_object, effort_for, metadata_for, sampling_for, thinking_for
-from translate.responses.asked import Conversation, Item, ReasoningEffort, ResponseRequest
+from translate.responses.asked import Conversation, Item, ReasoningEffort, ResponseRequest, Text
 from translate.responses.input_items import Input, translate_input
 from translate.responses.mcp import ListedTool, McpCall, McpServer, as_functions, listed_before, mcp_servers
 from translate.responses.offered import Offered, offered_tools
@@ -136,8 +136,9 @@ def translate_response_request(
     )
     show_summary = show_reasoning or _summary(request) is not None
     offered, mcp_calls = _offered(request, said, mcp_tools or {})
+    asked = _with_format(request, said.format)
     turn, unused = _turn(
-        _to_compact(request) if said.compact else request,
+        _to_compact(request) if said.compact else asked,
         offered,
         choice.model,
         can,
@@ -156,7 +157,7 @@ def translate_response_request(
         show_summary=show_summary,
         # Without a store there is no other way to have the thinking again.
         show_encrypted=request.store is False or ENCRYPTED_REASONING in (request.include or ()),
-        unfence=not said.compact and _format(request).get("type") != "text" and turn.output_format is None,
+        unfence=not said.compact and _format(asked).get("type") != "text" and turn.output_format is None,
         show_sources=SOURCES in (request.include or ()),
         compact=said.compact,
         mcp_calls=mcp_calls,
@@ -171,6 +172,11 @@ def _decode(fields: Mapping[str, Any]) -> ResponseRequest:
         return msgspec.convert(fields, ResponseRequest)
     except msgspec.ValidationError as error:
         raise invalid_type(error) from None
+
+
+def _with_format(request: ResponseRequest, format: dict[str, Any] | None) -> ResponseRequest:
+    """Return the request with the format that an item of its input has set."""
+    return request if format is None else msgspec.structs.replace(request, text=Text(format=format))
 
 
 def _to_compact(request: ResponseRequest) -> ResponseRequest:

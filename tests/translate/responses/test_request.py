@@ -176,6 +176,19 @@ def test_a_schema_beyond_claudes_grammar_is_asked_for_and_its_fence_taken_off() 
     assert result.echo.text["format"] == asked
 
 
+def test_an_item_may_set_the_format_of_the_answer() -> None:
+    fields = {"a": {"type": "string"}}
+    schema = {"type": "object", "properties": fields, "required": ["a"], "additionalProperties": False}
+    formats = [{"type": "json_schema", "name": "x", "schema": schema}, {"type": "json_object"}, {"type": "text"}]
+    updates = [{"type": "configuration_update", "text": {"format": format}} for format in formats]
+    said = {"role": "user", "content": "Answer in JSON."}
+
+    by_schema = translated(input=[said, updates[0]]).turn.output_format
+    assert by_schema is not None and by_schema["schema"]["required"] == ["a"]
+    assert translated(input=[said, *updates[:2]]).unfence
+    assert translated(input=[said, updates[2]], text={"format": formats[0]}).turn.output_format is None
+
+
 def test_the_word_json_may_stand_in_what_came_before() -> None:
     previous = [{"role": "user", "content": "Answer in JSON"}]
     fields: dict[str, Any] = {"previous_response_id": "resp_1", "text": {"format": {"type": "json_object"}}}
