@@ -1,8 +1,9 @@
 """What a cassette has, without reading all of it.
 
 Beside each file lies its index: one line for each entry, with where it stands and what a list shows of it. The recorder
-adds to it with every entry; reading makes it anew when it is older than the file or does not reach to its end. Making
-it anew reads every line's first bytes only, and decodes no more than the lines that a summary is made of.
+adds to it with every entry, unless it is of another file of that name, or of this one before it was edited; reading
+makes it anew when it is older than the file or does not reach to its end. Making it anew reads every line's first bytes
+only, and decodes no more than the lines that a summary is made of.
 """
 
 import contextlib
@@ -129,6 +130,13 @@ def summary_of(file: Path, offset: int, length: int, lines: Iterable[bytes]) -> 
             builder = builder or _Builder(match[1].decode(), offset)
             builder.add(match[2].decode(), raw, offset + length)
     return (builder or _Builder("", offset)).summary(file)
+
+
+def drop_stale_index(file: Path) -> None:
+    """Take away an index that is not of a file as it is now, before more is added to both. Raises OSError."""
+    path = index_path(file)
+    if _read_index(path, file) is None:
+        path.unlink(missing_ok=True)
 
 
 def append_to_index(path: Path, summary: Summary) -> None:

@@ -29,7 +29,7 @@ from typing import Any, Literal, Self
 from tape.blobs import Blobs
 from tape.files import index_path, journals, part_path, parts
 from tape.format import HEADER, VERSION, LineError, check_header, encode_line
-from tape.index import append_to_index, summary_of
+from tape.index import append_to_index, drop_stale_index, summary_of
 from tape.locking import lock
 from tape.names import Names
 from tape.redact import Redactor, parse_json
@@ -179,6 +179,7 @@ class Recorder:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+        drop_stale_index(self.file)
         self._descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
         size = os.fstat(self._descriptor).st_size
         if not size:

@@ -85,6 +85,27 @@ def test_a_stale_index_is_made_again(tmp_path: Path, spoil: str) -> None:
     assert [row.path for row in load(path)] == found
 
 
+@pytest.mark.parametrize("meanwhile", ["removed", "cut", "grown"])
+def test_recording_goes_on_in_a_file_that_is_not_what_its_index_says(tmp_path: Path, meanwhile: str) -> None:
+    path = tmp_path / "a.jsonl"
+    make(path)
+    match meanwhile:
+        case "removed":
+            path.unlink()
+        case "cut":
+            path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:7]))
+            later(path)
+        case _:
+            path.write_bytes(path.read_bytes().replace(b"/v1/0", b"/v1/longer"))
+            later(path)
+    make(path, 1)
+
+    assert load(path) == list(scan(path))
+    ids = [summary.id for summary in Index(path)]
+    assert [entry.id for id in ids if (entry := Index(path).entry(id))] == ids
+    assert len(ids) == {"removed": 1, "cut": 2, "grown": 4}[meanwhile]
+
+
 def test_an_entry_is_read_by_its_id_from_any_part(tmp_path: Path) -> None:
     make(tmp_path / "a.jsonl", 6, max_bytes=1800)
     index = Index(tmp_path / "a.jsonl")
