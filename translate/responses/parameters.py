@@ -55,7 +55,7 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
         " it; namespaces by longer names; tool search as a"
         " function where the app does it, else all tools are told of at once; web search as Anthropic's, unless it is"
         " switched off here or may not go online; MCP servers that the operator has allowed, without approvals; other"
-        " tools that OpenAI runs are refused by name",
+        " tools that OpenAI runs are refused by name, but for `image_generation` beside others, which is left out",
     ),
     "tool_choice": Parameter(
         H,

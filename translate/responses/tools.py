@@ -31,7 +31,8 @@ from translate.web_search import NAME, web_search_tool
 RUN_BY_OPENAI = "it is a tool that OpenAI runs, and nothing runs it here"
 IN_OPENAIS_FORM = "it is a tool that OpenAI's models are trained on; offer Claude a function instead"
 
-# Every type of tool that is refused, and why. A test holds this to OpenAI's document.
+# Every type of tool that is refused, and why; the making of images only where nothing else is offered. A test holds
+# this to OpenAI's document.
 REFUSED_TOOLS: dict[str, str] = {
     "file_search": RUN_BY_OPENAI,
     "code_interpreter": RUN_BY_OPENAI,
@@ -81,6 +82,8 @@ def translate_response_tools(
     for path, tool in zip(given, tools, strict=True):
         if is_web_search(tool):
             searches.append((path, _typed(tool, WebSearchTool, path)))
+        elif draws(tool) and not all(map(draws, tools)):
+            continue  # agents offer it by the way; there is enough else for Claude to do
         elif not is_tool_search(tool) or _typed(tool, ToolSearchTool, path).execution == "client":
             own.append((path, tool))
     server_tools = [
@@ -115,6 +118,11 @@ def is_tool_search(tool: Any) -> bool:
     return isinstance(tool, Mapping) and tool.get("type") == TOOL_SEARCH
 
 
+def draws(tool: Any) -> bool:
+    """Whether a tool is the making of images, which is left out beside other tools, and refused alone."""
+    return isinstance(tool, Mapping) and tool.get("type") == "image_generation"
+
+
 def without_effect(tools: Sequence[Any], *, web_search: bool) -> list[str]:
     """Return the paths of tools, and of parts of them, that have none. They are known to be translatable."""
     found = []
@@ -128,6 +136,8 @@ def without_effect(tools: Sequence[Any], *, web_search: bool) -> list[str]:
                 found.append(f"{path}.search_context_size")
         elif is_tool_search(tool) and tool.get("execution") != "client":
             # There is nothing to be found that Claude was not told of.
+            found.append(path)
+        elif draws(tool):
             found.append(path)
         elif has_grammar(tool):
             found.append(f"{path}.format")
@@ -186,6 +196,8 @@ def _echoed(tool: Mapping[str, Any]) -> dict[str, Any]:
             return echoed_mcp(tool)
         case "custom":
             return {name: tool[name] for name in CUSTOM_FIELDS if tool.get(name) is not None}
+        case "image_generation":
+            return dict(tool)
         case "tool_search":
             return dict(msgspec.to_builtins(msgspec.convert(tool, ToolSearchTool)))
         case _:

@@ -199,10 +199,25 @@ def test_a_long_name_is_cut_to_what_claude_takes() -> None:
 
 @pytest.mark.parametrize("kind", REFUSED_TOOLS)
 def test_every_other_tool_is_refused_by_name(kind: str) -> None:
-    error = refusal([function(), {"type": kind}])
+    error = refusal([{"type": kind}, {"type": kind}])
 
-    assert (error.status, error.param, error.code) == (400, "tools[1].type", "unsupported_value")
+    assert (error.status, error.param, error.code) == (400, "tools[0].type", "unsupported_value")
     assert repr(kind) in error.message
+
+
+@pytest.mark.parametrize("kind", sorted(REFUSED_TOOLS.keys() - {"image_generation"}))
+def test_it_is_refused_beside_others_too(kind: str) -> None:
+    assert refusal([function(), {"type": kind}]).param == "tools[1].type"
+
+
+def test_the_making_of_images_is_left_out_beside_other_tools() -> None:
+    images = {"type": "image_generation", "output_format": "png"}
+    tools = [function(), images]
+
+    assert [tool["name"] for tool in translate_response_tools(tools, "auto", None, can_force=True).tools] == ["look"]
+    assert without_effect(tools, web_search=True) == ["tools[1]"]
+    assert echoed_tools(tools)[1] == images
+    assert refusal(tools, {"type": "image_generation"}).param == "tool_choice.type"
 
 
 @pytest.mark.parametrize(
