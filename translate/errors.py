@@ -2,7 +2,8 @@
 
 OpenAI's: https://platform.openai.com/docs/guides/error-codes and what its SDKs raise for each status (401
 AuthenticationError, 429 RateLimitError, …). Claude's: https://docs.anthropic.com/en/api/errors.
-The messages are ours. What Claude's side wrote may name hosts, request ids or keys, and stays in the log.
+The messages are ours, but for the words by which LiteLLM and others know an error. What Claude's side wrote may name
+hosts, request ids or keys, and stays in the log.
 """
 
 from dataclasses import dataclass
@@ -57,8 +58,9 @@ ERRORS: dict[str, Row] = {
         401,
         "invalid_request_error",
         "invalid_api_key",
-        "Claude did not accept the credentials that Understudy runs with. On the proxy's machine, set ANTHROPIC_API_KEY"
-        " or run `claude setup-token` and set CLAUDE_CODE_OAUTH_TOKEN.",
+        "Incorrect API key provided to Claude: it did not accept the credentials that Understudy runs with, which are"
+        " not yours. On the proxy's machine, set ANTHROPIC_API_KEY or run `claude setup-token` and set"
+        " CLAUDE_CODE_OAUTH_TOKEN.",
     ),
     "billing_error": Row(
         429,
@@ -91,7 +93,7 @@ ERRORS: dict[str, Row] = {
         400,
         "invalid_request_error",
         "context_length_exceeded",
-        "The messages are longer than the model's context window.",
+        "This model's maximum context length is exceeded. Please reduce the length of the messages.",
     ),
     "timeout_error": Row(504, "server_error", "timeout", "Claude did not answer in time."),
     "first_token_timeout": Row(

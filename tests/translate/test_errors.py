@@ -36,6 +36,18 @@ def test_each_is_what_openais_client_raises_for_its_status(kind: str) -> None:
     assert error.retry_after_s == 3
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("authentication_error", "Incorrect API key provided"),
+        ("context_length_exceeded", "This model's maximum context length is"),
+        ("context_length_exceeded", "Please reduce the length of the messages"),
+    ],
+)
+def test_the_words_by_which_programs_know_an_error_are_openais(kind: str, words: str) -> None:
+    assert words in openai_error(kind).message
+
+
 def test_an_unknown_kind_is_a_server_error() -> None:
     assert openai_error("invented").status == 500
 
