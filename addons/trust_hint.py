@@ -12,7 +12,8 @@ log = logging.getLogger(__name__)
 HINT = (
     "an app asked for %s and does not trust Understudy's certificate authority. Start it with `understudy run -- …`, or"
     " load what `understudy env` prints: SSL_CERT_FILE (Python, Go, curl), REQUESTS_CA_BUNDLE (requests),"
-    " NODE_EXTRA_CA_CERTS (Node.js), JAVA_TOOL_OPTIONS (Java). An app that pins certificates needs the base-URL door."
+    " NODE_EXTRA_CA_CERTS (Node.js), JAVA_TOOL_OPTIONS (Java), PHP_INI_SCAN_DIR (PHP). An app that pins certificates"
+    " needs the base-URL door."
 )
 
 

@@ -12,6 +12,7 @@ dropped entry costs little: the proxy tunnels what it does not intercept, untouc
 """
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -128,6 +129,13 @@ def _java_options(facts: Facts) -> str:
     return _appended(facts.base.get("JAVA_TOOL_OPTIONS"), [_java_quoted(option) for option in options])
 
 
+def _php_settings(facts: Facts) -> str:
+    # An empty entry stands for the folder that PHP was built with. Of two settings PHP takes the last.
+    own = facts.base.get("PHP_INI_SCAN_DIR", "").split(os.pathsep)
+    ours = str(facts.trust.php_folder)
+    return os.pathsep.join([*(folder for folder in own if folder != ours), ours])
+
+
 def _api_key(facts: Facts) -> str | None:
     return None if facts.base.get("OPENAI_API_KEY") else API_KEY_PLACEHOLDER
 
@@ -150,6 +158,9 @@ ROWS = (
     Row(("REQUESTS_CA_BUNDLE",), _bundle, "requests ignores SSL_CERT_FILE"),
     Row(("CURL_CA_BUNDLE",), _bundle, "curl, and requests where the one before is not set"),
     Row(("JAVA_TOOL_OPTIONS",), _java_options, "a JVM reads no other variable: not for the proxy, not for trust"),
+    Row(
+        ("PHP_INI_SCAN_DIR",), _php_settings, "PHP's curl reads the proxy variables, but for trust only PHP's settings"
+    ),
     Row(
         ("GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO", "AWS_CA_BUNDLE", "PERL_LWP_SSL_CA_FILE"),
         _bundle,

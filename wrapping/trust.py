@@ -68,6 +68,8 @@ class TrustFiles:
     bundle: Path
     extra: Path
     java_store: Path
+    php_folder: Path
+    """A folder of settings for PHP, which names the bundle."""
     warnings: tuple[str, ...] = ()
 
 
@@ -78,7 +80,7 @@ def write_trust_files(
     *,
     system_bundles: Sequence[Path] = SYSTEM_BUNDLES,
 ) -> TrustFiles:
-    """Write the bundle, the extra file and the Java store into ``directory``, readable by their owner only.
+    """Write the bundle, the extra file, Java's store and PHP's settings into ``directory``, for their owner only.
 
     ``certificate`` is our authority's, as PEM; ``base`` is the person's environment. Raises OSError if the directory
     cannot be written; what is wrong with the person's own files is reported in ``warnings`` instead.
@@ -94,11 +96,14 @@ def write_trust_files(
         bundle=directory / "bundle.pem",
         extra=directory / "extra.pem",
         java_store=directory / "java-truststore.p12",
+        php_folder=directory / "php",
         warnings=tuple(reader.warnings),
     )
     _write_private(files.bundle, _to_pem(bundle))
     _write_private(files.extra, _to_pem(extra))
     _write_private(files.java_store, _to_java_store(java))
+    files.php_folder.mkdir(mode=0o700, exist_ok=True)
+    _write_private(files.php_folder / "understudy.ini", _to_php_settings(files.bundle))
     return files
 
 
@@ -190,6 +195,13 @@ def _unique(lists: Iterable[Iterable[bytes]]) -> list[bytes]:
 
 def _to_pem(certificates: Iterable[bytes]) -> bytes:
     return "".join(ssl.DER_cert_to_PEM_cert(der) for der in certificates).encode("ascii")
+
+
+def _to_php_settings(bundle: Path) -> bytes:
+    """Return PHP's settings for what it trusts: libcurl, unlike curl, reads no variable for it."""
+    # In double quotes PHP takes ${…} for a setting's name, and a backslash for itself but before a double quote.
+    path = str(bundle).replace("$", "\\$").replace('"', '\\"')
+    return f'curl.cainfo = "{path}"\nopenssl.cafile = "{path}"\n'.encode()
 
 
 def _to_java_store(certificates: Iterable[bytes]) -> bytes:

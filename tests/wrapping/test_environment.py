@@ -1,3 +1,5 @@
+import dataclasses
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,7 +21,12 @@ from wrapping.environment import (
 from wrapping.trust import TrustFiles
 
 PROXY = "http://127.0.0.1:8080"
-TRUST = TrustFiles(bundle=Path("/p/bundle.pem"), extra=Path("/p/extra.pem"), java_store=Path("/p/store.p12"))
+TRUST = TrustFiles(
+    bundle=Path("/p/bundle.pem"),
+    extra=Path("/p/extra.pem"),
+    java_store=Path("/p/store.p12"),
+    php_folder=Path("/p/php"),
+)
 HOSTS = ("api.openai.com",)
 
 
@@ -48,6 +55,7 @@ def test_every_client_is_sent_to_the_proxy_and_told_what_to_trust() -> None:
         f'--require "{NODE_SHIM}"': {"NODE_OPTIONS"},
         API_KEY_PLACEHOLDER: {"OPENAI_API_KEY"},
         changes["JAVA_TOOL_OPTIONS"]: {"JAVA_TOOL_OPTIONS"},
+        f"{os.pathsep}/p/php": {"PHP_INI_SCAN_DIR"},
     }
 
 
@@ -110,7 +118,7 @@ def test_java_is_given_the_proxy_and_the_store_behind_the_persons_own_options() 
     ],
 )
 def test_a_java_option_is_quoted_as_the_jvm_reads_it(path: str, quoted: str) -> None:
-    trust = TrustFiles(TRUST.bundle, TRUST.extra, Path(path))
+    trust = dataclasses.replace(TRUST, java_store=Path(path))
 
     wrapped = environment_for({}, proxy_url=PROXY, trust=trust, hosts=HOSTS)
 
@@ -122,6 +130,12 @@ def test_java_hosts_that_go_past_the_proxy_lose_the_intercepted_ones() -> None:
 
     assert options.count("-Dhttp.nonProxyHosts") == 2
     assert "-Dhttp.nonProxyHosts=localhost|127.*|[::1]|*.corp" in options
+
+
+def test_php_reads_our_settings_behind_the_persons_own() -> None:
+    own = f"/etc/php{os.pathsep}/mine"
+
+    assert wrap(PHP_INI_SCAN_DIR=own).full["PHP_INI_SCAN_DIR"] == f"{own}{os.pathsep}/p/php"
 
 
 def test_no_proxy_keeps_the_persons_entries_but_those_that_cover_an_intercepted_host() -> None:

@@ -30,7 +30,7 @@ without_native_support = pytest.mark.skipif(
 
 
 def environment(loopback: Loopback, shim: Path = NODE_SHIM, **more: str) -> dict[str, str]:
-    trust = TrustFiles(loopback.ca, loopback.ca, loopback.ca)
+    trust = TrustFiles(loopback.ca, loopback.ca, loopback.ca, loopback.ca.parent)
     base = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **more}
     return environment_for(
         base, proxy_url=loopback.proxy_url, trust=trust, hosts=["api.openai.com"], node_shim=shim

@@ -19,6 +19,7 @@ from wrapping.trust import BUNDLE_VARIABLES, JAVA_STORE_PASSWORD, TrustFiles, wr
 KEYTOOL = shutil.which("keytool")
 JAVA = shutil.which("java")
 CURL = shutil.which("curl")
+PHP = shutil.which("php")
 
 Write = Callable[..., TrustFiles]
 
@@ -127,15 +128,19 @@ def test_a_broken_entry_is_left_out_and_reported(place: Place) -> None:
 def test_only_the_owner_can_read_what_is_written(place: Place) -> None:
     files = place.write()
 
-    paths = (files.bundle.parent, files.bundle, files.extra, files.java_store)
-    assert [stat.S_IMODE(path.stat().st_mode) for path in paths] == [0o700, 0o600, 0o600, 0o600]
+    settings = files.php_folder / "understudy.ini"
+    folders = (files.bundle.parent, files.php_folder)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in folders] == [0o700] * 2
+    paths = (files.bundle, files.extra, files.java_store, settings)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in paths] == [0o600] * 4
 
 
 def test_nothing_half_written_is_left_behind(place: Place) -> None:
     place.write()
     files = place.write()
 
-    assert len(list(files.bundle.parent.iterdir())) == 3
+    assert len(list(files.bundle.parent.iterdir())) == 4
+    assert len(list(files.php_folder.iterdir())) == 1
 
 
 def names_in_java_store(path: Path) -> list[str]:
@@ -221,6 +226,37 @@ def test_a_java_program_reaches_a_host_through_the_proxy_and_trusts_it(loopback:
 
     assert result.stdout == "hello /a\nhello /direct\nhello /a\n", result.stderr
     assert loopback.connects == ["api.openai.test:443"] * 2
+
+
+def test_phps_settings_name_the_bundle(place: Place) -> None:
+    files = place.write()
+
+    settings = (files.php_folder / "understudy.ini").read_text().splitlines()
+    assert settings == [f'{name} = "{files.bundle}"' for name in ("curl.cainfo", "openssl.cafile")]
+
+
+PHP_PROGRAM = """
+    $all = curl_init($argv[1]);
+    curl_setopt($all, CURLOPT_RETURNTRANSFER, true);
+    echo curl_exec($all), curl_error($all);
+"""
+
+
+@pytest.mark.skipif(PHP is None, reason="there is no PHP here")
+def test_a_php_program_reaches_a_host_through_the_proxy_and_trusts_it(loopback: Loopback, tmp_path: Path) -> None:
+    trust = write_trust_files(tmp_path / 'a "${folder}"', loopback.ca, {})
+    base = {"PATH": os.environ["PATH"]}
+    env = environment_for(base, proxy_url=loopback.proxy_url, trust=trust, hosts=["api.openai.com"]).full
+    known = subprocess.run([PHP or "", "-m"], capture_output=True, text=True, check=True).stdout.split()
+    if "curl" not in known:
+        pytest.skip("this PHP has no curl")
+
+    result = subprocess.run(
+        [PHP or "", "-r", PHP_PROGRAM, "https://api.openai.test/a"], env=env, capture_output=True, text=True
+    )
+
+    assert (result.stdout, result.stderr) == ("hello /a", "")
+    assert loopback.connects == ["api.openai.test:443"]
 
 
 @pytest.mark.skipif(CURL is None, reason="there is no curl here")
