@@ -7,6 +7,7 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import LocalMode
 
 from addons.hosts import is_loopback, matches
+from origin.access import KEY_HEADER
 from origin.app import CLIENT_HEADER, TOKEN_HEADER, supports
 from origin.routes import ROUTES
 from origin.status import STATUS_PATH
@@ -61,6 +62,8 @@ class RedirectToOrigin:
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Redirect."""
+        # Which key a client has logged in with is for the origin, and for no other host that it talks to.
+        key = flow.request.headers.pop(KEY_HEADER, None)
         if flow.response or flow.error or not flow.live or not self.is_ours(flow):
             return
         peer = flow.client_conn.peername
@@ -80,6 +83,8 @@ class RedirectToOrigin:
         request.host, request.port = addresses[next(self._turn) % len(addresses)]
         request.headers[TOKEN_HEADER] = self._origin.token
         request.headers[CLIENT_HEADER] = str(peer[0]) if peer else ""
+        if key is not None:
+            request.headers[KEY_HEADER] = key
         request.headers.pop(FLOW_HEADER, None)
         if real_host == MAGIC_HOST and request.path == "/":
             request.path = STATUS_PATH

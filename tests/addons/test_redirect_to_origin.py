@@ -6,6 +6,7 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.test import tflow, tutils
 
 from addons.redirect_to_origin import RedirectToOrigin
+from origin.access import KEY_HEADER
 from origin.app import TOKEN_HEADER
 from settings import Settings
 
@@ -46,6 +47,25 @@ async def test_a_request_for_openai_goes_to_the_origin_with_the_token() -> None:
 
     assert place(asked) == ("http", "127.0.0.1", 1001)
     assert asked.request.headers[TOKEN_HEADER] == "the-token"
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        (flow(), "the-key"),
+        (flow("example.com"), None),
+        (flow(path="/v1/embeddings"), None),
+    ],
+    ids=["ours", "another host", "passed through"],
+)
+async def test_the_key_that_a_client_logged_in_with_is_shown_to_the_origin_alone(
+    asked: HTTPFlow, shown: str | None
+) -> None:
+    asked.request.headers[KEY_HEADER] = "the-key"
+
+    await addon(passthrough=True).request(asked)
+
+    assert asked.request.headers.get(KEY_HEADER) == shown
 
 
 @pytest.mark.parametrize("hook", ["response", "error"])
