@@ -51,20 +51,23 @@ class RedirectToOrigin:
         self._origin = origin
         self._turn = itertools.count()
 
-    def is_ours(self, flow: http.HTTPFlow) -> bool:
-        """Whether the origin answers this flow."""
+    def is_ours(self, flow: http.HTTPFlow, *, logged_in: bool = False) -> bool:
+        """Whether the origin answers this flow. ``logged_in``: its client has shown a key to the proxy itself."""
         request = flow.request
         if request.pretty_host == MAGIC_HOST:
             return True
         if not (matches(request.host, self._hosts) or matches(request.pretty_host, self._hosts)):
             return False
+        if self._client_auth and not logged_in:
+            # The key that it must have stands where OpenAI's would: it is ours, and nobody has looked at it yet.
+            return True
         return self._replays or not self._passthrough or supports(ROUTES, request.path.partition("?")[0])
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Redirect."""
         # Which key a client has logged in with is for the origin, and for no other host that it talks to.
         key = flow.request.headers.pop(KEY_HEADER, None)
-        if flow.response or flow.error or not flow.live or not self.is_ours(flow):
+        if flow.response or flow.error or not flow.live or not self.is_ours(flow, logged_in=key is not None):
             return
         peer = flow.client_conn.peername
         here = peer is None or is_loopback(str(peer[0])) or isinstance(flow.client_conn.proxy_mode, LocalMode)

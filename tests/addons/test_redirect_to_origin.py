@@ -119,6 +119,19 @@ async def test_passthrough_lets_paths_through_that_we_do_not_answer(path: str, p
     assert (asked.request.host == "api.openai.com") is passed
 
 
+@pytest.mark.parametrize(("key", "passed"), [("the-key", True), (None, False)], ids=["logged in", "key not looked at"])
+async def test_where_keys_are_asked_for_only_what_was_logged_in_is_passed_through(key: str | None, passed: bool) -> None:
+    redirect = RedirectToOrigin(Settings(passthrough=True, client_auth=True), Origin())
+    asked = flow(path="/v1/embeddings")
+    asked.request.headers["authorization"] = "Bearer sk-understudy-0123456789abcdef-x"
+    if key is not None:
+        asked.request.headers[KEY_HEADER] = key
+
+    await redirect.request(asked)
+
+    assert (asked.request.host == "api.openai.com") is passed
+
+
 async def test_a_flow_that_was_never_ours_is_not_restored() -> None:
     asked = flow("example.com")
 
