@@ -12,7 +12,6 @@ from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.layers import modes
 
 from origin.access import KEY_HEADER, Access
-from store.database import StoreError
 
 log = logging.getLogger("understudy")
 
@@ -84,13 +83,12 @@ class ProxyLogin:
         return None
 
     async def _is_key(self, secret: str) -> bool:
-        access = await self._access()
-        if access is None:
-            return True
         try:
-            return bool(secret) and await access.check(secret) is not None
-        except StoreError as error:
-            log.warning("the store of keys cannot be used: %s", error)
+            access = await self._access()
+            return access is None or (bool(secret) and await access.check(secret) is not None)
+        except Exception as error:
+            # Whatever went wrong: mitmproxy would go on as if no login had been asked for.
+            log.warning("keys cannot be checked: %s", error)
             return False
 
 

@@ -26,6 +26,9 @@ MAGIC_HOST = "understudy.local"
 ONLY_HERE = "This proxy answers only programs on its own machine: it runs without client_auth (`understudy keys`)."
 
 
+NOT_STARTED = "Understudy could not be started; whoever runs it finds the reason in its log."
+
+
 class OriginAddress(Protocol):
     """Where the origin is."""
 
@@ -73,10 +76,15 @@ class RedirectToOrigin:
         here = peer is None or is_loopback(str(peer[0])) or isinstance(flow.client_conn.proxy_mode, LocalMode)
         if not (self._client_auth or here):
             # mitmproxy's own programs listen on every address unless told otherwise.
-            error = OpenAIError(ONLY_HERE, status=403, code="forbidden")
-            flow.response = http.Response.make(403, error.body(), {"content-type": "application/json"})
+            refuse(flow, OpenAIError(ONLY_HERE, status=403, code="forbidden"))
             return
-        addresses = await self._origin.addresses()
+        try:
+            addresses = await self._origin.addresses()
+        except Exception:
+            # mitmproxy would go on with the flow as it is: to the real host, with the app's own key. Why there is no
+            # origin stands in the log.
+            refuse(flow, OpenAIError(NOT_STARTED, status=503, type="server_error", code="unavailable"))
+            return
         request = flow.request
         real_host = request.pretty_host
         flow.metadata[REAL_ADDRESS] = (request.scheme, request.host, request.port, request.headers.get("host"))
@@ -102,6 +110,11 @@ class RedirectToOrigin:
     def error(self, flow: http.HTTPFlow) -> None:
         """Restore."""
         restore(flow)
+
+
+def refuse(flow: http.HTTPFlow, error: OpenAIError) -> None:
+    """Answer with an error of OpenAI's shape."""
+    flow.response = http.Response.make(error.status, error.body(), {"content-type": "application/json"})
 
 
 def restore(flow: http.HTTPFlow) -> None:

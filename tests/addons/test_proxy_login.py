@@ -3,8 +3,10 @@
 import base64
 
 import pytest
+from mitmproxy.test import tflow
 
-from addons.proxy_login import password_in
+from addons.proxy_login import ProxyLogin, password_in
+from origin.access import Access
 
 
 def basic(text: str) -> str:
@@ -26,3 +28,17 @@ def basic(text: str) -> str:
 )
 def test_the_key_is_the_logins_password(header: str, password: str) -> None:
     assert password_in(header) == password
+
+
+@pytest.mark.anyio
+async def test_nobody_is_let_in_when_keys_cannot_be_checked() -> None:
+    async def access() -> Access | None:
+        raise RuntimeError("the origin has not started")
+
+    asked = tflow.tflow()
+    asked.request.headers["proxy-authorization"] = basic("me:a key")
+
+    await ProxyLogin(access).http_connect(asked)
+
+    assert asked.response is not None
+    assert asked.response.status_code == 407

@@ -90,6 +90,20 @@ async def test_the_origins_ports_are_taken_in_turn() -> None:
     assert [asked.request.port for asked in flows] == [1001, 1002, 1001]
 
 
+async def test_without_an_origin_nothing_goes_to_the_real_host_instead() -> None:
+    class NeverStarted(Origin):
+        async def addresses(self) -> list[tuple[str, int]]:
+            raise RuntimeError("the reason")
+
+    asked = flow()
+
+    await RedirectToOrigin(Settings(), NeverStarted()).request(asked)
+
+    assert asked.response is not None
+    assert asked.response.status_code == 503
+    assert "could not be started" in asked.response.json()["error"]["message"]
+
+
 async def test_other_hosts_are_left_alone() -> None:
     asked = flow("example.com")
 
@@ -120,7 +134,9 @@ async def test_passthrough_lets_paths_through_that_we_do_not_answer(path: str, p
 
 
 @pytest.mark.parametrize(("key", "passed"), [("the-key", True), (None, False)], ids=["logged in", "key not looked at"])
-async def test_where_keys_are_asked_for_only_what_was_logged_in_is_passed_through(key: str | None, passed: bool) -> None:
+async def test_where_keys_are_asked_for_only_what_was_logged_in_is_passed_through(
+    key: str | None, passed: bool
+) -> None:
     redirect = RedirectToOrigin(Settings(passthrough=True, client_auth=True), Origin())
     asked = flow(path="/v1/embeddings")
     asked.request.headers["authorization"] = "Bearer sk-understudy-0123456789abcdef-x"
