@@ -71,6 +71,10 @@ class Park:
             case _:
                 return {"jsonrpc": "2.0", "result": {}}
 
+    def forget(self) -> None:
+        """Forget the calls that wait: Claude Code has given them up, and would not hear an answer."""
+        self._calls.clear()
+
     def resolve(self, tool_use_id: str, content: Sequence[Mapping[str, Any]]) -> tuple[str, Rpc]:
         """Return the control request that a call came with, and what answers it. Raises KeyError when none waits."""
         call = self._calls.pop(tool_use_id)

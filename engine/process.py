@@ -199,6 +199,8 @@ class ClaudeProcess:
                     await self._until_result(ended_early=True)
         except TimeoutError:
             raise ClaudeError("cli_failed", detail="it did not end its turn") from None
+        # Whoever waited for their answers, at the next rewind, would wait for ever.
+        self._connection.forget_calls()
         self._held.append(UNKNOWN)
         self._asked = False
 

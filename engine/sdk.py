@@ -396,6 +396,10 @@ class Connection:
         """Return a call from the park."""
         await self._transport.answer_rpc(*self._transport.park.resolve(call, content))
 
+    def forget_calls(self) -> None:
+        """Expect no answer to the calls that wait in the park: their turn was interrupted."""
+        self._transport.park.forget()
+
     async def send(self, message: Mapping[str, Any]) -> None:
         """Send a user's or an assistant's message, as it is (``client_composed``: nothing in it is a command, F29)."""
         line = {**message, "parent_tool_use_id": None, "session_id": "default", "client_composed": True}

@@ -47,6 +47,15 @@ def test_a_call_waits_until_it_is_resolved() -> None:
         park.resolve("t2", [])
 
 
+def test_calls_that_were_given_up_wait_no_more() -> None:
+    park = Park()
+    park.receive("r1", call(1, "t1"))
+
+    park.forget()
+
+    assert park.waiting == ()
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [

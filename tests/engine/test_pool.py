@@ -13,7 +13,7 @@ from engine.errors import ClaudeError
 from engine.pool import Pool
 from engine.process import ClaudeProcess
 from engine.sdk import Spawn
-from rehearsal.reply import AT_HEAD, Reply
+from rehearsal.reply import AT_HEAD, Reply, ToolCall
 from rehearsal.server import Rehearsal
 from tests.engine.test_facts import GUARD_S, bare, said, turn
 from translate.turn import Turn
@@ -309,6 +309,25 @@ async def test_leaving_a_turn_early_ends_it_at_the_api_and_keeps_its_process(
         how = await finish(pool, turn("Something else"))
 
     assert how == ("reused" if kept else "cold")
+    assert bare(rehearsal.turns[-1].body) == [("user", [{"type": "text", "text": "Something else"}])]
+    assert len(rehearsal.turns) == 2
+
+
+async def test_a_turn_that_is_left_when_its_calls_are_waiting_keeps_nobody_else_waiting(
+    rehearsal: Rehearsal, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.process.INTERRUPT_S", GUARD_S)
+    tool = {"name": "get", "description": "gets", "input_schema": {"type": "object"}}
+    rehearsal.script(Reply(tool_calls=(ToolCall("get"),)), Reply(text="second"))
+
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
+        async with pool.run(turn("Hello", tools=(tool,))) as running:
+            await anext(aiter(running))
+            while not running._claude._connection.waiting:  # noqa: ASYNC110 — the park tells nobody
+                await asyncio.sleep(0.01)
+        how = await finish(pool, turn("Something else"))
+
+    assert how == "reused"
     assert bare(rehearsal.turns[-1].body) == [("user", [{"type": "text", "text": "Something else"}])]
     assert len(rehearsal.turns) == 2
 
