@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 # What the result of a run says that ended because it had gone on for long enough.
 ENOUGH = frozenset({"error_max_turns", "error_max_budget_usd"})
 
+# How long a process may take to end its commands and itself, which takes it some milliseconds.
+TERMINATE_S = 5.0
+
 
 class AgentEngine:
     """Plays turns with one agent. Use it in an ``async with``; :mod:`engine` says what an engine is."""
@@ -102,8 +105,10 @@ class _AgentRun:
         await self._connection.start()
 
     async def stop(self) -> None:
-        """End the process, at once."""
+        """End the process, and what it was at."""
         self._end("cancelled")
+        # Killed, it would leave its commands running: each is in a session of its own.
+        await self._connection.terminate(TERMINATE_S)
         self._connection.kill()
         with contextlib.suppress(Exception):
             await self._connection.close()

@@ -255,6 +255,15 @@ class ControlTransport(SubprocessCLITransport):
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
+    async def terminate(self, within_s: float) -> None:
+        """Ask the program to end, and wait for it; by itself it ends what it has started."""
+        if self._process is not None and self._process.returncode is None:
+            self._killed = True
+            with contextlib.suppress(ProcessLookupError, TimeoutError):
+                self._process.terminate()
+                async with asyncio.timeout(within_s):
+                    await self._process.wait()
+
     async def close(self) -> None:
         """End the program and free its pipes. Nothing that it could still say is wanted.
 
@@ -433,6 +442,10 @@ class Connection:
     def kill(self) -> None:
         """End the program at once."""
         self._transport.kill()
+
+    async def terminate(self, within_s: float) -> None:
+        """Let the program end by itself, with the commands that it runs, if it does within this time."""
+        await self._transport.terminate(within_s)
 
     async def close(self) -> None:
         """End the program and free what it held. Returns once it is gone."""

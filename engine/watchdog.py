@@ -2,7 +2,8 @@
 
 A program that is killed with SIGKILL cleans nothing up. An idle `claude` notices that its standard input has closed and
 ends; one in the middle of a turn does not until the API's stream moves. So one small shell reads the ids of our
-processes from a pipe that only we hold: when the pipe ends, so have we, and it kills what is left on its list.
+processes from a pipe that only we hold: when the pipe ends, so have we, and it ends what is left on its list. It asks
+first, because only then does a `claude` end the commands that it runs, and kills what has not heeded that.
 """
 
 import asyncio
@@ -21,7 +22,10 @@ while read -r line; do
         -*) n=$#; while [ "$n" -gt 0 ]; do [ "$1" = "$id" ] || set -- "$@" "$1"; shift; n=$((n - 1)); done ;;
     esac
 done
-[ $# -eq 0 ] || kill -9 "$@" 2>/dev/null
+[ $# -eq 0 ] && exit
+kill "$@" 2>/dev/null
+sleep 1
+kill -9 "$@" 2>/dev/null
 """
 
 

@@ -1,6 +1,8 @@
 """An agent on the real Claude Code: what it may do, what it may not, and how that is told."""
 
+import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from engine import ClaudeError
+from engine import ClaudeError, Running
 from engine.agent_engine import AgentEngine
 from engine.agents import Agent
 from engine.sdk import Spawn
 from rehearsal import Reply
 from rehearsal.reply import ToolCall
 from rehearsal.server import Rehearsal
+from tests.engine.test_watchdog import GUARD_S, ended
 from translate.turn import Message, Turn
 
 pytestmark = pytest.mark.anyio
@@ -169,3 +172,23 @@ async def test_leaving_early_ends_the_process(rehearsal: Rehearsal, spawn: Spawn
                 break
         assert engine.status() == {"running": 0, "waiting": 0}
         assert (await running.ended).how == "cancelled"
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no way to wait for another's process")
+async def test_leaving_early_ends_the_command_that_runs(rehearsal: Rehearsal, spawn: Spawn, folder: Path) -> None:
+    rehearsal.script(call("Bash", command="echo $$ > started && exec sleep 600"))
+    agent = Agent("shell", cwd=folder, tools=("Bash",), allow=("Bash",), sandbox=False)
+
+    async with asyncio.timeout(GUARD_S), engine_of(agent, spawn) as engine:
+        async with engine.run(ask("Sleep.")) as running:
+            reading = asyncio.create_task(drain(running))
+            while not (started := folder / "started").exists() or not started.read_text():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            command = int(started.read_text())
+            reading.cancel()
+        await ended(command)
+
+
+async def drain(running: Running) -> None:
+    async for _ in running:
+        pass

@@ -69,6 +69,23 @@ async def test_a_program_that_is_killed_takes_what_it_had_watched_with_it() -> N
             os.kill(forgotten, signal.SIGKILL)
 
 
+# What a program does that has something of its own to end.
+TIDY = "trap 'echo tidied; exit' TERM; echo ready; while :; do sleep 0.01; done"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system has no such shell")
+async def test_what_is_watched_may_end_what_it_has_started() -> None:
+    async with asyncio.timeout(GUARD_S):
+        program = await asyncio.create_subprocess_exec("/bin/sh", "-c", TIDY, stdout=PIPE)
+        assert program.stdout is not None
+        ready = await program.stdout.readline()
+        async with Watchdog() as watchdog:
+            watchdog.watch(program.pid)
+        tidied = await program.stdout.read()
+
+    assert (ready, tidied) == (b"ready\n", b"tidied\n")
+
+
 async def test_it_ends_with_its_block() -> None:
     async with asyncio.timeout(GUARD_S), Watchdog() as watchdog:
         active = watchdog.active
