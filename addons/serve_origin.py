@@ -191,7 +191,7 @@ class ServeOrigin:
         if settings.rehearsal:
             self.rehearsal = rehearsal = Rehearsal(delay_s=settings.rehearsal_delay_s)
             await self._stack.enter_async_context(rehearsal)
-            source, env = REHEARSAL, env | rehearsal_environment(rehearsal.base_url)
+            source, env = REHEARSAL, env | rehearsal_environment(rehearsal.base_url, self._environ)
             log.warning("REHEARSAL: answers come from a simulated API at %s; no model is asked", rehearsal.base_url)
         self._source = source
         log.info("Claude Code runs with: %s%s", source.kind, f" ({source.variable})" if source.variable else "")
@@ -286,15 +286,20 @@ def own_addresses() -> list[tuple[str, int]]:
 
 def proxy_variables(url: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return what sends Claude Code's own traffic through another proxy, but for what is on this machine."""
+    return dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), url) | none_for_loopback(environ)
+
+
+def none_for_loopback(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what has Claude Code reach this machine without any proxy."""
     here = ",".join(filter(None, ["localhost,127.0.0.1,::1", environ.get("NO_PROXY") or environ.get("no_proxy")]))
-    proxies = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), url)
-    return proxies | {"NO_PROXY": here, "no_proxy": here}
+    return {"NO_PROXY": here, "no_proxy": here}
 
 
-def rehearsal_environment(base_url: str) -> dict[str, str]:
+def rehearsal_environment(base_url: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return what makes the CLI ask the rehearsal, and keeps every real credential from it."""
     nothing = {source.variable: "" for source in SOURCES if source.variable} | {"ANTHROPIC_CUSTOM_HEADERS": ""}
-    return nothing | {"ANTHROPIC_BASE_URL": base_url, "ANTHROPIC_API_KEY": "rehearsal"}
+    api = {"ANTHROPIC_BASE_URL": base_url, "ANTHROPIC_API_KEY": "rehearsal"}
+    return nothing | api | none_for_loopback(environ)
 
 
 def spawn_for(settings: Settings, source: Source, environ: Mapping[str, str], env: Mapping[str, str]) -> Spawn:

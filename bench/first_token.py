@@ -180,7 +180,7 @@ def query_options(environment: Mapping[str, str], base_url: str) -> ClaudeAgentO
         include_partial_messages=True,
         verbatim_prompts=True,
         cwd=environment["HOME"],
-        env={**ENVIRONMENT, **environment, **rehearsal_environment(base_url), **own},
+        env={**ENVIRONMENT, **environment, **rehearsal_environment(base_url, environment), **own},
         extra_args={"bare": None, "no-session-persistence": None},
     )
 

@@ -9,7 +9,7 @@ from settings import Settings
 
 
 def test_the_rehearsal_gets_no_real_credential() -> None:
-    environment = rehearsal_environment("http://127.0.0.1:1")
+    environment = rehearsal_environment("http://127.0.0.1:1", {})
 
     others = {source.variable for source in SOURCES} - {"ANTHROPIC_API_KEY"}
     assert all(environment[str(name)] == "" for name in others)

@@ -165,3 +165,13 @@ def test_a_rehearsal_says_that_it_is_one_and_needs_no_account(cloud: Cloud, home
     assert "This is a rehearsal" in whole["completion"]["choices"][0]["message"]["content"]
     assert "This is a rehearsal" in text_of(streamed["chunks"])
     assert cloud.paths == []  # the address and the credentials that were there are left alone
+
+
+def test_a_rehearsal_needs_no_way_through_the_persons_own_proxy(cloud: Cloud, home: Path) -> None:
+    proxies = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), "http://127.0.0.1:9")
+    env = clean_environment(home, **proxies)
+
+    done = run([sys.executable, str(APPS / "synchronous.py")], env, "--rehearsal")
+
+    assert done.returncode == 0, done.stderr
+    assert "This is a rehearsal" in done.stdout
