@@ -150,8 +150,8 @@ def wrapped_environment(settings: Settings, proxy_address: tuple[str, int], dire
     trust = write_trust_files(directory, authority(settings).certificate, os.environ)
     for warning in trust.warnings:
         log.warning("%s", warning)
-    host, port = proxy_address
-    return environment_for(os.environ, proxy_url=f"http://{host}:{port}", trust=trust, hosts=settings.hosts)
+    proxy_url = f"http://{configuration.write_address(*proxy_address)}"
+    return environment_for(os.environ, proxy_url=proxy_url, trust=trust, hosts=settings.hosts)
 
 
 def addons_for(settings: Settings, *, shown: bool = False) -> list[Any]:
@@ -320,14 +320,14 @@ async def serve_until_ended(settings: Settings, web: tuple[str, int] | None = No
     options = options_for(settings, authority(settings).certificate.parent, os.environ)
     addons = addons_for(settings, shown=web is not None)
     async with proxy(options, addons, web) as addresses:
-        (host, port), *more = addresses
-        log.info("the proxy listens at http://%s:%d, for %s", host, port, ", ".join(settings.hosts))
-        for door_host, door_port in more[:1] if settings.base_url else []:
-            log.info("the base-URL door: OPENAI_BASE_URL=http://%s:%d/v1", door_host, door_port)
+        at, *more = (configuration.write_address(*address) for address in addresses)
+        log.info("the proxy listens at http://%s, for %s", at, ", ".join(settings.hosts))
+        for door in more[:1] if settings.base_url else []:
+            log.info("the base-URL door: OPENAI_BASE_URL=http://%s/v1", door)
         for mode in settings.mode:
             log.info("another door: %s", mode)
-        log.info('programs are sent through it by: eval "$(understudy env --listen %s:%d)"', host, port)
-        log.info("what it is doing: curl --proxy http://%s:%d http://%s/", host, port, MAGIC_HOST)
+        log.info('programs are sent through it by: eval "$(understudy env --listen %s)"', at)
+        log.info("what it is doing: curl --proxy http://%s http://%s/", at, MAGIC_HOST)
         try:
             await asyncio.Event().wait()
         finally:
@@ -425,8 +425,8 @@ async def own_proxy(settings: Settings) -> AsyncIterator[tuple[str, Path]]:
     """Run the proxy for a command of ours; yields its URL and the file of its authority."""
     ca = authority(settings)
     options = options_for(settings, ca.certificate.parent, os.environ)
-    async with proxy(options, addons_for(settings)) as ((host, port), *_):
-        yield f"http://{host}:{port}", ca.certificate
+    async with proxy(options, addons_for(settings)) as (address, *_):
+        yield f"http://{configuration.write_address(*address)}", ca.certificate
 
 
 def load_for(config: Path | None, **flags: Any) -> Settings:

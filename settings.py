@@ -38,6 +38,11 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+def write_address(host: str, port: int) -> str:
+    """Write an address as URLs have it, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def parse_model_map(text: str) -> dict[str, str]:
     """Read ``pattern=model,pattern=model``. Raises ValueError."""
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
@@ -381,7 +386,7 @@ def show(value: Any) -> str:
         case bool():
             return str(value).lower()
         case (str() as host, int() as port):
-            return f"{host}:{port}"
+            return write_address(host, port)
         case tuple():
             return ", ".join(value)
         case Mapping():

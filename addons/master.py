@@ -17,7 +17,7 @@ from mitmproxy.options import Options
 from mitmproxy.proxy import mode_specs
 
 from addons.hosts import is_loopback
-from settings import Settings
+from settings import Settings, write_address
 
 LOOPBACK = "127.0.0.1"
 
@@ -44,7 +44,9 @@ def options_for(settings: Settings, confdir: Path, environ: Mapping[str, str]) -
             refuse_open_door(settings, door, *address)
     host, port = settings.listen
     upstream = urlsplit(settings.upstream_proxy) if settings.upstream_proxy else None
-    kind = f"upstream:{upstream.scheme}://{upstream.hostname}:{upstream.port}" if upstream else "regular"
+    kind = "regular"
+    if upstream is not None:
+        kind = f"upstream:{upstream.scheme}://{write_address(upstream.hostname or '', upstream.port or 0)}"
     modes = [f"{kind}@{host}:{port}"]
     if settings.base_url is not None:
         modes.append(f"reverse:https://{settings.hosts[0]}@{settings.base_url[0]}:{settings.base_url[1]}")
@@ -84,7 +86,7 @@ def refuse_open_door(settings: Settings, door: str, host: str, port: int) -> Non
     """Refuse to listen where other machines are, unless there are keys. Raises CannotListenError."""
     if not settings.client_auth and not is_loopback(host):
         raise CannotListenError(
-            f"{door} {host}:{port} is open to other machines; whoever reaches it would ask Claude at"
+            f"{door} {write_address(host, port)} is open to other machines; whoever reaches it would ask Claude at"
             " your cost. Make keys with `understudy keys make NAME` and add --client-auth, or listen on 127.0.0.1"
         )
 

@@ -24,7 +24,7 @@ from auth.authority import FOLDER, Authority, AuthorityError
 from auth.sources import SourceError
 from auth.status import find_cli, status
 from engine.sdk import VERIFIED_CLI
-from settings import Settings
+from settings import Settings, write_address
 from store.database import Database, StoreError
 
 type Level = Literal["ok", "warning", "fault"]
@@ -156,12 +156,13 @@ def ports(settings: Settings) -> Iterator[Finding]:
     for door, address in (("listen", settings.listen), ("base_url", settings.base_url)):
         if address is None or address[1] == 0:
             continue
-        where = f"{address[0]}:{address[1]}"
+        where = write_address(*address)
         if _is_ours(address):
             yield Finding("ports", "ok", f"an Understudy answers at {where}")
             continue
         try:
-            with socket.create_server(address):
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+            with socket.create_server(address, family=family):
                 yield Finding("ports", "ok", f"{where} is free for {door}")
         except OSError as error:
             todo = f"end what listens there, or set another {door}"
@@ -170,7 +171,7 @@ def ports(settings: Settings) -> Iterator[Finding]:
 
 def _is_ours(address: tuple[str, int]) -> bool:
     """Whether an Understudy answers at an address, as a proxy or by its base-URL door."""
-    url = f"http://{address[0]}:{address[1]}"
+    url = f"http://{write_address(*address)}"
     through = build_opener(ProxyHandler({"http": url}))
     direct = build_opener(ProxyHandler({}))
     for opener, asked in ((through, "http://understudy.local/health"), (direct, f"{url}/health")):
@@ -185,7 +186,7 @@ def _is_ours(address: tuple[str, int]) -> bool:
 
 def proxies(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Proxy variables that would send an app past us, or us through somebody."""
-    own = f"{settings.listen[0]}:{settings.listen[1]}"
+    own = write_address(*settings.listen)
     others = {name: environ[name] for name in PROXIES if environ.get(name) and own not in environ[name]}
     if others:
         name, value = next(iter(others.items()))

@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 
-from settings import Settings, SettingsError, load, parse_address, parse_hosts, parse_model_map, read_file, rows, show
+from settings import (
+    Settings,
+    SettingsError,
+    load,
+    parse_address,
+    parse_hosts,
+    parse_model_map,
+    read_file,
+    rows,
+    show,
+    write_address,
+)
 
 FILE = Path("understudy.toml")
 
@@ -77,6 +88,11 @@ def test_an_unknown_setting_in_the_file_is_named() -> None:
 )
 def test_an_address_is_host_and_port(text: str, address: tuple[str, int]) -> None:
     assert parse_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:8080", "[::1]:80", "localhost:1"])
+def test_an_address_is_written_as_it_is_read(text: str) -> None:
+    assert write_address(*parse_address(text)) == text
 
 
 def test_a_model_map_is_pairs() -> None:

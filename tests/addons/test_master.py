@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from mitmproxy.proxy.mode_specs import ProxyMode, UpstreamMode
 
 from addons.master import CannotListenError, options_for, proxy
 from settings import Settings
@@ -20,6 +21,14 @@ async def test_each_door_has_an_address_that_answers(tmp_path: Path) -> None:
             _, writer = await asyncio.open_connection(host, port)
             writer.close()
             await writer.wait_closed()
+
+
+def test_the_proxy_before_us_may_have_an_ipv6_address(tmp_path: Path) -> None:
+    options = options_for(Settings(upstream_proxy="http://me:secret@[::1]:3128"), tmp_path, {})
+    (mode,) = map(ProxyMode.parse, options.mode)
+
+    assert isinstance(mode, UpstreamMode)
+    assert mode.address == ("::1", 3128)
 
 
 async def test_a_door_that_is_taken_is_one_clear_error(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.end_to_end import processes
 from tests.end_to_end.cloud import GUARD_S, Cloud
 from tests.end_to_end.site import issuer
 from tests.end_to_end.tunnel import certificate
-from tests.end_to_end.understudy import APPS, BIN, ROOT, Proxy, clean_environment, serve
+from tests.end_to_end.understudy import APPS, BIN, ROOT, UNDERSTUDY, Proxy, clean_environment, serve
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
 
@@ -54,6 +54,13 @@ def test_a_shell_that_has_read_the_lines_of_env_reaches_the_proxy_with_plain_cur
 
     assert done.stderr == ""
     assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "Reached."
+
+
+def test_the_lines_of_env_take_an_ipv6_address(home: Path) -> None:
+    command = [UNDERSTUDY, "env", "--listen", "[::1]:8080"]
+    done = subprocess.run(command, env=clean_environment(home), capture_output=True, text=True, timeout=GUARD_S)
+
+    assert "export HTTPS_PROXY='http://[::1]:8080'" in done.stdout.splitlines(), done.stderr
 
 
 def test_mitmdump_loads_the_addons_as_they_are(cloud: Cloud, home: Path) -> None:
