@@ -14,7 +14,9 @@ into a group of its own would mean job control: handing the terminal over and ta
 """
 
 import asyncio
+import errno
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -52,12 +54,28 @@ async def run_command(
     child = _Child(grace_s)
     with _signals_go_to(child.receive):
         try:
-            process = await asyncio.create_subprocess_exec(*command, env=dict(env))
+            process = await _start(command, env)
         except (OSError, ValueError) as error:
             status, reason = _why_not_started(command[0], error)
             report(f"understudy: {command[0]}: {reason}")
             return status
         return await child.see_to_its_end(process)
+
+
+async def _start(command: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """Start a command; a text file without an interpreter's name is the shell's to run, as `execvp` has it."""
+    try:
+        return await asyncio.create_subprocess_exec(*command, env=dict(env))
+    except OSError as error:
+        script = shutil.which(command[0], path=env.get("PATH")) if error.errno == errno.ENOEXEC else None
+        if script is None or not await asyncio.to_thread(_is_text, script):
+            raise
+        return await asyncio.create_subprocess_exec("/bin/sh", script, *command[1:], env=dict(env))
+
+
+def _is_text(path: str) -> bool:
+    with open(path, "rb") as file:  # noqa: PTH123
+        return b"\0" not in file.read(256)
 
 
 class _Child:

@@ -93,6 +93,21 @@ def test_a_script_whose_interpreter_is_missing_gives_127_and_says_so(tmp_path: P
     assert (status, said) == (127, [f"understudy: {script}: the interpreter that its first line names was not found"])
 
 
+@pytest.mark.skipif(os.name != "posix", reason="there is no such shell")
+def test_a_script_that_names_no_interpreter_is_the_shells(tmp_path: Path) -> None:
+    (script := tmp_path / "script").write_text('exit "$1"\n')
+    script.chmod(0o755)
+
+    assert run(str(script), "7") == (7, [])
+
+
+def test_what_is_neither_a_program_nor_text_gives_126(tmp_path: Path) -> None:
+    (garbage := tmp_path / "garbage").write_bytes(b"\x7fELF\0\0\0\0")
+    garbage.chmod(0o755)
+
+    assert run(str(garbage)) == (126, [f"understudy: {garbage}: exec format error"])
+
+
 def test_a_name_with_a_nul_gives_126() -> None:
     assert run("a\0b")[0] == 126
 
