@@ -151,7 +151,13 @@ def wrapped_environment(settings: Settings, proxy_address: tuple[str, int], dire
     for warning in trust.warnings:
         log.warning("%s", warning)
     proxy_url = f"http://{configuration.write_address(*proxy_address)}"
-    return environment_for(os.environ, proxy_url=proxy_url, trust=trust, hosts=settings.hosts)
+    return environment_for(
+        os.environ,
+        proxy_url=proxy_url,
+        trust=trust,
+        hosts=settings.hosts,
+        upstream=settings.upstream_proxy is not None,
+    )
 
 
 def addons_for(settings: Settings, *, shown: bool = False) -> list[Any]:
@@ -244,7 +250,7 @@ async def run_wrapped(settings: Settings, command: list[str]) -> int:
         async with proxy(options, addons) as addresses:
             wrapped = wrapped_environment(settings, addresses[0], Path(directory))
             for note in wrapped.notes:
-                log.info("%s", note)
+                log.warning("%s", note)
             status = await run_command(command, wrapped.full)
     missed = say_score(addons)
     return status or int(missed)

@@ -36,6 +36,7 @@ class Facts:
     trust: TrustFiles
     hosts: Sequence[str]
     node_shim: Path | None
+    upstream: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,15 @@ def environment_for(
     trust: TrustFiles,
     hosts: Sequence[str],
     node_shim: Path | None = NODE_SHIM,
+    upstream: bool = False,
 ) -> WrappedEnvironment:
     """Compute the environment that sends a program through the proxy.
 
     ``base`` is the person's environment, ``proxy_url`` an http:// URL with a port, ``hosts`` the intercepted hosts
-    (``*`` in one stands for anything), and ``node_shim`` None leaves old versions of Node alone.
+    (``*`` in one stands for anything), and ``node_shim`` None leaves old versions of Node alone. ``upstream``: the
+    proxy itself goes through another one.
     """
-    facts = Facts(base, proxy_url, trust, hosts, node_shim)
+    facts = Facts(base, proxy_url, trust, hosts, node_shim, upstream)
     wanted = {name: value for row in ROWS if (value := row.value(facts)) is not None for name in row.names}
     return WrappedEnvironment(
         full={**base, **wanted},
@@ -187,10 +190,10 @@ def _notes(facts: Facts) -> Iterable[str]:
         for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
         if (value := facts.base.get(name)) and _address_in(value) != ours
     ]
-    if overwritten:
+    if overwritten and not facts.upstream:
         yield (
-            f"{', '.join(overwritten)} named another proxy. The program now goes through Understudy alone: "
-            "what is not intercepted is connected to directly, not through that proxy."
+            f"{', '.join(overwritten)} named another proxy. The program now goes through Understudy alone: what is not "
+            "intercepted is connected to directly, not through that proxy, unless --upstream-proxy names it."
         )
     if dropped := [entry for entry in _no_proxy_entries(facts.base) if _covers_any(entry, facts.hosts)]:
         yield f"Left out of NO_PROXY, since they cover an intercepted host: {', '.join(dropped)}."

@@ -175,3 +175,14 @@ def test_a_rehearsal_needs_no_way_through_the_persons_own_proxy(cloud: Cloud, ho
 
     assert done.returncode == 0, done.stderr
     assert "This is a rehearsal" in done.stdout
+
+
+def test_what_of_the_persons_own_no_longer_holds_is_told(cloud: Cloud, home: Path) -> None:
+    env = clean_environment(home, cloud.base_url, HTTPS_PROXY="http://proxy.corp:3128", NO_PROXY=".openai.com")
+
+    done = run(["true"], env)
+    through_it = run(["true"], env, "--upstream-proxy", "http://proxy.corp:3128")
+
+    assert "HTTPS_PROXY named another proxy" in done.stderr
+    assert "Left out of NO_PROXY" in done.stderr
+    assert "named another proxy" not in through_it.stderr
