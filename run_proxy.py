@@ -147,7 +147,10 @@ def authority(settings: Settings) -> Authority:
 
 def wrapped_environment(settings: Settings, proxy_address: tuple[str, int], directory: Path) -> WrappedEnvironment:
     """Return the environment that sends a program through the proxy and lets it trust us."""
-    trust = write_trust_files(directory, authority(settings).certificate, os.environ)
+    try:
+        trust = write_trust_files(directory, authority(settings).certificate, os.environ)
+    except OSError as error:
+        raise fatal(f"the files of trusted certificates cannot be written: {directory}: {error.strerror}") from None
     for warning in trust.warnings:
         log.warning("%s", warning)
     proxy_url = f"http://{configuration.write_address(*proxy_address)}"

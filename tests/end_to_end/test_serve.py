@@ -63,6 +63,19 @@ def test_the_lines_of_env_take_an_ipv6_address(home: Path) -> None:
     assert "export HTTPS_PROXY='http://[::1]:8080'" in done.stdout.splitlines(), done.stderr
 
 
+def test_trust_files_that_cannot_be_written_are_told_in_one_line(home: Path) -> None:
+    env = clean_environment(home)
+    folder = Path(env["UNDERSTUDY_DATA_DIR"])
+    folder.mkdir()
+    (folder / "trust").write_text("no folder")
+
+    done = subprocess.run([UNDERSTUDY, "env"], env=env, capture_output=True, text=True, timeout=GUARD_S)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("understudy: the files of trusted certificates cannot be written: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_mitmdump_loads_the_addons_as_they_are(cloud: Cloud, home: Path) -> None:
     env = clean_environment(home, cloud.base_url, UNDERSTUDY_MODEL_MAP="my-*=claude-haiku-4-5", PYTHONUNBUFFERED="1")
     command = [str(BIN / "mitmdump"), "-s", str(ROOT / "run_proxy.py"), "--listen-host", "127.0.0.1", "-p", "0"]
