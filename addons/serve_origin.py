@@ -17,7 +17,7 @@ from mitmproxy import ctx
 
 from auth.budgets import Budgets
 from auth.clients import Clients
-from auth.sources import REHEARSAL, SOURCES, Source, cli_settings, environment, find_source
+from auth.sources import REHEARSAL, SOURCES, Source, SourceError, cli_settings, environment, find_source
 from engine import Engine
 from engine.agent_engine import AgentEngine
 from engine.pool import Pool
@@ -35,13 +35,16 @@ from origin.witness import Witnesses
 from rehearsal.server import Rehearsal
 from remembering.keeping import Limits
 from settings import Settings
-from store.database import Database
+from store.database import Database, StoreError
 from tape.faults import Faults, FaultsError
 from tape.match import IGNORED_PATTERNS, Rules
 from tape.redact import Redactor
 from wrapping.environment import scrub_overrides
 
 log = logging.getLogger("understudy")
+
+# What keeps us from starting and is the person's to mend: told in one line, without where in our code it came up.
+FOR_A_PERSON = (SourceError, StoreError, OSError)
 
 # mitmproxy keeps five connections to one address; 8 × 5 lets 32 streams of one HTTP/2 connection run at once.
 PORTS = 8
@@ -104,7 +107,7 @@ class ServeOrigin:
             self._future().set_result(await self._start())
         except Exception as error:
             self._future().set_exception(error)
-            if not self.in_the_background:
+            if not (self.in_the_background or isinstance(error, FOR_A_PERSON)):
                 raise
             log.error("Understudy cannot start: %s", error)  # noqa: TRY400 - one line, for a person
 

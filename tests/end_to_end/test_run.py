@@ -186,3 +186,21 @@ def test_what_of_the_persons_own_no_longer_holds_is_told(cloud: Cloud, home: Pat
     assert "HTTPS_PROXY named another proxy" in done.stderr
     assert "Left out of NO_PROXY" in done.stderr
     assert "named another proxy" not in through_it.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("UNDERSTUDY_PROVIDER", "auth-token", "it needs ANTHROPIC_AUTH_TOKEN"),
+        ("UNDERSTUDY_STORE", "/dev/null/no.db", "the database needs a file that it can write"),
+    ],
+)
+def test_what_keeps_it_from_starting_is_told_without_a_traceback(
+    variable: str, value: str, told: str, cloud: Cloud, home: Path
+) -> None:
+    done = run(["true"], clean_environment(home, cloud.base_url, **{variable: value}))
+
+    assert done.returncode == 2
+    assert told in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert processes.living_in(home) == []
