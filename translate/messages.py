@@ -5,8 +5,9 @@ system prompt beside it. So system and developer messages that lead the conversa
 a blank line), neighbours of one role become one message of several blocks (the CLI would join them with additions of
 its own, fact F82), and an instruction that comes later stays where it is, as a block of the user's turn in
 ``<system>`` tags, because moving it would change what it is about. An assistant's tool calls become ``tool_use``
-blocks, and what the tools answered becomes the ``tool_result`` blocks that open the user's next turn. Claude's messages
-have no names: whose an instruction or a user's message is stands before it, in ``<name>`` tags.
+blocks, and what the tools answered becomes the ``tool_result`` blocks that open the user's next turn. After an
+assistant's message at the end the next one is asked for. Claude's messages have no names: whose an instruction or a
+user's message is stands before it, in ``<name>`` tags.
 """
 
 import re
@@ -43,6 +44,11 @@ ROLES: dict[str, type[ChatMessage]] = {
 # OpenAI's, for participants.
 NAME = re.compile(r"[^\s<|\\/>]{1,64}")
 
+# OpenAI's models say the next thing after what they said last. Claude answers only to a user (newer models refuse an
+# assistant's message that they are to complete), so that is asked for. Group chats of agents
+# do this: what another agent said is an assistant's message there.
+GO_ON: ContentBlock = text_block("<system>\nWrite the assistant's next message.\n</system>")
+
 MAX_IMAGES = 100  # Claude Code drops the oldest beyond that, without a word (fact F26)
 
 
@@ -61,7 +67,7 @@ def translate_messages(messages: Sequence[Any]) -> tuple[str | None, tuple[Messa
     for index, raw in enumerate(messages):
         path = f"messages[{index}]"
         conversation.add(_decode(raw, path), path)
-    return conversation.finish(len(messages))
+    return conversation.finish()
 
 
 class _Conversation:
@@ -102,8 +108,8 @@ class _Conversation:
             case _:
                 assert_never(message)
 
-    def finish(self, count: int) -> tuple[str | None, tuple[Message, ...]]:
-        """Return what the conversation is. ``count`` is how many messages the app sent."""
+    def finish(self) -> tuple[str | None, tuple[Message, ...]]:
+        """Return what the conversation is."""
         if self._open:
             self._refuse_unanswered()
         system = "\n\n".join(self._system) or None
@@ -115,12 +121,7 @@ class _Conversation:
             # the user's.
             return None, (Message("user", (text_block(system),)),)
         if self._turns[-1][0] == "assistant":
-            raise OpenAIError(
-                "Invalid 'messages': the last message with content must come from the user or a tool;"
-                " Claude does not continue an assistant's message.",
-                param=f"messages[{count - 1}]",
-                code="unsupported_value",
-            )
+            self._extend("user", [GO_ON])
         _check_images(block for _, blocks in self._turns for block in blocks)
         return system, tuple(Message(role, tuple(_results_first(blocks))) for role, blocks in self._turns)
 

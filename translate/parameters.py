@@ -35,7 +35,9 @@ H, R, A = Fate.HONOURED, Fate.REFUSED, Fate.ACCEPTED
 CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "model": Parameter(H, "mapped onto a Claude model; the answer carries the name asked for"),
     "messages": Parameter(
-        H, "all roles, as true turns, users by their names; text, images, PDF and text files; audio is refused"
+        H,
+        "all roles, as true turns, users by their names; after an assistant's message at the end the next one is asked"
+        " for; text, images, PDF and text files; audio is refused",
     ),
     "stream": Parameter(H, "chunks as Claude's deltas arrive"),
     "stream_options": Parameter(H, "`include_usage`; `include_obfuscation` has nothing to hide here"),

@@ -102,6 +102,13 @@ def test_a_system_message_alone_is_asked_by_the_user() -> None:
     assert turns(said("system", "Write a haiku.")) == (None, [("user", [text("Write a haiku.")])])
 
 
+def test_after_the_assistants_last_word_the_next_is_asked_for() -> None:
+    _, result = turns(said("user", "1"), said("assistant", "2"))
+
+    assert result[:2] == [("user", [text("1")]), ("assistant", [text("2")])]
+    assert result[2:] == [("user", [text("<system>\nWrite the assistant's next message.\n</system>")])]
+
+
 def test_a_conversation_may_begin_with_the_assistant() -> None:
     _, result = turns(said("assistant", "Hello!"), said("user", "Hi"))
 
@@ -230,7 +237,6 @@ IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
     [
         ([], "messages", "empty_array"),
         ([said("user", " ")], "messages", "invalid_value"),
-        ([said("user", "1"), said("assistant", "2")], "messages[1]", "unsupported_value"),
         ([{"content": "x"}], "messages[0].role", "missing_required_parameter"),
         ([said("wizard", "x")], "messages[0].role", "invalid_value"),
         (["x"], "messages[0]", "invalid_type"),

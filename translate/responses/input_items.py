@@ -21,7 +21,7 @@ import msgspec
 
 from translate.content import PARTS, Part, blocks, text_block
 from translate.errors import OpenAIError
-from translate.messages import MAX_IMAGES, call_input, invalid_type
+from translate.messages import GO_ON, MAX_IMAGES, call_input, invalid_type
 from translate.responses import reasoning
 from translate.responses.asked import (
     AdditionalToolsItem,
@@ -267,12 +267,7 @@ class _Conversation:
             # Claude answers only to a user, so the words become the user's.
             messages, system = [Message("user", (text_block(system),))], None
         if messages[-1].role == "assistant":
-            raise OpenAIError(
-                "Invalid 'input': the last item must come from the user or be a function's output;"
-                " Claude does not continue an assistant's message.",
-                param="input",
-                code="unsupported_value",
-            )
+            messages.append(Message("user", (GO_ON,)))
         _check_images(messages)
         thought = len(messages) > 1 and messages[-2].content[0]["type"] in reasoning.KINDS
         return Input(

@@ -16,7 +16,8 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
     "input": Parameter(
         H,
         "a string, or items as true turns: messages with text, images, PDF and text files; function calls and their"
-        " outputs; reasoning; references to stored items; what OpenAI's own tools did is refused",
+        " outputs; reasoning; references to stored items; after an assistant's message at the end the next one is asked"
+        " for; what OpenAI's own tools did is refused",
     ),
     "instructions": Parameter(H, "Claude's system prompt, before system and developer messages that lead the input"),
     "previous_response_id": Parameter(H, "the stored response's items come before `input`; unknown: 400"),

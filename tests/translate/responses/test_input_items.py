@@ -558,10 +558,11 @@ def test_what_is_not_to_be_answered_may_end_anywhere(items: Any) -> None:
     assert translated(items, generate=False).items == tuple(items)
 
 
-def test_the_last_word_must_not_be_the_assistants() -> None:
-    error = refusal([HI, {"role": "assistant", "content": "Hello"}])
-
-    assert (error.param, error.code) == ("input", "unsupported_value")
+def test_after_the_assistants_last_word_the_next_is_asked_for() -> None:
+    assert turns([HI, {"role": "assistant", "content": "Hello"}])[1:] == [
+        ("assistant", [said("Hello")]),
+        ("user", [said("<system>\nWrite the assistant's next message.\n</system>")]),
+    ]
 
 
 def test_more_images_than_claude_takes_are_refused() -> None:
