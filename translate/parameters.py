@@ -83,8 +83,9 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
         "Anthropic's web search, unless it is switched off here; what it found is cited in `annotations`;"
         " `search_context_size` is accepted without effect",
     ),
-    "logprobs": Parameter(R, "Claude gives no log probabilities", unless=(False,)),
-    "top_logprobs": Parameter(R, "Claude gives no log probabilities", unless=(0,)),
+    # Refusing them would shut out evaluators and the like, which always ask, and do without where there are none.
+    "logprobs": Parameter(A, "Claude gives no log probabilities: null in the answer", unless=(False,)),
+    "top_logprobs": Parameter(A, "Claude gives no log probabilities: null in the answer", unless=(0,)),
     "audio": Parameter(R, "Claude does not speak"),
     "modalities": Parameter(R, "Claude answers in text", unless=(["text"],)),
     "prediction": Parameter(A, "a hint that saves time at OpenAI; the answer is the same without it"),

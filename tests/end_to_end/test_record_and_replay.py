@@ -44,7 +44,7 @@ SESSION: list[dict[str, Any]] = [
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE}"}},
     ]}]),
     ask("Twice, please.", n=2),
-    ask("Refuse this.", logprobs=True),
+    ask("Refuse this.", logit_bias={"50256": -100}),
     ask("An error, please."),
 ]  # fmt: skip
 

@@ -53,9 +53,9 @@ def test_a_malformed_request_is_a_400_that_says_where(what: str, proxy: Proxy, c
 
 def test_openais_client_raises_bad_request_with_the_parameter(proxy: Proxy, cloud: Cloud) -> None:
     with proxy.openai() as client, pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model="gpt-4o", messages=HELLO, logprobs=True)
+        client.chat.completions.create(model="gpt-4o", messages=HELLO, logit_bias={"50256": -100})
 
-    assert (caught.value.param, caught.value.code) == ("logprobs", "unsupported_parameter")
+    assert (caught.value.param, caught.value.code) == ("logit_bias", "unsupported_parameter")
     assert cloud.turns == []
 
 
@@ -66,6 +66,16 @@ def test_what_has_no_effect_is_accepted_and_named_in_a_header(proxy: Proxy, clou
         )
 
     assert answer.headers["x-understudy-ignored"].split(", ") == ["seed", "verbosity"]
+
+
+def test_log_probabilities_that_were_asked_for_are_null(proxy: Proxy, cloud: Cloud) -> None:
+    with proxy.openai() as client:
+        answer = client.chat.completions.with_raw_response.create(
+            model="gpt-4o", messages=HELLO, logprobs=True, top_logprobs=5
+        )
+
+    assert answer.parse().choices[0].logprobs is None
+    assert answer.headers["x-understudy-ignored"].split(", ") == ["logprobs", "top_logprobs"]
 
 
 def test_the_models_can_be_listed_and_looked_up(proxy: Proxy, cloud: Cloud) -> None:

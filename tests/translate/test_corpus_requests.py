@@ -14,7 +14,7 @@ CORPUS = Path(os.environ.get("UNDERSTUDY_CORPUS") or Path(__file__).parents[3] /
 CHAT = CORPUS / "openai.chat"
 
 # What OpenAI answered and we refuse, because Claude has no counterpart.
-REFUSED = {"audio", "logprobs", "messages[3].content[0].file.file_id"}
+REFUSED = {"audio", "messages[3].content[0].file.file_id"}
 
 pytestmark = pytest.mark.skipif(not CHAT.exists(), reason=f"the shared corpus is not at {CORPUS}")
 

@@ -239,7 +239,7 @@ def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
         ({"stop": [""]}, "stop"),
         ({"reasoning_effort": "extreme"}, "reasoning_effort"),
         ({"n": 0}, "n"),
-        ({"logprobs": True}, "logprobs"),
+        ({"logit_bias": {"50256": -100}}, "logit_bias"),
         ({"invented": 1}, "invented"),
     ],
 )

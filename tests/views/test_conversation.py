@@ -63,7 +63,7 @@ def test_an_answer_is_assembled_with_claudes_side_below_it() -> None:
 
 def test_a_refused_request_tells_the_error() -> None:
     flow = flow_of(entry_of("chat_refused_parameter"))
-    assert "logprobs" in shown(flow, flow.response)
+    assert "logit_bias" in shown(flow, flow.response)
 
 
 @pytest.mark.parametrize(
