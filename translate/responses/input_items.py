@@ -176,7 +176,7 @@ class _Side:
 class _Conversation:
     """The conversation so far. ``_open`` maps the app's ids of calls that await an output to Claude's, and their side.
 
-    An app may use an id again, so there can be several calls of one id.
+    An app may use an id again, so there can be several calls of one id. ``_answered`` has each id's latest output.
     """
 
     def __init__(
@@ -189,6 +189,7 @@ class _Conversation:
         self._sides: list[_Side] = []
         self._ids = ToolUseIds()
         self._open: dict[str, deque[tuple[str, _Side]]] = {}
+        self._answered: dict[str, str | list[Any]] = {}
         self._known = known
         self._open_reasoning = open_reasoning
         self._tools: list[tuple[str, Any]] = []
@@ -335,12 +336,16 @@ class _Conversation:
     def _output(self, item: FunctionCallOutputItem, path: str, *, failed: bool = False) -> None:
         calls = self._open.get(item.call_id)
         if not calls:
+            if self._answered.get(item.call_id) == item.output:
+                # Agents go on from a response by its id, and send outputs again that an earlier request has given.
+                return
             raise _invalid("input", f"No tool call found for function call output with call_id {item.call_id}.")
         try:
             content = blocks(_parts(item.output, f"{path}.output"), path, INPUT_PARTS)
         except OpenAIError as error:
             raise reworded(error, {f"{path}.content": f"{path}.output"}) from None
         id, side = calls.popleft()
+        self._answered[item.call_id] = item.output
         result: dict[str, Any] = {"type": "tool_result", "tool_use_id": id}
         if content:
             result["content"] = content

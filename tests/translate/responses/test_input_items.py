@@ -411,12 +411,18 @@ def test_an_id_that_is_used_again_is_made_another() -> None:
     ]
 
 
+def test_an_output_that_is_given_again_is_passed_over() -> None:
+    earlier = [HI, asks("a"), gives("a"), asks("b")]
+
+    assert turns([gives("a"), gives("b")], previous=earlier) == turns([gives("b")], previous=earlier)
+
+
 def test_a_call_without_an_output_is_refused_in_openais_words() -> None:
     assert refusal([HI, asks("a")]).message == "No tool output found for function call a."
 
 
 @pytest.mark.parametrize(
-    "items", [[HI, gives("a")], [HI, asks("a"), gives("a"), gives("a")], [HI, gives("a"), asks("a")]]
+    "items", [[HI, gives("a")], [HI, asks("a"), gives("a"), gives("a", "else")], [HI, gives("a"), asks("a")]]
 )
 def test_an_output_without_a_call_is_refused_in_openais_words(items: list[Any]) -> None:
     assert refusal(items).message == "No tool call found for function call output with call_id a."
