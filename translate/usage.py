@@ -7,9 +7,10 @@ import msgspec
 
 
 class PromptTokensDetails(msgspec.Struct, frozen=True):
-    """Of the prompt's tokens, those read from the cache."""
+    """Of the prompt's tokens, those read from the cache and those written to it."""
 
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
 
 
 class CompletionTokensDetails(msgspec.Struct, frozen=True):
@@ -49,14 +50,15 @@ def usage_from(usage: Mapping[str, Any]) -> CompletionUsage:
     Source: https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching, «Tracking cache performance».
     """
     read = _count(usage, "cache_read_input_tokens")
-    prompt = _count(usage, "input_tokens") + read + _count(usage, "cache_creation_input_tokens")
+    written = _count(usage, "cache_creation_input_tokens")
+    prompt = _count(usage, "input_tokens") + read + written
     completion = _count(usage, "output_tokens")
     thinking = (usage.get("output_tokens_details") or {}).get("thinking_tokens")
     return CompletionUsage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=prompt + completion,
-        prompt_tokens_details=PromptTokensDetails(cached_tokens=read),
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=read, cache_write_tokens=written),
         completion_tokens_details=(
             CompletionTokensDetails(reasoning_tokens=thinking) if isinstance(thinking, int) else msgspec.UNSET
         ),
@@ -71,7 +73,10 @@ def add_usage(usages: Sequence[CompletionUsage]) -> CompletionUsage:
         prompt_tokens=sum(u.prompt_tokens for u in usages),
         completion_tokens=sum(u.completion_tokens for u in usages),
         total_tokens=sum(u.total_tokens for u in usages),
-        prompt_tokens_details=PromptTokensDetails(sum(u.prompt_tokens_details.cached_tokens for u in usages)),
+        prompt_tokens_details=PromptTokensDetails(
+            cached_tokens=sum(u.prompt_tokens_details.cached_tokens for u in usages),
+            cache_write_tokens=sum(u.prompt_tokens_details.cache_write_tokens for u in usages),
+        ),
         completion_tokens_details=(
             CompletionTokensDetails(sum(thought)) if thought and len(thought) == len(usages) else msgspec.UNSET
         ),

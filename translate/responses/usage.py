@@ -14,12 +14,11 @@ def usage_from(counts: Mapping[str, Any]) -> ResponseUsage:
     """Count tokens as OpenAI does: those read from Claude's cache and those written to it are part of the input."""
     chat = usage.usage_from(counts)
     details = chat.completion_tokens_details
-    written = counts.get("cache_creation_input_tokens")
     return ResponseUsage(
         input_tokens=chat.prompt_tokens,
         input_tokens_details=InputTokensDetails(
             cached_tokens=chat.prompt_tokens_details.cached_tokens,
-            cache_write_tokens=written if isinstance(written, int) else 0,
+            cache_write_tokens=chat.prompt_tokens_details.cache_write_tokens,
         ),
         output_tokens=chat.completion_tokens,
         output_tokens_details=OutputTokensDetails(0 if details is UNSET else details.reasoning_tokens),
