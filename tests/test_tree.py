@@ -69,7 +69,6 @@ ELSEWHERE = {
     "rehearsal/reply.py": "tests/rehearsal/test_script.py and test_server.py",
     "rerun/commands.py": "tests/end_to_end/test_rerun.py",
     "store/tables.py": "tests/store/test_migrations.py",
-    "translate/answer.py": "tests/rerun/test_retranslate.py, and whatever asks for a chat completion",
     "translate/openai_wire.py": "tests/translate/test_generated_requests.py",
     "translate/turn.py": "data only",
 }
