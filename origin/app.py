@@ -87,6 +87,10 @@ class Endpoint(Protocol):
         """Answer."""
 
 
+# OpenAI's paths have these where others have an id.
+NO_IDS = frozenset({"input_tokens"})
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """A method and a path; ``*`` stands for one segment, ``**`` for whatever follows (model ids may hold slashes).
@@ -107,7 +111,9 @@ class Route:
         if self.path.endswith("/**"):
             return path.startswith(self.path[:-2]) and len(path) > len(self.path) - 2
         mine, theirs = self.path.split("/"), path.rstrip("/").split("/")
-        return len(mine) == len(theirs) and all(m in ("*", t) and t for m, t in zip(mine[1:], theirs[1:], strict=True))
+        if len(mine) != len(theirs) or not all(theirs[1:]):
+            return False
+        return all(m == t or (m == "*" and t not in NO_IDS) for m, t in zip(mine, theirs, strict=True))
 
 
 def segment(request: Request, place: int) -> str:

@@ -19,6 +19,14 @@ async def test_an_unknown_path_is_told_what_there_is() -> None:
     assert "--passthrough" in error["message"]
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_what_openai_has_in_the_place_of_an_id_is_no_id(method: str) -> None:
+    async with client(Scripted()) as http:
+        answer = await http.request(method, "/v1/responses/input_tokens")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")
+
+
 async def test_a_method_that_a_path_does_not_take_is_told_which_it_takes() -> None:
     async with client(Scripted()) as http:
         answer = await http.put("/v1/chat/completions")
