@@ -16,7 +16,7 @@ from translate.parameters import check_parameters
 from translate.response_format import translate_response_format
 from translate.tools import tool_names, tools_for_history, translate_tools
 from translate.turn import Effort, Message, Turn
-from translate.web_search import WebSearchOptions, web_search_tool
+from translate.web_search import WebSearchOptions, searches_by_itself, web_search_tool
 
 # OpenAI takes up to four; Claude's API names no limit of its own, so OpenAI's is kept.
 MAX_STOP_SEQUENCES = 4
@@ -93,7 +93,8 @@ def translate_request(
     system, messages = translate_messages(request.messages)
     thinking = thinking_for(request, can, messages, show=show_reasoning)
     # While a model thinks, a tool cannot be forced, and there is no sampling to set.
-    options = request.web_search_options if web_search else None
+    wanted = request.web_search_options or (WebSearchOptions() if searches_by_itself(request.model) else None)
+    options = wanted if web_search else None
     location = options.user_location if options is not None else None
     search = [web_search_tool(location.approximate if location else None)] if options is not None else []
     tools = translate_tools(fields, can_force=can.forced_tools and thinking is None, server_tools=search)
@@ -124,7 +125,7 @@ def translate_request(
         service_tier=tier,
         metadata=metadata_for(request.user),
     )
-    unused += _unused_of_search(request.web_search_options, searches=bool(search))
+    unused += _unused_of_search(wanted, searches=bool(search))
     return Translated(turn, request, (*ignored, *unused), choice.known, tools.legacy, cuts)
 
 

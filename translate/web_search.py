@@ -5,6 +5,7 @@ https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/web-search-tool. An
 turn, so Claude Code runs nothing, and none of its own tools is opened for it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,9 @@ from translate.errors import OpenAIError
 
 NAME = "web_search"
 TYPE = "web_search_20250305"
+
+# https://platform.openai.com/docs/guides/tools-web-search#chat-completions: these search without being told to.
+SEARCHING_MODEL = re.compile(r"gpt-.+-search-(?:preview|api)(?:-.+)?")
 
 type ContextSize = Literal["low", "medium", "high"]
 
@@ -47,6 +51,11 @@ class WebSearchOptions(msgspec.Struct, frozen=True):
 
     user_location: UserLocation | None = None
     search_context_size: ContextSize | None = None
+
+
+def searches_by_itself(model: str) -> bool:
+    """Whether an app that asks for this model has asked for a search of the web by that."""
+    return SEARCHING_MODEL.fullmatch(model) is not None
 
 
 def web_search_tool(

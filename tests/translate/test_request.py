@@ -95,6 +95,23 @@ def test_a_search_of_the_web_is_anthropics() -> None:
     assert result.ignored == ("web_search_options.search_context_size",)
 
 
+@pytest.mark.parametrize(
+    ("model", "searches"),
+    [
+        ("gpt-4o-search-preview", True),
+        ("gpt-4o-mini-search-preview-2025-03-11", True),
+        ("gpt-5-search-api", True),
+        ("gpt-4o", False),
+        ("text-search-babbage-doc-001", False),
+    ],
+)
+def test_a_model_that_always_searches_at_openai_does(model: str, searches: bool) -> None:
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).encode()
+
+    assert [tool["name"] for tool in translate_request(body).turn.tools] == ["web_search"] * searches
+    assert translate_request(body, web_search=False).ignored == ("web_search_options",) * searches
+
+
 def test_a_search_of_the_web_can_be_switched_off() -> None:
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}], "web_search_options": {}}
     result = translate_request(json.dumps(body).encode(), web_search=False)
