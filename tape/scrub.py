@@ -19,6 +19,7 @@ complete is held back.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -32,10 +33,14 @@ CONTEXT = 96
 MAX_HELD = 64 * 1024
 """What is held back longer than this counts as secret, up to the next white space or quotation mark."""
 
+LONG_HELD = 1024
+"""What is held back longer than this is looked at again when its word ends, or when it is twice as long."""
+
 MAX_LANES = 512
 
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")  # what a line of an event stream can begin with
 _HELD_BYTES = HELD.encode()
+_ENDS_WORD = re.compile(r"""[\s"'<>,;]""")
 
 
 class Leaf(Protocol):
@@ -55,7 +60,7 @@ class _Piece:
 class Lane:
     """One text that comes in pieces."""
 
-    __slots__ = ("_from", "_hidden", "_pieces", "_redactor", "_settled", "_swallowing", "_text")
+    __slots__ = ("_from", "_hidden", "_patience", "_pieces", "_redactor", "_settled", "_swallowing", "_text")
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -65,6 +70,7 @@ class Lane:
         self._from = 0
         self._hidden = False
         self._swallowing = False
+        self._patience = 0
 
     def feed(self, leaf: Leaf, text: str) -> None:
         """Add a piece. Its leaf shows ``text`` already, and is told only if it must not."""
@@ -73,6 +79,10 @@ class Lane:
         start = len(self._text)
         self._text += text
         self._pieces.append(_Piece(leaf, start, len(self._text)))
+        self._patience -= len(text)
+        if self._patience > 0 and not _ENDS_WORD.search(text):
+            leaf.show("")
+            return
         base = max(0, self._from - 1)
         found, held = self._redactor.scan(self._text[base:], self._from - base, final=False)
         self._settle([Span(s.start + base, s.end + base, s.name) for s in found], held + base)
@@ -92,6 +102,8 @@ class Lane:
             self._settled += found
             self._show(held)
         self._hidden = hidden
+        long = len(self._text) - held
+        self._patience = min(long, MAX_HELD + 1 - long) if long > LONG_HELD else 0
         self._from = max(self._from, held - CONTEXT, *(span.end for span in found), 0)
         self._trim(min(held, self._from))
 

@@ -200,6 +200,30 @@ def test_what_is_held_for_too_long_counts_as_secret_up_to_its_end() -> None:
     assert "".join(texts(tape.finish())) == "redacted:secret-1 and on"
 
 
+def test_a_long_word_that_may_be_a_secret_is_not_looked_at_anew_with_each_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[int] = []
+    scan = Redactor.scan
+
+    def counted(self: Redactor, text: str, *args: Any, **more: Any) -> Any:
+        looked.append(len(text))
+        return scan(self, text, *args, **more)
+
+    monkeypatch.setattr(Redactor, "scan", counted)
+    tape = Tape()
+    word = "eyJ" + "x" * (MAX_HELD // 2)
+
+    for at in range(0, len(word), 8):
+        tape.event(text_delta(word[at : at + 8]))
+    assert not [data for data in tape.written if b"xxxxxxxx" in data]
+    tape.event(text_delta(" and on"))
+
+    assert "".join(texts(tape.finish())) == word + " and on"
+    # Half of its length each time would be 4,096 times 8,192.
+    assert sum(looked) < 40 * len(word)
+
+
 def test_a_key_that_hides_in_a_key_sent_twice_is_found() -> None:
     tape = Tape()
 
