@@ -101,7 +101,7 @@ def test_a_key_is_shown_once_and_never_again(env: dict[str, str], guarded: Proxy
     assert key not in listed.stdout + guarded.err.text
     for path in Path(env["UNDERSTUDY_DATA_DIR"]).rglob("*"):
         if path.is_file():
-            assert key.rpartition("-")[2].encode() not in path.read_bytes()
+            assert key[-16:].encode() not in path.read_bytes()
 
 
 def test_listening_for_others_without_keys_is_refused(env: dict[str, str]) -> None:
