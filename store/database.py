@@ -40,7 +40,16 @@ from store.migrations import MIGRATIONS, Migration, TooNewError, migrate
 READERS = 4
 POSTGRESQL_WRITERS = 8
 LOCK_TIMEOUT_S = 10.0
-CONNECT_TIMEOUT_S = 10
+
+# A server that a network swallows answers nothing, and would hold every writer for the quarter of an hour that TCP
+# gives it. What the address itself says wins. https://www.postgresql.org/docs/current/libpq-connect.html
+CONNECTION_LIMITS = {
+    "connect_timeout": 10,  # s
+    "keepalives_idle": 10,  # s
+    "keepalives_interval": 5,  # s
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # ms
+}
 
 # A proxy that is stopped in the middle of a transaction must not keep the others from a client's row for ever.
 IDLE_IN_TRANSACTION_S = 30
@@ -219,7 +228,7 @@ def _postgresql(url: URL, lock_timeout_s: float) -> Engine:
     try:
         engine = create_engine(
             url,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+            connect_args={name: limit for name, limit in CONNECTION_LIMITS.items() if name not in url.query},
             pool_size=POSTGRESQL_WRITERS + READERS,
             pool_pre_ping=True,  # the server may have been started anew since
             hide_parameters=True,

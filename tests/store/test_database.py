@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 
 from store.database import Database, StoreError, insert_into
 from store.tables import clients
+from tests.postgres import Postgres
 
 pytestmark = pytest.mark.anyio
 
@@ -269,6 +271,21 @@ def test_an_address_that_cannot_be_used_is_one_error_without_its_password(where:
         Database.open(where)
 
     assert "hidden" not in str(raised.value)
+
+
+def test_a_server_that_a_network_swallows_is_given_up_within_seconds_unless_its_address_says_otherwise(
+    postgres: Postgres,
+) -> None:
+    def limits(connection: Connection) -> dict[str, str]:
+        driver: Any = connection.connection.driver_connection
+        return dict(driver.info.get_parameters())
+
+    url = postgres.new_database()
+    with Database.open(url) as database, Database.open(f"{url}&tcp_user_timeout=5000") as other:
+        told, otherwise = database.read(limits), other.read(limits)
+
+    assert (told["keepalives_idle"], told["tcp_user_timeout"]) == ("10", "20000")
+    assert (otherwise["keepalives_idle"], otherwise["tcp_user_timeout"]) == ("10", "5000")
 
 
 def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
