@@ -245,14 +245,14 @@ class GrowingWebSearch(_Placed):
         self._pieces.append(piece)
         return []
 
-    def searching(self) -> Events:
+    def asked(self) -> Events:
         """Say that it is known what is searched for."""
         return [wire.WebSearchCallSearching(self.id, self.index, self._number())]
 
-    def found(self, content: Any) -> None:
-        """Take the result."""
+    def found(self, content: Any, *, failed: bool) -> None:
+        """Take the result. One that is no list has failed, whatever it says of itself."""
         urls = found_urls(content)
-        self._failed = urls is None
+        self._failed = failed or urls is None
         self._sources = urls or []
 
     def close(self, status: wire.ItemStatus) -> Events:

@@ -9,9 +9,9 @@ Theory of operation
 A response is a list of items, of which one at most is open. Claude's blocks become items: thinking a reasoning item,
 a tool_use a function call, text a message. A block of text that follows another goes on with the same message and the
 same part of it, since Claude cuts its text for reasons that are none of the app's (citations, the work of server tools
-between); so a message is closed only when another item begins, or the answer ends. A search of the web is open from
-Claude's asking for it to its result, or to whatever comes instead. Blocks of other kinds are not the app's and leave no
-trace.
+between); so a message is closed only when another item begins, or the answer ends. Searches of the web and calls of MCP
+servers wait for their results beside what is open, several of them if Claude asks for several at once. Blocks of other
+kinds are not the app's and leave no trace.
 
 The answer is complete once a ``message_delta`` has told the stop reason. An answer that ends before that is an error,
 never a short success: whoever sees it calls :meth:`ResponseStream.failed`.
@@ -122,7 +122,7 @@ class ResponseStream:
         self._items = 0
         self._output: dict[int, wire.OutputItem] = {}
         self._stored: dict[int, wire.OutputItem] = {}
-        self._unanswered: dict[str, GrowingMcpCall] = {}
+        self._unanswered: dict[str, GrowingMcpCall | GrowingWebSearch] = {}
         self._loaded: set[str] = set()
         self._usage: dict[str, Any] = {}
         self.state = State.IDLE
@@ -229,14 +229,11 @@ class ResponseStream:
             closing = self._close()
             call = GrowingMcpCall(*self._place("mcp"), use_id=block.id, server_label=block.server_name, name=block.name)
             return closing + self._start(call) + call.started()
-        if block.type == "mcp_tool_result" and (waiting := self._unanswered.pop(block.tool_use_id, None)):
+        if waiting := self._unanswered.pop(block.tool_use_id, None):
             waiting.found(block.content, failed=block.is_error)
             return self._close() + self._end(waiting)
         if block.type == LISTED:
             return self._close() + self._listed(block)
-        if isinstance(self._open, GrowingWebSearch) and self._open.use_id == block.tool_use_id:
-            self._open.found(block.content)
-            return self._close()
         if block.type == "tool_use":
             closing = self._close()
             return closing + self._found(block.name) + self._start(self._call(block))
@@ -319,16 +316,14 @@ class ResponseStream:
                 return []
 
     def _stop_block(self) -> Events:
-        """A call and a thought are whole with their block; a message goes on, and a search until it has found."""
+        """A call and a thought are whole with their block; a message goes on, and what has a result waits for it."""
         match self._open:
             case GrowingMessage() as message if self._block == "text":
                 return [told for cited in self._citations.end(message.length) for told in message.cite(cited)]
-            case GrowingMcpCall() as asking:
+            case GrowingMcpCall() | GrowingWebSearch() as asking:
                 self._open = None
                 self._unanswered[asking.use_id] = asking
                 return asking.asked()
-            case GrowingWebSearch() as search:
-                return search.searching() if self._block == "server_tool_use" else []
             case GrowingMessage() | GrowingCompaction():
                 return []
             case _:

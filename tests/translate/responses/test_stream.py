@@ -1,5 +1,6 @@
 """Claude's events become those of a response, in OpenAI's order, however they are cut."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -287,7 +288,39 @@ def test_a_search_may_find_nothing_or_fail(content: Any, status: str) -> None:
     }
 
 
-def test_a_search_without_a_result_is_closed_by_what_comes_instead() -> None:
+def test_searches_that_are_asked_for_together_each_have_their_own_result() -> None:
+    asked = [
+        event
+        for place, query in enumerate(("why", "how"))
+        for event in (
+            start({"type": "server_tool_use", "id": query, "name": "web_search", "input": {}}, place),
+            delta({"type": "input_json_delta", "partial_json": json.dumps({"query": query})}, place),
+            stop(place),
+        )
+    ]
+    failed = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
+    found = [
+        event
+        for place, (query, content) in enumerate((("how", [PAGE]), ("why", failed)), start=2)
+        for event in (
+            start({"type": "web_search_tool_result", "tool_use_id": query, "content": content}, place),
+            stop(place),
+        )
+    ]
+    events = respond([START, *asked, *found, *text("So.", index=4), end()], show_sources=True)
+
+    output = body(events)["output"]
+    sources = [{"type": "url", "url": PAGE["url"]}]
+    assert [(item["type"], item["status"], item.get("action")) for item in output] == [
+        ("web_search_call", "failed", {"type": "search", "query": "why"}),
+        ("web_search_call", "completed", {"type": "search", "query": "how", "sources": sources}),
+        ("message", "completed", None),
+    ]
+    done = [event["item"] for event in told(events) if event["type"] == "response.output_item.done"]
+    assert done == [output[1], output[0], output[2]]
+
+
+def test_a_search_without_a_result_ends_with_the_answer() -> None:
     output = body(respond([START, *search([])[:4], *text("Well.", index=1), end()]))["output"]
 
     assert [(item["type"], item["status"]) for item in output] == [
