@@ -307,7 +307,8 @@ class ResponseStream:
                 return asking.add(delta.partial_json)
             case GrowingWebSearch() as search if self._block == "server_tool_use":
                 return search.add(delta.partial_json)
-            case GrowingMessage() if delta.citation:
+            case _ if delta.citation:
+                # It comes before the text that it is of, which may be the first of its message.
                 self._citations.cite(delta.citation)
                 return []
             case GrowingReasoning() as thought if self._block == "thinking":

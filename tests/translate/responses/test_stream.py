@@ -344,6 +344,16 @@ def test_what_a_text_cites_is_the_characters_of_its_block() -> None:
     ]
 
 
+def test_the_first_text_of_a_message_may_cite_too() -> None:
+    cited = text("so it is", index=2)
+    cited.insert(1, delta({"type": "citations_delta", "citation": CITED}, 2))
+    events = respond([START, *search([PAGE]), *cited, *text(".", index=3), end()])
+
+    _, message = body(events)["output"]
+    annotation = {"type": "url_citation", "url": PAGE["url"], "title": "A", "start_index": 0, "end_index": 8}
+    assert message["content"] == [{**part("so it is."), "annotations": [annotation]}]
+
+
 def test_notes_on_a_conversation_are_an_item_that_only_we_can_read() -> None:
     events = respond([START, *thinking("Hm", "sig"), *text("We ", "counted.", index=1), end()], compact=True)
 
