@@ -13,6 +13,7 @@ from remembering.pages import UnknownCursorError
 from remembering.shelf import ConflictError, Item, can_be_id
 from translate.errors import OpenAIError
 from translate.request import decode_object
+from translate.responses.input_items import in_full
 
 MAX_ITEMS = 20
 """How many items OpenAI takes at once."""
@@ -147,10 +148,7 @@ def _item(item: Any, place: int) -> Item:
     if wrong := next((field for field, is_sound in sound.items() if not is_sound), None):
         path = f"items[{place}].{wrong}"
         raise OpenAIError(f"Invalid '{path}': a short text is expected.", param=path, code="invalid_value")
-    if "role" not in item or not isinstance(item.get("content"), str):
-        return {"type": "message", **item} if "role" in item else item
-    kind = "output_text" if item["role"] == "assistant" else "input_text"
-    return {"type": "message", **item, "content": [{"type": kind, "text": item["content"]}]}
+    return in_full(item)
 
 
 def _there[T](found: T | None, id: str, what: str = "Conversation") -> T:

@@ -164,6 +164,17 @@ def _said(text: str) -> Item:
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
 
 
+def in_full(item: Item) -> Item:
+    """Return an item as OpenAI gives it back: a message has its type, and its text is a part of it."""
+    if "role" not in item or item.get("type") not in (None, "message"):
+        return dict(item)
+    full = {**item, "type": "message"}
+    if isinstance(text := item.get("content"), str):
+        kind = "output_text" if item["role"] == "assistant" else "input_text"
+        full["content"] = [{"type": kind, "text": text}]
+    return full
+
+
 @dataclass(slots=True)
 class _Side:
     """A run of items of one side. ``results`` are the outputs of its calls."""
@@ -246,7 +257,7 @@ class _Conversation:
                 self._reasoning(item, path)
             case _:
                 self._tools += [(f"{path}.tools[{index}]", tool) for index, tool in enumerate(item.tools)]
-        return dict(raw)
+        return in_full(raw)
 
     def finish(self, items: Sequence[Item], *, generate: bool) -> Input:
         """Return what the conversation is. ``items`` are those that are new in it."""

@@ -15,7 +15,7 @@ from translate.errors import OpenAIError
 from translate.messages import MAX_IMAGES
 from translate.responses.compaction import INSTRUCTION
 from translate.responses.fold import fold
-from translate.responses.input_items import REFUSED_ITEMS, ROLES, Input, translate_input
+from translate.responses.input_items import REFUSED_ITEMS, ROLES, Input, in_full, translate_input
 from translate.responses.reasoning import KINDS, unpack
 from translate.turn import ContentBlock
 
@@ -502,7 +502,7 @@ def test_a_reference_is_the_item_it_refers_to(reference: dict[str, Any]) -> None
     items = [HI, reference, HI]
 
     assert turns(items, stored={"msg_1": message})[1] == ("assistant", [said("Hello")])
-    assert translated(items, stored={"msg_1": message}).items == (HI, message, HI)
+    assert translated(items, stored={"msg_1": message}).items == tuple(map(in_full, (HI, message, HI)))
     assert turns(items, previous=[message])[2] == ("assistant", [said("Hello")])
 
 
@@ -558,10 +558,35 @@ def test_there_must_be_something_to_answer(items: Any) -> None:
     assert refusal(items).param == "input"
 
 
+@pytest.mark.parametrize(
+    ("item", "full"),
+    [
+        (
+            {"role": "user", "content": "Hi"},
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+        ),
+        (
+            {"type": None, "role": "assistant", "content": "Hm."},
+            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hm."}]},
+        ),
+        (
+            {"role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]},
+            {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]},
+        ),
+        (
+            {"type": "additional_tools", "role": "developer", "tools": []},
+            {"type": "additional_tools", "role": "developer", "tools": []},
+        ),
+    ],
+)
+def test_a_message_is_kept_with_its_type_and_its_text_as_a_part(item: Any, full: Any) -> None:
+    assert translated([HI, item]).items[-1] == full
+
+
 @pytest.mark.parametrize("items", [[], [{"role": "assistant", "content": "Hm."}], [asks("c")]])
 def test_what_is_not_to_be_answered_may_end_anywhere(items: Any) -> None:
     assert translated(items, generate=False).messages[-1].role == "user"
-    assert translated(items, generate=False).items == tuple(items)
+    assert translated(items, generate=False).items == tuple(map(in_full, items))
 
 
 def test_after_the_assistants_last_word_the_next_is_asked_for() -> None:
