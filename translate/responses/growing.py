@@ -12,7 +12,6 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from translate.content import text_block
 from translate.responses import wire
 from translate.responses.free_text import FreeText
 from translate.responses.offered import Offered
@@ -335,38 +334,6 @@ class GrowingMcpCall(_Placed):
         return done
 
 
-class GrowingCompaction(_Placed):
-    """A summary of the conversation, which only we can read. It is told when it is whole."""
-
-    length = 0
-
-    def __init__(self, id: str, index: int, number: Callable[[], int], *, seal: Callable[[bytes], str]) -> None:
-        super().__init__(id, index, number)
-        self._seal = seal
-        self._pieces: list[str] = []
-
-    def begun(self) -> wire.OutputItem:
-        """Return an empty item."""
-        return wire.CompactionItem(self.id, "")
-
-    def add_text(self, text: str) -> Events:
-        """Go on with the summary."""
-        self._pieces.append(text)
-        return []
-
-    def close(self, status: wire.ItemStatus) -> Events:
-        """Return nothing: no event tells of what is in it."""
-        return []
-
-    def done(self, status: wire.ItemStatus) -> wire.OutputItem:
-        """Return the item."""
-        return wire.CompactionItem(self.id, self._seal(pack(text_block("".join(self._pieces)))))
-
-    def kept(self, done: wire.OutputItem) -> wire.OutputItem:
-        """Return the item as it is."""
-        return done
-
-
 class GrowingReasoning(_Placed):
     """A block of thinking; ``data`` is that of a redacted one.
 
@@ -445,4 +412,4 @@ class GrowingReasoning(_Placed):
 
 
 type GrowingUse = GrowingCall | GrowingCustomCall | GrowingSearch
-type Growing = GrowingMessage | GrowingUse | GrowingWebSearch | GrowingMcpCall | GrowingCompaction | GrowingReasoning
+type Growing = GrowingMessage | GrowingUse | GrowingWebSearch | GrowingMcpCall | GrowingReasoning

@@ -152,7 +152,10 @@ def translate_input(
     known = {**(stored or {}), **{item["id"]: item for item in previous if isinstance(item.get("id"), str)}}
     conversation = _Conversation(instructions, known, open_reasoning)
     for index, raw in enumerate(previous):
-        conversation.add(raw, f"previous[{index}]")
+        following = previous[index + 1].get("type") if index + 1 < len(previous) else None
+        # Notes that were asked for and could not be made leave the conversation as it was.
+        if raw.get("type") != TRIGGER or following == "compaction":
+            conversation.add(raw, f"previous[{index}]")
     # What of the conversation has no effect was told when it was new.
     conversation.ignored.clear()
     own: Sequence[Any] = [_said(given)] if isinstance(given, str) else given

@@ -33,6 +33,7 @@ from translate.claude_wire import (
     MessageStart,
     decode_event,
 )
+from translate.content import text_block
 from translate.errors import OpenAIError
 from translate.fence import FenceStripper
 from translate.finish_reason import finish_reason
@@ -41,7 +42,6 @@ from translate.responses.growing import (
     Events,
     Growing,
     GrowingCall,
-    GrowingCompaction,
     GrowingCustomCall,
     GrowingMcpCall,
     GrowingMessage,
@@ -52,6 +52,7 @@ from translate.responses.growing import (
 )
 from translate.responses.mcp import LISTED
 from translate.responses.offered import Offered
+from translate.responses.reasoning import pack
 from translate.responses.usage import service_tier, usage_from
 from translate.stream import TRANSITIONS, ClaudeProtocolError, State
 from translate.usage import merge_usage
@@ -112,6 +113,7 @@ class ResponseStream:
         self._tools = tools or {}
         self._show_sources = show_sources
         self._compact = compact
+        self._notes: list[str] = []
         self._citations = Citations()
         self._numbers = 0
         self._begun = False
@@ -281,6 +283,14 @@ class ResponseStream:
             wire.OutputItemDone(index, done, self._number()),
         ]
 
+    def _compaction(self) -> Events:
+        """Tell of the notes. Those that are cut short are never told: they would stand for all that came before."""
+        id, index, _ = self._place("cmp")
+        sealed = self._seal(pack(text_block("".join(self._notes))))
+        begun, done = (wire.CompactionItem(id, content) for content in ("", sealed))
+        self._output[index] = self._stored[index] = done
+        return [wire.OutputItemAdded(index, begun, self._number()), wire.OutputItemDone(index, done, self._number())]
+
     def _reasoning(self, block: Block) -> GrowingReasoning:
         return GrowingReasoning(
             *self._place("rs"),
@@ -325,7 +335,7 @@ class ResponseStream:
                 self._open = None
                 self._unanswered[asking.use_id] = asking
                 return asking.asked()
-            case GrowingMessage() | GrowingCompaction():
+            case GrowingMessage():
                 return []
             case _:
                 return self._close()
@@ -334,11 +344,9 @@ class ResponseStream:
         text = self._unfence.feed(text) if self._unfence else text
         if not text:
             return []
-        if isinstance(self._open, GrowingCompaction):
-            return self._open.add_text(text)
         if self._compact:
-            summary = GrowingCompaction(*self._place("cmp"), seal=self._seal)
-            return self._start(summary) + summary.add_text(text)
+            self._notes.append(text)
+            return []
         events, message = self._message()
         return events + message.add_text(text)
 
@@ -381,6 +389,8 @@ class ResponseStream:
         if reason == "content_filter" and isinstance(explanation, str) and explanation:
             opening, message = self._message()
             events += [*opening, *message.add_refusal(explanation)]
+        if reason is None and self._notes:
+            events += self._compaction()
         if reason is None and not self._says_something():
             # Apps look for the message in a completed response, and OpenAI's always have one.
             opening, message = self._message()

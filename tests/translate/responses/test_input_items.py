@@ -305,6 +305,16 @@ def test_a_summary_that_was_asked_for_stands_for_all_before_it() -> None:
     assert not result.compact
 
 
+@pytest.mark.parametrize("answer", [[], [{"role": "assistant", "content": "No."}]])
+def test_a_summary_that_was_asked_for_and_not_made_leaves_the_conversation_as_it_was(answer: list[Any]) -> None:
+    before = [{"role": "user", "content": "Count."}, TRIGGER, *answer]
+    result = translated([{"role": "user", "content": "Go on."}], previous=before)
+
+    assert result.messages[0].content[0] == said("Count.")
+    assert result.messages[-1].content[-1] == said("Go on.")
+    assert not result.compact
+
+
 @pytest.mark.parametrize(
     ("items", "param"),
     [

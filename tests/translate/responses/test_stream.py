@@ -365,6 +365,11 @@ def test_notes_on_a_conversation_are_an_item_that_only_we_can_read() -> None:
     ]
 
 
+@pytest.mark.parametrize("why", ["max_tokens", "refusal"])
+def test_notes_on_a_conversation_that_are_cut_short_are_not_told(why: str) -> None:
+    assert told(respond([START, *text("We "), end(why)], compact=True)) == []
+
+
 def test_text_after_a_call_is_a_message_of_its_own() -> None:
     output = body(respond([START, *text("a"), *call("t", "f", "{}", index=1), *text("b", index=2), end()]))["output"]
 
