@@ -17,7 +17,7 @@ import msgspec
 from translate.errors import OpenAIError
 from translate.messages import invalid_type
 from translate.responses.asked import Item, McpFilter, McpTool
-from translate.responses.offered import claude_name
+from translate.responses.offered import MAX_NAME, claude_name
 
 LISTED = "mcp_list_tools"
 """The type of the block, and of the item, that tells which tools a server has."""
@@ -73,6 +73,12 @@ class McpCall:
 def mcp_name(label: str, tool: str) -> str:
     """Return what Claude calls a server's tool."""
     return claude_name(_ODD.sub("_", tool), _ODD.sub("_", label))
+
+
+def of_server(label: str, names: Sequence[str]) -> list[str]:
+    """Return those of Claude's names that are a server's tools."""
+    begins = mcp_name(label, "")[: MAX_NAME - 9]  # what names that are too long keep
+    return [name for name in names if name.startswith(begins)]
 
 
 def mcp_servers(tools: Sequence[Any]) -> tuple[McpServer, ...]:

@@ -5,7 +5,7 @@ flatter. So they are put into those shapes, and errors from there into these wor
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from translate.errors import OpenAIError
 from translate.messages import invalid_type
 from translate.response_format import OutputFormat, translate_response_format
 from translate.responses.asked import ToolSearchTool, WebSearchTool
-from translate.responses.mcp import echoed_mcp, mcp_name
+from translate.responses.mcp import echoed_mcp, mcp_name, of_server
 from translate.responses.offered import (
     TOOL_SEARCH,
     as_function,
@@ -94,7 +94,13 @@ def translate_response_tools(
     flat = _latest(flattened(own))
     paths = [path for path, _ in flat]
     wrapped = [_wrapped(tool, path) for path, tool in flat]
-    fields = {"tools": wrapped, "tool_choice": _chat_choice(choice), "parallel_tool_calls": parallel}
+    names = [name for _, tool in flat if isinstance(tool, Mapping) and isinstance(name := tool.get("name"), str)]
+    left_out = _left_out(tools, searched=bool(server_tools))
+    fields = {
+        "tools": wrapped,
+        "tool_choice": _chat_choice(choice, names, left_out),
+        "parallel_tool_calls": parallel,
+    }
     try:
         translated = translate_tools(fields, can_force=can_force, server_tools=server_tools)
     except OpenAIError as error:
@@ -261,7 +267,26 @@ def _check_callers(callers: Any, path: str) -> None:
         raise OpenAIError(message, param=f"{path}.allowed_callers", code="unsupported_value")
 
 
-def _chat_choice(choice: Any) -> Any:
+def _left_out(tools: Sequence[Any], *, searched: bool) -> set[str]:
+    """Return the types of tools that Claude is not offered, though the app may name them among those it allows."""
+    kinds = {tool["type"] for tool in tools if draws(tool)}
+    return kinds if searched else kinds | {tool["type"] for tool in tools if is_web_search(tool)}
+
+
+def _allowed(tool: Any, names: Sequence[str], left_out: Collection[str]) -> list[Any]:
+    """Return what one entry of ``allowed_tools`` allows: of a server, it may be all its tools."""
+    match tool:
+        case {"type": "mcp", "server_label": str() as label} if tool.get("name") is None:
+            return [{"type": "function", "function": {"name": name}} for name in of_server(label, names)]
+        case {"type": str() as kind} if kind in left_out:
+            return []
+        case {}:
+            return [_chat_choice(tool)]
+        case _:
+            return [tool]
+
+
+def _chat_choice(choice: Any, names: Sequence[str] = (), left_out: Collection[str] = ()) -> Any:
     match choice:
         case {"type": "function" | "custom", "name": str() as name}:
             namespace = choice.get("namespace")
@@ -276,7 +301,10 @@ def _chat_choice(choice: Any) -> Any:
             message = "Missing required parameter: 'tool_choice.name'."
             raise OpenAIError(message, param="tool_choice.name", code="missing_required_parameter")
         case {"type": "allowed_tools", "mode": mode, "tools": list(tools)}:
-            allowed = [_chat_choice(tool) if isinstance(tool, dict) else tool for tool in tools]
+            allowed = [each for tool in tools for each in _allowed(tool, names, left_out)]
+            # Of images alone it is told, as where nothing else is offered; without the rest Claude can answer.
+            allowed += map(_chat_choice, tools if all(map(draws, tools)) else ())
+            mode = mode if allowed or not tools else "auto"
             return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": allowed}}
         case {"type": "allowed_tools"}:
             message = "Invalid value for 'tool_choice': allowed_tools has a mode and a list of tools."

@@ -13,6 +13,7 @@ from translate.responses.mcp import (
     listed_before,
     mcp_name,
     mcp_servers,
+    of_server,
 )
 
 SERVER: dict[str, Any] = {
@@ -85,6 +86,13 @@ def test_what_lets_us_in_is_not_repeated() -> None:
 def test_names_fit_claude() -> None:
     assert mcp_name("crm", "a/b") == "crm__a_b"
     assert len(mcp_name("c" * 60, "t" * 60)) == 64
+
+
+def test_a_servers_tools_are_found_by_its_label() -> None:
+    long = mcp_name("crm", "t" * 80)
+
+    assert of_server("crm", ["crm__look", long, "crm2__look", "crm"]) == ["crm__look", long]
+    assert of_server("c" * 60, [mcp_name("c" * 60, "look")]) == [mcp_name("c" * 60, "look")]
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,47 @@ def test_only_allowed_tools_are_offered() -> None:
     assert tools.tool_choice == {"type": "any"}
 
 
+def allowing(mode: str, *tools: Any) -> dict[str, Any]:
+    return {"type": "allowed_tools", "mode": mode, "tools": list(tools)}
+
+
+def test_all_tools_of_an_mcp_server_are_allowed_by_its_label() -> None:
+    offered = [function("crm__look"), function("crm__write"), function("look"), function("crm2__look")]
+    choice = allowing("auto", {"type": "function", "name": "look"}, {"type": "mcp", "server_label": "crm"})
+    tools = translate_response_tools(offered, choice, None, can_force=True).tools
+
+    assert [tool["name"] for tool in tools] == ["crm__look", "crm__write", "look"]
+
+
+@pytest.mark.parametrize(
+    "left_out", [{"type": "image_generation"}, {"type": "web_search", "external_web_access": False}]
+)
+def test_what_is_left_out_may_be_allowed(left_out: Any) -> None:
+    offered, named = [function(), left_out], {"type": left_out["type"]}
+    tools = translate_response_tools(
+        offered, allowing("required", {"type": "function", "name": "look"}, named), None, can_force=True
+    )
+
+    assert [tool["name"] for tool in tools.tools] == ["look"]
+    assert tools.tool_choice == {"type": "any"}
+
+
+def test_where_only_the_web_is_allowed_and_may_not_be_searched_claude_answers_without() -> None:
+    offline = {"type": "web_search", "external_web_access": False}
+    tools = translate_response_tools(
+        [function(), offline], allowing("required", {"type": "web_search"}), None, can_force=True
+    )
+
+    assert (tools.tools, tools.tool_choice) == ((), None)
+
+
+def test_where_only_images_are_allowed_that_is_refused() -> None:
+    drawing = {"type": "image_generation"}
+
+    with pytest.raises(OpenAIError, match="image_generation"):
+        translate_response_tools([function(), drawing], allowing("auto", drawing), None, can_force=True)
+
+
 def test_a_model_that_cannot_be_forced_is_told() -> None:
     tools = translate_response_tools(
         [function("a"), function("b")], {"type": "function", "name": "b"}, None, can_force=False
