@@ -167,14 +167,20 @@ def _said(text: str) -> Item:
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
 
 
+WITH_STATUS = ("message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output")
+"""The items that have a status when OpenAI gives them back, and need none when an app sends them."""
+
+
 def in_full(item: Item) -> Item:
-    """Return an item as OpenAI gives it back: a message has its type, and its text is a part of it."""
-    if "role" not in item or item.get("type") not in (None, "message"):
-        return dict(item)
-    full = {**item, "type": "message"}
-    if isinstance(text := item.get("content"), str):
-        kind = "output_text" if item["role"] == "assistant" else "input_text"
-        full["content"] = [{"type": kind, "text": text}]
+    """Return an item as OpenAI gives it back: with its status; a message with its type, and its text as a part."""
+    full = dict(item)
+    if "role" in item and item.get("type") is None:
+        full["type"] = "message"
+    if full.get("type") == "message" and isinstance(text := item.get("content"), str):
+        by_claude = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        full["content"] = [by_claude if item.get("role") == "assistant" else {"type": "input_text", "text": text}]
+    if full.get("type") in WITH_STATUS and item.get("status") is None:
+        full["status"] = "completed"
     return full
 
 

@@ -497,7 +497,7 @@ def test_what_came_before_comes_first() -> None:
         ("assistant", [use("a")]),
         ("user", [result("a")]),
     ]
-    assert translated([gives("a")], previous=previous).items == (gives("a"),)
+    assert translated([gives("a")], previous=previous).items == (in_full(gives("a")),)
 
 
 def test_what_had_no_effect_before_is_not_told_again() -> None:
@@ -568,29 +568,31 @@ def test_there_must_be_something_to_answer(items: Any) -> None:
     assert refusal(items).param == "input"
 
 
+def written(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
 @pytest.mark.parametrize(
-    ("item", "full"),
+    ("item", "more"),
     [
         (
             {"role": "user", "content": "Hi"},
-            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+            {"type": "message", "status": "completed", "content": [{"type": "input_text", "text": "Hi"}]},
         ),
         (
-            {"type": None, "role": "assistant", "content": "Hm."},
-            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hm."}]},
+            {"type": None, "role": "assistant", "content": "Hm.", "status": "incomplete"},
+            {"type": "message", "content": [written("Hm.")]},
         ),
         (
-            {"role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]},
-            {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]},
+            {"role": "developer", "content": [{"type": "input_text", "text": "Be brief."}], "status": None},
+            {"type": "message", "status": "completed"},
         ),
-        (
-            {"type": "additional_tools", "role": "developer", "tools": []},
-            {"type": "additional_tools", "role": "developer", "tools": []},
-        ),
+        (asks("c"), {"status": "completed"}),
+        ({"type": "additional_tools", "role": "developer", "tools": []}, {}),
     ],
 )
-def test_a_message_is_kept_with_its_type_and_its_text_as_a_part(item: Any, full: Any) -> None:
-    assert translated([HI, item]).items[-1] == full
+def test_an_item_is_kept_as_openai_gives_it_back(item: Any, more: Any) -> None:
+    assert translated([HI, item], generate=False).items[-1] == {**item, **more}
 
 
 @pytest.mark.parametrize("items", [[], [{"role": "assistant", "content": "Hm."}], [asks("c")]])
