@@ -24,7 +24,6 @@ PREFIX = "claude-code/"
 TOOLS = frozenset(
     {"Read", "Grep", "Glob", "Bash", "Edit", "Write", "NotebookEdit", "WebFetch", "WebSearch", "TodoWrite", "Task"}
 )
-READ_ONLY = frozenset({"Read", "Grep", "Glob", "TodoWrite"})
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RULE = re.compile(r"(?P<tool>[A-Za-z]+|mcp__[\w.-]+)(?:\((?P<what>[^()]*)\))?")

@@ -26,7 +26,6 @@ MAX_NAME_BYTES = 120
 
 SESSION = pytest.StashKey[contextlib.ExitStack]()
 RUNNING = pytest.StashKey["Running"]()
-OWN = pytest.StashKey[list[str]]()
 
 
 class CannotStartError(Exception):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -107,7 +107,3 @@ class Reply:
     def error(cls, status: int, kind: str | None = None, message: str | None = None, **fields: Any) -> Self:
         """Answer with an error in Anthropic's shape; type and message follow from the status unless given."""
         return cls(status=status, error_type=kind or error_type(status), message=message, **fields)
-
-    def with_gate(self, k: int, gate: Gate) -> "Reply":
-        """Return this reply with one more gate."""
-        return replace(self, gates={**self.gates, k: gate})

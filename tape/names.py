@@ -46,7 +46,6 @@ class Names:
         self._key = randomness.token_bytes(32)
         self._known: dict[str, str] = {}
         self._highest: dict[str, int] = {}
-        self._read_bytes = 0
         if path is not None:
             self._open(path, written)
 

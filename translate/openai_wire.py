@@ -13,19 +13,6 @@ from translate.finish_reason import FinishReason
 from translate.usage import CompletionUsage
 from translate.web_search import WebSearchOptions
 
-
-class TextPart(msgspec.Struct, frozen=True, tag="text"):
-    """A content part that is text."""
-
-    text: str
-
-
-class RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):
-    """A content part of an assistant's message that refuses."""
-
-    refusal: str
-
-
 type Parts = list[dict[str, Any]]
 """Content parts, undecoded: :mod:`translate.messages` decodes each so that an error can name its index."""
 

@@ -17,7 +17,6 @@ from translate.turn import ContentBlock
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 # Claude's API: «Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'».
 PROPERTY_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
-TOOL_USE_ID = re.compile(r"[a-zA-Z0-9_-]+")
 
 NOTHING = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 """The parameters of a strict function that has none. OpenAI: «omitting parameters defines an empty parameter list»."""
