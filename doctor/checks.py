@@ -26,6 +26,7 @@ from auth.status import find_cli, status
 from engine.sdk import VERIFIED_CLI
 from settings import Settings, write_address
 from store.database import Database, StoreError
+from wrapping.environment import covering, no_proxy_entries
 
 type Level = Literal["ok", "warning", "fault"]
 
@@ -193,19 +194,16 @@ def proxies(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
         host = urlsplit(value if "://" in value else f"http://{value}").hostname
         todo = "`understudy run` sets its own for the app; for our own way out use --upstream-proxy"
         yield Finding("proxies", "warning", f"{', '.join(others)} name another proxy ({host} in {name})", todo)
-    for name in ("NO_PROXY", "no_proxy"):
-        entries = [entry.strip() for entry in environ.get(name, "").split(",") if entry.strip()]
-        covering = [entry for entry in entries if any(_covers(entry, host) for host in settings.hosts)]
-        if covering:
-            told = f"{name} has {', '.join(covering)}, so apps go past any proxy to {', '.join(settings.hosts)}"
-            yield Finding("proxies", "warning", told, "`understudy run` takes it away; elsewhere take it away yourself")
-    if not others and not any(environ.get(name) for name in ("NO_PROXY", "no_proxy")):
-        yield Finding("proxies", "ok", "no variable names another proxy")
-
-
-def _covers(entry: str, host: str) -> bool:
-    bare = entry.split(":")[0].lstrip("*").lstrip(".")
-    return entry == "*" or (bool(bare) and host.endswith(bare))
+    past = {
+        name: entries
+        for name in ("NO_PROXY", "no_proxy")
+        if (entries := covering(no_proxy_entries({name: environ.get(name, "")}), settings.hosts))
+    }
+    for name, entries in past.items():
+        told = f"{name} has {', '.join(entries)}, so apps go past any proxy to {', '.join(settings.hosts)}"
+        yield Finding("proxies", "warning", told, "`understudy run` takes it away; elsewhere take it away yourself")
+    if not (others or past):
+        yield Finding("proxies", "ok", "no variable names another proxy, or goes past ours")
 
 
 def bundles(environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -101,7 +101,7 @@ def _extra(facts: Facts) -> str:
 
 
 def _no_proxy(facts: Facts) -> str:
-    entries = [*LOOPBACK, *_no_proxy_entries(facts.base)]
+    entries = [*LOOPBACK, *no_proxy_entries(facts.base)]
     return ",".join(dict.fromkeys(entry for entry in entries if not _covers_any(entry, facts.hosts)))
 
 
@@ -195,7 +195,7 @@ def _notes(facts: Facts) -> Iterable[str]:
             f"{', '.join(overwritten)} named another proxy. The program now goes through Understudy alone: what is not "
             "intercepted is connected to directly, not through that proxy, unless --upstream-proxy names it."
         )
-    if dropped := [entry for entry in _no_proxy_entries(facts.base) if _covers_any(entry, facts.hosts)]:
+    if dropped := covering(no_proxy_entries(facts.base), facts.hosts):
         yield f"Left out of NO_PROXY, since they cover an intercepted host: {', '.join(dropped)}."
     if "-Djavax.net.ssl.trustStore=" in facts.base.get("JAVA_TOOL_OPTIONS", ""):
         yield "JAVA_TOOL_OPTIONS named a trust store, in whose place a JVM now uses Understudy's."
@@ -205,7 +205,8 @@ def _notes(facts: Facts) -> Iterable[str]:
             yield f"{name} names {host}, which is not an intercepted host: what goes there is not answered by Claude."
 
 
-def _no_proxy_entries(base: Mapping[str, str]) -> list[str]:
+def no_proxy_entries(base: Mapping[str, str]) -> list[str]:
+    """Return the entries of NO_PROXY, in either case, each once."""
     text = ",".join(base.get(name, "") for name in ("NO_PROXY", "no_proxy"))
     return list(dict.fromkeys(entry for entry in re.split(r"[\s,]+", text) if entry))
 
@@ -225,6 +226,11 @@ def _java_quoted(option: str) -> str:
 
 
 # What an entry of NO_PROXY covers.
+
+
+def covering(entries: Iterable[str], hosts: Sequence[str]) -> list[str]:
+    """Return the entries of NO_PROXY that may cover an intercepted host."""
+    return [entry for entry in entries if _covers_any(entry, hosts)]
 
 
 def _covers_any(entry: str, hosts: Iterable[str]) -> bool:

@@ -99,6 +99,8 @@ def test_a_port_that_is_taken_is_a_fault(tmp_path: Path) -> None:
         ({"HTTPS_PROXY": "http://me:secret-word@corp:3128"}, "warning", "corp in HTTPS_PROXY"),
         ({"NO_PROXY": "localhost,.openai.com"}, "warning", ".openai.com"),
         ({"no_proxy": "*"}, "warning", "*"),
+        ({"NO_PROXY": "10.0.0.0/8 API.OpenAI.com:443"}, "warning", "API.OpenAI.com:443"),
+        ({"NO_PROXY": "localhost,.corp.example", "HTTPS_PROXY": ""}, "ok", "no variable"),
         ({"ALL_PROXY": "nonsense"}, "warning", "ALL_PROXY"),
     ],
 )
