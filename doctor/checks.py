@@ -20,6 +20,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from cryptography import x509
 
+from addons.hosts import is_loopback, matches
 from auth.authority import FOLDER, Authority, AuthorityError
 from auth.sources import SourceError
 from auth.status import find_cli, status
@@ -219,18 +220,22 @@ def bundles(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def base_urls(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Variables that send OpenAI's clients, or Claude Code, elsewhere."""
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE"):
-        value = environ.get(name)
-        host = urlsplit(value).hostname if value else None
-        if host and host not in settings.hosts and host not in ("localhost", "127.0.0.1"):
-            todo = f"unset it, or add --host {host}"
-            yield Finding("base URLs", "warning", f"{name} sends apps to {host}, which is not taken over", todo)
-    value = environ.get("ANTHROPIC_BASE_URL")
-    if value and not settings.rehearsal:
-        host = urlsplit(value).hostname
-        yield Finding("base URLs", "warning", f"ANTHROPIC_BASE_URL has Claude asked at {host}", "is that meant?")
-    if not any(environ.get(name) for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE", "ANTHROPIC_BASE_URL")):
-        yield Finding("base URLs", "ok", "none are set")
+    named = [name for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE") if environ.get(name)]
+    elsewhere = {
+        name: host
+        for name in named
+        if (host := urlsplit(environ[name]).hostname) and not (matches(host, settings.hosts) or is_loopback(host))
+    }
+    for name, host in elsewhere.items():
+        todo = f"unset it, or add --host {host}"
+        yield Finding("base URLs", "warning", f"{name} sends apps to {host}, which is not taken over", todo)
+    claudes = "" if settings.rehearsal else environ.get("ANTHROPIC_BASE_URL")
+    if claudes:
+        told = f"ANTHROPIC_BASE_URL has Claude asked at {urlsplit(claudes).hostname}"
+        yield Finding("base URLs", "warning", told, "is that meant?")
+    if not (elsewhere or claudes):
+        told = f"{', '.join(named)} name this machine, or what is taken over" if named else "none are set"
+        yield Finding("base URLs", "ok", told)
 
 
 def data_folder(folder: Path) -> Iterator[Finding]:

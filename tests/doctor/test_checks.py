@@ -121,11 +121,14 @@ def test_a_bundle_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
     [
         ({"OPENAI_BASE_URL": "https://llm.example/v1"}, "warning"),
         ({"ANTHROPIC_BASE_URL": "https://gateway.example"}, "warning"),
+        ({"OPENAI_BASE_URL": "https://eu.api.example/v1"}, "ok"),
+        ({"OPENAI_BASE_URL": "http://[::1]:8081/v1"}, "ok"),
         ({}, "ok"),
     ],
 )
 def test_base_urls_elsewhere_are_told(tmp_path: Path, env: dict[str, str], level: str) -> None:
-    assert levels(checks.base_urls(settings(tmp_path), env)) == [level]
+    own = settings(tmp_path, hosts=("api.openai.com", "*.api.example"))
+    assert levels(checks.base_urls(own, env)) == [level]
 
 
 def test_a_data_folder_that_others_can_write_to_is_a_fault(tmp_path: Path) -> None:
