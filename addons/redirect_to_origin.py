@@ -16,7 +16,7 @@ from settings import Settings
 from translate.errors import OpenAIError
 
 REAL_ADDRESS = "understudy_real_address"
-"""``flow.metadata``: (scheme, host, port) of a flow that is at the origin."""
+"""``flow.metadata``: (scheme, host, port, Host header or None) that a flow had before it was sent to the origin."""
 
 
 MAGIC_HOST = "understudy.local"

@@ -118,8 +118,7 @@ def understudy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """OpenAI traffic of this test and of what it starts, answered from a cassette of its own.
 
     The cassette is ``cassettes/test_module/test_name.jsonl`` beside the test, of a test in a class in a folder of the
-    class's name. In mode ``none`` a request that was not
-    recorded fails the test, whatever the app made of the 409.
+    class's name. In mode ``none`` a request that was not recorded fails the test, whatever the app made of the 409.
     """
     mode = mode_of(request.config)
     folder = request.path.parent / str(request.config.getini("understudy_cassettes")) / request.path.stem

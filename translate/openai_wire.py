@@ -14,7 +14,7 @@ from translate.usage import CompletionUsage
 from translate.web_search import WebSearchOptions
 
 type Parts = list[dict[str, Any]]
-"""Content parts, undecoded: :mod:`translate.messages` decodes each so that an error can name its index."""
+"""Content parts, undecoded: :mod:`translate.content` reads each so that an error can name its index."""
 
 
 class SystemMessage(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
