@@ -38,14 +38,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from filelock import FileLock
 from mitmproxy.certs import CERT_VALIDITY_OFFSET, DEFAULT_DHPARAM, CertStore
 
-from auth.constraints import (
-    OPENAI_HOSTS,
-    constraints_of,
-    is_address,
-    name_constraints,
-    names_in,
-    permitted_names,
-)
+from auth.constraints import constraints_of, is_address, name_constraints, names_in, permitted_names
+from settings import OPENAI_HOSTS
 
 log = logging.getLogger(__name__)
 

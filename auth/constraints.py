@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from cryptography import x509
 from publicsuffixlist import PublicSuffixList
 
-OPENAI_HOSTS = ("api.openai.com",)
+from settings import OPENAI_HOSTS
 
 # Excluded as well as not permitted: DNS constraints say nothing of certificates that name an address and no host.
 EVERY_ADDRESS = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
