@@ -53,6 +53,9 @@ from wrapping.child import run_command
 from wrapping.environment import WrappedEnvironment, environment_for, render
 from wrapping.trust import write_trust_files
 
+LOGGED = ("understudy", "addons", "auth", "engine", "origin", "rehearsal", "remembering", "tape")
+"""Whose words `--log-level` is about; of all others only warnings are shown."""
+
 log = logging.getLogger("understudy")
 errors = Console(stderr=True)
 cli = typer.Typer(
@@ -121,19 +124,7 @@ def log_to_stderr(level: str) -> None:
     handler = RichHandler(console=errors, show_path=False, rich_tracebacks=False, log_time_format="[%X]")
     handler.addFilter(RedactSecrets(os.environ))
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
-    for name in (
-        "understudy",
-        "addons",
-        "auth",
-        "engine",
-        "origin",
-        "rehearsal",
-        "rerun",
-        "store",
-        "tape",
-        "translate",
-        "wrapping",
-    ):
+    for name in LOGGED:
         logging.getLogger(name).setLevel(level.upper())
 
 

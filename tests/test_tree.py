@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from run_proxy import LOGGED
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
     "addons",
@@ -157,6 +159,12 @@ def test_arrows_point_one_way(package: str, allowed: set[str]) -> None:
     used = {name for path in (ROOT / package).glob("*.py") for name in imports(path)} & ours
 
     assert used <= allowed
+
+
+def test_the_level_of_the_log_holds_for_every_package_that_logs() -> None:
+    own = {path.relative_to(ROOT).parts[0] for path in MODULES if "getLogger(__name__)" in path.read_text("utf-8")}
+
+    assert own | {"understudy"} == set(LOGGED)
 
 
 def test_one_file_imports_the_sdk() -> None:
