@@ -174,6 +174,12 @@ class Settings:
 
     listen: tuple[str, int] = _setting(parse_address, "where the proxy listens", ("127.0.0.1", 8080))
     base_url: tuple[str, int] | None = _setting(parse_address, "where the base-URL door listens, if anywhere", None)
+    base_url_hosts: tuple[str, ...] = _setting(
+        _texts, "further names under which the base-URL door may be reached; addresses and localhost always may", ()
+    )
+    origins: tuple[str, ...] = _setting(
+        _texts, "web pages, by their origins, that may use the base-URL door; those of this machine may; * for all", ()
+    )
     mode: tuple[str, ...] = _setting(
         _modes, "further doors, as mitmproxy names them: socks5, local:NAME, transparent, wireguard", ()
     )
@@ -188,12 +194,6 @@ class Settings:
         parse_model_map, "patterns of model names -> Claude models; added before the built-in table", factory=dict
     )
     default_model: str = _setting(str, "who answers for a model name that nothing maps", DEFAULT_MODEL)
-    base_url_hosts: tuple[str, ...] = _setting(
-        _texts, "further names under which the base-URL door may be reached; addresses and localhost always may", ()
-    )
-    origins: tuple[str, ...] = _setting(
-        _texts, "web pages, by their origins, that may use the base-URL door; those of this machine may; * for all", ()
-    )
     mcp_servers: tuple[str, ...] = _setting(
         _texts, "addresses of MCP servers that apps may have Claude use, * for any part: https://mcp.example.com/*", ()
     )
@@ -211,6 +211,7 @@ class Settings:
     wait_s: float = _setting(_at_least(0, float), "how long a request may wait for its turn", 60.0)
     timeout_s: float = _setting(_at_least(1, float), "how long a turn may take in all", 600.0)
     first_token_timeout_s: float = _setting(_at_least(1, float), "how long Claude may take to begin an answer", 300.0)
+    idle_timeout_s: float = _setting(_at_least(1, float), "how long Claude may be silent within a turn", 300.0)
     keep_alive_s: float = _setting(
         _at_least(1, float), "after how much silence a stream carries a comment, so that nobody closes it", 15.0
     )
@@ -218,7 +219,6 @@ class Settings:
     drain_s: float = _setting(
         _at_least(0, float), "how long running answers may take to end when `serve` is ended", 10.0
     )
-    idle_timeout_s: float = _setting(_at_least(1, float), "how long Claude may be silent within a turn", 300.0)
     max_body_bytes: int = _setting(_at_least(1024, int), "the largest request that is read", 64 * 1024 * 1024)
     client_auth: bool = _setting(
         _bool, "ask for a key (`understudy keys make`) at every door; needed to listen beyond this machine", False
@@ -253,7 +253,7 @@ class Settings:
     cli_path: Path | None = _setting(_file_path, "another `claude` program than the SDK's own", None)
     data_dir: Path = _setting(
         _file_path,
-        "where the certificate authority and Claude Code's own state are kept",
+        "where the certificate authority, the store and Claude Code's own state are kept",
         factory=lambda: platformdirs.user_data_path("understudy"),
     )
     agent: Mapping[str, Agent] = _setting(
@@ -263,7 +263,9 @@ class Settings:
     record_passthrough: bool = _setting(_bool, "also record what is passed through to the real host", False)
     record_max_mb: int = _setting(_at_least(0, int), "a larger cassette goes on in another file; 0: never", 0)
     record_fsync: str = _setting(
-        _one_of("never", "entry", "event"), "when the disk is made to have what was recorded", "never"
+        _one_of("never", "entry", "event"),
+        "when the disk must have what was recorded: never, with each entry, with each event",
+        "never",
     )
     record_redact_headers: tuple[str, ...] = _setting(_texts, "further headers that hold secrets", ())
     record_redact_paths: tuple[str, ...] = _setting(_json_paths, "further places in bodies that hold secrets", ())
@@ -271,7 +273,7 @@ class Settings:
     replay: Path | None = _setting(_file_path, "the cassette that requests are answered from, instead of Claude", None)
     replay_on_miss: str = _setting(
         _one_of("fail", "live", "record"),
-        "what nothing recorded answers: fail (409), go live, go live and record it in the cassette",
+        "what nothing recorded answers: fail (409), live, or record (live, and kept in the cassette)",
         "fail",
     )
     replay_expires_in: float | None = _setting(
@@ -279,7 +281,7 @@ class Settings:
     )
     replay_on_expired: str = _setting(
         _one_of("warn", "fail", "record"),
-        "what happens to an entry that is older: warn and play it, fail (409), go live and record it anew",
+        "what is older: warn (and play it), fail (409), or record (live, and kept in the cassette)",
         "warn",
     )
     replay_speed: float = _setting(_at_least(0, float), "how many times faster than recorded; 0: at once", 1.0)
