@@ -8,12 +8,23 @@ has one ``.jsonl`` (and its parts) for each run.
 import re
 from pathlib import Path
 
+_PRIVATE = "# Who the pseudonyms stand for, and what a running recorder needs: not for others, not for git.\n"
+_IGNORED = "names\nlock\n*.part\n*.index\n.gitignore\n"
+
 
 def side_folder(file: Path) -> Path:
     """Return the folder that belongs to a cassette's file; a part has its cassette's."""
     first = first_of(file)
     owner = first if first.exists() else file
     return owner.with_name(owner.name + ".d")
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder that belongs to a cassette, if there is none: for its owner alone, and git takes only its blobs."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ignored = folder / ".gitignore"
+    if not ignored.exists():
+        ignored.write_text(_PRIVATE + _IGNORED, encoding="utf-8")
 
 
 def index_path(file: Path) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from tape.files import all_files, index_path, journals, side_folder
+from tape.files import all_files, index_path, journals, make_private_folder, side_folder
 from tape.format import KINDS, Entry, LineError, Problem, decode_line
 from tape.read import raw_lines, read_block, read_journal
 
@@ -259,7 +259,7 @@ def _read_index(path: Path, file: Path) -> list[Summary] | None:
 
 
 def _write_index(path: Path, rows: Iterable[Summary], covered: os.stat_result) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     # A row without an id says how far the index reaches, where the last lines are no entry's.
     end = Summary(id="", offset=covered.st_size, length=0)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")

@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from tape.blobs import Blobs
-from tape.files import index_path, journals, part_path, parts
+from tape.files import index_path, journals, make_private_folder, part_path, parts
 from tape.format import HEADER, VERSION, LineError, check_header, encode_line
 from tape.index import append_to_index, drop_stale_index, summary_of
 from tape.locking import lock
@@ -43,8 +43,6 @@ _UNINTERESTING = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length"}
 )
 _LARGE_LINE = 4096
-_PRIVATE = "# Who the pseudonyms stand for, and what a running recorder needs: not for others, not for git.\n"
-_IGNORED = "names\nlock\n*.part\n*.index\n.gitignore\n"
 
 _log = logging.getLogger(__name__)
 
@@ -118,14 +116,14 @@ class Recorder:
         first.parent.mkdir(parents=True, exist_ok=True)
         self._first = first
         self.folder = first.with_name(first.name + ".d")
-        _make_private_folder(self.folder)
+        make_private_folder(self.folder)
         self._lock_file = (self.folder / "lock").open("ab")
         try:
             lock(self._lock_file, wait=False)
         except OSError:
             raise TapeError(f"the cassette {first} is being recorded by another process") from None
         home = path / ".names" if is_folder else self.folder
-        _make_private_folder(home)
+        make_private_folder(home)
         self.redactor = redact.named_by(Names(home / "names", parts(first), self.failed))
         self.blobs = Blobs(self.folder / "blobs")
         self._number = max(len(parts(first)), 1)
@@ -541,10 +539,3 @@ def _fold(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
         else:
             folded[key] = [*before, value] if isinstance(before, list) else [before, value]
     return folded
-
-
-def _make_private_folder(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ignored = folder / ".gitignore"
-    if not ignored.exists():
-        ignored.write_text(_PRIVATE + _IGNORED, encoding="utf-8")

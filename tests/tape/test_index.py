@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,16 @@ def test_listing_does_not_read_the_cassette_when_the_index_is_good(
 def later(path: Path) -> None:
     """Make a file as new as one that is written now."""
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 10**9))
+
+
+def test_what_is_made_of_a_cassette_that_came_without_its_folder_is_not_for_git(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    make(path)
+    shutil.rmtree(tmp_path / "a.jsonl.d")
+
+    assert len(load(path)) == 3
+    assert (tmp_path / "a.jsonl.d" / "a.index").exists()
+    assert "*.index" in (tmp_path / "a.jsonl.d" / ".gitignore").read_text().splitlines()
 
 
 @pytest.mark.parametrize("spoil", ["edited", "cut", "index gone", "index spoilt", "index of another kind"])
