@@ -61,14 +61,14 @@ ELSEWHERE = {
     "origin/monitoring.py": "tests/origin/test_kept.py",
     "origin/sessions.py": "tests/origin/test_kept.py",
     "origin/shelves.py": "tests/origin/test_kept.py",
-    "origin/asker.py": "tests/origin/test_chat_completions.py and test_kept.py",
+    "origin/asker.py": "tests/origin/test_chat_completions.py and tests/origin/test_kept.py",
     "origin/completions.py": "tests/end_to_end/test_completions.py",
     "origin/routes.py": "a table; tests/end_to_end/test_refusals.py asks for what is not in it",
     "pytest_understudy/running.py": "tests/pytest_understudy/test_plugin.py",
-    "rehearsal/__main__.py": "bench/first_token.py starts it",
+    "rehearsal/__main__.py": "tests/rehearsal/test_server.py starts it",
     "rehearsal/errors.py": "tests/rehearsal/test_server.py",
     "rehearsal/events.py": "tests/rehearsal/test_script.py",
-    "rehearsal/reply.py": "tests/rehearsal/test_script.py and test_server.py",
+    "rehearsal/reply.py": "tests/rehearsal/test_script.py and tests/rehearsal/test_server.py",
     "rerun/commands.py": "tests/end_to_end/test_rerun.py",
     "store/tables.py": "tests/store/test_migrations.py",
     "translate/openai_wire.py": "tests/translate/test_generated_requests.py",
@@ -113,6 +113,11 @@ def test_every_module_has_a_test_file(path: Path) -> None:
     mirrored = ROOT / "tests" / path.relative_to(ROOT).with_name(f"test_{path.stem}.py")
 
     assert mirrored.exists() != (name in ELSEWHERE)
+
+
+@pytest.mark.parametrize(("name", "where"), ELSEWHERE.items())
+def test_what_is_tested_elsewhere_is_there_and_so_is_its_test(name: str, where: str) -> None:
+    assert [path for path in (name, *re.findall(r"tests/\S+\.py", where)) if not (ROOT / path).is_file()] == []
 
 
 @pytest.mark.parametrize("path", named(sorted((ROOT / "translate").rglob("*.py"))))
