@@ -83,7 +83,7 @@ class Play:
             async for event in events:
                 if first:
                     first = False
-                    # Not before: a boot takes a processor for half a second, and a person waits for the first token.
+                    # Not before: a person waits for the first token, and not at once (ANSWER_FIRST_S).
                     self._pool.refill_later()
                 yield event
         self.complete = True
@@ -242,7 +242,7 @@ class Pool:
             self._in_background(self._add_spare(), "start a spare process")
 
     def refill_later(self) -> None:
-        """Do so when the answer that has begun now has ended, or has come for a while."""
+        """Start one when the answer that has begun now has come for a while, if its end has not started one before."""
         asyncio.get_running_loop().call_later(ANSWER_FIRST_S, self.refill)
 
     # Taking.
