@@ -70,11 +70,21 @@ def _bool(text: str) -> bool:
     raise ValueError(f"{text!r} is neither true nor false")
 
 
+def _number(kind: type[int] | type[float]) -> Callable[[str], Any]:
+    def parse(text: str) -> int | float:
+        try:
+            return kind(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is no {'whole ' if kind is int else ''}number") from None
+
+    return parse
+
+
 def _at_least(minimum: float, kind: type[int] | type[float]) -> Callable[[str], Any]:
     def parse(text: str) -> int | float:
-        number = kind(text)
+        number: int | float = _number(kind)(text)
         if not minimum <= number < float("inf"):
-            raise ValueError(f"{text} is less than {minimum:g}")
+            raise ValueError(f"{text} is no number from {minimum:g} on")
         return number
 
     return parse
@@ -285,7 +295,9 @@ class Settings:
         "warn",
     )
     replay_speed: float = _setting(_at_least(0, float), "how many times faster than recorded; 0: at once", 1.0)
-    replay_recut: int | None = _setting(int, "a seed: cut streams anew at random, to try a client's parser", None)
+    replay_recut: int | None = _setting(
+        _number(int), "a seed: cut streams anew at random, to try a client's parser", None
+    )
     replay_faults: Path | None = _setting(_file_path, "a file of faults to play with the answers", None)
     replay_only: tuple[str, ...] = _setting(_texts, "the only keys of a body that must be as recorded", ())
     replay_ignore_paths: tuple[str, ...] = _setting(

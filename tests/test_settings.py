@@ -77,6 +77,21 @@ def test_a_bad_value_is_named_with_its_source(name: str, value: str) -> None:
         load({}, {f"UNDERSTUDY_{name}": value})
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("MAX_PROCESSES", "many", "'many' is no whole number"),
+        ("REPLAY_RECUT", "1.5", "'1.5' is no whole number"),
+        ("KEEP_IDLE_S", "soon", "'soon' is no number"),
+        ("KEEP_IDLE_S", "inf", "inf is no number from 0 on"),
+        ("TIMEOUT_S", "0.5", r"0\.5 is no number from 1 on"),
+    ],
+)
+def test_what_is_no_such_number_is_told_in_words(name: str, text: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=rf"\(from UNDERSTUDY_{name}\): {told}$"):
+        load({}, {f"UNDERSTUDY_{name}": text})
+
+
 def test_an_unknown_setting_in_the_file_is_named() -> None:
     with pytest.raises(SettingsError, match="'colour'"):
         load({}, {}, (FILE, {"colour": "red"}))
