@@ -10,8 +10,7 @@ import msgspec
 
 from engine import ClaudeError, Engine
 from origin.app import JSON, Service
-from origin.chat_completions import EVENT_STREAM
-from origin.heartbeat import COMMENT, Heartbeat
+from origin.heartbeat import EventStream
 from origin.responses import Events, Prepared, events_of, prepare
 from origin.server import Exchange, Request
 from origin.shelves import Shelves, given_up
@@ -137,20 +136,15 @@ async def send_events(
     headers: list[tuple[str, str]],
 ) -> None:
     """Send the events of a background response after a number, as they come, up to its end."""
-
-    async def beat() -> None:
-        await exchange.send(COMMENT)
-
     progress = await shelves.background.events_after(id, owner, after)
     if progress is None:
         raise OpenAIError("Only responses that were created in the background can be streamed again.", param="stream")
-    await exchange.start(200, [EVENT_STREAM, ("cache-control", "no-cache"), *headers])
-    heart = Heartbeat(service.keep_alive_s, beat)
-    async with heart.beating():
+    out = EventStream(exchange, lambda: headers, service.keep_alive_s)
+    await out.start()
+    async with out.beating():
         while progress is not None:
             if progress.events:
-                await exchange.send(b"".join(_sse(event) for _, event in progress.events))
-                heart.sent()
+                await out.send(b"".join(_sse(event) for _, event in progress.events))
                 after = progress.events[-1][0]
             elif progress.ended:
                 break

@@ -14,7 +14,7 @@ from engine import ClaudeError
 from origin.app import JSON, Service, refuse_own_tools
 from origin.asker import client_of, client_timeout_s, owner_of
 from origin.choices import Choices
-from origin.heartbeat import COMMENT, Heartbeat
+from origin.heartbeat import EventStream
 from origin.pictures import fit_pictures
 from origin.server import Exchange, Request
 from origin.sessions import in_session
@@ -34,8 +34,6 @@ type Keep = Callable[[ChatCompletion], Awaitable[None]]
 """What keeps a completion before its end is told."""
 
 log = logging.getLogger(__name__)
-
-EVENT_STREAM = ("content-type", "text/event-stream; charset=utf-8")
 
 
 async def create_chat_completion(service: Service, request: Request, exchange: Exchange) -> None:
@@ -141,23 +139,12 @@ async def send_stream(
     Until Claude has begun to answer the status is open, and a failure can still be one: it is raised. After that, or
     after the first sign of life, it is an event. ``finished`` hears of all chunks before the end is told.
     """
-
-    async def start() -> None:
-        if not exchange.started:
-            await exchange.start(200, [EVENT_STREAM, ("cache-control", "no-cache"), *headers()])
-
-    async def beat() -> None:
-        await start()
-        await exchange.send(COMMENT)
-
     sent: list[ChatCompletionChunk] = []
-    heart = Heartbeat(keep_alive_s, beat)
+    stream = EventStream(exchange, headers, keep_alive_s)
     try:
-        async with heart.beating():
+        async with stream.beating():
             async for chunks in answer:
-                await start()
-                await exchange.send(encode(chunks))
-                heart.sent()
+                await stream.send(encode(chunks))
                 if finished is not None:
                     sent += chunks
             if finished is not None:

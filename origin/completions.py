@@ -11,9 +11,8 @@ import msgspec
 from engine import ClaudeError
 from origin.app import JSON, Service
 from origin.asker import client_of, client_timeout_s
-from origin.chat_completions import EVENT_STREAM
 from origin.choices import Choices
-from origin.heartbeat import COMMENT, Heartbeat
+from origin.heartbeat import EventStream
 from origin.server import Exchange, Request
 from origin.told import headers_of_answer
 from translate import sse
@@ -59,14 +58,6 @@ async def create_completion(service: Service, request: Request, exchange: Exchan
             ignored=translated.ignored,
         )
 
-    async def start() -> None:
-        if not exchange.started:
-            await exchange.start(200, [EVENT_STREAM, ("cache-control", "no-cache"), *headers()])
-
-    async def beat() -> None:
-        await start()
-        await exchange.send(COMMENT)
-
     try:
         async with aclosing(choices.chunks()) as answer:
             if not asked.stream:
@@ -74,13 +65,12 @@ async def create_completion(service: Service, request: Request, exchange: Exchan
                 whole = fold_completion(chunks, add_usage([stream.usage for stream in streams]))
                 await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(whole))
                 return
-            heart = Heartbeat(service.keep_alive_s, beat)
-            async with heart.beating():
+            stream = EventStream(exchange, headers, service.keep_alive_s)
+            async with stream.beating():
                 async for more in answer:
-                    await start()
+                    await stream.start()
                     if told := legacy.feed(more):
-                        await exchange.send(b"".join(map(sse.event, told)))
-                        heart.sent()
+                        await stream.send(b"".join(map(sse.event, told)))
         await exchange.send(sse.DONE)
     except ClaudeError as error:
         failure = openai_error(error.kind, retry_after_s=error.retry_after_s, prompt="prompt")

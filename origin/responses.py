@@ -12,9 +12,8 @@ import msgspec
 from engine import ClaudeError, Engine, Event, Running
 from origin.app import JSON, Service, refuse_own_tools
 from origin.asker import client_of, client_timeout_s, owner_of
-from origin.chat_completions import EVENT_STREAM
 from origin.choices import MAX_TOGETHER
-from origin.heartbeat import COMMENT, Heartbeat
+from origin.heartbeat import EventStream
 from origin.mcp import check_allowed, listed
 from origin.mcp_loop import McpLoop
 from origin.pictures import fit_pictures
@@ -217,25 +216,15 @@ async def send_stream(
     The event that ends the response is sent when the response is kept: who has seen it can go on from it.
     """
     stream = prepared.stream
-
-    async def start() -> None:
-        if not exchange.started:
-            await exchange.start(200, [EVENT_STREAM, ("cache-control", "no-cache"), *headers()])
-
-    async def beat() -> None:
-        await start()
-        await exchange.send(COMMENT)
-
-    heart = Heartbeat(service.keep_alive_s, beat)
+    out = EventStream(exchange, headers, service.keep_alive_s)
     try:
-        async with heart.beating():
+        async with out.beating():
             async for events in answer:
-                await start()
+                await out.start()
                 if stream.complete:
                     response = await keep(service, prepared, fold(events))
                     events[-1] = msgspec.structs.replace(events[-1], response=response)
-                await exchange.send(b"".join(map(sse.event, events)))
-                heart.sent()
+                await out.send(b"".join(map(sse.event, events)))
     except ClaudeError as error:
         if not exchange.started:
             raise
