@@ -1,7 +1,8 @@
 """JSON Schemas as Claude's constrained decoding takes them.
 
 Claude's grammar knows fewer keywords than OpenAI's strict mode does: bounds and lengths go into the description, where
-the model reads them. Sources: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas,
+the model reads them (:func:`fit`). A schema whose point the grammar would miss is not for it (:func:`is_beyond`), and
+the model is told of it as it is. Sources: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas,
 https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations.
 """
 

@@ -45,8 +45,8 @@ ROLES: dict[str, type[ChatMessage]] = {
 NAME = re.compile(r"[^\s<|\\/>]{1,64}")
 
 # OpenAI's models say the next thing after what they said last. Claude answers only to a user (newer models refuse an
-# assistant's message that they are to complete), so that is asked for. Group chats of agents
-# do this: what another agent said is an assistant's message there.
+# assistant's message that they are to complete), so that is asked for. Group chats of agents do this: what another
+# agent said is an assistant's message there.
 GO_ON: ContentBlock = text_block("<system>\nWrite the assistant's next message.\n</system>")
 
 MAX_IMAGES = 100  # Claude Code drops the oldest beyond that, without a word (fact F26)

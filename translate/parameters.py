@@ -80,9 +80,9 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     ),
     "web_search_options": Parameter(
         H,
-        "Anthropic's web search, unless it is switched off here, and without it for OpenAI's search models"
-        " (`gpt-4o-search-preview`); what it found is cited in `annotations`;"
-        " `search_context_size` is accepted without effect",
+        "Anthropic's web search, unless it is switched off here; OpenAI's search models (`gpt-4o-search-preview`) have"
+        " it without this, too; what it found is cited in `annotations`; `search_context_size` is accepted without"
+        " effect",
     ),
     # Refusing them would shut out evaluators and the like, which always ask, and do without where there are none.
     "logprobs": Parameter(A, "Claude gives no log probabilities: null in the answer", unless=(False,)),
