@@ -1,5 +1,6 @@
 """Works out the answer to one request. Pure: a request and a `Reply` in, a `Score` out, the bytes to play in steps."""
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ _TOLD_TO_CALL = re.compile(
     r"Answer by calling (the tool (?P<name>[\w-]+)|at least one of the tools)\. Do not answer in text\."
 )
 _TOLD_JSON = "Answer with one JSON object and nothing else"
+_TOLD_SCHEMA = re.compile(r"Answer with one JSON value and nothing else.* by this JSON Schema:\n(\{.*\})")
 REFUSAL = {"type": "refusal", "category": None, "explanation": "This is a rehearsed refusal: no model was asked."}
 _MALFORMED = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_\n\n'
 
@@ -178,10 +180,14 @@ def _blocks(body: Json, reply: Reply, number: int) -> Iterator[Block]:
 
 
 def _default_answer(body: Json) -> str:
-    if (schema := _output_schema(body)) is not None:
+    system = _system_text(body)
+    schema = _output_schema(body)
+    if schema is None:
+        schema = _told_schema(system)
+    if schema is not None:
         return _json_text(example(schema))
     text = default_text(body)
-    return _json_text({"rehearsal": text}) if _TOLD_JSON in _system_text(body) else text
+    return _json_text({"rehearsal": text}) if _TOLD_JSON in system else text
 
 
 def _may_search(body: Json) -> bool:
@@ -224,6 +230,14 @@ def _output_schema(body: Json) -> dict[str, Any] | None:
     for form in ((body.get("output_config") or {}).get("format"), body.get("output_format")):
         if isinstance(form, dict) and form.get("type") == "json_schema" and isinstance(form.get("schema"), dict):
             schema: dict[str, Any] = form["schema"]
+            return schema
+    return None
+
+
+def _told_schema(system: str) -> dict[str, Any] | None:
+    if told := _TOLD_SCHEMA.search(system):
+        with contextlib.suppress(ValueError, RecursionError):
+            schema: dict[str, Any] = json.loads(told[1])
             return schema
     return None
 

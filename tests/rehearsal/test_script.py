@@ -10,7 +10,7 @@ from rehearsal.events import SIGNATURE, encode, fold, parse_sse
 from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
 from rehearsal.script import Score, compose, default_text, last_user_text
 from rehearsal.tokens import PromptCache, count
-from translate.response_format import JSON_OBJECT_INSTRUCTION
+from translate.response_format import JSON_OBJECT_INSTRUCTION, JSON_SCHEMA_INSTRUCTION, translate_response_format
 from translate.tools import translate_tools
 
 WEATHER = {
@@ -311,6 +311,21 @@ def test_an_instruction_to_answer_in_json_gets_a_json_object_that_says_it_is_a_r
 
     assert json.loads(text_of(answer(body))) == {"rehearsal": default_text(body)}
     assert text_of(answer(body, Reply(text="no JSON"))) == "no JSON"
+
+
+def test_an_instruction_to_answer_by_a_schema_gets_json_that_is_valid_by_it() -> None:
+    node = {"type": "object", "properties": {"name": {"type": "string"}, "next": {"$ref": "#"}}, "required": ["name"]}
+    told = translate_response_format({"type": "json_schema", "json_schema": {"name": "chain", "schema": node}}, [])
+    body = request(system=[{"type": "text", "text": f"Be kind.\n\n{told.instruction}\n\nBe short."}])
+
+    assert told.format is None
+    jsonschema.validate(json.loads(text_of(answer(body))), node)
+
+
+def test_a_schema_that_an_instruction_has_lost_half_of_is_no_schema() -> None:
+    body = request(system=f'{JSON_SCHEMA_INSTRUCTION}{{"type": "object", "a": }}')
+
+    assert text_of(answer(body)) == default_text(body)
 
 
 def test_a_tool_is_called_with_valid_arguments_in_pieces() -> None:
