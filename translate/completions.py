@@ -45,7 +45,7 @@ COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "echo": Parameter(H, "the prompt comes before the continuation"),
     "stream": Parameter(H, "chunks as Claude's deltas arrive"),
     "stream_options": Parameter(H, "`include_usage`; `include_obfuscation` has nothing to hide here"),
-    "user": Parameter(H, "Claude's `metadata.user_id`"),
+    "user": Parameter(H, "as for chat completions"),
     "best_of": Parameter(R, "Claude gives no log probabilities to choose by", unless=(1,)),
     "suffix": Parameter(R, "Claude continues a text and does not fill a gap in one", unless=("",)),
     "logprobs": Parameter(R, "Claude gives no log probabilities", unless=(0,)),

@@ -76,7 +76,7 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
         H,
         "Claude's `metadata.user_id`; a digest of an address or a telephone number, which it must not be",
     ),
-    "safety_identifier": Parameter(H, "Claude's `metadata.user_id`; wins over `user`"),
+    "safety_identifier": Parameter(H, "as `user`, over which it wins"),
     "service_tier": Parameter(
         H, "`auto` as Claude's, `default` as `standard_only`; Claude has no other: accepted without effect"
     ),
