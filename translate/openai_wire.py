@@ -90,6 +90,7 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True):
     store: bool | None = None
     metadata: dict[str, str] | None = None
     user: str | None = None
+    safety_identifier: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     service_tier: str | None = None
     response_format: dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None

@@ -104,7 +104,7 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "prompt_cache_key": Parameter(A, "Claude's prompt cache goes by content"),
     "prompt_cache_retention": Parameter(A, "Claude's prompt cache goes by content"),
     "prompt_cache_options": Parameter(A, "Claude's prompt cache goes by content"),
-    "safety_identifier": Parameter(A, "`user` is what reaches Claude"),
+    "safety_identifier": Parameter(H, "as `user`, over which it wins"),
     "moderation": Parameter(R, "no moderation is run on the answer"),
 }
 

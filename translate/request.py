@@ -123,7 +123,7 @@ def translate_request(
         tool_choice=tools.tool_choice if tools.tools or not offered else {"type": "none"},
         output_format=output.format,
         service_tier=tier,
-        metadata=metadata_for(request.user),
+        metadata=metadata_for(request.safety_identifier or request.user),
     )
     unused += _unused_of_search(wanted, searches=bool(search))
     return Translated(turn, request, (*ignored, *unused), choice.known, tools.legacy, cuts)

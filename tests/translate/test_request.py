@@ -121,6 +121,7 @@ def test_a_search_of_the_web_can_be_switched_off() -> None:
 
 def test_the_user_is_claudes_user_id() -> None:
     assert turn(user="u-1").metadata == {"user_id": "u-1"}
+    assert turn(user="u-1", safety_identifier="s-1").metadata == {"user_id": "s-1"}
 
 
 @pytest.mark.parametrize("user", ["ada@example.com", "Ada <ada@example.com>", "+44 (20) 7946-0958", "x" * 257])
