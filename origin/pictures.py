@@ -11,6 +11,7 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
@@ -20,6 +21,10 @@ from translate.turn import ContentBlock, Message, Turn
 
 MAX_BYTES = 490_000  # 498,384 bytes passed as they were, 549,417 did not (fact F25)
 MAX_SIDE = 2000
+# The newer models see an image in patches of 28 pixels a side, and Claude Code scales down what has more than they take
+# (1932 x 1932 passed as it was, 2000 x 1868 did not). The older ones' images are kept to it too, for one rule.
+PATCH = 28
+MAX_PATCHES = 4784
 MAX_PIXELS = 100_000_000  # beyond that, decoding is a way to fill the memory
 QUALITIES = (90, 80, 65, 50)
 
@@ -85,7 +90,7 @@ def fit(block: ContentBlock, where: str) -> ContentBlock:
                 if image.width * image.height > MAX_PIXELS:
                     raise _broken(where, f"it has more than {MAX_PIXELS:,} pixels")
                 image.load()
-                if len(data) <= MAX_BYTES and max(image.size) <= MAX_SIDE:
+                if len(data) <= MAX_BYTES and _side(*image.size) == max(image.size):
                     return block
                 media_type, smaller = _smaller(image)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombWarning):
@@ -98,7 +103,8 @@ def _smaller(image: Image.Image) -> tuple[str, bytes]:
     transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     form, media_type = ("WEBP", "image/webp") if transparent else ("JPEG", "image/jpeg")
     image = image.convert("RGBA" if transparent else "RGB")
-    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    side = _side(*image.size)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
     while True:
         for quality in QUALITIES:
             buffer = io.BytesIO()
@@ -106,6 +112,15 @@ def _smaller(image: Image.Image) -> tuple[str, bytes]:
             if buffer.tell() <= MAX_BYTES:
                 return media_type, buffer.getvalue()
         image.thumbnail((image.width * 3 // 4, image.height * 3 // 4), Image.Resampling.LANCZOS)
+
+
+def _side(width: int, height: int) -> int:
+    """Return how long the longer side of an image of this shape may be, at most as long as it is."""
+    longer = max(width, height)
+    side = min(longer, MAX_SIDE)
+    while ceil(width * side / longer / PATCH) * ceil(height * side / longer / PATCH) > MAX_PATCHES:
+        side -= 1
+    return side
 
 
 def _broken(where: str, why: str) -> OpenAIError:

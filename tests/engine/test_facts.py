@@ -4,7 +4,9 @@ The numbers are those of the project's list of facts; docs/claude-code.md says w
 """
 
 import asyncio
+import base64
 import contextlib
+import io
 import json
 import os
 import signal
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from engine.conversation import digest
 from engine.errors import ClaudeError
@@ -20,6 +23,7 @@ from engine.pool import Pool
 from engine.process import ClaudeProcess
 from engine.sdk import Connection, Spawn
 from engine.transcript import transcript
+from origin.pictures import fit
 from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
 from rehearsal.server import Rehearsal
 from translate.models import ALIASES
@@ -545,6 +549,26 @@ async def test_a_call_whose_id_is_another_and_a_number_is_taken_for_a_part_of_it
     lost, kept = (bare(received.body)[2][1] for received in rehearsal.turns)
     assert [block["content"] for block in kept] == [[text("b")], [text("b-2")]]
     assert [text("a_2")] not in [block["content"] for block in lost]
+
+
+async def test_f25_images_inside_our_limits_arrive_as_they_are_and_larger_ones_do_not(
+    rehearsal: Rehearsal, spawn: Spawn
+) -> None:
+    """Why :mod:`origin.pictures` scales images down: Claude Code would, and add words of its own."""
+
+    def image(*size: int) -> ContentBlock:
+        buffer = io.BytesIO()
+        Image.new("RGB", size).save(buffer, "PNG")  # type: ignore[arg-type]
+        data = base64.b64encode(buffer.getvalue()).decode()
+        return {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
+
+    largest = tuple(fit(image(side, side - less), "") for side in (2500, 4000) for less in (0, 100, 200, 1000))
+    for images in (largest, (image(2000, 1868),)):
+        await play(spawn, Turn(model="haiku", messages=(Message("user", images),)))
+
+    kept, changed = (bare(received.body)[0][1] for received in rehearsal.turns)
+    assert kept == list(largest)
+    assert sorted(block["type"] for block in changed) == ["image", "text"]
 
 
 async def test_f96_the_system_prompt_is_on_no_command_line(rehearsal: Rehearsal, spawn: Spawn) -> None:

@@ -3,11 +3,12 @@
 import base64
 import io
 import random
+from math import ceil
 
 import pytest
 from PIL import Image
 
-from origin.pictures import MAX_BYTES, MAX_SIDE, fit, fit_pictures, places
+from origin.pictures import MAX_BYTES, MAX_PATCHES, MAX_SIDE, PATCH, fit, fit_pictures, places
 from translate.errors import OpenAIError
 from translate.turn import ContentBlock, Message, Turn
 
@@ -44,6 +45,22 @@ def test_a_long_side_is_scaled_down_and_the_shape_kept() -> None:
     _, image = opened(fit(block(picture(4000, 1000)), "m"))
 
     assert image.size == (MAX_SIDE, MAX_SIDE // 4)
+
+
+@pytest.mark.parametrize("size", [(2000, 2000), (3000, 2900), (2000, 1868), (1960, 1930)])
+def test_more_patches_than_a_model_takes_are_scaled_down_and_the_shape_kept(size: tuple[int, int]) -> None:
+    _, image = opened(fit(block(picture(*size)), "m"))
+
+    assert ceil(image.width / PATCH) * ceil(image.height / PATCH) <= MAX_PATCHES
+    assert max(image.size) > 1900
+    assert image.width / image.height == pytest.approx(size[0] / size[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [(1932, 1932), (2000, 1848), (2000, 1)])
+def test_as_many_patches_as_a_model_takes_are_left_alone(size: tuple[int, int]) -> None:
+    original = block(picture(*size))
+
+    assert fit(original, "m") is original
 
 
 def test_too_many_bytes_are_encoded_smaller() -> None:
