@@ -102,6 +102,9 @@ def _smaller(image: Image.Image) -> tuple[str, bytes]:
     """Scale and encode an image until it is inside the limits; transparency is kept by WebP, the rest becomes JPEG."""
     transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     form, media_type = ("WEBP", "image/webp") if transparent else ("JPEG", "image/jpeg")
+    if image.mode.startswith("I"):
+        # Sixteen bits of grey, all but the darkest of which a conversion would make white.
+        image = image.point(lambda value: value * (1 / 257)).convert("L")
     image = image.convert("RGBA" if transparent else "RGB")
     side = _side(*image.size)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)

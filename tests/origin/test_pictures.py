@@ -3,6 +3,7 @@
 import base64
 import io
 import random
+import struct
 from math import ceil
 
 import pytest
@@ -76,6 +77,17 @@ def test_transparency_survives() -> None:
 
     assert image.format == "WEBP"
     assert image.mode == "RGBA"
+
+
+def test_sixteen_bits_of_grey_keep_their_shades() -> None:
+    grey = Image.frombytes("I;16", (4000, 4), struct.pack("<4000H", *range(0, 64_000, 16)) * 4)
+    buffer = io.BytesIO()
+    grey.save(buffer, "PNG")
+
+    _, image = opened(fit(block(buffer.getvalue()), "m"))
+
+    shades = [image.convert("L").getpixel((x, 0)) for x in (5, 500, 1000, 1500, 1995)]
+    assert shades == pytest.approx([0, 62, 124, 187, 248], abs=3)
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n", picture(40, 30)[:-30], b"not an image"])
