@@ -14,7 +14,7 @@ from dataclasses import replace
 from math import ceil
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from translate.errors import OpenAIError
 from translate.turn import ContentBlock, Message, Turn
@@ -27,6 +27,17 @@ PATCH = 28
 MAX_PATCHES = 4784
 MAX_PIXELS = 100_000_000  # beyond that, decoding is a way to fill the memory
 QUALITIES = (90, 80, 65, 50)
+
+# EXIF's orientation -> what makes the image upright.
+UPRIGHT: dict[Any, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 async def fit_pictures(turn: Turn, sent: Any = None, root: str = "") -> Turn:
@@ -101,6 +112,9 @@ def fit(block: ContentBlock, where: str) -> ContentBlock:
 def _smaller(image: Image.Image) -> tuple[str, bytes]:
     """Scale and encode an image until it is inside the limits; transparency is kept by WebP, the rest becomes JPEG."""
     transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    # What is written has no EXIF data, which in a photograph says which side is up.
+    if (turned := UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))) is not None:
+        image = image.transpose(turned)
     form, media_type = ("WEBP", "image/webp") if transparent else ("JPEG", "image/jpeg")
     if image.mode.startswith("I"):
         # Sixteen bits of grey, all but the darkest of which a conversion would make white.

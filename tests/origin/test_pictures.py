@@ -7,7 +7,7 @@ import struct
 from math import ceil
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from origin.pictures import MAX_BYTES, MAX_PATCHES, MAX_SIDE, PATCH, fit, fit_pictures, places
 from translate.errors import OpenAIError
@@ -77,6 +77,27 @@ def test_transparency_survives() -> None:
 
     assert image.format == "WEBP"
     assert image.mode == "RGBA"
+
+
+@pytest.mark.parametrize("orientation", range(9))
+def test_a_photograph_that_says_which_side_is_up_stands_so(orientation: int) -> None:
+    photograph = Image.new("RGB", (3000, 400))
+    photograph.paste("white", (0, 0, 1500, 200))
+    exif = photograph.getexif()
+    exif[ExifTags.Base.Orientation] = orientation
+    buffer = io.BytesIO()
+    photograph.save(buffer, "JPEG", exif=exif)
+
+    _, image = opened(fit(block(buffer.getvalue(), "image/jpeg"), "m"))
+
+    upright = ImageOps.exif_transpose(photograph)
+    assert max(image.size) == MAX_SIDE
+    for part in ((0.1, 0.1), (0.9, 0.1), (0.1, 0.9), (0.9, 0.9)):
+        wanted, found = (
+            picture.convert("L").getpixel((int(picture.width * part[0]), int(picture.height * part[1])))
+            for picture in (upright, image)
+        )
+        assert found == pytest.approx(wanted, abs=9)
 
 
 def test_sixteen_bits_of_grey_keep_their_shades() -> None:
