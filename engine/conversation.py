@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from engine.messages import says_nothing
+from translate.content import is_blank
 from translate.turn import ContentBlock, Message
 
 # Above about 50 KB Claude Code puts a tool's result into a file and shows Claude a preview (fact F78).
@@ -99,7 +101,7 @@ def _plain(result: Mapping[str, Any]) -> bool:
     content = result.get("content")
     if set(result) != {"type", "tool_use_id", "content"} or not isinstance(content, list):
         return False
-    texts = [block["text"] for block in content if set(block) == {"type", "text"} and block["text"].strip()]
+    texts = [block["text"] for block in content if set(block) == {"type", "text"} and not is_blank(block["text"])]
     return len(texts) == len(content) > 0 and sum(map(len, texts)) <= MAX_RESULT_CHARS
 
 
@@ -134,8 +136,8 @@ class AnswerSoFar:
 
     def held(self, model: str, calls: tuple[str, ...] = ()) -> Held:
         """Return what the process holds now. An answer that is not exactly what an app sends back is UNKNOWN."""
-        visible = all(block["type"] != "text" or block["text"].strip() for block in self._blocks)
-        if not (self._exact and visible and self._blocks):
+        visible = not any(block["type"] == "text" and is_blank(block["text"]) for block in self._blocks)
+        if not (self._exact and visible) or says_nothing(self._blocks):
             return Held(None, calls=calls)
         return Held(digest(Message("assistant", tuple(self._blocks)), model), calls=calls)
 

@@ -1,11 +1,24 @@
 """A Turn's messages in the form in which Claude Code takes them."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from translate.models import ALIASES
-from translate.turn import Message
+from translate.turn import ContentBlock, Message
+
+# What Claude Code writes in place of nothing, it takes for nothing in a history too: it drops an assistant's message
+# that says no more than that, and joins the user's before and after. Apps use the same words.
+NOTHING = frozenset({"", "(no content)", "[Empty text removed]"})
+
+# A character without width keeps such a message.
+UNSEEN = "\u200b"
+
+
+def says_nothing(blocks: Sequence[ContentBlock]) -> bool:
+    """Whether Claude Code drops an assistant's message of these blocks."""
+    said = [block for block in blocks if block["type"] not in ("thinking", "redacted_thinking")]
+    return all(block["type"] == "text" and block["text"].strip() in NOTHING for block in said)
 
 
 def user(message: Message) -> dict[str, Any]:
@@ -19,7 +32,10 @@ def said(message: Message, model: str, *, signed: bool = False) -> dict[str, Any
     Its thinking is kept only if it is the current model's own, which the message must then say (fact F36); ``signed``
     says it in any case.
     """
-    content = {"role": "assistant", "content": [dict(block) for block in message.content]}
+    blocks = [dict(block) for block in message.content]
+    if says_nothing(blocks) and blocks and blocks[-1]["type"] == "text":
+        blocks[-1]["text"] += UNSEEN
+    content = {"role": "assistant", "content": blocks}
     if not signed and not any(block["type"] in ("thinking", "redacted_thinking") for block in message.content):
         return content
     name = ALIASES.get(model, model)

@@ -35,6 +35,7 @@ from engine.sdk import (
     sdk_errors,
 )
 from engine.transcript import Transcript, remove
+from translate.content import is_blank
 from translate.turn import Message, Turn
 
 log = logging.getLogger(__name__)
@@ -381,7 +382,7 @@ class ClaudeProcess:
             case {"type": "message_start"}:
                 self._visible = False
             case {"type": "content_block_delta", "delta": {"text": str() as text}}:
-                self._visible = self._visible or bool(text.strip())
+                self._visible = self._visible or not is_blank(text)
             case {"type": "message_delta", "delta": {"stop_reason": str() as reason}}:
                 if not (reason == "tool_use" or (reason in CLEAN_STOPS and self._visible)):
                     self._connection.kill()

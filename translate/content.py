@@ -31,6 +31,11 @@ def text_block(text: str) -> ContentBlock:
     return {"type": "text", "text": text}
 
 
+def is_blank(text: str) -> bool:
+    """Whether a text has no visible character. A byte order mark is none either, in Claude Code's eyes."""
+    return not text.replace("\ufeff", "").strip()
+
+
 def text_blocks(content: Any, path: str, kinds: Sequence[str] = ("text",)) -> list[ContentBlock]:
     """Return the blocks of content that may only be text (and, of an assistant, refusals).
 
@@ -47,7 +52,7 @@ def user_blocks(content: Any, path: str) -> list[ContentBlock]:
 def blocks(content: Any, path: str, parts: Mapping[str, "Part"]) -> list[ContentBlock]:
     """Return the blocks of a string or of a list of parts."""
     if isinstance(content, str):
-        return [text_block(content)] if content.strip() else []
+        return [] if is_blank(content) else [text_block(content)]
     result = []
     for index, raw in enumerate(content):
         where = f"{path}.content[{index}]"
@@ -59,7 +64,7 @@ def blocks(content: Any, path: str, parts: Mapping[str, "Part"]) -> list[Content
                 code="invalid_value",
             )
         block = parts[kind](raw, where)
-        if block["type"] != "text" or block["text"].strip():
+        if block["type"] != "text" or not is_blank(block["text"]):
             result.append(block)
     return result
 

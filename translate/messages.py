@@ -17,7 +17,7 @@ from typing import Any, Literal, assert_never
 
 import msgspec
 
-from translate.content import text_block, text_blocks, user_blocks
+from translate.content import is_blank, text_block, text_blocks, user_blocks
 from translate.errors import OpenAIError
 from translate.openai_wire import (
     AssistantMessage,
@@ -137,7 +137,7 @@ class _Conversation:
             raise OpenAIError(error, param=f"{path}.audio", code="unsupported_value")
         thought = [block for detail in message.reasoning_details or () if (block := _thinking(detail)) is not None]
         blocks = text_blocks(message.content or "", path, ("text", "refusal"))
-        if message.refusal and message.refusal.strip():
+        if message.refusal and not is_blank(message.refusal):
             blocks.append(text_block(message.refusal))
         for index, call in enumerate(message.tool_calls or ()):
             blocks.append(self._tool_use(call, f"{path}.tool_calls[{index}]"))

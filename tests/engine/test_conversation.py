@@ -154,13 +154,25 @@ def test_an_answer_is_held_as_the_app_will_send_it_back() -> None:
     [
         answer(),
         answer(words(" ")),
+        answer(words("\ufeff"), call("1")),
+        answer(words("(no ", "content)")),
         answer(words(""), call("1")),
         answer(call("1", '{"a')),
         answer(call("1", "[1]")),
         answer(({"type": "server_tool_use", "id": "1"}, [])),
         answer(({"type": "text", "text": ""}, [{"type": "citations_delta"}])),
     ],
-    ids=["nothing", "a blank", "a blank before a call", "no JSON", "no object", "an unknown block", "an unknown delta"],
+    ids=[
+        "nothing",
+        "a blank",
+        "a byte order mark before a call",
+        "what Claude Code writes for nothing",
+        "a blank before a call",
+        "no JSON",
+        "no object",
+        "an unknown block",
+        "an unknown delta",
+    ],
 )
 def test_an_answer_in_doubt_matches_nothing(collected: AnswerSoFar) -> None:
     assert collected.held(MODEL).digest is None

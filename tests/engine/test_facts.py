@@ -534,6 +534,45 @@ async def test_f80_tool_calls_and_results_arrive_as_they_were(rehearsal: Rehears
     ]
 
 
+@pytest.mark.parametrize("resume", [False, True], ids=["message by message", "as a transcript"])
+async def test_f82_what_says_nothing_is_still_an_assistants_message(
+    rehearsal: Rehearsal, spawn: Spawn, resume: bool
+) -> None:
+    """Claude Code writes these words in place of nothing, and drops a message of them from a history."""
+    words = ("go", "(no content)", "on", "[Empty text removed]", "and on", "(no content)", "now")
+    wanted = turn(*words)
+    digests = [digest(message, wanted.model) for message in wanted.messages]
+    process = ClaudeProcess(spawn, idle_timeout_s=GUARD_S)
+    if resume:
+        await process.start_with(transcript(wanted.messages[:-1], digests[:-1], wanted.model))
+    else:
+        await process.start()
+    try:
+        async with asyncio.timeout(GUARD_S):
+            [_ async for _ in process.play(wanted)]
+    finally:
+        await process.stop()
+
+    (received,) = rehearsal.turns
+    assert [(role, blocks[0]["text"].rstrip("\u200b")) for role, blocks in bare(received.body)] == [
+        (message.role, word) for message, word in zip(wanted.messages, words, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("words", ["(no content)", "\ufeff"])
+async def test_f82_an_answer_that_says_nothing_is_in_the_conversation_that_goes_on(
+    rehearsal: Rehearsal, spawn: Spawn, words: str
+) -> None:
+    rehearsal.script(Reply(text=words), Reply(text="done"))
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
+        for wanted in (turn("go"), turn("go", "(no content)", "on")):
+            async with pool.run(wanted) as running:
+                [_ async for _ in running]
+
+    assert [role for role, _ in bare(rehearsal.turns[1].body)] == ["user", "assistant", "user"]
+    assert len(rehearsal.turns) == 2
+
+
 async def test_a_call_whose_id_is_another_and_a_number_is_taken_for_a_part_of_it(
     rehearsal: Rehearsal, spawn: Spawn
 ) -> None:

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from engine.messages import said, user
 from translate.turn import Message
 
@@ -27,3 +29,15 @@ def test_thinking_says_whose_it_is() -> None:
 
 def test_an_alias_is_told_by_its_models_name() -> None:
     assert said(Message("assistant", (THINKING,)), "haiku")["model"].startswith("claude-haiku-")
+
+
+@pytest.mark.parametrize("words", ["(no content)", "[Empty text removed]", " (no content)\n"])
+def test_what_claude_code_would_drop_gets_a_character_without_width(words: str) -> None:
+    block = {"type": "text", "text": words}
+    call = {"type": "tool_use", "id": "t", "name": "get", "input": {}}
+
+    marked = [said(Message("assistant", blocks), "m")["content"][-1] for blocks in ((block,), (THINKING, block))]
+    kept = [said(Message("assistant", (block, other)), "m")["content"][0] for other in (WORDS, call)]
+
+    assert marked == [{"type": "text", "text": f"{words}\u200b"}] * 2
+    assert kept == [block] * 2

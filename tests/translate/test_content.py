@@ -29,7 +29,7 @@ def test_a_string_is_one_block_of_text() -> None:
     assert user_blocks("Hello", "m") == [{"type": "text", "text": "Hello"}]
 
 
-@pytest.mark.parametrize("empty", ["", " \n", [], [{"type": "text", "text": "  "}]])
+@pytest.mark.parametrize("empty", ["", " \n", "\ufeff", "\ufeff\n", [], [{"type": "text", "text": "  "}]])
 def test_what_says_nothing_gives_no_block(empty: Any) -> None:
     assert user_blocks(empty, "m") == []
 
