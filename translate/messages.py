@@ -10,6 +10,7 @@ assistant's message at the end the next one is asked for. Claude's messages have
 user's message is stands before it, in ``<name>`` tags.
 """
 
+import json
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,6 +49,10 @@ NAME = re.compile(r"[^\s<|\\/>]{1,64}")
 # assistant's message that they are to complete), so that is asked for. Group chats of agents do this: what another
 # agent said is an assistant's message there.
 GO_ON: ContentBlock = text_block("<system>\nWrite the assistant's next message.\n</system>")
+
+# JavaScript's numbers, and with them Claude Code's, hold integers exactly up to this one.
+MAX_SAFE_INTEGER = 2**53 - 1
+LONG_INTEGER = re.compile(r"\d{16}")
 
 MAX_IMAGES = 100  # Claude Code drops the oldest beyond that, without a word (fact F26)
 
@@ -221,13 +226,20 @@ def _function_id(name: Any) -> str:
 def call_input(arguments: str) -> dict[str, Any]:
     """Read a call's arguments. What is no JSON object is kept as it is, under a name that says so.
 
-    Not by :mod:`json`, which also reads what nobody could be sent: NaN, infinity, and half a surrogate pair.
+    Not by :mod:`json`, which also reads what nobody could be sent: NaN, infinity, and half a surrogate pair. Integers
+    that Claude Code would round become strings, so that Claude sees which id it has asked for.
     """
     try:
         value = msgspec.json.decode(arguments) if arguments.strip() else {}
+        if LONG_INTEGER.search(arguments):
+            value = json.loads(arguments, parse_int=_exact)
     except (msgspec.DecodeError, RecursionError):
         return {"invalid_json": arguments}
     return value if isinstance(value, dict) else {"value": value}
+
+
+def _exact(digits: str) -> int | str:
+    return digits if len(digits) > 17 or abs(int(digits)) > MAX_SAFE_INTEGER else int(digits)
 
 
 def _results_first(blocks: Sequence[ContentBlock]) -> list[ContentBlock]:

@@ -26,6 +26,7 @@ from engine.transcript import transcript
 from origin.pictures import fit
 from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
 from rehearsal.server import Rehearsal
+from translate.messages import call_input
 from translate.models import ALIASES
 from translate.turn import ContentBlock, Message, Turn
 
@@ -608,6 +609,30 @@ async def test_f25_images_inside_our_limits_arrive_as_they_are_and_larger_ones_d
     kept, changed = (bare(received.body)[0][1] for received in rehearsal.turns)
     assert kept == list(largest)
     assert sorted(block["type"] for block in changed) == ["image", "text"]
+
+
+async def test_integers_beyond_javascripts_arrive_rounded_and_so_are_strings(
+    rehearsal: Rehearsal, spawn: Spawn
+) -> None:
+    """Why :func:`translate.messages.call_input` makes strings of them. A call that waits is put in anew, too."""
+    tools = ({"name": "get", "input_schema": {"type": "object"}},)
+    arguments = '{"id": 1234567890123456789}'
+    rehearsal.script(Reply(text="", tool_calls=(ToolCall("get", input_json=arguments),)), Reply(text="a"))
+    rounded: list[Any] = []
+
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
+        async with pool.run(turn("go", tools=tools)) as running:
+            events = [dict(event) async for event in running]
+        call = next(e["content_block"] for e in events if e["type"] == "content_block_start")
+        for input in (call_input(arguments), json.loads(arguments)):
+            use = {"type": "tool_use", "id": call["id"], "name": "get", "input": input}
+            result = {"type": "tool_result", "tool_use_id": call["id"], "content": [text("r")]}
+            messages = (Message("user", (text("go"),)), Message("assistant", (use,)), Message("user", (result,)))
+            async with pool.run(turn(tools=tools, messages=messages)) as running:
+                [_ async for _ in running]
+            rounded.append(bare(rehearsal.turns[-1].body)[1][1][0]["input"]["id"])
+
+    assert rounded == ["1234567890123456789", 1234567890123456800]
 
 
 async def test_f96_the_system_prompt_is_on_no_command_line(rehearsal: Rehearsal, spawn: Spawn) -> None:

@@ -33,10 +33,33 @@ def turns(*messages: Any) -> tuple[str | None, Turns]:
         ("[" * 500_000, {"invalid_json": "[" * 500_000}),
         ('{"a": NaN}', {"invalid_json": '{"a": NaN}'}),
         ('{"a": -1e999}', {"invalid_json": '{"a": -1e999}'}),
+        (
+            '{"id": 1234567890123456789, "n": [-9007199254740992, 9007199254740991], "s": "1234567890123456789"}',
+            {
+                "id": "1234567890123456789",
+                "n": ["-9007199254740992", 9007199254740991],
+                "s": "1234567890123456789",
+            },
+        ),
+        ('{"a": 1234567890123456.5, "b": NaN}', {"invalid_json": '{"a": 1234567890123456.5, "b": NaN}'}),
+        ('{"a": 1234567890123456.5}', {"a": 1234567890123456.5}),
         (r'{"a": "\ud83d"}', {"invalid_json": r'{"a": "\ud83d"}'}),
         (r'{"a": "\ud83d\ude00"}', {"a": "\U0001f600"}),
     ],
-    ids=["none", "an object", "no object", "cut short", "too deep", "no number", "too large", "half a pair", "a pair"],
+    ids=[
+        "none",
+        "an object",
+        "no object",
+        "cut short",
+        "too deep",
+        "no number",
+        "too large",
+        "long integers",
+        "a long integer beside what is no number",
+        "a long fraction",
+        "half a pair",
+        "a pair",
+    ],
 )
 def test_a_calls_arguments_are_kept_whatever_they_are(arguments: str, told: dict[str, Any]) -> None:
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}
