@@ -93,6 +93,17 @@ DRAIN_S = 1.0
 # How much the program's processes come after ours, in the system's own measure (man 2 setpriority).
 NICE = 5
 
+# How the program's own blocks of a system prompt begin or read; and what parts such a prompt, which it takes out.
+BILLING_HEADER = "x-anthropic-billing-header:"
+OWN_BLOCKS = frozenset(
+    {
+        "You are Claude Code, Anthropic's official CLI for Claude.",
+        "You are Claude Code, Anthropic's official CLI for Claude, running within the Claude Agent SDK.",
+        "You are a Claude agent, built on Anthropic's Claude Agent SDK.",
+        "__SYSTEM_PROMPT_DYNAMIC_BOUNDARY__",
+    }
+)
+
 # How long the program may take to ask for a list of tools that has changed; it does within a few milliseconds.
 LIST_S = 1.0
 
@@ -156,6 +167,15 @@ def sdk_errors() -> Iterator[None]:
         raise ClaudeError("cli_failed", detail=f"{type(error).__name__}: {error}") from error
 
 
+def apart(system: str) -> str:
+    """Return a system prompt that Claude Code does not take for a block of its own.
+
+    One that begins like its billing header would stand in the place of that, and one of its identities' very words in
+    the place of its own. Coding agents whose requests were translated send both.
+    """
+    return f"\n{system}" if system.startswith(BILLING_HEADER) or system in OWN_BLOCKS else system
+
+
 class ControlTransport(SubprocessCLITransport):
     """The SDK's transport, with our own control requests beside the client's."""
 
@@ -194,7 +214,7 @@ class ControlTransport(SubprocessCLITransport):
             message = json.loads(data)
             if message.get("type") == "control_request" and message["request"].get("subtype") == "initialize":
                 # An empty list says: no prompt of Claude Code's own either.
-                message["request"]["systemPrompt"] = [self.system] if self.system else []
+                message["request"]["systemPrompt"] = [apart(self.system)] if self.system else []
                 data = json.dumps(message) + "\n"
         await super().write(data)
 

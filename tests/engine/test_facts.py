@@ -21,7 +21,7 @@ from engine.conversation import digest
 from engine.errors import ClaudeError
 from engine.pool import Pool
 from engine.process import ClaudeProcess
-from engine.sdk import Connection, Spawn
+from engine.sdk import OWN_BLOCKS, Connection, Spawn
 from engine.transcript import transcript
 from origin.pictures import fit
 from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
@@ -650,6 +650,18 @@ async def test_f96_the_system_prompt_is_on_no_command_line(rehearsal: Rehearsal,
     assert any(b"--bare" in line for line in lines)
     assert not any(b"the-prompt-of-this-test" in line for line in lines)
     assert rehearsal.turns[0].body["system"][-1]["text"] == secret
+
+
+@pytest.mark.parametrize("system", ["x-anthropic-billing-header: cc_version=1;\n\nBe brief.", *sorted(OWN_BLOCKS)])
+async def test_f96_a_system_prompt_is_not_taken_for_a_block_of_claude_codes_own(
+    rehearsal: Rehearsal, spawn: Spawn, system: str
+) -> None:
+    await play(spawn, turn("Hi", system=None))
+    await play(spawn, turn("Hi", system=system))
+
+    without, received = ([block["text"] for block in request.body["system"]] for request in rehearsal.turns)
+    assert received[1:] == [*without[1:], f"\n{system}"]
+    assert received[0].partition(";")[0] == without[0].partition(";")[0]
 
 
 async def test_f96_without_a_system_prompt_there_is_none(rehearsal: Rehearsal, spawn: Spawn) -> None:
