@@ -7,6 +7,7 @@ matching is exact, and whatever cannot be told for sure matches nothing.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,6 +118,7 @@ class AnswerSoFar:
         self._blocks: list[dict[str, Any]] = []
         self._json: list[str] = []
         self._exact = True
+        self._kept: dict[str, Mapping[str, Any]] = {}
 
     def feed(self, event: Mapping[str, Any]) -> None:
         """Take one event of the Messages API's stream."""
@@ -130,6 +132,14 @@ class AnswerSoFar:
             case _:
                 pass
 
+    def keeps(self, call: str, input: Mapping[str, Any]) -> None:
+        """Take what Claude Code keeps of a call's input, which is not always what Claude wrote.
+
+        It puts the calls of tools named like its own into its own form: an Edit gets a replace_all, a Write loses
+        blanks at the ends of lines. In any call's strings it reads a doubly escaped character as that character.
+        """
+        self._kept[call] = input
+
     def calls(self) -> tuple[str, ...]:
         """Return the ids of the tools that were called; none if one of the calls cannot be carried out."""
         return tuple(b["id"] for b in self._blocks if b["type"] == "tool_use") if self._exact else ()
@@ -137,9 +147,14 @@ class AnswerSoFar:
     def held(self, model: str, calls: tuple[str, ...] = ()) -> Held:
         """Return what the process holds now. An answer that is not exactly what an app sends back is UNKNOWN."""
         visible = not any(block["type"] == "text" and is_blank(block["text"]) for block in self._blocks)
-        if not (self._exact and visible) or says_nothing(self._blocks):
+        if not (self._exact and visible) or self._changed() or says_nothing(self._blocks):
             return Held(None, calls=calls)
         return Held(digest(Message("assistant", tuple(self._blocks)), model), calls=calls)
+
+    def _changed(self) -> bool:
+        # Not by msgspec, which cannot write half of a pair: such may be what Claude Code reads in escapes.
+        wrote = {block["id"]: block["input"] for block in self._blocks if block["type"] == "tool_use"}
+        return any(json.dumps(wrote.get(call)) != json.dumps(kept) for call, kept in self._kept.items())
 
     def _start(self, block: Mapping[str, Any]) -> None:
         self._json = []

@@ -31,6 +31,7 @@ from engine.sdk import (
     StreamEvent,
     SystemMessage,
     ToolResultBlock,
+    ToolUseBlock,
     UserMessage,
     sdk_errors,
 )
@@ -334,12 +335,19 @@ class ClaudeProcess:
                     raise _retry_announced(data, started)
                 case AssistantMessage(error=str(error)):
                     word = error
+                case AssistantMessage(content=blocks):
+                    self._compare(blocks)
                 case ResultMessage() as result:
                     self._held.append(UNKNOWN)
                     self._asked = False
                     raise _failed(result, word, started)
                 case _:
                     pass
+
+    def _compare(self, blocks: Sequence[Any]) -> None:
+        for block in blocks:
+            if isinstance(block, ToolUseBlock) and self._answer is not None:
+                self._answer.keeps(block.id, block.input)
 
     async def _until_result(self, *, ended_early: bool = False) -> ResultMessage:
         """Read up to the result. Raises ClaudeError when it is one of failure, unless the turn was ``ended_early``."""

@@ -33,6 +33,7 @@ from claude_agent_sdk import (
     StreamEvent,
     SystemMessage,
     ToolResultBlock,
+    ToolUseBlock,
     UserMessage,
     project_key_for_directory,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "StreamEvent",
     "SystemMessage",
     "ToolResultBlock",
+    "ToolUseBlock",
     "UserMessage",
     "sdk_errors",
 ]

@@ -178,5 +178,25 @@ def test_an_answer_in_doubt_matches_nothing(collected: AnswerSoFar) -> None:
     assert collected.held(MODEL).digest is None
 
 
+@pytest.mark.parametrize(
+    ("wrote", "kept", "same"),
+    [
+        ('{"a": 1, "b": "x"}', {"a": 1, "b": "x"}, True),
+        ('{"a": 1, "b": "x"}', {"b": "x", "a": 1}, False),
+        ('{"a": "x \\n"}', {"a": "x\n"}, False),
+        (r'{"a": "\\ud83d"}', {"a": "\ud83d"}, False),
+        ("", {}, True),
+    ],
+)
+def test_an_answer_whose_calls_are_kept_in_another_form_matches_nothing(
+    wrote: str, kept: dict[str, Any], same: bool
+) -> None:
+    collected = answer(call("0"), call("1", wrote))
+    collected.keeps("1", kept)
+
+    assert (collected.held(MODEL).digest is not None) is same
+    assert collected.calls() == ("0", "1")
+
+
 def test_calls_that_cannot_be_carried_out_are_none() -> None:
     assert answer(call("1", "{}"), call("2", '{"a')).calls() == ()

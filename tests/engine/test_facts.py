@@ -460,6 +460,35 @@ async def test_f70_f79_calls_of_tools_that_a_process_learns_of_later_are_parked_
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("Write", {"file_path": "/x.txt", "content": "blanks at the end  \n"}),
+        ("Edit", {"file_path": "/x", "old_string": "a", "new_string": "b"}),
+        ("Bash", {"command": "ls", "timeout": "5"}),
+        ("get", {"pattern": r"caf\u00e9"}),
+        ("get", {"pattern": r"\ud83d"}),
+    ],
+)
+async def test_f70_a_call_that_waits_is_put_in_anew_where_claude_code_keeps_it_in_another_form(
+    rehearsal: Rehearsal, spawn: Spawn, name: str, arguments: dict[str, str]
+) -> None:
+    tools = ({"name": name, "input_schema": {"type": "object"}},)
+    rehearsal.script(Reply(text="", tool_calls=(ToolCall(name, input_json=json.dumps(arguments)),)), Reply(text="a"))
+
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
+        async with pool.run(turn("go", tools=tools)) as running:
+            events = [dict(event) async for event in running]
+        call = next(e["content_block"] for e in events if e["type"] == "content_block_start")
+        use = {"type": "tool_use", "id": call["id"], "name": name, "input": arguments}
+        result = {"type": "tool_result", "tool_use_id": call["id"], "content": [text("r")]}
+        messages = (Message("user", (text("go"),)), Message("assistant", (use,)), Message("user", (result,)))
+        async with pool.run(turn(tools=tools, messages=messages)) as running:
+            [_ async for _ in running]
+
+    assert bare(rehearsal.turns[1].body) == [(message.role, list(message.content)) for message in messages]
+
+
 async def test_f88_rewind_leaves_no_residue(rehearsal: Rehearsal, spawn: Spawn) -> None:
     rehearsal.script(*(Reply(text=f"answer {n}") for n in range(4)))
     process = ClaudeProcess(spawn, idle_timeout_s=GUARD_S)
