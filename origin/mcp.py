@@ -6,6 +6,7 @@ question is a connection of its own, by streamable HTTP (https://modelcontextpro
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ CALL_S = 120.0
 MAX_PAGES = 20
 """Of a list of tools."""
 
+_DOTS = re.compile(r"(?:^|[/\\])(?:\.|%2e){1,2}(?=[/\\]|$)", re.IGNORECASE)
+"""A step to another folder, in a path."""
+
 
 class McpServerError(Exception):
     """A server cannot be asked. The message says why, and nothing of what it takes to get in."""
@@ -49,12 +53,29 @@ class McpResult:
 def check_allowed(servers: Sequence[McpServer], allowed: Sequence[str]) -> None:
     """Refuse servers that match none of the operator's patterns. Raises OpenAIError (400)."""
     for server in servers:
-        if not any(fnmatchcase(server.url, pattern) for pattern in allowed):
+        if not any(_fits(server.url, pattern) for pattern in allowed):
             message = (
                 f"Unsupported value: '{server.path}.server_url': whoever runs this proxy has not allowed this server"
                 " (setting mcp_servers)."
             )
             raise OpenAIError(message, param=f"{server.path}.server_url", code="unsupported_value")
+
+
+def _fits(url: str, pattern: str) -> bool:
+    """Whether an address is one of a pattern's.
+
+    The host by itself, too: ``https://*.example.com/*`` is not ``https://elsewhere/.example.com/``. And no path that
+    leads out of the pattern's: it would be asked for without its dots.
+    """
+    scheme, _, rest = pattern.partition("://")
+    host = rest.partition("/")[0].rpartition("@")[2] if rest else "*"
+    parts = urlsplit(url)
+    return (
+        fnmatchcase(url, pattern)
+        and fnmatchcase(parts.scheme, scheme if rest else "*")
+        and fnmatchcase(parts.netloc.rpartition("@")[2], host)
+        and not _DOTS.search(parts.path)
+    )
 
 
 async def listed(

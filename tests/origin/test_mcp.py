@@ -113,10 +113,19 @@ async def test_when_one_server_cannot_be_asked_nobody_goes_on_asking_the_others(
         ("https://a.example/mcp2", False),
         ("http://a.example/mcp", False),
         ("https://a.example.evil.example/mcp", False),
+        ("https://one.c.example/mcp", True),
+        ("https://evil.example/.c.example/mcp", False),
+        ("https://evil.example?.c.example/mcp", False),
+        ("https://evil.example#.c.example/mcp", False),
+        ("https://user:pass@one.c.example/mcp", True),
+        ("https://d.example/tools/mcp..v2", True),
+        ("https://d.example/tools/../admin", False),
+        ("https://d.example/tools/%2e%2E/admin", False),
+        ("https://d.example/tools/..", False),
     ],
 )
 def test_only_what_the_operator_has_allowed_is_asked(url: str, allowed: bool) -> None:
-    patterns = ["https://a.example/mcp", "https://b.example/*"]
+    patterns = ["https://a.example/mcp", "https://b.example/*", "https://*.c.example/*", "https://d.example/tools/*"]
     if allowed:
         check_allowed([named(url)], patterns)
         return
