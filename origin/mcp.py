@@ -5,6 +5,7 @@ question is a connection of its own, by streamable HTTP (https://modelcontextpro
 """
 
 import asyncio
+import base64
 import logging
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -19,7 +20,8 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, EmbeddedResource, ImageContent, TextContent, TextResourceContents
 
-from translate.content import IMAGE_TYPES, text_block
+from origin.pictures import fit
+from translate.content import image_type, text_block
 from translate.errors import OpenAIError
 from translate.responses.mcp import ListedTool, McpServer
 from translate.turn import ContentBlock
@@ -120,9 +122,11 @@ async def call_tool(server: McpServer, name: str, arguments: Mapping[str, Any]) 
     """Have a server's tool called. What goes wrong is a result too: Claude can say so, or try something else."""
     try:
         async with _asking(server, CALL_S) as session:
-            return _result(await session.call_tool(name, dict(arguments)))
+            result = await session.call_tool(name, dict(arguments))
     except McpServerError as error:
         return McpResult((text_block(f"The tool could not be called: {error}"),), is_error=True)
+    # Images take their time.
+    return await asyncio.to_thread(_result, result)
 
 
 @asynccontextmanager
@@ -166,9 +170,19 @@ def _block(part: object) -> ContentBlock | None:
     match part:
         case TextContent(text=text):
             return text_block(text) if text.strip() else None
-        case ImageContent(data=data, mimeType=kind) if kind in IMAGE_TYPES:
-            return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
+        case ImageContent(data=data, mimeType=said) if (image := _image(data, said)) is not None:
+            return image
         case EmbeddedResource(resource=TextResourceContents(text=text)):
             return text_block(text) if text.strip() else None
         case _:
             return text_block(f"[{getattr(part, 'type', 'something')} that cannot be shown]")
+
+
+def _image(data: str, said: str) -> ContentBlock | None:
+    """Return an image as Claude Code passes it on; None for one that it would not."""
+    try:
+        decoded = base64.b64decode(data, validate=True)
+        source = {"type": "base64", "media_type": image_type(said, decoded, ""), "data": data}
+        return fit({"type": "image", "source": source}, "")
+    except (ValueError, OpenAIError):
+        return None

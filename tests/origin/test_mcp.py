@@ -1,13 +1,19 @@
 """MCP servers are asked for their tools and for what these give; what goes wrong is told without secrets."""
 
 import asyncio
+import base64
+import io
+import json
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from origin.mcp import McpServerError, call_tool, check_allowed, list_tools, listed
+from origin.pictures import MAX_SIDE
 from tests import mcp_server as mcp
 from translate.errors import OpenAIError
 from translate.responses.mcp import ListedTool, McpServer
@@ -103,6 +109,57 @@ async def test_when_one_server_cannot_be_asked_nobody_goes_on_asking_the_others(
         asking = [task for task in asyncio.all_tasks() - before if "list_tools" in str(task.get_coro())]
 
     assert asking == []
+
+
+@asynccontextmanager
+async def answering(answer: Callable[[Mapping[str, Any]], tuple[str, bytes | None]]) -> AsyncIterator[str]:
+    """Serve what a function makes of each request of JSON-RPC: headers and a body, None for one without end."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                sizes = [int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if b"content-length" in line]
+                asked = json.loads(await reader.readexactly(sizes[0]) if sizes else b"{}")
+                if "id" not in asked:
+                    writer.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n")
+                    continue
+                headers, body = answer(asked)
+                if body is not None:
+                    headers += f"content-length: {len(body)}\r\n"
+                writer.write(f"HTTP/1.1 200 OK\r\n{headers}\r\n".encode() + (body or b""))
+                while body is None:
+                    writer.write(b" " * 65536)
+                    await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+
+
+JSON = "content-type: application/json\r\n"
+
+
+def result(asked: Mapping[str, Any], **fields: Any) -> tuple[str, bytes]:
+    about = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "x", "version": "1"}}
+    told = about if asked["method"] == "initialize" else {"tools": [], **fields}
+    return JSON, json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": told}).encode()
+
+
+async def test_an_image_of_a_tools_is_made_to_fit_or_said_not_to_be_shown() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (MAX_SIDE + 1, 10)).save(buffer, "PNG")
+    large = base64.b64encode(buffer.getvalue()).decode()
+    images = [{"type": "image", "data": data, "mimeType": "image/png"} for data in (large, "bm9uZQ==", "%%%%")]
+    async with answering(lambda asked: result(asked, content=images)) as url:
+        told = await call_tool(named(url), "any", {})
+
+    fitted, *others = told.content
+    with Image.open(io.BytesIO(base64.b64decode(fitted["source"]["data"]))) as image:
+        assert image.width == MAX_SIDE
+    assert others == [{"type": "text", "text": "[image that cannot be shown]"}] * 2
 
 
 @pytest.mark.parametrize(
