@@ -8,7 +8,7 @@ import asyncio
 import base64
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -35,6 +35,9 @@ CALL_S = 120.0
 
 MAX_PAGES = 20
 """Of a list of tools."""
+
+MAX_BYTES = 32 * 1024 * 1024
+"""What a server may say to one question."""
 
 _DOTS = re.compile(r"(?:^|[/\\])(?:\.|%2e){1,2}(?=[/\\]|$)", re.IGNORECASE)
 """A step to another folder, in a path."""
@@ -133,21 +136,69 @@ async def call_tool(server: McpServer, name: str, arguments: Mapping[str, Any]) 
 async def _asking(server: McpServer, limit_s: float) -> AsyncIterator[ClientSession]:
     """Open a session with a server, for a while. Raises McpServerError for whatever goes wrong in it."""
     where = f"{server.label!r} at {urlsplit(server.url).netloc.rpartition('@')[2]}"
+    wrong: list[str] = []
+    total, goes_on = 0, False
+
+    def give_up(reason: str) -> None:
+        wrong.append(reason)
+        if not limit.expired():
+            limit.reschedule(0)
+
+    async def hear(message: object) -> None:
+        # The library would wait on. In a stream of events something better may follow.
+        if isinstance(message, ValueError) and not goes_on:
+            give_up(_reason(message))
+
+    def count(size: int) -> None:
+        nonlocal total
+        total += size
+        if total > MAX_BYTES:
+            give_up(f"it answered with more than {MAX_BYTES} bytes")
+
+    async def bound(response: httpx.Response) -> None:
+        nonlocal goes_on
+        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - it is an AsyncClient's
+        if response.headers.get("content-encoding", "identity") != "identity":
+            give_up("its answer is compressed, which it was not asked for")
+        goes_on = response.headers.get("content-type", "").startswith("text/event-stream")
+        response.stream = _Bounded(response.stream, count)
+
+    # What is compressed may be of any size.
+    headers = {**server.headers, "accept-encoding": "identity"}
     try:
         async with (
-            asyncio.timeout(limit_s),
-            httpx.AsyncClient(headers=dict(server.headers), timeout=limit_s) as client,
+            asyncio.timeout(limit_s) as limit,
+            httpx.AsyncClient(headers=headers, timeout=limit_s, event_hooks={"response": [bound]}) as client,
             streamable_http_client(server.url, http_client=client) as (incoming, outgoing, _),
-            ClientSession(incoming, outgoing) as session,
+            ClientSession(incoming, outgoing, message_handler=hear) as session,
         ):
             await session.initialize()
             yield session
     except TimeoutError:
-        raise McpServerError(f"{where} did not answer in {limit_s:g} s") from None
+        raise McpServerError(f"{where}: {wrong[0]}" if wrong else f"{where} did not answer in {limit_s:g} s") from None
     except Exception as error:  # the library's own are many, and come in groups
-        reason = _reason(error)
+        reason = wrong[0] if wrong else _reason(error)
         log.warning("the MCP server %s cannot be asked: %s", where, reason)
         raise McpServerError(f"{where}: {reason}") from error
+
+
+class _Bounded(httpx.AsyncByteStream):
+    """A body whose pieces are told of, by their length."""
+
+    def __init__(self, body: httpx.AsyncByteStream, tell: Callable[[int], None]) -> None:
+        self._body = body
+        self._tell = tell
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._body:
+            self._tell(len(piece))
+            # So that whoever gives up is heard although the pieces come without end.
+            await asyncio.sleep(0)
+            yield piece
+
+    async def aclose(self) -> None:
+        """Close the connection's side of it."""
+        await self._body.aclose()
 
 
 def _reason(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import io
 import json
 import socket
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from origin import mcp as asking
 from origin.mcp import McpServerError, call_tool, check_allowed, list_tools, listed
 from origin.pictures import MAX_SIDE
 from tests import mcp_server as mcp
@@ -146,6 +148,34 @@ def result(asked: Mapping[str, Any], **fields: Any) -> tuple[str, bytes]:
     about = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "x", "version": "1"}}
     told = about if asked["method"] == "initialize" else {"tools": [], **fields}
     return JSON, json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": told}).encode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "reason"),
+    [
+        pytest.param(JSON, None, "more than 1000000 bytes", id="no end of JSON"),
+        pytest.param("content-type: text/event-stream\r\n", None, "more than 1000000 bytes", id="no end of an event"),
+        pytest.param(f"{JSON}content-encoding: gzip\r\n", gzip.compress(b"{}"), "compressed", id="of any size"),
+        pytest.param(JSON, b"{", "Invalid JSON", id="no JSON"),
+        pytest.param("content-type: text/html\r\n", b"<html>", "text/html", id="a web page"),
+    ],
+)
+async def test_a_server_that_answers_nonsense_is_given_up_at_once(
+    headers: str, body: bytes | None, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "MAX_BYTES", 1_000_000)
+    async with answering(lambda asked: (headers, body)) as url:
+        with pytest.raises(McpServerError, match=reason):
+            await list_tools(named(url))
+
+
+async def test_half_a_character_in_what_a_tool_gives_fails_that_call_at_once() -> None:
+    half = {"type": "text", "text": "\ud83d"}
+    async with answering(lambda asked: result(asked, content=[half])) as url:
+        told = await call_tool(named(url), "any", {})
+
+    assert told.is_error
+    assert "Invalid JSON" in told.content[0]["text"]
 
 
 async def test_an_image_of_a_tools_is_made_to_fit_or_said_not_to_be_shown() -> None:
