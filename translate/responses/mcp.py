@@ -17,7 +17,7 @@ import msgspec
 from translate.errors import OpenAIError
 from translate.messages import invalid_type
 from translate.responses.asked import Item, McpFilter, McpTool
-from translate.responses.offered import MAX_NAME, claude_name
+from translate.responses.offered import MAX_NAME, claude_name, with_digest
 
 LISTED = "mcp_list_tools"
 """The type of the block, and of the item, that tells which tools a server has."""
@@ -119,11 +119,17 @@ def _listed(tool: Mapping[str, Any]) -> ListedTool:
 
 
 def as_functions(server: McpServer, tools: Sequence[ListedTool]) -> tuple[list[tuple[str, Item]], dict[str, McpCall]]:
-    """Return the functions that stand for a server's tools, with their path, and whose each is by Claude's name."""
-    functions, calls = [], {}
-    for tool in tools:
+    """Return the functions that stand for a server's tools, with their path, and whose each is by Claude's name.
+
+    What is listed twice is offered once. Names that only differ in what Claude's names cannot hold stay apart.
+    """
+    functions: list[tuple[str, Item]] = []
+    calls: dict[str, McpCall] = {}
+    for tool in {tool.name: tool for tool in tools}.values():
         if server.offers(tool):
             name = mcp_name(server.label, tool.name)
+            if name in calls:
+                name = with_digest(name, of=tool.name)
             schema = {**tool.input_schema, "type": "object"}
             function = {"type": "function", "name": name, "description": tool.description, "parameters": schema}
             functions.append((server.path, function))

@@ -49,10 +49,13 @@ class Offered:
 def claude_name(name: str, namespace: str | None = None) -> str:
     """Return what Claude calls a tool."""
     full = f"{namespace}{JOINT}{name}" if namespace else name
-    if len(full) <= MAX_NAME:
-        return full
-    digest = sha256(full.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{full[: MAX_NAME - 9]}_{digest}"
+    return full if len(full) <= MAX_NAME else with_digest(full, of=full)
+
+
+def with_digest(name: str, *, of: str) -> str:
+    """Return a name, cut where it must be, with the digest of what it is to tell apart."""
+    digest = sha256(of.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{name[: MAX_NAME - 9]}_{digest}"
 
 
 def offered_tools(tools: Sequence[Any], found: Sequence[Any] = ()) -> dict[str, Offered]:

@@ -117,3 +117,12 @@ def test_a_label_names_one_server() -> None:
         mcp_servers([SERVER, SERVER])
 
     assert caught.value.param == "tools[0].server_label"
+
+
+def test_tools_that_claude_could_not_tell_apart_are_told_apart() -> None:
+    (server,) = mcp_servers([SERVER])
+    dotted, spaced = (ListedTool(name, "", {}) for name in ("look.up", "look up"))
+    functions, calls = as_functions(server, [dotted, spaced, dotted])
+
+    assert [function["name"] for _, function in functions] == list(calls)
+    assert list(calls.values()) == [McpCall("crm", "look.up"), McpCall("crm", "look up")]
