@@ -3,10 +3,13 @@
 import asyncio
 import logging
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import brotli  # type: ignore[import-untyped]
+import zstandard
 from mitmproxy import command, exceptions, http
 from mitmproxy.types import Path as PathArgument
 
@@ -130,7 +133,7 @@ class Record:
         host = real[3] or real[1] if real else request.headers.get("host", request.host)
         headers = [("host", host)]
         headers += [(name, value) for name, value in pairs(request) if name.lower() not in {*OURS, "host"}]
-        if (body := decoded(request)) != request.raw_content:
+        if (body := decoded(request, self._settings.max_body_bytes)) != request.raw_content:
             headers = [(name, value) for name, value in headers if name.lower() != "content-encoding"]
         taken = self.begin(request.method, request.path, headers, body)
         if taken is None:
@@ -160,7 +163,7 @@ class Record:
         if not taken.responded:  # an addon's own answer
             taken.respond(flow.response.status_code, pairs(flow.response))
         if not flow.response.stream:
-            taken.chunk(decoded(flow.response))
+            taken.chunk(decoded(flow.response, self._settings.max_body_bytes))
         self._end(flow, "done")
 
     def error(self, flow: http.HTTPFlow) -> None:
@@ -298,6 +301,22 @@ def pairs(message: http.Message) -> list[tuple[str, str]]:
     ]
 
 
-def decoded(message: http.Message) -> bytes:
-    """Return a body without its content encoding, as it is where that cannot be undone."""
-    return message.get_content(strict=False) or b""
+def decoded(message: http.Message, most: int) -> bytes:
+    """Return a body without its content encoding, as it is where that cannot be undone.
+
+    Of what unpacks to more than ``most`` bytes only the beginning: a small body can become one that fills the memory.
+    """
+    body = message.raw_content or b""
+    encoding = str(message.headers.get("content-encoding", "")).strip().lower()
+    try:
+        match encoding:
+            case "gzip" | "deflate":
+                return zlib.decompressobj(47).decompress(body, most + 1)
+            case "br":
+                return bytes(brotli.Decompressor().process(body, output_buffer_limit=most + 1))
+            case "zstd":
+                with zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True) as reader:
+                    return bytes(reader.read(most + 1))
+    except (zlib.error, brotli.error, zstandard.ZstdError):
+        pass
+    return body

@@ -39,7 +39,6 @@ ELSEWHERE = {
     "convert/har.py": "tests/convert/test_commands.py",
     "convert/vcr.py": "tests/convert/test_commands.py",
     "doctor/doctor_command.py": "tests/end_to_end/test_doctor.py",
-    "addons/record.py": "tests/end_to_end/test_record_and_replay.py",
     "addons/record_sockets.py": "tests/end_to_end/test_websocket.py",
     "demo/chat.py": "the demo's app: tests/demo/test_show.py runs it",
     "engine/process.py": "tests/engine/test_facts.py",
