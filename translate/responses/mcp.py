@@ -23,6 +23,9 @@ LISTED = "mcp_list_tools"
 """The type of the block, and of the item, that tells which tools a server has."""
 
 LABEL = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+NOT_THE_APPS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
+"""Headers by which a request could go to another server behind the same address, or become two."""
+
 _ODD = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -164,6 +167,8 @@ def _server(raw: Mapping[str, Any], path: str) -> McpServer:
         )
         raise OpenAIError(message, param=f"{path}.require_approval", code="unsupported_value")
     headers = dict(tool.headers or {})
+    if odd := next((name for name in headers if name.strip().lower() in NOT_THE_APPS), None):
+        raise _invalid(f"{path}.headers", f"{odd!r} is not for the app to say")
     if tool.authorization:
         headers["Authorization"] = f"Bearer {tool.authorization}"
     filtered = tool.allowed_tools

@@ -112,6 +112,11 @@ def test_what_cannot_be_asked_is_refused_by_its_place(fields: dict[str, Any], pa
     assert refusal(**fields).param == param
 
 
+@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding"])
+def test_an_app_does_not_say_which_server_behind_an_address_is_meant(name: str) -> None:
+    assert refusal(headers={name: "x"}).param == "tools[0].headers"
+
+
 def test_a_label_names_one_server() -> None:
     with pytest.raises(OpenAIError) as caught:
         mcp_servers([SERVER, SERVER])
