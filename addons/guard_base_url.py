@@ -16,8 +16,8 @@ from mitmproxy.net.http.url import hostport
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addons.hosts import is_loopback, matches
+from addons.redirect_to_origin import forbidden, refuse
 from settings import Settings
-from translate.errors import OpenAIError
 
 # What containers call the machine that they run on. They point nowhere else, so no page can use them.
 OF_CONTAINERS = ("host.docker.internal", "gateway.docker.internal", "host.containers.internal", "host.lima.internal")
@@ -43,16 +43,15 @@ class GuardBaseUrl:
             # From here on it is a request for the host that we stand in for.
             request.host_header = hostport(request.scheme, request.host, request.port)
             if not (self._keys or self._is_own(reached)):
-                refuse(
-                    flow,
-                    f"This door is not known as {reached!r}. If you meant that name, set base_url_hosts.",
-                )
+                told = f"This door is not known as {reached!r}. If you meant that name, set base_url_hosts."
+                refuse(flow, forbidden(told))
                 return
         origin = request.headers.get("origin")
         if origin is None:
             return
         if not self.may_use(origin):
-            refuse(flow, f"Web pages of {origin!r} may not use this door. Whoever runs it can allow them: origins.")
+            told = f"Web pages of {origin!r} may not use this door. Whoever runs it can allow them: origins."
+            refuse(flow, forbidden(told))
         elif request.method == "OPTIONS" and "access-control-request-method" in request.headers:
             flow.response = http.Response.make(204, b"", preflight(request.headers, origin))
 
@@ -85,12 +84,6 @@ class GuardBaseUrl:
         except ValueError:
             return False
         return True
-
-
-def refuse(flow: http.HTTPFlow, message: str) -> None:
-    """Answer with OpenAI's 403."""
-    error = OpenAIError(message, status=403, code="forbidden")
-    flow.response = http.Response.make(403, error.body(), {"content-type": "application/json"})
 
 
 def preflight(asked: http.Headers, origin: str) -> dict[str, str]:

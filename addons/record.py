@@ -1,15 +1,13 @@
 """Exchanges go to a cassette as they happen, both sides of them."""
 
 import asyncio
+import contextlib
 import logging
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import brotli  # type: ignore[import-untyped]
-import zstandard
 from mitmproxy import command, exceptions, http
 from mitmproxy.types import Path as PathArgument
 
@@ -25,6 +23,7 @@ from settings import Settings
 from tape.assemble import assemble, error_in, is_complete, is_event_stream, usage_in
 from tape.record import Keep, Recorder, Recording, TapeError
 from tape.redact import Redactor
+from tape.unpack import unpack
 from translate.turn import Turn, to_json
 
 log = logging.getLogger("understudy")
@@ -304,19 +303,10 @@ def pairs(message: http.Message) -> list[tuple[str, str]]:
 def decoded(message: http.Message, most: int) -> bytes:
     """Return a body without its content encoding, as it is where that cannot be undone.
 
-    Of what unpacks to more than ``most`` bytes only the beginning: a small body can become one that fills the memory.
+    Of what unpacks to more than ``most`` bytes only the beginning.
     """
     body = message.raw_content or b""
-    encoding = str(message.headers.get("content-encoding", "")).strip().lower()
-    try:
-        match encoding:
-            case "gzip" | "deflate":
-                return zlib.decompressobj(47).decompress(body, most + 1)
-            case "br":
-                return bytes(brotli.Decompressor().process(body, output_buffer_limit=most + 1))
-            case "zstd":
-                with zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True) as reader:
-                    return bytes(reader.read(most + 1))
-    except (zlib.error, brotli.error, zstandard.ZstdError):
-        pass
+    with contextlib.suppress(ValueError):
+        # One more than the limit, so that what is too long is seen to be.
+        return unpack(body, str(message.headers.get("content-encoding", "")), most + 1)
     return body

@@ -76,7 +76,7 @@ class RedirectToOrigin:
         here = peer is None or is_loopback(str(peer[0])) or isinstance(flow.client_conn.proxy_mode, LocalMode)
         if not (self._client_auth or here):
             # mitmproxy's own programs listen on every address unless told otherwise.
-            refuse(flow, OpenAIError(ONLY_HERE, status=403, code="forbidden"))
+            refuse(flow, forbidden(ONLY_HERE))
             return
         try:
             addresses = await self._origin.addresses()
@@ -110,6 +110,11 @@ class RedirectToOrigin:
     def error(self, flow: http.HTTPFlow) -> None:
         """Restore."""
         restore(flow)
+
+
+def forbidden(message: str) -> OpenAIError:
+    """Return OpenAI's 403."""
+    return OpenAIError(message, status=403, code="forbidden")
 
 
 def refuse(flow: http.HTTPFlow, error: OpenAIError) -> None:

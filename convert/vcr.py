@@ -2,11 +2,7 @@
 
 import base64
 import binascii
-import contextlib
 import datetime
-import gzip
-import io
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from convert.exchange import ConvertError, Exchange
+from tape.unpack import unpack
+
+GZIP = b"\x1f\x8b"
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
 
@@ -30,7 +29,7 @@ def from_vcr(path: Path) -> Iterator[Exchange]:
     for number, one in enumerate(interactions if isinstance(interactions, list) else []):
         try:
             yield _exchange(one, started + datetime.timedelta(seconds=number))
-        except (KeyError, TypeError, ValueError, AttributeError, OSError, EOFError, binascii.Error) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OSError, binascii.Error) as error:
             told = f"{type(error).__name__}: {error}"
             raise ConvertError(f"{path}: interactions[{number}] cannot be read: {told}") from None
 
@@ -73,34 +72,9 @@ def _bytes(body: Any) -> bytes:
 
 def _decoded(body: bytes, encoding: str) -> bytes:
     """Undo a body's encoding. Most have it in their headers alone: vcrpy had undone it already."""
-    if encoding == "gzip" and body[:2] == b"\x1f\x8b":
-        with gzip.open(io.BytesIO(body)) as file:
-            return file.read(MAX_BODY_BYTES)
-    if encoding == "deflate":
-        return _inflated(body)
-    if encoding == "br" and body:
-        import brotli  # type: ignore[import-untyped]
-
-        try:
-            return bytes(brotli.decompress(body))
-        except brotli.error:
-            return body
-    if encoding == "zstd" and body[:4] == b"\x28\xb5\x2f\xfd":
-        import zstandard
-
-        try:
-            with zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True) as reader:
-                return reader.read(MAX_BODY_BYTES)
-        except zstandard.ZstdError:
-            return body
-    return body
-
-
-def _inflated(body: bytes) -> bytes:
-    for window in (zlib.MAX_WBITS, -zlib.MAX_WBITS):  # servers leave out zlib's own frame, too
-        undo = zlib.decompressobj(window)
-        with contextlib.suppress(zlib.error):
-            data = undo.decompress(body, MAX_BODY_BYTES)
-            if undo.eof and not undo.unused_data:
-                return data
-    return body
+    try:
+        return unpack(body, encoding, MAX_BODY_BYTES)
+    except ValueError:
+        if encoding == "gzip" and body.startswith(GZIP):
+            raise  # it is, and damaged
+        return body

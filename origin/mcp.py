@@ -21,7 +21,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, EmbeddedResource, ImageContent, TextContent, TextResourceContents
 
 from origin.pictures import fit
-from translate.content import image_type, text_block
+from translate.content import image_type, is_blank, text_block
 from translate.errors import OpenAIError
 from translate.responses.mcp import ListedTool, McpServer
 from translate.turn import ContentBlock
@@ -220,11 +220,11 @@ def _result(result: CallToolResult) -> McpResult:
 def _block(part: object) -> ContentBlock | None:
     match part:
         case TextContent(text=text):
-            return text_block(text) if text.strip() else None
+            return None if is_blank(text) else text_block(text)
         case ImageContent(data=data, mimeType=said) if (image := _image(data, said)) is not None:
             return image
         case EmbeddedResource(resource=TextResourceContents(text=text)):
-            return text_block(text) if text.strip() else None
+            return None if is_blank(text) else text_block(text)
         case _:
             return text_block(f"[{getattr(part, 'type', 'something')} that cannot be shown]")
 
