@@ -10,7 +10,6 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +23,7 @@ from origin.pictures import fit
 from translate.content import image_type, is_blank, text_block
 from translate.errors import OpenAIError
 from translate.responses.mcp import ListedTool, McpServer
+from translate.responses.tool_loop import Result
 from translate.turn import ContentBlock
 
 log = logging.getLogger(__name__)
@@ -45,14 +45,6 @@ _DOTS = re.compile(r"(?:^|[/\\])(?:\.|%2e){1,2}(?=[/\\]|$)", re.IGNORECASE)
 
 class McpServerError(Exception):
     """A server cannot be asked. The message says why, and nothing of what it takes to get in."""
-
-
-@dataclass(frozen=True, slots=True)
-class McpResult:
-    """What a tool gave, as Claude is told."""
-
-    content: tuple[ContentBlock, ...]
-    is_error: bool = False
 
 
 def check_allowed(servers: Sequence[McpServer], allowed: Sequence[str]) -> None:
@@ -121,13 +113,13 @@ async def list_tools(server: McpServer) -> tuple[ListedTool, ...]:
     return tuple(tools)
 
 
-async def call_tool(server: McpServer, name: str, arguments: Mapping[str, Any]) -> McpResult:
+async def call_tool(server: McpServer, name: str, arguments: Mapping[str, Any]) -> Result:
     """Have a server's tool called. What goes wrong is a result too: Claude can say so, or try something else."""
     try:
         async with _asking(server, CALL_S) as session:
             result = await session.call_tool(name, dict(arguments))
     except McpServerError as error:
-        return McpResult((text_block(f"The tool could not be called: {error}"),), is_error=True)
+        return Result((text_block(f"The tool could not be called: {error}"),), is_error=True)
     # Images take their time.
     return await asyncio.to_thread(_result, result)
 
@@ -212,9 +204,9 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:200]
 
 
-def _result(result: CallToolResult) -> McpResult:
+def _result(result: CallToolResult) -> Result:
     blocks = [_block(part) for part in result.content]
-    return McpResult(tuple(block for block in blocks if block is not None), is_error=result.isError)
+    return Result(tuple(block for block in blocks if block is not None), is_error=result.isError)
 
 
 def _block(part: object) -> ContentBlock | None:

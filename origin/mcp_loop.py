@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from engine import Engine, Event, Outcome, Running
-from origin.mcp import McpResult, call_tool
+from origin.mcp import call_tool
 from translate.content import text_block
 from translate.responses.mcp import LISTED, ListedTool, McpCall, McpServer
-from translate.responses.tool_loop import Called, ToolLoop
+from translate.responses.tool_loop import Called, Result, ToolLoop
 from translate.turn import Message, Turn
 
 MAX_ROUNDS = 100
@@ -80,21 +80,21 @@ class McpLoop:
             may = mine if left is None else mine[: max(left, 0)]
             left = None if left is None else left - len(may)
             results = await asyncio.gather(*map(self._call, may))
-            results += [McpResult((text_block(NO_MORE),), is_error=True)] * (len(mine) - len(may))
+            results += [Result((text_block(NO_MORE),), is_error=True)] * (len(mine) - len(may))
             for call, result in zip(mine, results, strict=True):
-                for told in loop.told(_told(call, result)):
+                for told in loop.told(result.told(call)):
                     yield told
             if len(mine) < len(loop.calls):
                 # The rest is the app's to call; it sends all of it back together.
                 break
-            blocks = [_given(call, result) for call, result in zip(mine, results, strict=True)]
+            blocks = [result.given(call) for call, result in zip(mine, results, strict=True)]
             said = (Message("assistant", loop.content), Message("user", tuple(blocks)))
             # What had to be called has been.
             choice = None if (turn.tool_choice or {}).get("type") in ("any", "tool") else turn.tool_choice
             turn = replace(turn, messages=(*turn.messages, *said), tool_choice=choice)
         yield loop.finish()
 
-    async def _call(self, call: Called) -> McpResult:
+    async def _call(self, call: Called) -> Result:
         assert call.mine is not None  # noqa: S101 - that is what was asked for
         return await call_tool(self._servers[call.mine.label], call.mine.tool, call.input)
 
@@ -104,22 +104,6 @@ class McpLoop:
             for label, tools in self._new.items()
             for told in loop.told({"type": LISTED, "server_name": label, "tools": [tool.as_item() for tool in tools]})
         ]
-
-
-def _told(call: Called, result: McpResult) -> dict[str, Any]:
-    return {
-        "type": "mcp_tool_result",
-        "tool_use_id": call.id,
-        "is_error": result.is_error,
-        "content": list(result.content),
-    }
-
-
-def _given(call: Called, result: McpResult) -> dict[str, Any]:
-    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": call.id}
-    if result.content:
-        block["content"] = list(result.content)
-    return {**block, "is_error": True} if result.is_error else block
 
 
 class _Playing:

@@ -118,14 +118,17 @@ async def test_what_was_refused_does_not_count(budgets: Budgets, key: Keys, cloc
 
 async def test_waiting_as_long_as_it_says_is_enough(budgets: Budgets, key: Keys, clock: Clock) -> None:
     client = await key(requests_per_minute=2, tokens_per_minute=100)
+    waited = 0
     for tokens in (30, 30, 80, 10, 100, 1):
         try:
             admission = await budgets.admit(client, tokens=tokens)
         except OverBudgetError as error:
+            waited += 1
             clock.now += error.retry_after_s or 0.0
             admission = await budgets.admit(client, tokens=tokens)
         clock.now += 7
         await budgets.settle(admission, tokens, 0.0)
+    assert waited
 
 
 async def test_tokens_count_for_a_minute_from_the_answer_on(budgets: Budgets, key: Keys, clock: Clock) -> None:

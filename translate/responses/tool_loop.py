@@ -5,11 +5,14 @@ Calls of those tools are told as Anthropic's MCP connector tells of its own: ``m
 ``tool_use``, and ``mcp_tool_result`` when the result is there. Usage is added up.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from translate.content import is_blank
+from translate.messages import call_input
 from translate.responses.mcp import McpCall
 from translate.turn import ContentBlock
 from translate.usage import add_counts
@@ -25,6 +28,30 @@ class Called:
     name: str
     input: Mapping[str, Any]
     mine: McpCall | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a tool gave, as Claude is told."""
+
+    content: tuple[ContentBlock, ...]
+    is_error: bool = False
+
+    def told(self, call: Called) -> dict[str, Any]:
+        """Return the block that tells of it, in the connector's words."""
+        return {
+            "type": "mcp_tool_result",
+            "tool_use_id": call.id,
+            "is_error": self.is_error,
+            "content": list(self.content),
+        }
+
+    def given(self, call: Called) -> ContentBlock:
+        """Return the block that gives it to Claude."""
+        block: dict[str, Any] = {"type": "tool_result", "tool_use_id": call.id}
+        if self.content:
+            block["content"] = list(self.content)
+        return {**block, "is_error": True} if self.is_error else block
 
 
 class ToolLoop:
@@ -50,8 +77,8 @@ class ToolLoop:
         """What Claude called in the last message, if that ended for its calls."""
         if self._stop.get("stop_reason") != "tool_use":
             return []
-        uses = [block for block in self.content if block["type"] == "tool_use"]
-        return [Called(use["id"], use["name"], use["input"], self._tools.get(use["name"])) for use in uses]
+        uses = [block for _, block in sorted(self._blocks.items()) if block["type"] == "tool_use"]
+        return [Called(u["id"], u["name"], _object(u["json"]), self._tools.get(u["name"])) for u in uses]
 
     def feed(self, event: Event) -> Iterator[Event]:
         """Take one event and yield what the answer gets of it."""
@@ -113,21 +140,22 @@ class ToolLoop:
 def _whole(block: Mapping[str, Any]) -> ContentBlock | None:
     """Return a block as a request has it; None for one that says nothing, or that is not Claude's own."""
     match block["type"]:
-        case "text" if str(block.get("text") or "").strip():
+        case "text" if not is_blank(str(block.get("text") or "")):
             return {"type": "text", "text": block["text"]}
         case "thinking":
             return {"type": "thinking", "thinking": block.get("thinking", ""), "signature": block.get("signature", "")}
         case "redacted_thinking":
             return {"type": "redacted_thinking", "data": block["data"]}
         case "tool_use":
-            return {"type": "tool_use", "id": block["id"], "name": block["name"], "input": _object(block["json"])}
+            return {"type": "tool_use", "id": block["id"], "name": block["name"], "input": call_input(block["json"])}
         case _:
             return None
 
 
 def _object(text: str) -> dict[str, Any]:
+    """Return what a call says, with all digits of its numbers; nothing for what is no JSON object."""
     try:
-        value = json.loads(text or "{}")
-    except ValueError:
+        value = msgspec.json.decode(text or "{}")
+    except (msgspec.DecodeError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

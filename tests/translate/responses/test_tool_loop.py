@@ -4,10 +4,10 @@ from typing import Any
 
 from tests.translate.test_stream import START, Event, call, end, start, stop, text, thinking
 from translate.responses.mcp import McpCall
-from translate.responses.tool_loop import Called, ToolLoop
+from translate.responses.tool_loop import Called, Result, ToolLoop
 
 MINE = {"crm__look": McpCall("crm", "look")}
-RESULT = {"type": "mcp_tool_result", "tool_use_id": "t", "is_error": False, "content": []}
+CALL = Called("t", "crm__look", {}, MINE["crm__look"])
 
 
 def told(loop: ToolLoop, events: list[Event]) -> list[dict[str, Any]]:
@@ -32,7 +32,7 @@ def test_a_call_is_told_in_the_connectors_words_and_kept_in_claudes() -> None:
 def test_messages_go_on_in_one_answer_and_their_usage_adds_up() -> None:
     loop = ToolLoop(MINE)
     events = told(loop, [START, *call("t", "crm__look", "{}"), end("tool_use")])
-    events += map(dict, loop.told(RESULT))
+    events += map(dict, loop.told(Result(()).told(CALL)))
     events += told(loop, [START, *text("Done."), end()])
     last = loop.finish()
 
@@ -41,6 +41,24 @@ def test_messages_go_on_in_one_answer_and_their_usage_adds_up() -> None:
     assert last["delta"]["stop_reason"] == "end_turn"
     assert last["usage"]["output_tokens"] == 2 * end()["usage"]["output_tokens"]
     assert loop.calls == []
+
+
+def test_the_tool_is_called_with_the_numbers_that_claude_wrote_and_claude_sees_all_their_digits() -> None:
+    loop = ToolLoop(MINE)
+    told(loop, [START, *call("t", "crm__look", '{"id": 1234567890123456789}'), end("tool_use")])
+
+    assert loop.calls[0].input == {"id": 1234567890123456789}
+    # Claude Code's own numbers have fewer.
+    assert loop.content[0]["input"] == {"id": "1234567890123456789"}
+
+
+def test_a_result_is_told_to_the_app_and_given_to_claude() -> None:
+    said = ({"type": "text", "text": "no"},)
+    result = Result(said, is_error=True)
+
+    assert result.told(CALL) == {"type": "mcp_tool_result", "tool_use_id": "t", "is_error": True, "content": [*said]}
+    assert result.given(CALL) == {"type": "tool_result", "tool_use_id": "t", "is_error": True, "content": [*said]}
+    assert Result(()).given(CALL) == {"type": "tool_result", "tool_use_id": "t"}
 
 
 def test_the_apps_own_calls_stay_its_own() -> None:
