@@ -10,7 +10,8 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from tests.translate.responses.test_stream import machine, rebuilt
+from tests.translate.responses.test_generated_answers import rebuilt
+from tests.translate.responses.test_stream import machine
 from tests.translate.test_corpus_answers import broken_streams, failures
 from tests.translate.test_corpus_tools import (
     CORPUS,
