@@ -135,11 +135,11 @@ def translate_response_request(
         generate=generate,
     )
     show_summary = show_reasoning or _summary(request) is not None
-    offered, mcp_calls = _offered(request, said, mcp_tools or {})
+    own, mcp_calls = _offered(request, mcp_tools or {})
     asked = _with_format(request, said.format)
     turn, unused = _turn(
         _to_compact(request) if said.compact else asked,
-        offered,
+        [*own, *said.tools],
         choice.model,
         can,
         said,
@@ -161,9 +161,7 @@ def translate_response_request(
         show_sources=SOURCES in (request.include or ()),
         compact=said.compact,
         mcp_calls=mcp_calls,
-        tools=offered_tools(
-            [tool for _, tool in offered[: len(offered) - len(said.tools)]], [tool for _, tool in said.tools]
-        ),
+        tools=offered_tools([tool for _, tool in own], [tool for _, tool in said.tools]),
     )
 
 
@@ -207,9 +205,9 @@ def _check_conversation(request: ResponseRequest, previous: Sequence[Item] | Non
 
 
 def _offered(
-    request: ResponseRequest, said: Input, mcp_tools: Mapping[str, Sequence[ListedTool]]
+    request: ResponseRequest, mcp_tools: Mapping[str, Sequence[ListedTool]]
 ) -> tuple[list[tuple[str, Any]], dict[str, McpCall]]:
-    """Return the tools on offer with their paths, and whose those of MCP servers are, by Claude's names for them."""
+    """Return the request's tools with their paths, and whose those of MCP servers are, by Claude's names for them."""
     servers = {server.path: server for server in mcp_servers(request.tools or ())}
     offered: list[tuple[str, Any]] = []
     calls: dict[str, McpCall] = {}
@@ -220,7 +218,7 @@ def _offered(
         functions, of_server = as_functions(server, mcp_tools.get(server.label, ()))
         offered += functions
         calls |= of_server
-    return [*offered, *said.tools], calls
+    return offered, calls
 
 
 def _turn(
