@@ -260,6 +260,11 @@ class Settings:
         None,
     )
     api_key_helper: str | None = _setting(str, "a command that prints the API key for Claude Code", None)
+    claude_env: tuple[str, ...] = _setting(
+        _texts,
+        "further variables that `claude` and agents inherit, * for any part: GIT_*; none of UNDERSTUDY_* ever",
+        (),
+    )
     cli_path: Path | None = _setting(_file_path, "another `claude` program than the SDK's own", None)
     data_dir: Path = _setting(
         _file_path,

@@ -17,7 +17,16 @@ from mitmproxy import ctx
 
 from auth.budgets import Budgets
 from auth.clients import Clients
-from auth.sources import REHEARSAL, SOURCES, Source, SourceError, cli_settings, environment, find_source
+from auth.sources import (
+    REHEARSAL,
+    SOURCES,
+    Source,
+    SourceError,
+    cli_settings,
+    environment,
+    find_source,
+    not_inherited,
+)
 from engine import Engine
 from engine.agent_engine import AgentEngine
 from engine.pool import Pool
@@ -308,7 +317,7 @@ def rehearsal_environment(base_url: str, environ: Mapping[str, str]) -> dict[str
 def spawn_for(settings: Settings, source: Source, environ: Mapping[str, str], env: Mapping[str, str]) -> Spawn:
     """Return how Claude Code's processes are started: in an empty folder, their state in ours where that can be.
 
-    ``environ`` is what they inherit, ``env`` what is laid over it.
+    ``environ`` is what they inherit from, ``env`` what is laid over it.
     """
     folder = {}
     if source.own_config_dir and (source is REHEARSAL or "CLAUDE_CONFIG_DIR" not in environ):
@@ -320,6 +329,8 @@ def spawn_for(settings: Settings, source: Source, environ: Mapping[str, str], en
         env={**env, **folder},
         cli_path=settings.cli_path,
         settings=settings_file(settings.data_dir, cli_settings(source, settings.api_key_helper)),
+        inherits=(*source.inherits, *settings.claude_env),
+        not_inherited=not_inherited(source),
     )
 
 

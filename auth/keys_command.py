@@ -44,9 +44,12 @@ def keys_command(open_store: Callable[[], Database]) -> typer.Typer:
         usd_per_day: Annotated[float | None, typer.Option(help="Dollars a day of UTC.")] = None,
         usd_total: Annotated[float | None, typer.Option(help="Dollars in all.")] = None,
         model: Annotated[list[str] | None, typer.Option(help="A model that it may use; wildcards allowed.")] = None,
-        agent: Annotated[list[str] | None, typer.Option(help="An agent that it may use; wildcards allowed.")] = None,
+        agent: Annotated[list[str] | None, typer.Option(help="An agent that it may use (by itself none).")] = None,
     ) -> None:
-        """Make a key. Its secret is printed, this once: nothing can show it again. Without options it has no limits."""
+        """Make a key. Its secret is printed, this once: nothing can show it again.
+
+        Without options it may use every model and no agent, without limits.
+        """
         try:
             budget = Budget(requests_per_minute, tokens_per_minute, concurrent, usd_per_day, usd_total)
             expires_at = None if expires is None else time.time() + seconds(expires)

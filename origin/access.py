@@ -70,11 +70,10 @@ class Access:
         """
         model = asked_model(request.body)
         if model.startswith(PREFIX):
-            if not client.may_use_agent(model.removeprefix(PREFIX)):
-                raise OpenAIError(
-                    f"This key may not use the agent {model!r}.", status=403, param="model", code="model_not_allowed"
-                )
-        elif client.models and not client.may_use_model(model):
+            if not client.may_use_agent(name := model.removeprefix(PREFIX)):
+                told = f"This key may not use the agent {name!r}; `understudy keys make --agent` makes one that may."
+                raise OpenAIError(told, status=403, param="model", code="model_not_allowed")
+        elif not client.may_use_model(model):
             raise OpenAIError(
                 f"This key may not use the model {model!r}.", status=403, param="model", code="model_not_allowed"
             )
