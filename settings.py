@@ -188,7 +188,7 @@ class Settings:
         _texts, "further names under which the base-URL door may be reached; addresses and localhost always may", ()
     )
     origins: tuple[str, ...] = _setting(
-        _texts, "web pages, by their origins, that may use the base-URL door; those of this machine may; * for all", ()
+        _texts, "web pages, by origin, that may use the base-URL door and the proxy's own page; * for all", ()
     )
     mode: tuple[str, ...] = _setting(
         _modes, "further doors, as mitmproxy names them: socks5, local:NAME, transparent, wireguard", ()

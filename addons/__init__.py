@@ -9,6 +9,7 @@ from typing import Any
 
 from addons.decrypt_only_ours import DecryptOnlyOurs
 from addons.guard_base_url import GuardBaseUrl
+from addons.guard_own_page import GuardOwnPage
 from addons.log_exchanges import LogExchanges
 from addons.login_upstream import LoginUpstream
 from addons.name_in_certificate import NameInCertificate
@@ -39,6 +40,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
         serve,
         *([ProxyLogin(serve.access)] if settings.client_auth else []),
         GuardBaseUrl(settings),
+        GuardOwnPage(settings),
         RedirectToOrigin(settings, serve),
         *([LoginUpstream(settings.upstream_proxy)] if settings.upstream_proxy else []),
         StreamEvents(),

@@ -57,7 +57,7 @@ class RedirectToOrigin:
     def is_ours(self, flow: http.HTTPFlow, *, logged_in: bool = False) -> bool:
         """Whether the origin answers this flow. ``logged_in``: its client has shown a key to the proxy itself."""
         request = flow.request
-        if request.pretty_host == MAGIC_HOST:
+        if is_own_page(request):
             return True
         if not (matches(request.host, self._hosts) or matches(request.pretty_host, self._hosts)):
             return False
@@ -86,7 +86,7 @@ class RedirectToOrigin:
             refuse(flow, OpenAIError(NOT_STARTED, status=503, type="server_error", code="unavailable"))
             return
         request = flow.request
-        real_host = request.pretty_host
+        own_page = is_own_page(request)
         flow.metadata[REAL_ADDRESS] = (request.scheme, request.host, request.port, request.headers.get("host"))
         # Another proxy may stand between us and the world, but not between us and ourselves.
         flow.server_conn.via = None
@@ -97,7 +97,7 @@ class RedirectToOrigin:
         if key is not None:
             request.headers[KEY_HEADER] = key
         request.headers.pop(FLOW_HEADER, None)
-        if real_host == MAGIC_HOST and request.path == "/":
+        if own_page and request.path == "/":
             request.path = STATUS_PATH
         if request.raw_content and not {"content-length", "transfer-encoding"} & {h.lower() for h in request.headers}:
             # HTTP/2 need not tell the length; mitmproxy would send the body to the origin without saying where it ends.
@@ -110,6 +110,11 @@ class RedirectToOrigin:
     def error(self, flow: http.HTTPFlow) -> None:
         """Restore."""
         restore(flow)
+
+
+def is_own_page(request: http.Request) -> bool:
+    """Whether a request is for the proxy itself."""
+    return matches(request.pretty_host, (MAGIC_HOST,))
 
 
 def forbidden(message: str) -> OpenAIError:
