@@ -230,6 +230,15 @@ class Settings:
         _at_least(0, float), "how long running answers may take to end when `serve` is ended", 10.0
     )
     max_body_bytes: int = _setting(_at_least(1024, int), "the largest request that is read", 64 * 1024 * 1024)
+    image_max_megapixels: float = _setting(
+        _at_least(0.01, float), "the largest image that is taken, in millions of pixels", 64.0
+    )
+    image_processes: int = _setting(_at_least(1, int), "images that are scaled down at once; more wait", 1)
+    image_memory_mb: int = _setting(
+        _at_least(128, int),
+        "what scaling an image down may take, where the system can bound it (not on macOS, Windows)",
+        768,
+    )
     client_auth: bool = _setting(
         _bool, "ask for a key (`understudy keys make`) at every door; needed to listen beyond this machine", False
     )

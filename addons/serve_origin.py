@@ -34,6 +34,7 @@ from engine.retry import Retrying
 from engine.sdk import Spawn
 from origin.access import Access
 from origin.app import Service, app, render_error
+from origin.pictures import Pictures
 from origin.replay import Expiry, NoEngine, Pace, Player, ReplayError, replaying
 from origin.routes import ROUTES
 from origin.sealing import Sealer, derived_key
@@ -158,7 +159,15 @@ class ServeOrigin:
         if settings.client_auth:
             budgets = await self._stack.enter_async_context(Budgets(database, lease_s=settings.store_lease_s))
             self._access = Access(Clients(database), budgets)
+        pictures = Pictures(
+            max_megapixels=settings.image_max_megapixels,
+            processes=settings.image_processes,
+            memory_mb=settings.image_memory_mb,
+            max_waiting=settings.max_waiting,
+            wait_s=settings.wait_s,
+        )
         service = Service(
+            pictures=await self._stack.enter_async_context(pictures),
             engine=self.around(engine),
             model_map=settings.full_model_map(),
             default_model=settings.default_model,

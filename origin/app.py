@@ -14,6 +14,7 @@ from engine import Engine
 from engine.agent_engine import AgentEngine
 from engine.agents import PREFIX, Agent
 from origin.access import Access, asked_model
+from origin.pictures import Pictures
 from origin.recent import Recent
 from origin.sealing import Sealer
 from origin.server import Exchange, Handler, Request
@@ -61,6 +62,7 @@ class Service:
     is_ending: Callable[[], bool] = lambda: False
     access: Access | None = None
     sealer: Sealer = field(default_factory=Sealer)
+    pictures: Pictures = field(default_factory=Pictures)
     shelves: "Shelves | None" = None
     """Where things are kept; None: nowhere."""
     recent: Recent | None = None

@@ -15,7 +15,6 @@ from origin.app import JSON, Service, refuse_own_tools
 from origin.asker import client_of, client_timeout_s, owner_of
 from origin.choices import Choices
 from origin.heartbeat import EventStream
-from origin.pictures import fit_pictures
 from origin.server import Exchange, Request
 from origin.sessions import in_session
 from origin.told import headers_of_answer
@@ -59,11 +58,8 @@ async def _create(service: Service, request: Request, exchange: Exchange, rememb
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
     refuse_own_tools(service, translated.turn)
-    turn = replace(
-        await fit_pictures(translated.turn, asked.messages, "messages"),
-        timeout_s=client_timeout_s(request),
-        client=client_of(request),
-    )
+    turn = replace(translated.turn, timeout_s=client_timeout_s(request), client=client_of(request))
+    turn = await service.pictures.fit_turn(turn, asked.messages, "messages")
     streams = chat_streams(
         translated,
         id=f"chatcmpl-{secrets.token_urlsafe(22)}",

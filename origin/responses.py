@@ -16,7 +16,7 @@ from origin.choices import MAX_TOGETHER
 from origin.heartbeat import EventStream
 from origin.mcp import check_allowed, listed
 from origin.mcp_loop import McpLoop
-from origin.pictures import fit_pictures
+from origin.pictures import Pictures
 from origin.server import Exchange, Request
 from origin.told import headers_of_answer
 from remembering.item_ids import new_response_id, output_ids
@@ -56,13 +56,14 @@ class Prepared:
     before: tuple[Item, ...]
     servers: tuple[McpServer, ...] = ()
     new_tools: Mapping[str, Sequence[ListedTool]] = field(default_factory=dict)
+    pictures: Pictures = field(default_factory=Pictures)
 
     def engine(self, engine: Engine) -> Engine:
         """Return the engine that plays the turn: with the MCP servers that it may use, if there are any."""
         if not self.servers:
             return engine
         most = self.translated.request.max_tool_calls
-        return McpLoop(engine, self.servers, self.translated.mcp_calls, self.new_tools, most=most)
+        return McpLoop(engine, self.servers, self.translated.mcp_calls, self.new_tools, self.pictures, most=most)
 
     def headers(self, service: Service, *, process: str = "", retries: int = 0) -> list[tuple[str, str]]:
         """Return the answer's headers."""
@@ -148,11 +149,8 @@ async def prepare(service: Service, request: Request, *, generate: bool = True) 
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
     refuse_own_tools(service, translated.turn)
-    turn = replace(
-        await fit_pictures(translated.turn, asked.input, "input"),
-        timeout_s=client_timeout_s(request),
-        client=client_of(request),
-    )
+    turn = replace(translated.turn, timeout_s=client_timeout_s(request), client=client_of(request))
+    turn = await service.pictures.fit_turn(turn, asked.input, "input")
     id, created_at = new_response_id(), time.time()
     stream = ResponseStream(
         id=id,
@@ -168,7 +166,19 @@ async def prepare(service: Service, request: Request, *, generate: bool = True) 
         show_sources=translated.show_sources,
         compact=translated.compact,
     )
-    return Prepared(id, owner, began, created_at, translated, turn, stream, before or (), wanted.servers, new_tools)
+    return Prepared(
+        id,
+        owner,
+        began,
+        created_at,
+        translated,
+        turn,
+        stream,
+        before or (),
+        wanted.servers,
+        new_tools,
+        service.pictures,
+    )
 
 
 async def events_of(running: Running, stream: ResponseStream) -> AsyncGenerator[Events]:
