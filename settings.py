@@ -214,6 +214,9 @@ class Settings:
     max_processes: int = _setting(_at_least(1, int), "turns at once; more wait", 8)
     spare_processes: int = _setting(_at_least(0, int), "Claude Code processes kept booted for the next request", 1)
     max_waiting: int = _setting(_at_least(0, int), "requests that may wait for their turn; more are refused (429)", 100)
+    kept_processes: int = _setting(
+        _at_least(0, int), "turns of max_processes that are kept for keys of which none runs, with client_auth", 1
+    )
     max_memory_mb: int = _setting(
         _at_least(0, int), "what Claude Code's processes may take together (PSS); 0: half of the machine's", 0
     )

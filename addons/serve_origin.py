@@ -216,6 +216,8 @@ class ServeOrigin:
             log.warning("REHEARSAL: answers come from a simulated API at %s; no model is asked", rehearsal.base_url)
         self._source = source
         log.info("Claude Code runs with: %s%s", source.kind, f" ({source.variable})" if source.variable else "")
+        # Without keys all come from this machine, and nobody else is kept waiting.
+        kept = settings.kept_processes if settings.client_auth else 0
         pool = await self._stack.enter_async_context(
             Pool(
                 spawn_for(settings, source, self._environ, env),
@@ -228,6 +230,7 @@ class ServeOrigin:
                 idle_timeout_s=settings.idle_timeout_s,
                 keep_s=settings.keep_idle_s,
                 memory_bytes=settings.max_memory_mb * 1024 * 1024 or None,
+                kept=kept,
             )
         )
         for agent in settings.agent.values():
@@ -239,6 +242,7 @@ class ServeOrigin:
                     max_waiting=settings.max_waiting,
                     wait_s=settings.wait_s,
                     timeout_s=settings.timeout_s,
+                    kept=kept,
                 )
             )
             log.info("agent %s: %s in %s", agent.model_name, ", ".join(agent.tools) or "no tools", agent.cwd)

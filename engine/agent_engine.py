@@ -33,11 +33,21 @@ TERMINATE_S = 5.0
 class AgentEngine:
     """Plays turns with one agent. Use it in an ``async with``; :mod:`engine` says what an engine is."""
 
-    def __init__(self, agent: Agent, spawn: Spawn, *, limit: int, max_waiting: int, wait_s: float, timeout_s: float):
+    def __init__(
+        self,
+        agent: Agent,
+        spawn: Spawn,
+        *,
+        limit: int,
+        max_waiting: int,
+        wait_s: float,
+        timeout_s: float,
+        kept: int = 0,
+    ) -> None:
         self.agent = agent
         # Bare, Claude Code has but three of its tools (F2).
         self._spawn = replace(spawn, cwd=agent.cwd, agent=agent, bare=False)
-        self._places = Places(limit, max_waiting=max_waiting, wait_s=wait_s)
+        self._places = Places(limit, max_waiting=max_waiting, wait_s=wait_s, kept=kept)
         self._timeout_s = timeout_s
         self._watchdog = Watchdog()
         self._running: set[_AgentRun] = set()

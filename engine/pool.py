@@ -92,9 +92,10 @@ class Play:
 class Pool:
     """Runs turns on Claude Code processes.
 
-    At most ``limit`` run at once and ``max_waiting`` wait, each up to ``wait_s``. ``spare`` wait booted; processes idle
-    for ``keep_s`` are ended. ``memory_bytes`` bounds the sum of their PSS (None: half of the machine's). The limits of
-    a turn: ``timeout_s`` in all, ``first_token_timeout_s`` to its first event, ``idle_timeout_s`` between events.
+    At most ``limit`` run at once and ``max_waiting`` wait, each up to ``wait_s``; ``kept`` of the limit are only for
+    clients of which none runs (:mod:`engine.places`). ``spare`` wait booted; processes idle for ``keep_s`` are ended.
+    ``memory_bytes`` bounds the sum of their PSS (None: half of the machine's). The limits of a turn: ``timeout_s`` in
+    all, ``first_token_timeout_s`` to its first event, ``idle_timeout_s`` between events.
     """
 
     def __init__(
@@ -111,10 +112,11 @@ class Pool:
         keep_s: float = 600.0,
         memory_bytes: int | None = None,
         boot_s: float = BOOT_S,
+        kept: int = 0,
     ) -> None:
         self._spawn = spawn
         self._limit = limit
-        self._places = Places(limit, max_waiting=max_waiting, wait_s=wait_s)
+        self._places = Places(limit, max_waiting=max_waiting, wait_s=wait_s, kept=kept)
         self._spare_target = spare
         self._timeout_s = timeout_s
         self._first_token_timeout_s = first_token_timeout_s

@@ -58,7 +58,7 @@ async def _create(service: Service, request: Request, exchange: Exchange, rememb
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
     refuse_own_tools(service, translated.turn)
-    turn = replace(translated.turn, timeout_s=client_timeout_s(request), client=client_of(request))
+    turn = replace(translated.turn, timeout_s=client_timeout_s(request), client=client_of(service, request))
     turn = await service.pictures.fit_turn(turn, asked.messages, "messages")
     streams = chat_streams(
         translated,

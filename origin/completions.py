@@ -37,7 +37,7 @@ async def create_completion(service: Service, request: Request, exchange: Exchan
         )
         for index, chat in enumerate(translated.chats)
     ]
-    timeout_s, client = client_timeout_s(request), client_of(request)
+    timeout_s, client = client_timeout_s(request), client_of(service, request)
     turns = [replace(chat.turn, timeout_s=timeout_s, client=client) for chat in translated.chats]
     choices = Choices(service.engine, turns, streams)
     legacy = CompletionStream(

@@ -149,7 +149,7 @@ async def prepare(service: Service, request: Request, *, generate: bool = True) 
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
     refuse_own_tools(service, translated.turn)
-    turn = replace(translated.turn, timeout_s=client_timeout_s(request), client=client_of(request))
+    turn = replace(translated.turn, timeout_s=client_timeout_s(request), client=client_of(service, request))
     turn = await service.pictures.fit_turn(turn, asked.input, "input")
     id, created_at = new_response_id(), time.time()
     stream = ResponseStream(
