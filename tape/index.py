@@ -16,11 +16,13 @@ from typing import Any
 
 import msgspec
 
+from tape import words
 from tape.files import all_files, index_path, journals, make_private_folder, side_folder
 from tape.format import KINDS, Entry, LineError, Problem, decode_line
+from tape.outcome import failed_at_the_proxy, outcome
 from tape.read import raw_lines, read_block, read_journal
 
-_HEADER = b'{"index": 1}\n'
+_HEADER = b'{"index": 2}\n'
 _HEAD = re.compile(
     rb'\{"id": "([\w.-]{1,100})", "n": \d{1,9}(?:, "(?:at|started)": [^ ]{1,40})?'
     rb'(?:, "of": \d{1,4})?, "([a-z_0-9]{1,20})": '
@@ -31,7 +33,11 @@ _EMPTY = msgspec.Raw(b"{}")
 
 
 class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a list shows of an entry. ``offset`` and ``length``: its block in ``file``, in bytes; ``ms``: in all."""
+    """What a list shows of an entry. ``offset`` and ``length``: its block in ``file``, in bytes; ``ms``: in all.
+
+    ``error``: type, code and the beginning of the message of the error that was told, or the text of one that has no
+    shape. ``question``, ``answer``: their first words.
+    """
 
     id: str
     offset: int
@@ -48,6 +54,19 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     usage: dict[str, Any] | None = None
     cost_usd: float | None = None
     file: str = ""
+    error: dict[str, Any] | str | None = None
+    question: str = ""
+    answer: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """How the exchange ended, for people: ``done`` only if the app got what it asked for."""
+        return outcome(self.how, self.status, self.error, self.method)
+
+    @property
+    def failed_at_the_proxy(self) -> bool:
+        """Whether it failed through nothing that the app had asked."""
+        return failed_at_the_proxy(self.how, self.status, self.error, self.method)
 
 
 class _Model(msgspec.Struct):
@@ -64,6 +83,8 @@ class _Part(msgspec.Struct):
     at: float = 0.0
     usage: dict[str, Any] | None = None
     cost_usd: float | None = None
+    error: Any = None
+    message: msgspec.Raw = _EMPTY
 
 
 class _RequestPart(msgspec.Struct):
@@ -111,15 +132,30 @@ class _Builder:
             with contextlib.suppress(msgspec.MsgspecError, RecursionError):
                 model = _model.decode(request.json).model
                 self.fields["model"] = model if isinstance(model, str) else None
+            self.fields["question"] = words.question(request.json)
         elif kind == "response":
             self.fields["status"] = _status.decode(part.response).status
         elif kind == "end":
             self.fields |= {"how": part.end, "ms": part.at, "usage": part.usage, "cost_usd": part.cost_usd}
+            self.fields["error"] = shortened_error(part.error)
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                self.fields["answer"] = words.answer(msgspec.json.decode(part.message))
 
     def summary(self, file: Path) -> Summary:
         events, chunks = self.counts.values()
         length = self.until - self.fields["offset"]
         return Summary(**self.fields, length=length, events=events, chunks=chunks, file=file.name)
+
+
+def shortened_error(error: Any) -> dict[str, Any] | str | None:
+    """Return what an index keeps of an error: enough to say what it was and whose doing."""
+    if error is None:
+        return None
+    if not isinstance(error, dict):
+        return words.shortened(str(error))
+    inner = error.get("error")
+    known = {**(inner if isinstance(inner, dict) else {}), **error}
+    return {name: words.shortened(str(known[name])) for name in ("type", "code", "message") if known.get(name)}
 
 
 def summary_of(file: Path, offset: int, length: int, lines: Iterable[bytes]) -> Summary:
@@ -224,6 +260,7 @@ def _running(journal: Path) -> Iterator[Summary]:
             ms=entry.ms,
             events=len(entry.events),
             chunks=len(entry.chunks),
+            question=words.question(entry.request.body),
         )
 
 
