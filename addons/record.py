@@ -262,9 +262,11 @@ class Taken:
         """Note how the exchange ended; what it cost is known a little later."""
         body = b"".join(self.sent)
         message = assemble(self._content_type, body)
-        error = error or error_in(message)
-        if how == "done" and is_event_stream(self._content_type) and (error is not None or not is_complete(body)):
-            how = "failed"
+        told = error_in(message)
+        if is_event_stream(self._content_type) and (told is not None or (how == "done" and not is_complete(body))):
+            # Clients hang up when they have read an error; it is the error that ended the exchange.
+            how, error = "failed", told or error
+        error = error or told
         self._end = {
             "how": how,
             "at_ms": self._at(),
