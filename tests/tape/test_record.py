@@ -21,6 +21,7 @@ from tape.read import read
 from tape.record import Keep, Recorder, TapeError
 from tape.redact import Redactor
 from tests.tape import canaries
+from translate.usage import MessageUsage
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime.datetime(2026, 3, 4, 5, 6, 7, 89000, tzinfo=datetime.UTC)
@@ -66,7 +67,16 @@ def test_an_exchange_comes_back_as_it_was(tmp_path: Path) -> None:
             recording.event(at, event)
         for at, chunk in enumerate(chunks):
             recording.chunk(10.5 + at, chunk)
-        recording.end("done", at_ms=99, message={"id": "m"}, usage={"input_tokens": 3}, cost_usd=0.25, process="warm")
+        claude = [MessageUsage("claude-x", {"input_tokens": 4})]
+        recording.end(
+            "done",
+            at_ms=99,
+            message={"id": "m"},
+            usage={"input_tokens": 3},
+            claude_usage=claude,
+            cost_usd=0.25,
+            process="warm",
+        )
 
     (entry,) = entries(tmp_path / "a.jsonl")
     assert (entry.id, entry.started, entry.how, entry.ms) == ("e1", "2026-03-04T05:06:07.089Z", "done", 99)
@@ -77,6 +87,7 @@ def test_an_exchange_comes_back_as_it_was(tmp_path: Path) -> None:
     assert (entry.status, entry.headers) == (200, {"content-type": "text/event-stream"})
     assert [event.value for event in entry.events] == events
     assert [(chunk.at_ms, chunk.data) for chunk in entry.chunks] == [(10.5 + n, data) for n, data in enumerate(chunks)]
+    assert entry.claude_usage == tuple(claude)
     assert (entry.message, entry.usage, entry.cost_usd, entry.process) == (
         {"id": "m"},
         {"input_tokens": 3},
@@ -502,3 +513,54 @@ def test_what_was_appended_already_and_what_still_ran_are_both_taken_over(tmp_pa
     assert at_once == [("/ended", "done"), ("/running", "interrupted")]
     assert [(entry.request.path, entry.how) for entry in entries(path)] == at_once
     assert list(tapes.folder.glob("*.part")) == []
+
+
+RATE = {"message": "Too fast", "type": "requests", "code": "rate_limit_exceeded"}
+
+
+@pytest.mark.parametrize(
+    ("status", "how", "error", "kept"),
+    [
+        (200, "done", None, True),
+        (400, "done", {"type": "invalid_request_error", "code": None}, True),
+        (200, "cut_by_app", "Client disconnected.", True),
+        (401, "done", {"type": "invalid_request_error", "code": "invalid_api_key"}, False),
+        (429, "done", RATE, False),
+        (503, "done", None, False),
+        (200, "failed", RATE, False),
+        (200, "failed", None, False),
+        (200, "interrupted", None, False),
+    ],
+)
+@pytest.mark.parametrize("failures", [True, False])
+def test_what_failed_at_the_proxy_is_not_kept_for_a_replay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int, how: Any, error: Any, kept: bool, failures: bool
+) -> None:
+    path = tmp_path / "a.jsonl"
+    with Recorder(path, keep=Keep(failures=failures)) as tapes:
+        recording = tapes.begin("POST", "/v1/x?api_key=canary", [], b"{}")
+        recording.respond(1, status, [])
+        recording.chunk(2, b"{}")
+        if how == "interrupted":
+            tapes.close()
+        recording.end(how, error=error)
+        told = list(tapes.not_kept)
+
+    assert len([entry for entry in read(path) if isinstance(entry, Entry)]) == (kept or failures)
+    assert len(told) == (not (kept or failures))
+    assert all("POST /v1/x: " in one for one in told) and "canary" not in caplog.text
+    assert not list((tmp_path / "a.jsonl.d").glob("*.part"))
+
+
+def test_what_a_recorder_that_died_has_left_is_no_answer_for_a_replay(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with Recorder(path) as tapes:
+        recording = tapes.begin("POST", "/v1/x", [], b"{}")
+        recording.respond(1, 200, [])
+        left = next((tmp_path / "a.jsonl.d").glob("*.part")).read_bytes()
+        recording.discard()
+    (tmp_path / "a.jsonl.d" / f"{recording.id}.part").write_bytes(left)
+
+    Recorder(path, keep=Keep(failures=False)).close()
+
+    assert list(read(path)) == [] and not list((tmp_path / "a.jsonl.d").glob("*.part"))
