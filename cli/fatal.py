@@ -9,12 +9,12 @@ from rich.markup import escape
 from auth.redact import redact, secrets_in
 from settings import hide_password
 
-stderr = Console(stderr=True)
-"""Where the commands write what is not their output."""
+stderr = Console(stderr=True, soft_wrap=True)
+"""Where the commands write what is not their output. Its lines are folded by nobody but the terminal."""
 
 
 def fatal(message: str) -> typer.Exit:
     """Say what is wrong, in one line without a secret in it, and return what ends the program with status 2."""
     line = " ".join(hide_password(redact(message, secrets_in(os.environ))).split("\n"))
-    stderr.print(f"[bold]understudy:[/] {escape(line)}", highlight=False, soft_wrap=True)
+    stderr.print(f"[bold]understudy:[/] {escape(line)}", highlight=False)
     return typer.Exit(2)
