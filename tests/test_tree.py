@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from run_proxy import LOGGED
+from cli.log import LOGGED
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
     "addons",
     "auth",
+    "cli",
     "convert",
     "demo",
     "doctor",
@@ -33,6 +34,14 @@ MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglo
 
 # Modules without a test file of their own, and where they are tested.
 ELSEWHERE = {
+    "cli/app.py": "tests/cli/test_group.py",
+    "cli/building.py": "tests/end_to_end/test_run.py and tests/end_to_end/test_serve.py",
+    "cli/demo.py": "tests/demo/test_show.py",
+    "cli/fatal.py": "tests/cli/test_config.py",
+    "cli/options.py": "a table; tests/end_to_end/test_run.py",
+    "cli/rehearsal.py": "tests/end_to_end/test_serve.py",
+    "cli/run.py": "tests/end_to_end/test_run.py",
+    "cli/serve.py": "tests/end_to_end/test_serve.py",
     "convert/evaluation.py": "tests/convert/test_commands.py",
     "convert/exchange.py": "tests/convert/test_commands.py",
     "convert/flows.py": "tests/convert/test_commands.py",
@@ -165,6 +174,24 @@ def test_arrows_point_one_way(package: str, allowed: set[str]) -> None:
     used = {name for path in (ROOT / package).glob("*.py") for name in imports(path)} & ours
 
     assert used <= allowed
+
+
+@pytest.mark.parametrize("path", named([path for path in MODULES if path.parts[len(ROOT.parts)] != "cli"]))
+def test_no_room_imports_the_command_line(path: Path) -> None:
+    assert "cli" not in imports(path)
+
+
+def test_commands_do_not_import_each_other() -> None:
+    files = [path for path in sorted((ROOT / "cli").glob("*.py")) if path.name != "app.py"]
+    commands = {"run", "serve", "env", "demo", "config", "rehearsal"}
+    tails = {
+        f"{path.stem} imports {node.module}"
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module in {f"cli.{command}" for command in commands}
+    }
+
+    assert tails == set()
 
 
 def test_the_level_of_the_log_holds_for_every_package_that_logs() -> None:

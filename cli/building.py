@@ -1,0 +1,109 @@
+"""What the commands build of the settings: the authority, the addons, a wrapped environment, a proxy."""
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+import settings as configuration
+from addons import default_addons
+from addons.decrypt_only_ours import DecryptOnlyOurs
+from addons.master import options_for, proxy
+from addons.name_in_certificate import NameInCertificate
+from addons.record import Record
+from addons.serve_origin import ServeOrigin, spawn_for
+from auth.authority import FOLDER, Authority, AuthorityError
+from auth.sources import Source, environment
+from cli.fatal import fatal, stderr
+from cli.load import settings_of
+from cli.log import log
+from doctor.runtime import Watcher
+from engine.sdk import Spawn
+from origin.replay import ReplayError
+from settings import Settings
+from store.database import Database
+from tape.record import TapeError
+from wrapping.child import run_command
+from wrapping.environment import WrappedEnvironment, environment_for
+from wrapping.trust import write_trust_files
+
+
+def authority(settings: Settings) -> Authority:
+    """Open the certificate authority, or end the program."""
+    try:
+        return Authority.open(settings.data_dir / FOLDER, settings.hosts)
+    except AuthorityError as error:
+        raise fatal(str(error)) from None
+
+
+def wrapped_environment(settings: Settings, proxy_address: tuple[str, int], directory: Path) -> WrappedEnvironment:
+    """Return the environment that sends a program through the proxy and lets it trust us."""
+    try:
+        trust = write_trust_files(directory, authority(settings).certificate, os.environ)
+    except OSError as error:
+        raise fatal(f"the files of trusted certificates cannot be written: {directory}: {error.strerror}") from None
+    for warning in trust.warnings:
+        log.warning("%s", warning)
+    proxy_url = f"http://{configuration.write_address(*proxy_address)}"
+    return environment_for(
+        os.environ,
+        proxy_url=proxy_url,
+        trust=trust,
+        hosts=settings.hosts,
+        upstream=settings.upstream_proxy is not None,
+    )
+
+
+def addons_for(settings: Settings, *, shown: bool = False) -> list[Any]:
+    """Make the proxy's addons, or end the program."""
+    try:
+        addons = default_addons(settings, os.environ, shown=shown)
+        next(addon for addon in addons if isinstance(addon, Record)).running()
+    except (ReplayError, TapeError) as error:
+        raise fatal(str(error)) from None
+    return addons
+
+
+def say_score(addons: list[Any]) -> bool:
+    """Say what a replay came to, if there was one. Returns whether a request was missed."""
+    player = next(addon for addon in addons if isinstance(addon, ServeOrigin)).player
+    if player is None:
+        return False
+    for line in player.score.lines():
+        stderr.print(escape(line), highlight=False)
+    return bool(player.score.missed)
+
+
+def own_spawn(settings: Settings, source: Source) -> Spawn:
+    """Return how Claude Code is started for a check of the credentials: as it is for the app's turns."""
+    return spawn_for(settings, source, os.environ, environment(source, os.environ))
+
+
+def open_store() -> Database:
+    """Open the store that the settings name."""
+    return Database.open(settings_of(None).store_place())
+
+
+@contextlib.asynccontextmanager
+async def own_proxy(settings: Settings) -> AsyncIterator[tuple[str, Path]]:
+    """Run the proxy for a command of ours; yields its URL and the file of its authority."""
+    ca = authority(settings)
+    options = options_for(settings, ca.certificate.parent, os.environ)
+    async with proxy(options, addons_for(settings)) as (address, *_):
+        yield f"http://{configuration.write_address(*address)}", ca.certificate
+
+
+async def watch(settings: Settings, watcher: Watcher, command: Sequence[str]) -> int:
+    """Run a command through a proxy that only watches."""
+    ca = authority(settings)
+    own = dataclasses.replace(settings, listen=("127.0.0.1", 0), base_url=None, mode=(), upstream_proxy=None)
+    with tempfile.TemporaryDirectory(prefix="understudy-") as directory:
+        options = options_for(own, ca.certificate.parent, os.environ)
+        async with proxy(options, [DecryptOnlyOurs(own.hosts), NameInCertificate(), watcher]) as addresses:
+            wrapped = wrapped_environment(own, addresses[0], Path(directory))
+            return await run_command(command, wrapped.full)

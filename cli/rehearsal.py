@@ -1,0 +1,24 @@
+"""`understudy rehearsal`: the simulated Anthropic API alone, on loopback."""
+
+from typing import Annotated
+
+import typer
+
+from cli.log import log_to_stderr
+from cli.run_to_end import run_to_end
+from rehearsal.server import serve_forever
+
+
+def rehearsal(
+    port: Annotated[int, typer.Option(help="0: one that is free.")] = 0,
+    delay: Annotated[float, typer.Option(min=0, help="Seconds before each piece of an answer.")] = 0.02,
+) -> None:
+    """Serve the simulated Anthropic API alone, on loopback. Its address is printed first."""
+    log_to_stderr("info")
+    raise typer.Exit(run_to_end(rehearse(port, delay)))
+
+
+async def rehearse(port: int, delay_s: float) -> int:
+    """Serve the rehearsal until the program is told to end."""
+    await serve_forever(port=port, delay_s=delay_s, ready=lambda base_url: print(base_url, flush=True))
+    return 0

@@ -1,0 +1,37 @@
+"""A command's coroutine is run until it ends, or until a signal ends it."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+from addons.master import CannotListenError
+from cli.fatal import fatal
+
+
+def run_to_end(main: Coroutine[Any, Any, int]) -> int:
+    """Run a coroutine; SIGTERM and SIGHUP end it as Ctrl-C does, with everything that it started."""
+
+    async def guarded() -> int:
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(main)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            with contextlib.suppress(NotImplementedError):
+                loop.add_signal_handler(number, end, task, int(number))
+        return await task
+
+    ended_by: list[int] = []
+
+    def end(task: asyncio.Future[int], number: int) -> None:
+        ended_by.append(number)
+        task.cancel()
+
+    try:
+        return asyncio.run(guarded())
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except asyncio.CancelledError:
+        return 128 + (ended_by[0] if ended_by else signal.SIGINT)
+    except CannotListenError as error:
+        raise fatal(str(error)) from None
