@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from addons.decrypt_only_ours import DecryptOnlyOurs
+from addons.explain_doors import ExplainDoors
 from addons.guard_base_url import GuardBaseUrl
 from addons.log_exchanges import LogExchanges
 from addons.login_upstream import LoginUpstream
@@ -39,6 +40,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
         serve,
         *([ProxyLogin(serve.access)] if settings.client_auth else []),
         GuardBaseUrl(settings),
+        ExplainDoors(settings),
         RedirectToOrigin(settings, serve),
         *([LoginUpstream(settings.upstream_proxy)] if settings.upstream_proxy else []),
         StreamEvents(),
