@@ -1,6 +1,7 @@
 """`understudy run`: runs a program with its OpenAI traffic answered by Claude."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,7 @@ from cli.options import (
 from cli.run_to_end import run_to_end
 from settings import Settings
 from wrapping.child import run_command
+from wrapping.python import advice
 
 
 def run(
@@ -71,6 +73,9 @@ def run(
     # The terminal is the program's; unless asked for, only what is wrong is said on it.
     quiet = loaded.source["log_level"] == "default"
     log_to_stderr("warning" if quiet else loaded.settings.log_level)
+    is_virtual = sys.prefix != sys.base_prefix
+    if is_virtual and (line := advice(command, os.environ, Path.cwd(), Path(sys.prefix))):
+        log.warning("%s", line)
     raise typer.Exit(run_to_end(run_wrapped(loaded.settings, command)))
 
 
