@@ -3,7 +3,7 @@
 - *sources* are where the credentials that Claude Code runs with may be: :mod:`auth.sources` finds them, without reading
   more of them than it must, and :mod:`auth.status` says what there is;
 - *clients* are those who may use the proxy, each by a *key* of ours (:mod:`auth.clients`), within a *budget*
-  (:mod:`auth.budgets`, by the prices of :mod:`auth.prices`);
+  (:mod:`auth.budgets`, by the prices of :mod:`translate.prices`);
 - the *authority* signs for the hosts that the proxy stands in for (:mod:`auth.authority`, and what limits it,
   :mod:`auth.constraints`).
 

@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from auth.prices import cost
 from auth.redact import mask
 from auth.sources import HELPER, LOGIN, Source, SourceError, environment, find_source, found_sources
 from engine.errors import ClaudeError
 from engine.pool import Pool
 from engine.sdk import Spawn
+from translate.prices import cost_of
 from translate.turn import Message, Turn
+from translate.usage import UsageReader
 
 # A cold start takes half a second; a machine under load, or a key store that asks its person, some more.
 LOGIN_TIMEOUT_S = 20.0
@@ -138,18 +139,23 @@ def status(
 async def check(spawn: Spawn, model: str) -> Check:
     """Play one short turn with these credentials and say how it went. It costs what a turn of a few tokens costs."""
     message = Message("user", ({"type": "text", "text": QUESTION},))
-    usage: dict[str, Any] = {}
-    answered = model
+    told = UsageReader()
     try:
-        async with Pool(spawn, limit=1, spare=0) as pool:
-            async with pool.run(Turn(model=model, messages=(message,), max_tokens=MAX_TOKENS)) as running:
-                async for event in running:
-                    usage |= event.get("message", event).get("usage") or {}
-                    answered = event.get("message", {}).get("model", answered)
-            usd = (await running.ended).cost_usd or cost(answered, usage)
+        async with (
+            Pool(spawn, limit=1, spare=0) as pool,
+            pool.run(Turn(model=model, messages=(message,), max_tokens=MAX_TOKENS)) as running,
+        ):
+            async for event in running:
+                told.feed(event)
     except ClaudeError as error:
         return Check(model, error=error.kind)
-    return Check(model, input_tokens=usage.get("input_tokens"), output_tokens=usage.get("output_tokens"), usd=usd)
+    usage = told.messages[-1].usage if told.messages else {}
+    return Check(
+        model,
+        input_tokens=usage.get("input_tokens"),
+        output_tokens=usage.get("output_tokens"),
+        usd=cost_of(told.messages) if told.messages else None,
+    )
 
 
 def find_cli(cli_path: Path | None) -> Path:

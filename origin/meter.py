@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from auth.prices import cost
 from engine import Engine, Event, Running
 from engine.around import Around
+from translate.prices import cost
 from translate.turn import Turn
 
 # A turn's end is known within milliseconds; a bill is not held up for longer.

@@ -19,6 +19,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from translate.usage import MessageUsage
+
 VERSION = 1
 HEADER = {"cassette": "understudy", "version": VERSION}
 KINDS = ("request", "turn", "event", "chunk", "chunk_base64", "response", "left_out", "end")
@@ -74,6 +76,7 @@ class Line(msgspec.Struct, frozen=True):
     end: str | UnsetType = UNSET
     message: Any = None
     usage: dict[str, Any] | None = None
+    claude_usage: list[MessageUsage] | None = None
     cost_usd: float | None = None
     process: str | None = None
     error: Any = None
@@ -134,6 +137,12 @@ class Entry:
     how: str
     ms: float
     left_out: tuple[Mapping[str, Any], ...]
+    claude_usage: tuple[MessageUsage, ...] | None = None
+    """What Claude told of each of its messages; None where the cassette does not have it apart from the events.
+
+    ``usage`` is what the app was told, in its dialect. ``cost_usd`` was computed from this, at the prices of the time;
+    in older cassettes it is Claude Code's own figure, which was that of several exchanges. Ask :mod:`tape.usage`.
+    """
     more_turns: tuple[Mapping[str, Any], ...] = ()
     """The turns after the first, where a request needed several (``n`` above 1, a list of prompts)."""
 

@@ -19,8 +19,10 @@ import msgspec
 from tape.files import all_files, index_path, journals, make_private_folder, side_folder
 from tape.format import KINDS, Entry, LineError, Problem, decode_line
 from tape.read import raw_lines, read_block, read_journal
+from tape.usage import MODEL_HEADER, claude_usage
+from translate.usage import MessageUsage, UsageReader
 
-_HEADER = b'{"index": 1}\n'
+_HEADER = b'{"index": 2}\n'
 _HEAD = re.compile(
     rb'\{"id": "([\w.-]{1,100})", "n": \d{1,9}(?:, "(?:at|started)": [^ ]{1,40})?'
     rb'(?:, "of": \d{1,4})?, "([a-z_0-9]{1,20})": '
@@ -31,7 +33,11 @@ _EMPTY = msgspec.Raw(b"{}")
 
 
 class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a list shows of an entry. ``offset`` and ``length``: its block in ``file``, in bytes; ``ms``: in all."""
+    """What a list shows of an entry. ``offset`` and ``length``: its block in ``file``, in bytes; ``ms``: in all.
+
+    ``usage`` is what the app was told; ``claude_usage`` what Claude told of its messages; ``cost_usd`` is there if it
+    was computed from that. :func:`tape.usage.summary_usage` says what they come to.
+    """
 
     id: str
     offset: int
@@ -46,6 +52,9 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     events: int = 0
     chunks: int = 0
     usage: dict[str, Any] | None = None
+    claude_usage: list[MessageUsage] | None = None
+    claude_model: str | None = None
+    """The Claude model that the request was translated for, as the answer's header says."""
     cost_usd: float | None = None
     file: str = ""
 
@@ -63,7 +72,15 @@ class _Part(msgspec.Struct):
     end: str = "interrupted"
     at: float = 0.0
     usage: dict[str, Any] | None = None
+    claude_usage: list[MessageUsage] | None = None
     cost_usd: float | None = None
+
+
+class _EventPart(msgspec.Struct):
+    """A line of an event that tells what Claude uses."""
+
+    event: dict[str, Any] = msgspec.field(default_factory=dict)
+    of: int = 0
 
 
 class _RequestPart(msgspec.Struct):
@@ -72,14 +89,16 @@ class _RequestPart(msgspec.Struct):
     json: msgspec.Raw = _EMPTY
 
 
-class _StatusPart(msgspec.Struct):
+class _ResponsePart(msgspec.Struct):
     status: int | None = None
+    headers: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 _part = msgspec.json.Decoder(_Part)
 _request = msgspec.json.Decoder(_RequestPart)
 _model = msgspec.json.Decoder(_Model)
-_status = msgspec.json.Decoder(_StatusPart)
+_response = msgspec.json.Decoder(_ResponsePart)
+_event = msgspec.json.Decoder(_EventPart)
 _row = msgspec.json.Decoder(Summary)
 _encoder = msgspec.json.Encoder()
 
@@ -90,6 +109,7 @@ class _Builder:
     def __init__(self, id: str, offset: int) -> None:
         self.fields: dict[str, Any] = {"id": id, "offset": offset}
         self.counts = {"event": 0, "chunk": 0}
+        self.told: dict[int, UsageReader] = {}
         self.until = offset
 
     def add(self, kind: str, raw: bytes, until: int) -> bool:
@@ -97,6 +117,10 @@ class _Builder:
         self.until = until
         if kind in ("event", "chunk", "chunk_base64"):
             self.counts["event" if kind == "event" else "chunk"] += 1
+            if kind == "event" and b'"usage"' in raw:
+                with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    line = _event.decode(raw)
+                    self.told.setdefault(line.of, UsageReader()).feed(line.event)
             return False
         if kind not in ("request", "response", "end"):
             return False
@@ -112,13 +136,20 @@ class _Builder:
                 model = _model.decode(request.json).model
                 self.fields["model"] = model if isinstance(model, str) else None
         elif kind == "response":
-            self.fields["status"] = _status.decode(part.response).status
+            response = _response.decode(part.response)
+            model = response.headers.get(MODEL_HEADER)
+            self.fields |= {"status": response.status, "claude_model": model if isinstance(model, str) else None}
         elif kind == "end":
-            self.fields |= {"how": part.end, "ms": part.at, "usage": part.usage, "cost_usd": part.cost_usd}
+            self.fields |= {"how": part.end, "ms": part.at, "usage": part.usage}
+            if part.claude_usage is not None:
+                # Without this, the line is an older cassette's, whose figure was not this exchange's alone.
+                self.fields |= {"claude_usage": part.claude_usage, "cost_usd": part.cost_usd}
 
     def summary(self, file: Path) -> Summary:
         events, chunks = self.counts.values()
         length = self.until - self.fields["offset"]
+        if self.fields.get("claude_usage") is None and self.told:
+            self.fields["claude_usage"] = [message for of in sorted(self.told) for message in self.told[of].messages]
         return Summary(**self.fields, length=length, events=events, chunks=chunks, file=file.name)
 
 
@@ -222,6 +253,7 @@ def _running(journal: Path) -> Iterator[Summary]:
             status=entry.status,
             how=entry.how,
             ms=entry.ms,
+            claude_usage=list(claude_usage(entry.events)) or None,
             events=len(entry.events),
             chunks=len(entry.chunks),
         )

@@ -267,6 +267,7 @@ class Assembler:
             headers=response.headers if response else {},
             message=self._back(last.message, problems),
             usage=self._back(last.usage, problems),
+            claude_usage=None if last.claude_usage is None else tuple(last.claude_usage),
             cost_usd=last.cost_usd,
             process=last.process,
             error=self._back(last.error, problems),

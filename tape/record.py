@@ -20,11 +20,13 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
+
+import msgspec
 
 from tape.blobs import Blobs
 from tape.files import index_path, journals, make_private_folder, part_path, parts
@@ -34,6 +36,7 @@ from tape.locking import lock
 from tape.names import Names
 from tape.redact import Redactor, parse_json
 from tape.scrub import ChunkRecord, EventRecord, Record, Scrubber
+from translate.usage import MessageUsage
 
 type Fsync = Literal["never", "entry", "event"]
 type How = Literal["done", "cut_by_app", "failed", "interrupted"]
@@ -352,12 +355,15 @@ class Recording:
         at_ms: float | None = None,
         message: Any = None,
         usage: Mapping[str, Any] | None = None,
+        claude_usage: Sequence[MessageUsage] | None = None,
         cost_usd: float | None = None,
         process: str | None = None,
         error: Any = None,
     ) -> None:
         """End the entry: ``message`` is the assembled answer, ``process`` how the process was chosen.
 
+        ``usage`` is what the app was told, ``claude_usage`` what Claude told of each of its messages, ``cost_usd`` what
+        these cost by the price list, None if that is not known.
         Calling it again does nothing. ``at_ms`` None: the time of the last line.
         """
         if self._is_ended:
@@ -368,7 +374,15 @@ class Recording:
         if self._left_out:
             self._replace(self._left_out_n, {"left_out": self._left_out})
         self._clean_again()
-        about = {"message": message, "usage": usage, "cost_usd": cost_usd, "process": process, "error": error}
+        claude = None if claude_usage is None else msgspec.to_builtins(list(claude_usage))
+        about = {
+            "message": message,
+            "usage": usage,
+            "claude_usage": claude,
+            "cost_usd": cost_usd,
+            "process": process,
+            "error": error,
+        }
         try:
             known = {name: self._redactor.document(value) for name, value in about.items() if value is not None}
         except RecursionError:  # nested too deeply to be looked through; the answer's bytes are kept

@@ -34,6 +34,47 @@ def merge_usage(so_far: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str
     return {**so_far, **{key: value for key, value in later.items() if value is not None}}
 
 
+class MessageUsage(msgspec.Struct, frozen=True):
+    """What Claude told of one message of its: the model that answers, and the ``usage`` as it was told last."""
+
+    model: str
+    usage: dict[str, Any]
+
+
+class UsageReader:
+    """Reads what Claude uses from its stream events. Feed it every event of a turn.
+
+    A turn can have several messages: agents ask the API again and again.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[MessageUsage] = []
+        """One for each ``message_start``, oldest first."""
+        self.is_whole = True
+        """Whether the last message has told its final counts. Before that it tells its prompt's."""
+
+    def feed(self, event: Mapping[str, Any]) -> None:
+        """Take an event, as it came or in an SDK message of its own. What has no usage changes nothing."""
+        match event:
+            case {"type": "stream_event", "event": Mapping() as inner}:
+                self.feed(inner)
+            case {"type": "message_start", "message": Mapping() as message}:
+                usage = message.get("usage")
+                told = merge_usage({}, usage) if isinstance(usage, Mapping) else {}
+                self.messages.append(MessageUsage(str(message.get("model") or ""), told))
+                self.is_whole = False
+            # Claude Code makes up a message_delta without a stop reason where a stream broke off.
+            case {"type": "message_delta", "delta": {"stop_reason": str()}, "usage": Mapping() as usage} if (
+                self.messages
+            ):
+                last = self.messages[-1]
+                # Cumulative, as the API's documentation says: it replaces, and is not added.
+                self.messages[-1] = MessageUsage(last.model, merge_usage(last.usage, usage))
+                self.is_whole = True
+            case _:
+                pass
+
+
 COUNTED = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 

@@ -11,6 +11,7 @@ import pytest
 from tape.format import HOW, KINDS, VERSION, Entry, LineError, check_header, decode_line, encode_line
 from tape.read import read
 from tape.record import Keep, Recorder
+from translate.usage import MessageUsage
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -30,7 +31,9 @@ def test_every_line_that_is_recorded_is_as_the_schema_has_it(tmp_path: Path, sch
                 recording.event(2, {"type": "ping"})
                 recording.chunk(3, b"\xff")
                 recording.chunk(3, b"data: 1\n\n")
-            recording.end("done", message={"a": 1}, usage={"b": 2}, cost_usd=0.5, process="warm", error="none")
+            claude = [MessageUsage("claude-x", {"input_tokens": 1, "cache_creation": {"ephemeral_1h_input_tokens": 0}})]
+            about = {"message": {"a": 1}, "usage": {"b": 2}, "process": "warm", "error": "none"}
+            recording.end("done", claude_usage=claude, cost_usd=0.5, **about)
 
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().split("\n") if line]
     validator = jsonschema.Draft202012Validator(schema)

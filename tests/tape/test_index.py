@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tape.files import index_path
 from tape.index import Index, Summary, load, scan
 from tape.record import Recorder
+from translate.usage import MessageUsage
 
 
 def make(path: Path, count: int = 3, max_bytes: int | None = None) -> None:
@@ -19,7 +21,11 @@ def make(path: Path, count: int = 3, max_bytes: int | None = None) -> None:
             recording.respond(2, 200 + n, [])
             recording.chunk(3, b"data: 1\n\n")
             recording.chunk(4, b"\xff")
-            recording.end("done", at_ms=5, usage={"input_tokens": n}, cost_usd=0.5)
+            recording.end("done", at_ms=5, usage={"input_tokens": n}, claude_usage=claude(n), cost_usd=0.5)
+
+
+def claude(n: int) -> list[MessageUsage]:
+    return [MessageUsage("claude-x", {"input_tokens": n})]
 
 
 def shown(summary: Summary) -> tuple[object, ...]:
@@ -44,7 +50,52 @@ def test_what_the_recorder_notes_is_what_reading_finds(tmp_path: Path) -> None:
     assert [shown(summary) for summary in noted] == [
         ("POST", f"/v1/{n}", f"gpt-{n}", 200 + n, "done", 5.0, 1, 2) for n in range(3)
     ]
-    assert [(summary.usage, summary.cost_usd) for summary in noted] == [({"input_tokens": n}, 0.5) for n in range(3)]
+    assert [(summary.usage, summary.claude_usage, summary.cost_usd) for summary in noted] == [
+        ({"input_tokens": n}, claude(n), 0.5) for n in range(3)
+    ]
+
+
+BEGUN = {"type": "message_start", "message": {"model": "claude-x", "usage": {"input_tokens": 3, "output_tokens": 1}}}
+ENDED = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}}
+
+
+def test_where_claudes_counts_are_not_kept_by_themselves_those_of_the_events_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "older.jsonl"
+    with Recorder(path) as tapes:
+        recording = tapes.begin("POST", "/v1/chat/completions", [], b"{}")
+        for of in (0, 1):
+            for event in (BEGUN, ENDED):
+                recording.event(1, event, of=of)
+        recording.respond(2, 200, [("x-understudy-model", "opus")])
+        recording.end("done", cost_usd=9.0)
+
+    (noted,) = load(path)
+
+    assert [noted] == list(scan(path))
+    assert noted.claude_usage == [MessageUsage("claude-x", {"input_tokens": 3, "output_tokens": 9})] * 2
+    # The figure on the line is an older version's, in which that of earlier exchanges was.
+    assert (noted.cost_usd, noted.claude_model) == (None, "opus")
+
+
+def test_an_exchange_that_still_runs_has_used_what_was_told(tmp_path: Path) -> None:
+    path = tmp_path / "running.jsonl"
+    with Recorder(path) as tapes:
+        recording = tapes.begin("POST", "/v1/chat/completions", [], b"{}")
+        recording.event(1, BEGUN)
+
+        (noted,) = Index(path)
+
+    assert noted.claude_usage == [MessageUsage("claude-x", {"input_tokens": 3, "output_tokens": 1})]
+
+
+def test_an_index_of_an_older_version_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    make(path)
+    index = index_path(path)
+    rows = index.read_text().split("\n", 1)[1].replace('"claude_usage"', '"unknown"')
+    index.write_text(f'{{"index": 1}}\n{rows}')
+
+    assert [summary.claude_usage for summary in load(path)] == [claude(n) for n in range(3)]
 
 
 def test_listing_does_not_read_the_cassette_when_the_index_is_good(

@@ -21,6 +21,7 @@ from tape.read import read
 from tape.record import Keep, Recorder, TapeError
 from tape.redact import Redactor
 from tests.tape import canaries
+from translate.usage import MessageUsage
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime.datetime(2026, 3, 4, 5, 6, 7, 89000, tzinfo=datetime.UTC)
@@ -66,7 +67,16 @@ def test_an_exchange_comes_back_as_it_was(tmp_path: Path) -> None:
             recording.event(at, event)
         for at, chunk in enumerate(chunks):
             recording.chunk(10.5 + at, chunk)
-        recording.end("done", at_ms=99, message={"id": "m"}, usage={"input_tokens": 3}, cost_usd=0.25, process="warm")
+        claude = [MessageUsage("claude-x", {"input_tokens": 4})]
+        recording.end(
+            "done",
+            at_ms=99,
+            message={"id": "m"},
+            usage={"input_tokens": 3},
+            claude_usage=claude,
+            cost_usd=0.25,
+            process="warm",
+        )
 
     (entry,) = entries(tmp_path / "a.jsonl")
     assert (entry.id, entry.started, entry.how, entry.ms) == ("e1", "2026-03-04T05:06:07.089Z", "done", 99)
@@ -77,6 +87,7 @@ def test_an_exchange_comes_back_as_it_was(tmp_path: Path) -> None:
     assert (entry.status, entry.headers) == (200, {"content-type": "text/event-stream"})
     assert [event.value for event in entry.events] == events
     assert [(chunk.at_ms, chunk.data) for chunk in entry.chunks] == [(10.5 + n, data) for n, data in enumerate(chunks)]
+    assert entry.claude_usage == tuple(claude)
     assert (entry.message, entry.usage, entry.cost_usd, entry.process) == (
         {"id": "m"},
         {"input_tokens": 3},

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from translate.usage import add_usage, merge_usage, usage_from
+from translate.usage import MessageUsage, UsageReader, add_usage, merge_usage, usage_from
 
 
 def test_the_prompt_counts_what_was_read_from_and_written_to_the_cache() -> None:
@@ -39,3 +39,50 @@ def test_several_answers_are_added_up() -> None:
     assert add_usage([one, other]).total_tokens == 13
     assert add_usage([one, other]).completion_tokens_details is msgspec.UNSET
     assert msgspec.to_builtins(add_usage([one, one]))["completion_tokens_details"] == {"reasoning_tokens": 2}
+
+
+def begun(model: str, **usage: object) -> dict[str, object]:
+    return {"type": "message_start", "message": {"model": model, "usage": usage}}
+
+
+def ended(**usage: object) -> dict[str, object]:
+    return {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}
+
+
+def test_the_last_counts_of_a_message_replace_the_first() -> None:
+    reader = UsageReader()
+    reader.feed(begun("claude-x", input_tokens=9, cache_read_input_tokens=5, output_tokens=1))
+    assert not reader.is_whole
+    reader.feed(ended(input_tokens=9, cache_read_input_tokens=None, output_tokens=30))
+
+    assert reader.messages == [
+        MessageUsage("claude-x", {"input_tokens": 9, "cache_read_input_tokens": 5, "output_tokens": 30})
+    ]
+    assert reader.is_whole
+
+
+def test_every_message_of_a_turn_has_its_own_counts() -> None:
+    reader = UsageReader()
+    for event in (begun("claude-x", input_tokens=9), ended(output_tokens=3), begun("claude-y", input_tokens=20)):
+        reader.feed({"type": "stream_event", "event": event})
+
+    assert reader.messages == [
+        MessageUsage("claude-x", {"input_tokens": 9, "output_tokens": 3}),
+        MessageUsage("claude-y", {"input_tokens": 20}),
+    ]
+
+
+def test_what_is_no_count_of_a_message_changes_nothing() -> None:
+    reader = UsageReader()
+    for event in (
+        ended(output_tokens=3),
+        {"type": "message_start"},
+        {"type": "message_start", "message": {"model": "claude-x", "usage": None}},
+        {"type": "message_delta", "delta": {"stop_reason": None}, "usage": {"output_tokens": 77}},
+        {"type": "ping"},
+        {},
+    ):
+        reader.feed(event)
+
+    assert reader.messages == [MessageUsage("claude-x", {})]
+    assert not reader.is_whole

@@ -1,21 +1,27 @@
-"""What Claude's answers cost by Anthropic's price list: an estimate, for budgets.
+"""What Claude's answers cost by Anthropic's price list.
 
-What is really billed differs: a subscription bills nothing by the token, Bedrock and Vertex have prices of their own,
-batches and contracts have discounts. Where Claude Code tells the cost of a turn itself, that figure is the better one.
+What is really billed can differ: a subscription bills nothing by the token, Bedrock and Vertex have prices of their
+own, batches and contracts have discounts.
 
 Source: https://platform.claude.com/docs/en/about-claude/pricing and the models' own pages under …/docs/en/models/, in
-the state of :data:`AS_OF`. Where only others' notes of that page could be read, the row says so.
+the state of :data:`AS_OF`. Where only others' notes of that page could be read, the row says so. A test compares the
+table with the one of the package ``genai-prices``.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from translate.usage import COUNTED, MessageUsage
 
 AS_OF = "2026-11-20"
 """When the table was last compared with what is published."""
 
 MILLION = 1_000_000
+
+WEB_SEARCH_USD = 10 / 1000
+"""One web search, whatever model asks for it: 10 USD for 1,000. What it finds is counted as input tokens besides."""
 
 # What `opus` and its like stand for, should a name without a version be asked for.
 NEWEST = {
@@ -48,7 +54,7 @@ class LongPrompt:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the names that begin with ``model`` cost; the first row that fits is the one."""
+    """What the names that begin with ``model`` cost, whatever date or suffix follows."""
 
     model: str
     price: Price
@@ -59,9 +65,9 @@ _OPUS_4_5 = Price(5, 25, 6.25, 10, 0.5)
 _OPUS_4 = Price(15, 75, 18.75, 30, 1.5)
 _SONNET_4 = Price(3, 15, 3.75, 6, 0.3)
 
-# Longer names come before those that they begin with.
 PRICES: tuple[Row, ...] = (
     Row("claude-fable-5-2", Price(8, 40, 10, 16, 0.2)),  # from others' notes, 2026-11
+    Row("claude-mythos-5-2", Price(8, 40, 10, 16, 0.2)),
     Row("claude-fable-5-1", Price(10, 50, 12.5, 20, 0.25)),
     Row("claude-mythos-5-1", Price(10, 50, 12.5, 20, 0.25)),
     Row("claude-fable-5", Price(10, 50, 12.5, 20, 1)),
@@ -74,6 +80,8 @@ PRICES: tuple[Row, ...] = (
     # Reading the cache cost 0.20 up to 2026-10-07; from others' notes, 2026-10.
     Row("claude-sonnet-5-5", Price(2, 10, 2.5, 4, 0.1)),
     Row("claude-sonnet-5", Price(2, 10, 2.5, 4, 0.2)),
+    Row("claude-sonnet-4-6", _SONNET_4),
+    Row("claude-sonnet-4-5", _SONNET_4, LongPrompt(200_000, Price(6, 22.5, 7.5, 12, 0.6))),
     Row("claude-sonnet-4", _SONNET_4),
     Row(
         "claude-haiku-5-5",
@@ -89,29 +97,56 @@ PRICES: tuple[Row, ...] = (
 )
 
 
+def price_is_known(model: str) -> bool:
+    """Whether the table has a price for a model, an alias or any provider's name for it."""
+    return _row(model) is not None
+
+
 def cost(model: str, usage: Mapping[str, Any]) -> float | None:
-    """Return what an answer costs in US dollars, None if nothing is known of the model.
+    """Return what one message of Claude's costs in US dollars, None if the table has no price for the model.
 
     ``usage`` is Claude's (``input_tokens``, ``output_tokens``, ``cache_read_input_tokens``,
-    ``cache_creation_input_tokens`` and, of these, ``cache_creation.ephemeral_1h_input_tokens``). What is written to the
-    cache without saying for how long is taken to be kept for 5 minutes, the API's default.
+    ``cache_creation_input_tokens`` and, of these, ``cache_creation.ephemeral_1h_input_tokens``;
+    ``server_tool_use.web_search_requests``). What is written to the cache without saying for how long is taken to be
+    kept for 5 minutes, the API's default.
     """
     row = _row(model)
     if row is None:
         return None
-    written = _count(usage, "cache_creation_input_tokens")
-    split = usage.get("cache_creation")
-    for_an_hour = min(_count(split, "ephemeral_1h_input_tokens"), written) if isinstance(split, Mapping) else 0
-    fresh, read = _count(usage, "input_tokens"), _count(usage, "cache_read_input_tokens")
+    written = count(usage, "cache_creation_input_tokens")
+    for_an_hour = min(count(usage.get("cache_creation"), "ephemeral_1h_input_tokens"), written)
+    fresh, read = count(usage, "input_tokens"), count(usage, "cache_read_input_tokens")
     price = row.long.price if row.long and fresh + read + written > row.long.tokens else row.price
     dollars = (
         fresh * price.input
-        + _count(usage, "output_tokens") * price.output
+        + count(usage, "output_tokens") * price.output
         + (written - for_an_hour) * price.cache_write_5m
         + for_an_hour * price.cache_write_1h
         + read * price.cache_read
     )
-    return dollars / MILLION
+    return dollars / MILLION + web_searches(usage) * WEB_SEARCH_USD
+
+
+def cost_of(messages: Iterable[MessageUsage]) -> float | None:
+    """Return what several messages cost together, None if the price of one that used anything is not known."""
+    total = 0.0
+    for message in messages:
+        usd = cost(message.model, message.usage)
+        if usd is None and (any(count(message.usage, name) for name in COUNTED) or web_searches(message.usage)):
+            return None
+        total += usd or 0.0
+    return total
+
+
+def web_searches(usage: Mapping[str, Any]) -> int:
+    """Return how often the API searched the web for a message."""
+    return count(usage.get("server_tool_use"), "web_search_requests")
+
+
+def count(usage: Any, name: str) -> int:
+    """Return a count of a usage, 0 for what is none."""
+    value = usage.get(name) if isinstance(usage, Mapping) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _row(model: str) -> Row | None:
@@ -119,10 +154,9 @@ def _row(model: str) -> Row | None:
     name = model.lower()
     name = NEWEST.get(name.partition("[")[0], name)
     name = name[max(name.find("claude-"), 0) :]
-    # What follows must not be another version's digit: claude-opus-4 is not claude-opus-45.
-    return next((row for row in PRICES if re.match(rf"{re.escape(row.model)}(\D|$)", name)), None)
+    return next((row for row in PRICES if re.match(re.escape(row.model) + _SAME_VERSION, name)), None)
 
 
-def _count(usage: Mapping[str, Any], name: str) -> int:
-    value = usage.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
+# What follows must not be another version: claude-opus-4 is neither claude-opus-45 nor claude-opus-4-9. A zero is none
+# (claude-opus-4-0), and neither is a date.
+_SAME_VERSION = r"(?!-[1-9]\d?(\D|$))(\D|$)"
