@@ -10,6 +10,7 @@ from cli.config import config
 from cli.demo import demo
 from cli.env import env
 from cli.load import load_for, settings_of
+from cli.models import models
 from cli.rehearsal import rehearsal
 from cli.run import run
 from cli.serve import serve
@@ -26,7 +27,7 @@ app = typer.Typer(
 )
 
 app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run)
-for command in (serve, env, demo, config, rehearsal):
+for command in (serve, env, demo, config, models, rehearsal):
     app.command()(command)
 add_doctor_command(app, load_for, watch)
 add_looking_commands(app)

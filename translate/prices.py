@@ -102,6 +102,12 @@ def price_is_known(model: str) -> bool:
     return _row(model) is not None
 
 
+def list_price(model: str) -> Price | None:
+    """Return the price of a model, an alias or any provider's name for it, with a prompt of usual length."""
+    row = _row(model)
+    return None if row is None else row.price
+
+
 def cost(model: str, usage: Mapping[str, Any]) -> float | None:
     """Return what one message of Claude's costs in US dollars, None if the table has no price for the model.
 
