@@ -9,6 +9,7 @@ from cli.building import open_store, own_proxy, own_spawn, watch
 from cli.config import config
 from cli.demo import demo
 from cli.env import env
+from cli.group import Commands
 from cli.load import load_for, settings_of
 from cli.models import models
 from cli.rehearsal import rehearsal
@@ -20,13 +21,17 @@ from looking.commands import add_looking_commands
 from rerun.commands import add_rerun_commands
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
+    # A traceback with the values of variables in it could show a secret.
+    pretty_exceptions_show_locals=False,
     help="Programs that speak the OpenAI API, unchanged, answered by Claude through Claude Code.",
 )
 
-app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run)
+# The first word that is no option begins the program's own words; `--` may stand before it.
+app.command(context_settings={"allow_interspersed_args": False})(run)
 for command in (serve, env, demo, config, models, rehearsal):
     app.command()(command)
 add_doctor_command(app, load_for, watch)

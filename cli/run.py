@@ -35,7 +35,10 @@ from wrapping.python import advice
 
 def run(
     command: Annotated[
-        list[str], typer.Argument(metavar="COMMAND...", help="The program and its arguments, after --.")
+        list[str],
+        typer.Argument(
+            metavar="PROGRAM [ARGS]", help="The program and its arguments. Options before it are Understudy's."
+        ),
     ],
     upstream_proxy: UpstreamProxy = None,
     host: Host = None,

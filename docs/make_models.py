@@ -53,10 +53,10 @@ default_model = "haiku"
 
 ## See it
 
-- `understudy models` prints the table as it is with your settings, and where each row comes from. `understudy models
-  gpt-5-mini o3` says who answers for these names.
-- `understudy serve` says at its start which model answers for which names, and at what price. So does `understudy run
-  --log-level info`.
+- `understudy models` prints the table as it is with your settings, and where each row comes from. With names
+  (`understudy models gpt-5-mini o3`) it says who answers for these.
+- `understudy serve` says at its start which model answers for which names, and at what price.
+  `understudy run` does with `--log-level info`.
 - On a terminal `understudy run` says at its end how many turns each model answered, and what they cost.
 
 ## Aliases

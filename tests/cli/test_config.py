@@ -8,13 +8,6 @@ from typer.testing import CliRunner
 from cli.app import app
 
 
-@pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run where no configuration of the person's is."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-
-
 def test_each_setting_has_its_value_and_where_it_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "understudy.toml").write_text("retries = 5\n", "utf-8")
     monkeypatch.setenv("UNDERSTUDY_MAX_PROCESSES", "3")

@@ -2,19 +2,11 @@
 
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
 
 WIDE = {"COLUMNS": "200"}
-
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run where no configuration of the person's is."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
 
 
 def test_the_table_has_the_model_the_prices_and_where_each_row_comes_from(tmp_path: Path) -> None:
