@@ -308,6 +308,11 @@ class Settings:
         "what nothing recorded answers: fail (409), live, or record (live, and kept in the cassette)",
         "fail",
     )
+    replay_keep_errors: bool = _setting(
+        _bool,
+        "also keep and play answers that failed at the proxy: no credentials, 401, 429, 5xx, time-outs, broken streams",
+        False,
+    )
     replay_expires_in: float | None = _setting(
         _duration, "how old an entry may be: 90d, 12h, 30m, 10s; without it they never expire", None
     )

@@ -31,7 +31,8 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
     """
     serve = ServeOrigin(settings, environ)
     record = Record(settings, serve.witnesses)
-    serve.more_status = record.status
+    log = LogExchanges()
+    serve.more_status = lambda: {**log.status(), **record.status()}
     serve.record = record.switch
     serve.before_done = record.settle
     return [
@@ -48,5 +49,5 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
         RecordSockets(record, serve.witnesses),
         *([ShowInMitmproxy(serve.witnesses)] if shown else []),
         TrustHint(settings.hosts),
-        LogExchanges(),
+        log,
     ]

@@ -1,34 +1,61 @@
-"""One line in the log for each exchange."""
+"""One line in the log for each exchange, and how many ended how."""
 
 import logging
+from collections import Counter
+from typing import Any
 
 from mitmproxy import http
 
-from addons.stream_events import ENDED
+from addons.ending import Ending, ending_of, ending_of_message
 
 log = logging.getLogger("understudy")
+
+SWITCHED = 101
 
 
 class LogExchanges:
     """Say what was asked, who answered, how it ended and how long it took."""
 
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        """How many exchanges ended how: ``done``, ``failed``, ``cut_by_app``."""
+
+    def status(self) -> dict[str, Any]:
+        """Return the counts, for monitors."""
+        return {"exchanges": {"done": 0, "failed": 0, "cut_by_app": 0, **self.counts}}
+
     def response(self, flow: http.HTTPFlow) -> None:
         """Log an exchange that was answered."""
         if flow.response is not None:
-            log.info("%s", describe(flow, str(flow.response.status_code)))
+            self._end(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """Log an exchange that was cut off. Some clients hang up as soon as they have read what ends a stream."""
-        if flow.metadata.get(ENDED) and flow.response is not None:
-            log.info("%s", describe(flow, str(flow.response.status_code)))
-            return
-        log.info("%s", describe(flow, f"cut off ({flow.error.msg if flow.error else 'unknown'})"))
+        """Log an exchange that was cut off."""
+        self._end(flow)
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Log a request over a WebSocket that has ended."""
+        assert flow.websocket is not None  # noqa: S101 - that is what the hook is for
+        message = flow.websocket.messages[-1]
+        if not message.from_client and (ending := ending_of_message(message.content)) is not None:
+            self.counts[ending.outcome] += 1
+            log.info("%s", describe(flow, ending))
+
+    def _end(self, flow: http.HTTPFlow) -> None:
+        ending = ending_of(flow)
+        if flow.response is None or flow.response.status_code != SWITCHED:
+            self.counts[ending.outcome] += 1
+        log.info("%s", describe(flow, ending))
 
 
-def describe(flow: http.HTTPFlow, end: str) -> str:
+def describe(flow: http.HTTPFlow, ending: Ending) -> str:
     """Return the line about a flow."""
     request, response = flow.request, flow.response
-    parts = [f"{request.method} {request.scheme}://{request.pretty_host}{request.path.partition('?')[0]} {end}"]
+    status = str(response.status_code) if response is not None else "no answer"
+    parts = [f"{request.method} {request.scheme}://{request.pretty_host}{request.path.partition('?')[0]} {status}"]
+    if ending.failed:
+        word = "cut off" if ending.outcome == "cut_by_app" else "failed"
+        parts.append(f"{word} ({ending.reason})" if ending.reason else word)
     if response is not None:
         headers = response.headers
         if model := headers.get("x-understudy-model"):

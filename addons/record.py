@@ -54,10 +54,12 @@ class Record:
         """Record from the start, if that was asked for. Raises TapeError."""
         settings = self._settings
         path = settings.record
-        if path is None and "record" in (settings.replay_on_miss, settings.replay_on_expired):
+        to_be_replayed = path is None and "record" in (settings.replay_on_miss, settings.replay_on_expired)
+        if to_be_replayed:
             path = settings.replay
         if self._recorder is None and path is not None:
-            self.start(path)
+            # Who records by hand looks at what failed. What a replay adds to itself would be answered for ever.
+            self.start(path, failures=settings.replay_keep_errors or not to_be_replayed)
 
     def done(self) -> None:
         """Stop recording."""
@@ -87,8 +89,8 @@ class Record:
             self._recorder = None
             self._taken.clear()
 
-    def start(self, path: Path) -> None:
-        """Record into a cassette. Raises TapeError."""
+    def start(self, path: Path, *, failures: bool = True) -> None:
+        """Record into a cassette; ``failures``: also what failed through no fault of the app. Raises TapeError."""
         settings = self._settings
         recorder = Recorder(
             path,
@@ -99,7 +101,7 @@ class Record:
             ),
             fsync=settings.record_fsync,  # type: ignore[arg-type]
             max_bytes=settings.record_max_mb * 1024 * 1024 or None,
-            keep=Keep(body_bytes=settings.max_body_bytes),
+            keep=Keep(body_bytes=settings.max_body_bytes, failures=failures),
         )
         self.stop()
         self._recorder = recorder
@@ -116,7 +118,14 @@ class Record:
         """Return what is recorded, and whether that goes well."""
         if self._recorder is None:
             return {"recording": None}
-        return {"recording": {"file": str(self._recorder.file), "problem": self._recorder.problem}}
+        recorder = self._recorder
+        return {
+            "recording": {
+                "file": str(recorder.file),
+                "problem": recorder.problem,
+                "not_kept": len(recorder.not_kept),
+            }
+        }
 
     # What happens to a flow
 
@@ -253,15 +262,18 @@ class Taken:
         """Note how the exchange ended; what it cost is known a little later."""
         body = b"".join(self.sent)
         message = assemble(self._content_type, body)
-        if how == "done" and is_event_stream(self._content_type) and not is_complete(body):
-            how = "failed"
+        told = error_in(message)
+        if is_event_stream(self._content_type) and (told is not None or (how == "done" and not is_complete(body))):
+            # Clients hang up when they have read an error; it is the error that ended the exchange.
+            how, error = "failed", told or error
+        error = error or told
         self._end = {
             "how": how,
             "at_ms": self._at(),
             "message": message,
             "usage": usage_in(message),
             "process": self._process or None,
-            "error": error or error_in(message),
+            "error": error,
         }
 
     async def bill(self) -> None:

@@ -25,7 +25,7 @@ from engine.retry import Retrying
 from engine.sdk import Spawn
 from origin.access import Access
 from origin.app import Service, app, render_error
-from origin.replay import Expiry, NoEngine, Pace, Player, ReplayError, replaying
+from origin.replay import Expiry, Failures, NoEngine, Pace, Player, ReplayError, replaying
 from origin.routes import ROUTES
 from origin.sealing import Sealer, derived_key
 from origin.server import Server
@@ -250,9 +250,12 @@ def player_of(settings: Settings) -> Player:
     )
     limit = settings.replay_expires_in
     expiry = None if limit is None else Expiry(limit, settings.replay_on_expired)
+    # Where Claude can be asked, a failure is no answer. Where it cannot, one is better than none, and says what it is.
+    failures: Failures = "last" if settings.replay_on_miss == "fail" else "never"
     try:
         return Player.of(
             settings.replay,
+            failures="as_recorded" if settings.replay_keep_errors else failures,
             rules=rules,
             redactor=redactor,
             pace=Pace(speed=settings.replay_speed or None, recut=settings.replay_recut),

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mitmproxy import contentviews, http
+from mitmproxy import contentviews, ctx, hooks, http
 
+from addons.ending import ending_of, ending_of_message
 from addons.redirect_to_origin import REAL_ADDRESS
 from engine import Event, Running
 from origin.witness import FLOW_HEADER, Witnesses
@@ -20,8 +21,9 @@ FAILED = ":x:"
 class ShowInMitmproxy:
     """Register the content view, and keep with each flow what it shows of Claude's side.
 
-    ``flow.metadata["understudy"]``: ``turns``, ``events`` as [ms, turn, event], ``chunks`` as [ms, bytes].
-    The flow's comment says who answered, on what process and when the first piece came; what went wrong is marked.
+    ``flow.metadata["understudy"]``: ``turns``, ``events`` as [ms, turn, event], ``chunks`` as [ms, bytes], ``how`` it
+    ended. The flow's comment says who answered, on what process, when the first piece came, and what went wrong; what
+    went wrong is marked (``~marked`` finds it).
     """
 
     def __init__(self, witnesses: Witnesses) -> None:
@@ -47,22 +49,46 @@ class ShowInMitmproxy:
         if note is not None and flow.response is not None and flow.response.stream:
             flow.response.stream = note.passing(flow.response.stream)
 
-    def response(self, flow: http.HTTPFlow) -> None:
+    async def response(self, flow: http.HTTPFlow) -> None:
         """Say what came of it."""
-        self._end(flow)
+        await self._end(flow)
 
-    def error(self, flow: http.HTTPFlow) -> None:
+    async def error(self, flow: http.HTTPFlow) -> None:
         """Say what came of it."""
-        self._end(flow)
+        await self._end(flow)
 
-    def _end(self, flow: http.HTTPFlow) -> None:
+    async def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Mark a WebSocket over which a request has failed."""
+        assert flow.websocket is not None  # noqa: S101 - that is what the hook is for
+        message = flow.websocket.messages[-1]
+        if message.from_client or REAL_ADDRESS not in flow.metadata:
+            return
+        ending = ending_of_message(message.content)
+        if ending is not None and ending.failed:
+            flow.marked = FAILED
+            flow.comment = " · ".join(filter(None, [flow.comment, ending.reason]))
+            await changed(flow)
+
+    async def _end(self, flow: http.HTTPFlow) -> None:
         note = self._noting.pop(flow.id, None)
         if note is None:
             return
         self._witnesses.forget(flow.id)
-        flow.comment = note.comment(flow)
-        if flow.error is not None or (flow.response is not None and flow.response.status_code >= 400):
+        if flow.response is not None and flow.response.raw_content is None:
+            # mitmproxy keeps nothing of a stream that broke off.
+            flow.response.raw_content = b"".join(note.sent)
+        note.sent.clear()
+        ending = ending_of(flow)
+        note.told["how"] = ending.outcome
+        flow.comment = note.comment(flow, ending.reason)
+        if ending.failed:
             flow.marked = FAILED
+        await changed(flow)
+
+
+async def changed(flow: http.HTTPFlow) -> None:
+    """Have mitmproxy's views look at a flow again: they have done so before we could mark it."""
+    await ctx.master.addons.trigger_event(hooks.UpdateHook([flow]))
 
 
 class _Note:
@@ -71,6 +97,7 @@ class _Note:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self.told: dict[str, Any] = {"turns": [], "events": [], "chunks": []}
+        self.sent: list[bytes] = []
 
     def turn(self, of: int, turn: Turn, running: Running) -> None:
         """Note a turn."""
@@ -86,18 +113,18 @@ class _Note:
         def note(data: bytes) -> Any:
             if data:
                 self.told["chunks"].append([self._at(), len(data)])
+                self.sent.append(data)
             return before(data) if callable(before) else data
 
         return note
 
-    def comment(self, flow: http.HTTPFlow) -> str:
-        """Say in a line who answered, how, and when."""
+    def comment(self, flow: http.HTTPFlow, reason: str) -> str:
+        """Say in a line who answered, how and when, and what went wrong."""
         headers = flow.response.headers if flow.response is not None else http.Headers()
         facts = [headers.get("x-understudy-process", ""), headers.get("x-understudy-model", "")]
         if self.told["chunks"]:
             facts.append(f"{self.told['chunks'][0][0]:.0f} ms")
-        if flow.error is not None:
-            facts.append(flow.error.msg)
+        facts.append(reason)
         return " · ".join(filter(None, facts))
 
     def _at(self) -> float:

@@ -9,11 +9,12 @@ import asyncio
 import contextlib
 import datetime
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from engine import ClaudeError, Running
 from origin.server import Exchange, Handler, Request
@@ -23,6 +24,7 @@ from tape.format import Entry
 from tape.library import GoneError, shelve
 from tape.match import Matcher, Miss, Place, Rules
 from tape.names import Names
+from tape.outcome import failed_at_the_proxy, reason
 from tape.pace import recut, script_of
 from tape.play import play
 from tape.redact import Redactor, parse_json
@@ -63,13 +65,37 @@ class Expiry:
     how: str = "warn"
 
 
+type Failures = Literal["as_recorded", "last", "never"]
+"""When recorded failures of the proxy (:mod:`tape.outcome`) answer: as they were recorded, only where nothing better is
+recorded, or never, because Claude can be asked anew."""
+
+MOST_TOLD = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One request that was answered, and from where: ``entry`` of ``file``; both None if it was answered live."""
+
+    request: str
+    file: Path | None = None
+    entry: str | None = None
+    failure: str = ""
+    """Of an entry that is a failure of the proxy: which one."""
+
+
 @dataclass(slots=True)
 class Score:
-    """What a replay came to: ids of entries by how often they answered, and the requests that nothing answered."""
+    """What a replay came to: ids of entries by how often they answered, and the requests that nothing answered.
+
+    ``passed_over``: the entries that are failures of the proxy, and answer last or never. ``told``: the last requests
+    that were answered, in order.
+    """
 
     entries: tuple[str, ...] = ()
     used: dict[str, int] = field(default_factory=dict)
     missed: list[str] = field(default_factory=list)
+    passed_over: tuple[str, ...] = ()
+    told: deque[Told] = field(default_factory=lambda: deque(maxlen=MOST_TOLD))
 
     @property
     def unused(self) -> list[str]:
@@ -84,6 +110,9 @@ class Score:
         if self.unused:
             more = f" and {len(self.unused) - 10} more" if len(self.unused) > 10 else ""
             yield f"replay: not used: {', '.join(self.unused[:10])}{more}"
+        if passed := [id for id in self.passed_over if id not in self.used]:
+            more = f" and {len(passed) - 10} more" if len(passed) > 10 else ""
+            yield f"replay: recorded failures of the proxy, not played: {', '.join(passed[:10])}{more}"
         yield from (f"replay: missed: {missed}" for missed in self.missed[:10])
 
 
@@ -94,6 +123,8 @@ class Player:
         self,
         places: Iterable[Place],
         *,
+        failures: Iterable[Place] = (),
+        passed_over: Iterable[str] = (),
         rules: Rules | None = None,
         redactor: Redactor | None = None,
         pace: Pace | None = None,
@@ -102,6 +133,7 @@ class Player:
         clock: Callable[[], datetime.datetime] = now,
     ) -> None:
         self._matcher = Matcher(places, rules)
+        self._failures = Matcher(failures, rules)
         self._redactor = redactor or Redactor()
         self._knowing = self._redactor.named_by(Names())
         self._pace = pace or Pace()
@@ -110,13 +142,20 @@ class Player:
         self._clock = clock
         self._plays = 0
         self._turn = asyncio.Lock()
-        self.score = Score(entries=tuple(self._matcher.ids()))
+        self.score = Score(entries=tuple(self._matcher.ids()), passed_over=(*self._failures.ids(), *passed_over))
 
     @classmethod
-    def of(cls, path: Path, **more: Any) -> "Player":
-        """Open a cassette."""
-        places, _ = shelve(path)
-        return cls(places, **more)
+    def of(cls, path: Path, *, failures: Failures = "as_recorded", rules: Rules | None = None, **more: Any) -> "Player":
+        """Open a cassette. Where entries answer once or in order, "last" is as recorded: each has its place."""
+        places, summaries = shelve(path)
+        if failures == "as_recorded" or (failures == "last" and rules and (rules.in_order or not rules.reuse)):
+            return cls(places, rules=rules, **more)
+        pairs = list(zip(places, summaries, strict=True))
+        sound = [place for place, summary in pairs if not summary.failed_at_the_proxy]
+        failed = [place for place, summary in pairs if summary.failed_at_the_proxy]
+        if failures == "never":
+            return cls(sound, passed_over=[place.id for place in failed], rules=rules, **more)
+        return cls(sound, failures=failed, rules=rules, **more)
 
     async def find(self, request: Request) -> Entry | Miss:
         """Return what answers a request. Raises GoneError."""
@@ -126,13 +165,20 @@ class Player:
             return await asyncio.to_thread(self._find, request)
 
     def _find(self, request: Request) -> Entry | Miss:
+        found = self._find_among(self._matcher, request)
+        if isinstance(found, Miss) and self._failures.ids():
+            failed = self._find_among(self._failures, request)
+            return failed if isinstance(failed, Entry) or found.nearest is None else found
+        return found
+
+    def _find_among(self, matcher: Matcher, request: Request) -> Entry | Miss:
         asked = _asked(request, self._redactor)
-        found = self._matcher.find(*asked)
+        found = matcher.find(*asked)
         if isinstance(found, Miss):
             # The recorder knew the headers' secrets, and took them out of bodies too: a key may be any word.
             self._knowing.headers(request.headers)
             if (known := _asked(request, self._knowing)) != asked:
-                again = self._matcher.find(*known)
+                again = matcher.find(*known)
                 found = again if isinstance(again, Entry) else found
         return found
 
@@ -157,6 +203,11 @@ class Player:
         """Play an entry to whoever asked."""
         self._plays += 1
         self.score.used[entry.id] = self.score.used.get(entry.id, 0) + 1
+        failure = ""
+        if failed_at_the_proxy(entry.how, entry.status, entry.error, entry.request.method):
+            failure = reason(entry.status, entry.error)
+            log.warning("the entry %s is a recorded failure of the proxy: %s", entry.id, failure)
+        self.score.told.append(Told(_named(request), entry.file, entry.id, failure))
         script = script_of(entry, speed=self._pace.speed)
         if self._pace.recut is not None:
             script = recut(script, self._pace.recut + self._plays)
@@ -164,6 +215,10 @@ class Player:
             script = apply(script, fault)
         exchange.headers.append((REPLAYED_HEADER, entry.id))
         await play(script, exchange)
+
+
+def _named(request: Request) -> str:
+    return f"{request.method} {request.path}"
 
 
 def _asked(request: Request, redactor: Redactor) -> tuple[str, str, Any]:
@@ -184,6 +239,10 @@ def replaying(player: Player, handler: Handler, *, live: bool, always_live: Sequ
     ``live``: what nothing recorded answers goes to ``handler``; else only the paths that ``always_live`` begins.
     """
 
+    async def ask(request: Request, exchange: Exchange) -> None:
+        player.score.told.append(Told(_named(request)))
+        await handler(request, exchange)
+
     async def handle(request: Request, exchange: Exchange) -> None:
         if is_upgrade(request):
             # What is asked over it comes here again.
@@ -199,13 +258,13 @@ def replaying(player: Player, handler: Handler, *, live: bool, always_live: Sequ
             if told is None or player.on_expired == "warn":
                 return await player.answer(found, request, exchange)
             if player.on_expired == "record":
-                return await handler(request, exchange)
+                return await ask(request, exchange)
             found = Miss(found, told)
         if any(request.path.startswith(path) for path in always_live):
             return await handler(request, exchange)
-        player.score.missed.append(f"{request.method} {request.path}")
+        player.score.missed.append(_named(request))
         if live:
-            return await handler(request, exchange)
+            return await ask(request, exchange)
         log.warning("%s", found.diff)
         # OpenAI's clients try a 409 again, unless told that it is of no use.
         exchange.headers.append(("x-should-retry", "false"))

@@ -16,8 +16,10 @@ from typing import Any
 
 import msgspec
 
+from tape import words
 from tape.files import all_files, index_path, journals, make_private_folder, side_folder
 from tape.format import KINDS, Entry, LineError, Problem, decode_line
+from tape.outcome import failed_at_the_proxy, outcome
 from tape.read import raw_lines, read_block, read_journal
 from tape.usage import MODEL_HEADER, claude_usage
 from translate.usage import MessageUsage, UsageReader
@@ -37,6 +39,9 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``usage`` is what the app was told; ``claude_usage`` what Claude told of its messages; ``cost_usd`` is there if it
     was computed from that. :func:`tape.usage.summary_usage` says what they come to.
+
+    ``error``: type, code and the beginning of the message of the error that was told, or the text of one that has no
+    shape. ``question``, ``answer``: their first words.
     """
 
     id: str
@@ -57,6 +62,19 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     """The Claude model that the request was translated for, as the answer's header says."""
     cost_usd: float | None = None
     file: str = ""
+    error: dict[str, Any] | str | None = None
+    question: str = ""
+    answer: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """How the exchange ended, for people: ``done`` only if the app got what it asked for."""
+        return outcome(self.how, self.status, self.error, self.method)
+
+    @property
+    def failed_at_the_proxy(self) -> bool:
+        """Whether it failed through nothing that the app had asked."""
+        return failed_at_the_proxy(self.how, self.status, self.error, self.method)
 
 
 class _Model(msgspec.Struct):
@@ -74,6 +92,8 @@ class _Part(msgspec.Struct):
     usage: dict[str, Any] | None = None
     claude_usage: list[MessageUsage] | None = None
     cost_usd: float | None = None
+    error: Any = None
+    message: msgspec.Raw = _EMPTY
 
 
 class _EventPart(msgspec.Struct):
@@ -135,6 +155,7 @@ class _Builder:
             with contextlib.suppress(msgspec.MsgspecError, RecursionError):
                 model = _model.decode(request.json).model
                 self.fields["model"] = model if isinstance(model, str) else None
+            self.fields["question"] = words.question(request.json)
         elif kind == "response":
             response = _response.decode(part.response)
             model = response.headers.get(MODEL_HEADER)
@@ -144,6 +165,9 @@ class _Builder:
             if part.claude_usage is not None:
                 # Without this, the line is an older cassette's, whose figure was not this exchange's alone.
                 self.fields |= {"claude_usage": part.claude_usage, "cost_usd": part.cost_usd}
+            self.fields["error"] = shortened_error(part.error)
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                self.fields["answer"] = words.answer(msgspec.json.decode(part.message))
 
     def summary(self, file: Path) -> Summary:
         events, chunks = self.counts.values()
@@ -151,6 +175,17 @@ class _Builder:
         if self.fields.get("claude_usage") is None and self.told:
             self.fields["claude_usage"] = [message for of in sorted(self.told) for message in self.told[of].messages]
         return Summary(**self.fields, length=length, events=events, chunks=chunks, file=file.name)
+
+
+def shortened_error(error: Any) -> dict[str, Any] | str | None:
+    """Return what an index keeps of an error: enough to say what it was and whose doing."""
+    if error is None:
+        return None
+    if not isinstance(error, dict):
+        return words.shortened(str(error))
+    inner = error.get("error")
+    known = {**(inner if isinstance(inner, dict) else {}), **error}
+    return {name: words.shortened(str(known[name])) for name in ("type", "code", "message") if known.get(name)}
 
 
 def summary_of(file: Path, offset: int, length: int, lines: Iterable[bytes]) -> Summary:
@@ -256,6 +291,7 @@ def _running(journal: Path) -> Iterator[Summary]:
             claude_usage=list(claude_usage(entry.events)) or None,
             events=len(entry.events),
             chunks=len(entry.chunks),
+            question=words.question(entry.request.body),
         )
 
 

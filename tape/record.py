@@ -20,6 +20,7 @@ import logging
 import os
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from tape.format import HEADER, VERSION, LineError, check_header, encode_line
 from tape.index import append_to_index, drop_stale_index, summary_of
 from tape.locking import lock
 from tape.names import Names
+from tape.outcome import failed_at_the_proxy, reason
 from tape.redact import Redactor, parse_json
 from tape.scrub import ChunkRecord, EventRecord, Record, Scrubber
 from translate.usage import MessageUsage
@@ -59,7 +61,9 @@ class Keep:
     """How much is kept of an exchange. What goes beyond is left out, and a line of the entry says so.
 
     ``body_bytes``: of a larger request body only the size is kept. ``entry_bytes``: an entry that has grown so large
-    gets no more events and chunks. ``turn``, ``events``, ``chunks``: whether these are kept at all.
+    gets no more events and chunks. ``turn``, ``events``, ``chunks``: whether these are kept at all. ``failures``:
+    whether an exchange is kept that failed through nothing that the app had asked (:mod:`tape.outcome`); what is
+    recorded to answer the app next time is better without.
     """
 
     body_bytes: int = 32 * 1024 * 1024
@@ -67,6 +71,7 @@ class Keep:
     turn: bool = True
     events: bool = True
     chunks: bool = True
+    failures: bool = True
 
 
 def new_id(started: datetime.datetime) -> str:
@@ -100,6 +105,8 @@ class Recorder:
         self.fsync, self.keep = fsync, keep or Keep()
         self.problem: str | None = None
         """Why recording has failed, if it has; the last failure."""
+        self.not_kept: deque[str] = deque(maxlen=1000)
+        """The last exchanges that failed and were not kept (:attr:`Keep.failures`), each with its reason."""
         self._max_bytes, self._clock, self._ids = max_bytes, clock, ids
         self._mutex = threading.Lock()
         self._running: dict[str, Recording] = {}
@@ -202,7 +209,7 @@ class Recorder:
         marker, size = journal.marker or {}, os.fstat(self._descriptor).st_size
         if marker.get("file") == self.file.name and 0 < marker["append"] <= size:
             os.ftruncate(self._descriptor, marker["append"])
-        if journal.lines:
+        if journal.lines and (self.keep.failures or not journal.failed_at_the_proxy):
             descriptor = os.open(journal.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
             try:
                 write_all(descriptor, b"\n")  # the last line may be torn
@@ -239,6 +246,13 @@ class Recorder:
         """Forget a recording."""
         self._running.pop(recording.id, None)
 
+    def drop(self, what: str, why: str) -> None:
+        """Say that an exchange is not kept; nothing else would tell."""
+        self.not_kept.append(f"{what}: {why}")
+        _log.warning(
+            "not kept in %s: %s failed (%s); its request is asked again next time", self._first.name, what, why
+        )
+
     def failed(self, error: OSError) -> None:
         """Remember that recording has failed, and say so the first time."""
         if self.problem is None:
@@ -274,6 +288,9 @@ class Recording:
         self._journal: int | None = None
         self._path = recorder.folder / f"{id}.part"
         self._is_ended = False
+        self._status: int | None = None
+        self._method = method
+        self._asked = recorder.redactor.target(path).partition("?")[0]
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
             self._journal = os.open(self._path, flags, 0o600)
@@ -346,6 +363,7 @@ class Recording:
     def respond(self, at_ms: float, status: int, headers: Iterable[tuple[str, str]]) -> None:
         """Keep the head of the answer."""
         if not self._is_ended:
+            self._status = status
             self._add({"response": {"status": status, "headers": _fold(self._redactor.headers(headers))}}, at_ms)
 
     def end(
@@ -364,9 +382,15 @@ class Recording:
 
         ``usage`` is what the app was told, ``claude_usage`` what Claude told of each of its messages, ``cost_usd`` what
         these cost by the price list, None if that is not known.
-        Calling it again does nothing. ``at_ms`` None: the time of the last line.
+        Calling it again does nothing. ``at_ms`` None: the time of the last line. Where failures are not kept, one that
+        is no doing of the app's is discarded, and the log says so.
         """
         if self._is_ended:
+            return
+        if not self._recorder.keep.failures and failed_at_the_proxy(how, self._status, error, self._method):
+            if self._status is not None:
+                self._recorder.drop(f"{self._method} {self._asked}", reason(self._status, error))
+            self.discard()
             return
         self._is_ended = True
         self._scrubber.finish()
@@ -531,6 +555,8 @@ class _Journal:
             end = {"id": last.get("id", path.stem), "n": last["n"] + 1, "at": last.get("at", 0.0), "end": "interrupted"}
             found[last["n"] + 1] = end
         self.lines = [encode_line(found[n]) for n in sorted(found)] if 0 in found else []
+        summary = summary_of(path, 0, 0, self.lines)
+        self.failed_at_the_proxy = summary.failed_at_the_proxy
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -4,7 +4,7 @@ Whatever a body is, something is shown of it: what cannot be read as a conversat
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def entry_of(flow: http.HTTPFlow, data: bytes, *, is_request: bool) -> Entry:
     asked = data if is_request else _content(flow.request)
     answered = b"" if is_request else data
     response = flow.response
-    began = flow.request.timestamp_start or 0.0
+    chunks = tuple(_chunks(side.get("chunks"), answered))
     kind = response.headers.get("content-type", "") if response is not None else ""
     message = assemble(kind, answered) if answered else None
     turns = [turn for turn in _list(side.get("turns")) if isinstance(turn, Mapping)]
@@ -87,7 +87,7 @@ def entry_of(flow: http.HTTPFlow, data: bytes, *, is_request: bool) -> Entry:
         turn=turns[0] if turns else None,
         more_turns=tuple(turns[1:]),
         events=tuple(_events(side.get("events"))),
-        chunks=tuple(_chunks(side.get("chunks"), answered)),
+        chunks=chunks,
         status=response.status_code if response is not None else None,
         headers={name.lower(): value for name, value in dict(response.headers).items()} if response is not None else {},
         message=message,
@@ -95,10 +95,25 @@ def entry_of(flow: http.HTTPFlow, data: bytes, *, is_request: bool) -> Entry:
         cost_usd=cost if isinstance(cost := side.get("cost_usd"), float) else None,
         process=response.headers.get("x-understudy-process") if response is not None else None,
         error=error_in(message) or (flow.error.msg if flow.error is not None else None),
-        how="cut_by_app" if flow.error is not None else "done",
-        ms=((response.timestamp_end or began) - began) * 1000 if response is not None else 0.0,
+        how=_how(side.get("how"), flow),
+        ms=_ms(flow, chunks),
         left_out=(),
     )
+
+
+def _ms(flow: http.HTTPFlow, chunks: Sequence[Chunk]) -> float:
+    """Return how long it took; of an answer that broke off, until its last piece came."""
+    began, ended = flow.request.timestamp_start, flow.response.timestamp_end if flow.response is not None else None
+    if ended:
+        return (ended - (began or ended)) * 1000
+    return chunks[-1].at_ms if chunks else 0.0
+
+
+def _how(noted: Any, flow: http.HTTPFlow) -> str:
+    """Return how a flow ended, as it was noted; without a note, as mitmproxy tells it."""
+    if isinstance(noted, str):
+        return noted
+    return "cut_by_app" if flow.error is not None else "done"
 
 
 def _content(message: http.Message) -> bytes:

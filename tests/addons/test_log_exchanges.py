@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from mitmproxy import http
 from mitmproxy.flow import Error
 from mitmproxy.test import tflow, tutils
 
@@ -45,3 +46,44 @@ def test_whoever_hangs_up_after_the_end_has_the_whole_answer(caplog: pytest.LogC
 
     assert "cut off" not in caplog.text
     assert " 200" in caplog.text
+
+
+ERROR = b'{"error": {"message": "No", "type": "server_error", "code": "overloaded"}}'
+
+
+def test_an_answer_of_400_or_more_has_failed_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    flow = tflow.tflow(resp=tutils.tresp(status_code=503, content=ERROR))
+    addon = LogExchanges()
+
+    with caplog.at_level(logging.INFO):
+        addon.response(flow)
+
+    assert " 503, failed (overloaded)" in caplog.text
+    assert addon.status() == {"exchanges": {"done": 0, "failed": 1, "cut_by_app": 0}}
+
+
+def test_a_stream_that_told_an_error_has_failed(caplog: pytest.LogCaptureFixture) -> None:
+    headers = http.Headers(content_type="text/event-stream")
+    flow = tflow.tflow(resp=tutils.tresp(headers=headers, content=b"data: 1\n\ndata: " + ERROR + b"\n\n"))
+    with caplog.at_level(logging.INFO):
+        LogExchanges().response(flow)
+    assert " 200, failed (overloaded)" in caplog.text
+
+
+def test_exchanges_are_counted_by_how_they_ended() -> None:
+    addon = LogExchanges()
+    addon.response(tflow.tflow(resp=True))
+    addon.response(tflow.tflow(resp=tutils.tresp(status_code=400)))
+    cut, broken = tflow.tflow(), tflow.tflow(resp=True)
+    cut.error, broken.error = Error("Client disconnected."), Error("server closed connection")
+    addon.error(cut)
+    addon.error(broken)
+    socket = tflow.twebsocketflow()
+    assert socket.websocket is not None
+    addon.response(socket)
+    for content in (b'{"type":"response.completed"}', b'{"type":"error","error":{}}', b'{"type":"response.failed"}'):
+        socket.websocket.messages[-1].from_client = False
+        socket.websocket.messages[-1].content = content
+        addon.websocket_message(socket)
+
+    assert addon.status() == {"exchanges": {"done": 2, "failed": 3, "cut_by_app": 1}}

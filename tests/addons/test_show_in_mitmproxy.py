@@ -1,17 +1,23 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from mitmproxy import contentviews
-from mitmproxy.test import tflow
+from mitmproxy import contentviews, http
+from mitmproxy.addons.view import View
+from mitmproxy.contentviews import Metadata
+from mitmproxy.flow import Error
+from mitmproxy.test import taddons, tflow, tutils
 
 from addons.redirect_to_origin import REAL_ADDRESS
 from addons.show_in_mitmproxy import FAILED, ShowInMitmproxy
+from addons.stream_events import StreamEvents
 from engine import Event
 from engine.around import Around
 from origin.witness import FLOW_HEADER, Witnesses
 from translate.turn import Message, Turn
-from views.conversation import METADATA
+from views.conversation import METADATA, ConversationContentview
+
+pytestmark = pytest.mark.anyio
 
 TURN = Turn(model="sonnet", messages=(Message("user", ({"type": "text", "text": "Hi"},)),))
 
@@ -25,7 +31,13 @@ class Nobody(Around):
         yield {}
 
 
-def test_what_claude_said_and_when_it_came_is_kept_with_the_flow() -> None:
+@pytest.fixture(autouse=True)
+def mitmproxy() -> Iterator[taddons.context]:
+    with taddons.context() as context:
+        yield context
+
+
+async def test_what_claude_said_and_when_it_came_is_kept_with_the_flow() -> None:
     witnesses = Witnesses()
     addon, flow = ShowInMitmproxy(witnesses), tflow.tflow(resp=True)
     assert flow.response is not None
@@ -43,7 +55,7 @@ def test_what_claude_said_and_when_it_came_is_kept_with_the_flow() -> None:
     assert pass_on(b"data: 1\n\n") == b"data: 1\n\n"
     flow.response.headers["x-understudy-process"] = "warm"
     flow.response.headers["x-understudy-model"] = "claude-x"
-    addon.response(flow)
+    await addon.response(flow)
 
     told = flow.metadata[METADATA]
     assert told["turns"] == [
@@ -55,8 +67,84 @@ def test_what_claude_said_and_when_it_came_is_kept_with_the_flow() -> None:
     assert flow.marked == "" and witnesses._witnesses == {}
 
 
+def streaming(content_type: str = "text/event-stream") -> http.HTTPFlow:
+    """A flow of ours to the chat endpoint, whose answer has begun."""
+    flow = tflow.tflow(
+        req=tutils.treq(method=b"POST", path=b"/v1/chat/completions", content=b'{"model": "gpt-4o", "messages": []}'),
+        resp=tutils.tresp(headers=http.Headers(content_type=content_type), content=None),
+    )
+    flow.metadata[REAL_ADDRESS] = ("https", "api.openai.com", 443, None)
+    return flow
+
+
+def play(addon: ShowInMitmproxy, flow: http.HTTPFlow, *pieces: bytes) -> None:
+    """Pass the pieces of an answer as mitmproxy does."""
+    response, flow.response = flow.response, None
+    addon.request(flow)
+    flow.response = response
+    assert flow.response is not None
+    StreamEvents().responseheaders(flow)
+    addon.responseheaders(flow)
+    for piece in pieces:
+        assert callable(flow.response.stream)
+        assert flow.response.stream(piece) == piece
+
+
+BEGIN = b'data: {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Once upon"}}]}\n\n'
+ERROR = b'data: {"error": {"message": "No", "type": "server_error", "code": "overloaded"}}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "hang_up", "marked", "comment"),
+    [
+        ((BEGIN, DONE), "", False, ""),
+        ((BEGIN, DONE), "Client disconnected.", False, ""),
+        ((BEGIN, ERROR), "", True, "overloaded"),
+        ((BEGIN, ERROR), "Client disconnected.", True, "overloaded"),
+        ((BEGIN,), "", True, "it broke off"),
+        ((BEGIN,), "Client disconnected.", True, "Client disconnected."),
+        ((b'event: error\ndata: {"type": "error", "code": "timeout"}\n\n',), "", True, "timeout"),
+        ((b'event: response.failed\ndata: {"response": {"error": {"code": "x"}}}\n\n',), "", True, "x"),
+    ],
+)
+async def test_a_stream_that_failed_is_marked_and_found_so(
+    mitmproxy: taddons.context, pieces: tuple[bytes, ...], hang_up: str, marked: bool, comment: str
+) -> None:
+    addon, flow, view = ShowInMitmproxy(Witnesses()), streaming(), View()
+    mitmproxy.master.addons.add(view)
+    view.set_filter_cmd("~marked")
+    view.requestheaders(flow)
+    play(addon, flow, *pieces)
+    assert flow.response is not None
+    if hang_up:
+        flow.error = Error(hang_up)
+        view.error(flow)
+        await addon.error(flow)
+    else:
+        flow.response.content = b"".join(pieces)
+        view.response(flow)
+        await addon.response(flow)
+
+    assert flow.marked == (FAILED if marked else "")
+    assert flow.comment.endswith(comment)
+    # What mitmproxy shows under this filter, which had looked at the flow before it was marked.
+    assert list(view) == ([flow] if marked else [])
+
+
+async def test_what_was_sent_before_a_hang_up_is_shown() -> None:
+    addon, flow = ShowInMitmproxy(Witnesses()), streaming()
+    play(addon, flow, BEGIN, BEGIN)
+    flow.error = Error("Client disconnected.")
+    await addon.error(flow)
+
+    assert flow.response is not None and flow.response.content == BEGIN * 2
+    shown = ConversationContentview().prettify(BEGIN * 2, Metadata(flow=flow, http_message=flow.response))
+    assert "Once uponOnce upon" in shown and "cut_by_app" in shown and "Client disconnected." in shown
+
+
 @pytest.mark.parametrize("kind", ["status", "error"])
-def test_what_went_wrong_is_marked(kind: str) -> None:
+async def test_what_went_wrong_is_marked(kind: str) -> None:
     addon, flow = ShowInMitmproxy(Witnesses()), tflow.tflow(err=kind == "error")
     flow.metadata[REAL_ADDRESS] = ("https", "api.openai.com", 443, None)
     addon.request(flow)
@@ -64,17 +152,36 @@ def test_what_went_wrong_is_marked(kind: str) -> None:
         flow.response = tflow.tflow(resp=True).response
         assert flow.response is not None
         flow.response.status_code = 429
-        addon.response(flow)
+        await addon.response(flow)
     else:
-        addon.error(flow)
+        await addon.error(flow)
     assert flow.marked == FAILED
 
 
-def test_what_is_not_ours_is_left_alone() -> None:
+@pytest.mark.parametrize(
+    ("message", "marked"),
+    [
+        (b'{"type":"response.completed","response":{}}', False),
+        (b'{"type":"response.failed","response":{"error":{"code":"server_error"}}}', True),
+        (b'{"type":"error","status":503,"error":{"code":"overloaded"}}', True),
+        (b'{"type":"response.output_text.delta","delta":"response.failed"}', False),
+    ],
+)
+async def test_a_websocket_over_which_a_request_failed_is_marked(message: bytes, marked: bool) -> None:
+    addon, flow = ShowInMitmproxy(Witnesses()), tflow.twebsocketflow()
+    flow.metadata[REAL_ADDRESS] = ("https", "api.openai.com", 443, None)
+    assert flow.websocket is not None
+    flow.websocket.messages[-1].from_client = False
+    flow.websocket.messages[-1].content = message
+    await addon.websocket_message(flow)
+    assert flow.marked == (FAILED if marked else "")
+
+
+async def test_what_is_not_ours_is_left_alone() -> None:
     addon, flow = ShowInMitmproxy(Witnesses()), tflow.tflow(resp=True)
     addon.request(flow)
     addon.responseheaders(flow)
-    addon.response(flow)
+    await addon.response(flow)
     assert METADATA not in flow.metadata and flow.comment == "" and flow.marked == ""
 
 

@@ -146,3 +146,40 @@ def test_a_long_score_is_cut() -> None:
     lines = list(score.lines())
     assert lines[1].endswith("and 40 more")
     assert len(lines) == 12
+
+
+@pytest.fixture
+def with_failures(tmp_path: Path) -> Path:
+    """One request that failed and was then answered, and one that only failed."""
+    path = tmp_path / "f.jsonl"
+    with Recorder(path) as recorder:
+        for text, status in (("one", 503), ("one", 200), ("two", 401)):
+            body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
+            recording = recorder.begin("POST", "/v1/chat/completions", [], body)
+            recording.respond(1, status, [("content-type", "application/json")])
+            recording.chunk(2, f"{text} {status}".encode())
+            recording.end("done")
+    return path
+
+
+async def test_a_failure_of_the_proxy_answers_only_where_nothing_better_is_recorded(with_failures: Path) -> None:
+    player = Player.of(with_failures, failures="last", pace=Pace(None))
+    assert await play(player, ask("one"), ask("one"), ask("two")) == [b"one 200", b"one 200", b"two 401"]
+    assert [told.failure for told in player.score.told] == ["", "", "401"]
+    assert [(told.request, told.file) for told in player.score.told] == [
+        ("POST /v1/chat/completions", with_failures)
+    ] * 3
+    assert len([line for line in player.score.lines() if "failures of the proxy, not played" in line]) == 1
+
+
+async def test_a_failure_of_the_proxy_is_asked_again_where_claude_can_be_asked(with_failures: Path) -> None:
+    player = Player.of(with_failures, failures="never", pace=Pace(None))
+    assert await play(player, ask("one"), ask("two"), live=True) == [b"one 200", "live"]
+    assert [told.entry is None for told in player.score.told] == [False, True]
+
+
+@pytest.mark.parametrize("rules", [None, Rules(reuse=False), Rules(in_order=True)])
+async def test_failures_answer_as_recorded_where_that_is_wanted(with_failures: Path, rules: Rules | None) -> None:
+    # Entries that answer once or in order have their place whether they failed or not.
+    player = Player.of(with_failures, failures="last" if rules else "as_recorded", rules=rules, pace=Pace(None))
+    assert await play(player, ask("one"), ask("one"), ask("two")) == [b"one 503", b"one 200", b"two 401"]

@@ -513,3 +513,54 @@ def test_what_was_appended_already_and_what_still_ran_are_both_taken_over(tmp_pa
     assert at_once == [("/ended", "done"), ("/running", "interrupted")]
     assert [(entry.request.path, entry.how) for entry in entries(path)] == at_once
     assert list(tapes.folder.glob("*.part")) == []
+
+
+RATE = {"message": "Too fast", "type": "requests", "code": "rate_limit_exceeded"}
+
+
+@pytest.mark.parametrize(
+    ("status", "how", "error", "kept"),
+    [
+        (200, "done", None, True),
+        (400, "done", {"type": "invalid_request_error", "code": None}, True),
+        (200, "cut_by_app", "Client disconnected.", True),
+        (401, "done", {"type": "invalid_request_error", "code": "invalid_api_key"}, False),
+        (429, "done", RATE, False),
+        (503, "done", None, False),
+        (200, "failed", RATE, False),
+        (200, "failed", None, False),
+        (200, "interrupted", None, False),
+    ],
+)
+@pytest.mark.parametrize("failures", [True, False])
+def test_what_failed_at_the_proxy_is_not_kept_for_a_replay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int, how: Any, error: Any, kept: bool, failures: bool
+) -> None:
+    path = tmp_path / "a.jsonl"
+    with Recorder(path, keep=Keep(failures=failures)) as tapes:
+        recording = tapes.begin("POST", "/v1/x?api_key=canary", [], b"{}")
+        recording.respond(1, status, [])
+        recording.chunk(2, b"{}")
+        if how == "interrupted":
+            tapes.close()
+        recording.end(how, error=error)
+        told = list(tapes.not_kept)
+
+    assert len([entry for entry in read(path) if isinstance(entry, Entry)]) == (kept or failures)
+    assert len(told) == (not (kept or failures))
+    assert all("POST /v1/x: " in one for one in told) and "canary" not in caplog.text
+    assert not list((tmp_path / "a.jsonl.d").glob("*.part"))
+
+
+def test_what_a_recorder_that_died_has_left_is_no_answer_for_a_replay(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with Recorder(path) as tapes:
+        recording = tapes.begin("POST", "/v1/x", [], b"{}")
+        recording.respond(1, 200, [])
+        left = next((tmp_path / "a.jsonl.d").glob("*.part")).read_bytes()
+        recording.discard()
+    (tmp_path / "a.jsonl.d" / f"{recording.id}.part").write_bytes(left)
+
+    Recorder(path, keep=Keep(failures=False)).close()
+
+    assert list(read(path)) == [] and not list((tmp_path / "a.jsonl.d").glob("*.part"))

@@ -1,0 +1,70 @@
+"""How a flow ended: one answer for the log, for mitmproxy's views and for the counts."""
+
+import json
+import re
+from dataclasses import dataclass
+
+from mitmproxy import http
+
+from addons.stream_events import ENDED, ERROR
+from tape.assemble import assemble, error_in, is_complete, is_event_stream
+from tape.outcome import DONE, FAILED, outcome, reason
+
+_KIND = re.compile(rb'\s*\{\s*"type":\s*"(response\.completed|response\.incomplete|response\.failed|error)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a flow ended: ``outcome`` as :func:`tape.outcome.outcome` names it, and why, "" where it went well."""
+
+    outcome: str
+    reason: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the app did not get what it had asked for."""
+        return self.outcome != DONE
+
+
+def ending_of(flow: http.HTTPFlow) -> Ending:
+    """Return how a flow that is over ended."""
+    response = flow.response
+    if error := flow.metadata.get(ERROR):
+        return Ending(FAILED, str(error))
+    if flow.metadata.get(ENDED):
+        # Some clients hang up as soon as they have read what ends a stream.
+        return Ending(DONE)
+    if flow.error is not None:
+        return Ending("cut_by_app" if "client" in flow.error.msg.lower() else FAILED, flow.error.msg)
+    if response is None:
+        return Ending(FAILED, "no answer")
+    kind = response.headers.get("content-type", "")
+    body = response.get_content(strict=False) or b""
+    if response.status_code >= 400:
+        error = error_in(assemble(kind, body))
+        return Ending(FAILED, reason(None, error) if error else "")
+    if not is_event_stream(kind):
+        return Ending(DONE)
+    # Only what came in other pieces than whole events gets here.
+    error = error_in(assemble(kind, body))
+    how = DONE if error is None and is_complete(body) else FAILED
+    return Ending(outcome(how, response.status_code), "" if how == DONE else reason(None, error))
+
+
+def ending_of_message(content: bytes) -> Ending | None:
+    """Return how a request over a WebSocket ended, if this message of the API's ends one.
+
+    An ``error`` without a status comes before the ``response.failed`` that ends its response.
+    """
+    match = _KIND.match(content)
+    if match is None:
+        return None
+    if match[1] in (b"response.completed", b"response.incomplete"):
+        return Ending(DONE)
+    try:
+        message = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    if match[1] == b"response.failed":
+        return Ending(FAILED, reason(None, error_in(message.get("response"))))
+    return Ending(FAILED, reason(message["status"], error_in(message))) if message.get("status") else None
