@@ -7,6 +7,7 @@ back before anything looks at the finished flow.
 from collections.abc import Mapping
 from typing import Any
 
+from addons.count_requests import CountRequests
 from addons.decrypt_only_ours import DecryptOnlyOurs
 from addons.explain_doors import ExplainDoors
 from addons.guard_base_url import GuardBaseUrl
@@ -49,5 +50,6 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
         RecordSockets(record, serve.witnesses),
         *([ShowInMitmproxy(serve.witnesses)] if shown else []),
         TrustHint(settings.hosts),
+        CountRequests(settings.hosts),
         log,
     ]

@@ -37,6 +37,13 @@ Web = Annotated[
     bool, typer.Option("--web", help="Show what happens in the browser: mitmweb, with exchanges as conversations.")
 ]
 WebListen = Annotated[str, typer.Option("--web-listen", help="HOST:PORT of mitmweb.")]
+Summary = Annotated[
+    bool | None,
+    typer.Option(
+        "--summary/--quiet",
+        help="Say at the end what came through the proxy and what it cost. By default only on a terminal.",
+    ),
+]
 UpstreamProxy = Annotated[
     str | None, typer.Option(help="http://[user:password@]HOST:PORT that our own traffic must go through.")
 ]

@@ -3,15 +3,21 @@
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
+from addons.count_requests import CountRequests
 from addons.master import options_for, proxy
+from addons.serve_origin import ServeOrigin
 from cli.building import addons_for, authority, say_score, wrapped_environment
+from cli.fatal import stderr
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
+from cli.models import log_models
 from cli.options import (
     ConfigFile,
     DefaultModel,
@@ -25,12 +31,15 @@ from cli.options import (
     Rehearsal,
     Replay,
     Speed,
+    Summary,
     UpstreamProxy,
 )
 from cli.run_to_end import run_to_end
+from cli.sign_of_life import keep_below_log, sign_of_life
+from cli.summary import summary as summary_of
 from settings import Settings
-from wrapping.child import run_command
-from wrapping.python import advice
+from wrapping.child import NOT_EXECUTABLE, NOT_FOUND, run_command
+from wrapping.python import advice, launcher, quoted
 
 
 def run(
@@ -51,6 +60,7 @@ def run(
     on_miss: OnMiss = None,
     speed: Speed = None,
     faults: Faults = None,
+    summary: Summary = None,
     log_level: LogLevel = None,
     config: ConfigFile = None,
 ) -> None:
@@ -76,14 +86,20 @@ def run(
     # The terminal is the program's; unless asked for, only what is wrong is said on it.
     quiet = loaded.source["log_level"] == "default"
     log_to_stderr("warning" if quiet else loaded.settings.log_level)
+    keep_below_log()
+    log_models(loaded)
     is_virtual = sys.prefix != sys.base_prefix
     if is_virtual and (line := advice(command, os.environ, Path.cwd(), Path(sys.prefix))):
         log.warning("%s", line)
-    raise typer.Exit(run_to_end(run_wrapped(loaded.settings, command)))
+    is_summed_up = sys.stderr.isatty() if summary is None else summary
+    raise typer.Exit(run_to_end(run_wrapped(loaded.settings, command, is_summed_up=is_summed_up)))
 
 
-async def run_wrapped(settings: Settings, command: list[str]) -> int:
-    """Start the proxy, run the command through it, and return the command's exit status."""
+async def run_wrapped(settings: Settings, command: list[str], *, is_summed_up: bool) -> int:
+    """Start the proxy, run the command through it, and return the command's exit status.
+
+    ``is_summed_up``: a line at the end says what came through the proxy.
+    """
     ca = authority(settings)
     with tempfile.TemporaryDirectory(prefix="understudy-") as directory:
         options = options_for(settings, ca.certificate.parent, os.environ)
@@ -92,6 +108,27 @@ async def run_wrapped(settings: Settings, command: list[str]) -> int:
             wrapped = wrapped_environment(settings, addresses[0], Path(directory))
             for note in wrapped.notes:
                 log.warning("%s", note)
+            sign_of_life.erase()
             status = await run_command(command, wrapped.full)
     missed = say_score(addons)
+    if is_summed_up and status not in (NOT_FOUND, NOT_EXECUTABLE):
+        say_summary(addons, settings, command)
     return status or int(missed)
+
+
+def say_summary(addons: list[Any], settings: Settings, command: Sequence[str]) -> None:
+    """Say what came through the proxy and what it cost, or what to do if nothing came."""
+    requests = next(addon for addon in addons if isinstance(addon, CountRequests)).requests
+    serve = next(addon for addon in addons if isinstance(addon, ServeOrigin))
+    if requests.all:
+        line = summary_of(
+            requests,
+            serve.totals.total,
+            serve.totals.names(),
+            replayed=sum(serve.player.score.used.values()) if serve.player else 0,
+            recorded=settings.record,
+            rehearsal=settings.rehearsal,
+        )
+    else:
+        line = f"no request came through the proxy: {quoted([*launcher(os.environ), 'doctor', '--', *command])}"
+    stderr.print(f"[bold]understudy:[/] {escape(line)}", highlight=False, soft_wrap=True)

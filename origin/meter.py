@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from engine import Engine, Event, Running
 from engine.around import Around
+from tape.usage import Total
 from translate.prices import cost
 from translate.turn import Turn
 
@@ -81,3 +83,25 @@ class _Counted(Around):
                 case _:
                     pass
             yield event
+
+
+@dataclass(slots=True)
+class NameUse:
+    """What the requests for one name have used: ``asked`` by the app, answered by Claude's ``model``."""
+
+    asked: str
+    model: str
+    requests: int
+    total: Total
+
+
+class Totals:
+    """What all requests have used since the proxy started."""
+
+    def __init__(self) -> None:
+        self.total = Total()
+        self._names: dict[tuple[str, str], NameUse] = {}
+
+    def names(self) -> list[NameUse]:
+        """Return the same by the names that were asked for, in the order in which they came."""
+        return list(self._names.values())
