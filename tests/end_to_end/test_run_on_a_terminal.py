@@ -20,7 +20,7 @@ USAGE = {"input_tokens": 1000, "cache_read_input_tokens": 3000, "cache_creation_
 
 
 def on_a_terminal(command: list[str], env: dict[str, str], *options: str) -> tuple[int, str, str]:
-    """Run ``understudy run`` with a terminal for its stderr; return its status, its stdout and what the terminal got."""
+    """Run ``understudy run`` with a terminal for its stderr; return status, stdout and what the terminal got."""
     ours, theirs = os.openpty()
     try:
         process = subprocess.Popen(
