@@ -336,6 +336,7 @@ class Settings:
     replay_in_order: bool = _setting(_bool, "requests must come in the order of the recording", False)
     replay_once: bool = _setting(_bool, "an entry answers once", False)
     log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "debug, info, warning or error", "info")
+    log_file: Path | None = _setting(_file_path, "the file that the log is also written to; it is added to", None)
 
     def store_place(self) -> str | Path:
         """Where the store is."""
@@ -491,6 +492,34 @@ def hide_password(text: str) -> str:
 def shown(name: str, value: Any) -> str:
     """Write a setting's value; of secrets only how many there are."""
     return f"{len(value)} of them" if name in SECRET and value else show(value)
+
+
+def as_json(name: str, value: Any) -> Any:
+    """Return a setting's value as JSON has it, with what :func:`shown` hides hidden."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case tuple() if name in SECRET:
+            return shown(name, value) or None
+        case (str(), int()):
+            return show(value)
+        case tuple():
+            return [show(item) for item in value]
+        case Mapping():
+            return {key: to.model if isinstance(to, Agent) else to for key, to in value.items()}
+        case _:
+            return shown(name, value)
+
+
+def names() -> list[str]:
+    """Return the names of all settings."""
+    return [spec.name for spec in fields(Settings)]
+
+
+def default_of(name: str) -> Any:
+    """Return a setting's default."""
+    spec = Settings.__dataclass_fields__[name]
+    return spec.default if spec.default is not MISSING else spec.default_factory()
 
 
 def rows(loaded: Sourced) -> list[tuple[str, str, str, str]]:

@@ -15,6 +15,7 @@ from cli.models import models
 from cli.rehearsal import rehearsal
 from cli.run import run
 from cli.serve import serve
+from cli.version import understudy
 from convert.commands import add_convert_command
 from doctor.doctor_command import add_doctor_command
 from looking.commands import add_looking_commands
@@ -22,14 +23,13 @@ from rerun.commands import add_rerun_commands
 
 app = typer.Typer(
     cls=Commands,
-    no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     # A traceback with the values of variables in it could show a secret.
     pretty_exceptions_show_locals=False,
-    help="Programs that speak the OpenAI API, unchanged, answered by Claude through Claude Code.",
 )
 
+app.callback(invoke_without_command=True)(understudy)
 # The first word that is no option begins the program's own words; `--` may stand before it.
 app.command(context_settings={"allow_interspersed_args": False})(run)
 for command in (serve, env, demo, config, models, rehearsal):

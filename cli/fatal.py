@@ -10,13 +10,13 @@ from auth.redact import redact, secrets_in
 from cli.sign_of_life import sign_of_life
 from settings import hide_password
 
-stderr = Console(stderr=True)
-"""Where the commands write what is not their output."""
+stderr = Console(stderr=True, soft_wrap=True)
+"""Where the commands write what is not their output. Its lines are folded by nobody but the terminal."""
 
 
 def fatal(message: str) -> typer.Exit:
     """Say what is wrong, in one line without a secret in it, and return what ends the program with status 2."""
     sign_of_life.erase()
     line = " ".join(hide_password(redact(message, secrets_in(os.environ))).split("\n"))
-    stderr.print(f"[bold]understudy:[/] {escape(line)}", highlight=False, soft_wrap=True)
+    stderr.print(f"[bold]understudy:[/] {escape(line)}", highlight=False)
     return typer.Exit(2)

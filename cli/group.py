@@ -32,8 +32,8 @@ class Commands(TyperGroup):
         )
         for name, command in self.commands.items():
             command.rich_help_panel = PLACES.get(name)  # type: ignore[attr-defined]
-            for option in _flags(command):
-                option.metavar = ""  # the help would call it a <bool>, which takes no value
+        for option in _flags(self):
+            option.metavar = ""  # the help would call it a <bool>, as if it took a value
 
     def main(self, args: Sequence[str] | None = None, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run the command that the arguments name; standalone, end the program with its status."""

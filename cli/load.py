@@ -49,5 +49,5 @@ def settings_of(config: Path | None) -> Settings:
 def load_for(config: Path | None, **flags: Any) -> Settings:
     """Put the settings together, for the commands that ask something live; warnings are shown on the terminal."""
     settings = load_settings(config, **flags).settings
-    log_to_stderr("warning")
+    log_to_stderr("warning", file=settings.log_file, file_level=settings.log_level)
     return settings

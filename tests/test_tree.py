@@ -39,7 +39,6 @@ ELSEWHERE = {
     "cli/demo.py": "tests/demo/test_show.py",
     "cli/env.py": "tests/end_to_end/test_serve.py",
     "cli/fatal.py": "tests/cli/test_config.py",
-    "cli/log.py": "tests/end_to_end/test_serve.py",
     "cli/options.py": "a table; tests/end_to_end/test_run.py",
     "cli/rehearsal.py": "tests/end_to_end/test_serve.py",
     "cli/run.py": "tests/end_to_end/test_run.py",

@@ -33,7 +33,7 @@ from cli.group import PANELS, Commands
         ("srve", "no such command 'srve'. Did you mean 'serve'? See `understudy --help`."),
         ("keys lst", "no such command 'lst'. Did you mean 'list'? See `understudy keys --help`."),
         ("run --record", "option '--record' requires an argument."),
-        ("run --rehearsal", "missing argument 'PROGRAM [ARGS]'. See `understudy run --help`."),
+        ("run --rehearsal", "missing argument 'PROGRAM'. See `understudy run --help`."),
     ],
 )
 def test_a_mistyped_line_is_one_line_and_status_2(line: str, told: str) -> None:
