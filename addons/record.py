@@ -47,6 +47,7 @@ class Record:
         self._recorder: Recorder | None = None
         self._taken: dict[str, Taken] = {}
         self._ending: dict[asyncio.Task[None], Taken] = {}
+        self._not_kept: list[str] = []
 
     # Starting and stopping
 
@@ -86,6 +87,7 @@ class Record:
             for taken in self._ending.values():
                 taken.finish(None)
             self._recorder.close()
+            self._not_kept += self._recorder.not_kept
             self._recorder = None
             self._taken.clear()
 
@@ -106,6 +108,11 @@ class Record:
         self.stop()
         self._recorder = recorder
         log.info("recording to %s", recorder.file)
+
+    @property
+    def not_kept(self) -> list[str]:
+        """The exchanges that failed and were therefore not kept, each with its reason."""
+        return [*self._not_kept, *(self._recorder.not_kept if self._recorder else ())]
 
     def switch(self, on: bool) -> None:
         """Start or stop, for those who may not choose the file: it is one of ours. Raises TapeError."""

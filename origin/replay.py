@@ -96,6 +96,13 @@ class Score:
     missed: list[str] = field(default_factory=list)
     passed_over: tuple[str, ...] = ()
     told: deque[Told] = field(default_factory=lambda: deque(maxlen=MOST_TOLD))
+    asked: int = 0
+    """How many requests were answered: ``told`` is the end of them."""
+
+    def tell(self, told: Told) -> None:
+        """Note a request that is answered now."""
+        self.told.append(told)
+        self.asked += 1
 
     @property
     def unused(self) -> list[str]:
@@ -207,7 +214,7 @@ class Player:
         if failed_at_the_proxy(entry.how, entry.status, entry.error, entry.request.method):
             failure = reason(entry.status, entry.error)
             log.warning("the entry %s is a recorded failure of the proxy: %s", entry.id, failure)
-        self.score.told.append(Told(_named(request), entry.file, entry.id, failure))
+        self.score.tell(Told(_named(request), entry.file, entry.id, failure))
         script = script_of(entry, speed=self._pace.speed)
         if self._pace.recut is not None:
             script = recut(script, self._pace.recut + self._plays)
@@ -240,7 +247,7 @@ def replaying(player: Player, handler: Handler, *, live: bool, always_live: Sequ
     """
 
     async def ask(request: Request, exchange: Exchange) -> None:
-        player.score.told.append(Told(_named(request)))
+        player.score.tell(Told(_named(request)))
         await handler(request, exchange)
 
     async def handle(request: Request, exchange: Exchange) -> None:

@@ -18,11 +18,17 @@ import pytest
 if TYPE_CHECKING:
     from pytest_understudy.running import Running
 
-MODES = {"none": "fail", "new": "record", "live": "live"}
-"""``--understudy-record``: what happens to a request that no recorded one is like."""
+MODES = {"none": "fail", "new": "record", "failed": "record", "again": "record", "live": "live"}
+"""``--understudy-record``: what happens to a request that no recorded one is like.
+
+``failed`` takes the recorded failures out of a cassette before, ``again`` records into a new one that takes the old
+one's place."""
 
 MAX_NAME_BYTES = 120
 """File systems take names of 255 bytes, and what lies beside a cassette has longer ones."""
+
+FROM = pytest.StashKey[tuple[int, int, int]]()
+"""How far a run that is played from one cassette was when a test began."""
 
 SESSION = pytest.StashKey[contextlib.ExitStack]()
 RUNNING = pytest.StashKey["Running"]()
@@ -33,15 +39,15 @@ class CannotStartError(Exception):
 
 
 @contextlib.contextmanager
-def start(cassette: Path, on_miss: str) -> Iterator["Running"]:
-    """Run the proxy while the block runs. Raises CannotStartError."""
+def start(cassette: Path, mode: str) -> Iterator["Running"]:
+    """Run the proxy while the block runs. ``mode``: one of MODES. Raises CannotStartError."""
     with contextlib.ExitStack() as stack:
         # What mitmproxy's own libraries warn of is nothing that this suite's author can mend, or should fail for.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from pytest_understudy.running import running
 
-            started = stack.enter_context(running(cassette, on_miss))
+            started = stack.enter_context(running(cassette, mode))
         yield started
 
 
@@ -55,7 +61,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--understudy-record",
         choices=sorted(MODES),
         help="new: ask Claude for what is not recorded, and record it (the default); none: fail (the default where CI"
-        " is set); live: ask, and record nothing",
+        " is set); live: ask, and record nothing; again: ask everything again, and record it in the place of what was"
+        " recorded; failed: ask again what failed when it was recorded, and what is new",
     )
     parser.addini("understudy_cassettes", "the folder of the fixture's cassettes", default="cassettes")
 
@@ -74,7 +81,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     stack = contextlib.ExitStack()
     try:
-        started = stack.enter_context(start(Path(file), MODES[mode_of(session.config)]))
+        started = stack.enter_context(start(Path(file), mode_of(session.config)))
     except CannotStartError as error:
         raise pytest.UsageError(f"understudy: {error}") from None
     patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -103,6 +110,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.line(line)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Remember where a test begins, in a run that is played from one cassette."""
+    started = item.config.stash.get(RUNNING, None)
+    if started is not None:
+        item.stash[FROM] = started.mark()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Say of a test that failed where its answers came from."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    started = item.stash.get(RUNNING, None) or item.config.stash.get(RUNNING, None)
+    if started is not None and report.failed:
+        lines = list(started.answers(since=item.stash.get(FROM, (0, 0, 0)), root=item.config.rootpath))
+        if lines:
+            report.sections.append((f"understudy {report.when}: where the answers came from", "\n".join(lines)))
+
+
 def file_name(test: str) -> str:
     """Return what a test's cassette is called: no other test's is, and no file system refuses it."""
     function, bracket, parameters = test.partition("[")
@@ -124,7 +150,8 @@ def understudy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     folder = request.path.parent / str(request.config.getini("understudy_cassettes")) / request.path.stem
     classes = [node.name for node in request.node.listchain() if isinstance(node, pytest.Class)]
     try:
-        with start(folder.joinpath(*classes, f"{file_name(request.node.name)}.jsonl"), MODES[mode]) as started:
+        with start(folder.joinpath(*classes, f"{file_name(request.node.name)}.jsonl"), mode) as started:
+            request.node.stash[RUNNING] = started
             with monkeypatch.context() as patch:
                 started.apply(patch)
                 yield started

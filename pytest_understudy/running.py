@@ -17,9 +17,10 @@ from addons.record import Record
 from addons.serve_origin import ServeOrigin
 from auth.authority import FOLDER, Authority, AuthorityError
 from origin.replay import Player, ReplayError
-from pytest_understudy import CannotStartError
+from pytest_understudy import MODES, CannotStartError
 from settings import Settings, SettingsError
 from tape.record import TapeError
+from tape.replacing import drop_failures, put_in_place
 from wrapping.environment import environment_for
 from wrapping.trust import write_trust_files
 
@@ -27,12 +28,16 @@ from wrapping.trust import write_trust_files
 class Running:
     """A running proxy: where it is, what it plays from, and what it came to so far."""
 
-    def __init__(self, url: str, cassette: Path, changes: Mapping[str, str], player: Player | None) -> None:
+    def __init__(
+        self, url: str, cassette: Path, changes: Mapping[str, str], player: Player | None, record: Record, mode: str
+    ) -> None:
         self.url = url
         self.cassette = cassette
         self.environment = changes
         """What programs need to go through it."""
         self._player = player
+        self._record = record
+        self._mode = mode
 
     def apply(self, patch: pytest.MonkeyPatch) -> None:
         """Give the environment to this process, and so to the programs that it starts."""
@@ -49,46 +54,105 @@ class Running:
         """How many answers came from the cassette."""
         return sum(self._player.score.used.values()) if self._player else 0
 
+    @property
+    def asked(self) -> int:
+        """How many requests were answered, from the cassette or live."""
+        return self._player.score.asked if self._player else 0
+
+    @property
+    def not_kept(self) -> list[str]:
+        """The live answers that failed at the proxy, and so are not in the cassette; each with its reason."""
+        return self._record.not_kept
+
+    def mark(self) -> tuple[int, int, int]:
+        """Return how far it is: what :meth:`answers` can begin at."""
+        return self.asked, len(self.missed), len(self.not_kept)
+
+    def answers(self, since: tuple[int, int, int] = (0, 0, 0), root: Path | None = None) -> Iterator[str]:
+        """Say where each answer came from, beginning at a mark. Files are named from ``root`` on."""
+        asked, missed, not_kept = since
+        new = self.asked - asked
+        cassette = _from(self.cassette, root)
+        where = {"live": "not recorded", "again": f"to be recorded in {cassette}"}.get(
+            self._mode, f"recorded in {cassette}"
+        )
+        for one in list(self._player.score.told)[-new:] if self._player and new else ():
+            if one.file is None:
+                yield f"{one.request}: asked live, {where}"
+            else:
+                failure = f" (a recorded failure of the proxy: {one.failure})" if one.failure else ""
+                yield f"{one.request}: {_from(one.file, root)}, exchange {one.entry}{failure}"
+        if self._mode == "none":
+            yield from (f"{one}: nothing in {cassette} answers it" for one in self.missed[missed:])
+        yield from (f"failed at the proxy, and so not recorded: {one}" for one in self.not_kept[not_kept:])
+
     def lines(self) -> Iterator[str]:
         """Say what the replay came to."""
-        return self._player.score.lines() if self._player else iter(())
+        yield from self._player.score.lines() if self._player else ()
+        if self._mode == "again" and self.not_kept:
+            yield f"replay: {self.cassette} stays as it was: not everything could be asked again"
+
+
+def _from(path: Path, root: Path | None) -> str:
+    """Name a file as a person at ``root`` would."""
+    try:
+        return str(path.resolve().relative_to(root.resolve())) if root else str(path)
+    except ValueError:
+        return str(path)
 
 
 @contextlib.contextmanager
-def running(cassette: Path, on_miss: str) -> Iterator[Running]:
-    """Run the proxy on a cassette while the block runs. Raises CannotStartError."""
+def running(cassette: Path, mode: str) -> Iterator[Running]:
+    """Run the proxy on a cassette while the block runs. Raises CannotStartError.
+
+    ``mode``: ``again`` records into a new cassette, which takes the old one's place when the block has ended, if
+    something was asked and nothing failed; ``failed`` first takes out what had failed when it was recorded.
+    """
+    if mode in ("again", "failed") and (cassette.is_dir() or cassette.suffix != ".jsonl"):
+        raise CannotStartError(f"{cassette}: only a cassette of its own (.jsonl) can be recorded again")
     try:
         # What the person has set counts here too: their account, their model map, the rehearsal.
         loaded = configuration.load({}, os.environ, configuration.read_file()).settings
-        settings = dataclasses.replace(
-            loaded,
-            listen=("127.0.0.1", 0),
-            base_url=None,
-            client_auth=False,
-            replay=cassette,
-            replay_on_miss=on_miss,
-            replay_speed=0.0,
-        )
-        with (
-            tempfile.TemporaryDirectory(prefix="understudy-") as folder,
-            start_blocking_portal() as portal,
-            portal.wrap_async_context_manager(_proxy(settings, Path(folder))) as started,
-        ):
-            yield started
+        with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+            place = cassette
+            if mode == "again":
+                place = Path(folder) / "again" / cassette.name
+                place.parent.mkdir()
+            if mode == "failed":
+                drop_failures(cassette)
+            settings = dataclasses.replace(
+                loaded,
+                listen=("127.0.0.1", 0),
+                base_url=None,
+                client_auth=False,
+                record=None,
+                replay=place,
+                replay_on_miss=MODES[mode],
+                replay_speed=0.0,
+            )
+            with (
+                start_blocking_portal() as portal,
+                portal.wrap_async_context_manager(_proxy(settings, Path(folder), cassette, mode)) as started,
+            ):
+                yield started
+            if mode == "again" and started.asked and not started.not_kept:
+                put_in_place(place, cassette)
     except (SettingsError, ReplayError, TapeError, AuthorityError, CannotListenError) as error:
         raise CannotStartError(str(error)) from error
+    except OSError as error:
+        raise CannotStartError(f"{error.filename or cassette}: {error.strerror or error}") from error
 
 
 @contextlib.asynccontextmanager
-async def _proxy(settings: Settings, folder: Path) -> AsyncIterator[Running]:
-    assert settings.replay is not None  # noqa: S101 - the caller's doing
+async def _proxy(settings: Settings, folder: Path, cassette: Path, mode: str) -> AsyncIterator[Running]:
     authority = Authority.open(settings.data_dir / FOLDER, settings.hosts)
     addons = default_addons(settings, os.environ)
-    next(addon for addon in addons if isinstance(addon, Record)).running()
+    record = next(addon for addon in addons if isinstance(addon, Record))
+    record.running()
     options = options_for(settings, authority.certificate.parent, os.environ)
     trust = write_trust_files(folder, authority.certificate, os.environ)
     async with proxy(options, addons) as ((host, port), *_):
         url = f"http://{host}:{port}"
         wrapped = environment_for(os.environ, proxy_url=url, trust=trust, hosts=settings.hosts)
         player = next(addon for addon in addons if isinstance(addon, ServeOrigin)).player
-        yield Running(url, settings.replay, wrapped.changes, player)
+        yield Running(url, cassette, wrapped.changes, player, record, mode)

@@ -39,7 +39,6 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``usage`` is what the app was told; ``claude_usage`` what Claude told of its messages; ``cost_usd`` is there if it
     was computed from that. :func:`tape.usage.summary_usage` says what they come to.
-
     ``error``: type, code and the beginning of the message of the error that was told, or the text of one that has no
     shape. ``question``, ``answer``: their first words.
     """

@@ -150,6 +150,97 @@ def test_a_cassette_that_is_not_there_is_told_in_one_line(project: Path) -> None
     assert "understudy: there is no cassette none.jsonl to replay" in done.stderr
 
 
+ONE = """
+import openai, os
+
+def test_it_answers(understudy):
+    client = openai.OpenAI(api_key="sk-x", max_retries=0)
+    answer = client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": os.environ["TEXT"]}])
+    assert answer.choices[0].message.content == os.environ.get("WANTED", answer.choices[0].message.content)
+"""
+
+CASSETTE = "cassettes/test_app/test_it_answers.jsonl"
+
+
+def answers_in(project: Path) -> list[Entry]:
+    return [entry for entry in read(project / CASSETTE) if isinstance(entry, Entry)]
+
+
+def test_an_answer_that_failed_at_the_proxy_is_not_kept_and_asked_again(project: Path) -> None:
+    (project / "test_app.py").write_text(ONE)
+    # Nobody is logged in.
+    failed = run_pytest(project, TEXT="Hello")
+    assert failed.returncode == 1
+    assert "POST /v1/chat/completions: asked live" in failed.stdout
+    assert "failed at the proxy, and so not recorded: POST /v1/chat/completions: 401" in failed.stdout
+    assert answers_in(project) == []
+
+    again = run_pytest(project, TEXT="Hello", **REHEARSED)
+    assert again.returncode == 0, again.stdout
+    assert [entry.status for entry in answers_in(project)] == [200]
+    assert run_pytest(project, TEXT="Hello", CI="true").returncode == 0
+
+
+@pytest.mark.parametrize("error", ["503", "400"])
+def test_errors_are_kept_where_that_is_wanted_or_where_they_are_the_apps(project: Path, error: str) -> None:
+    (project / "test_app.py").write_text(ONE)
+    keep = {"UNDERSTUDY_REPLAY_KEEP_ERRORS": "1"} if error == "503" else {}
+    asked = {"TEXT": f"[rehearse: error={error}]", "UNDERSTUDY_RETRIES": "0", **keep, **REHEARSED}
+    assert run_pytest(project, **asked).returncode == 1
+    (kept,) = answers_in(project)
+    assert kept.status == int(error)
+
+    replayed = run_pytest(project, **{**asked, "CI": "true"})
+    assert f"POST /v1/chat/completions: {CASSETTE}, exchange {kept.id}" in replayed.stdout
+    assert ("a recorded failure of the proxy" in replayed.stdout) == (error == "503")
+
+
+def test_everything_is_asked_again_and_takes_the_place_of_what_was_recorded(project: Path) -> None:
+    (project / "test_app.py").write_text(ONE)
+    assert run_pytest(project, TEXT="Hello", **REHEARSED).returncode == 0
+    (first,) = answers_in(project)
+    edited = (project / CASSETTE).read_text().replace("rehearsal", "fairy tale")
+    (project / CASSETTE).write_text(edited)
+
+    # A failing test says which file the answer is from, and which exchange of it.
+    wrong = run_pytest(project, TEXT="Hello", WANTED="Something else.", **REHEARSED)
+    assert "fairy tale" in wrong.stdout
+    assert f"POST /v1/chat/completions: {CASSETTE}, exchange {first.id}" in wrong.stdout
+
+    # What cannot be asked leaves the old answers where they are.
+    failed = run_pytest(project, "--understudy-record=again", TEXT="Hello")
+    assert failed.returncode == 1 and (project / CASSETTE).read_text() == edited
+
+    assert run_pytest(project, "--understudy-record=again", TEXT="Hello", **REHEARSED).returncode == 0
+    (second,) = answers_in(project)
+    assert second.id != first.id and b"fairy tale" not in (project / CASSETTE).read_bytes()
+    assert run_pytest(project, TEXT="Hello", CI="true").returncode == 0
+
+
+def test_only_what_failed_is_asked_again(project: Path) -> None:
+    (project / "test_app.py").write_text(ONE)
+    assert run_pytest(project, TEXT="Hello", **REHEARSED).returncode == 0
+    text = (project / CASSETTE).read_text()
+    (good,) = answers_in(project)
+    # As an older version recorded it: the same request, answered 503 before.
+    header, rest = text.split("\n", 1)
+    bad = rest.replace(good.id, "20200101T000000-00000000").replace('"status": 200', '"status": 503')
+    (project / CASSETTE).write_text(f"{header}\n{bad}{rest}")
+    assert [entry.status for entry in answers_in(project)] == [503, 200]
+
+    assert run_pytest(project, "--understudy-record=failed", TEXT="Hello").returncode == 0
+    assert answers_in(project) == [good]
+
+
+def test_a_run_played_from_one_cassette_tells_of_each_failed_test_its_own_answers(project: Path) -> None:
+    (project / "test_app.py").write_text(
+        WHOLE + WHOLE.replace("test_it_answers", "test_another").replace(" in answer", " == answer")
+    )
+    done = run_pytest(project, "--understudy-cassette=all.jsonl", TEXT="Hello", **REHEARSED)
+    assert done.returncode == 1
+    assert done.stdout.count("POST /v1/chat/completions: asked live, recorded in all.jsonl") == 1
+
+
 def test_a_suite_that_does_not_ask_for_it_never_notices(project: Path) -> None:
     (project / "test_app.py").write_text("import sys\ndef test_it():\n    assert 'mitmproxy' not in sys.modules\n")
     assert run_pytest(project).returncode == 0
