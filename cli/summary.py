@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from addons.count_requests import Requests
+from looking.safe import one_line
 from origin.meter import NameUse
 from tape.usage import Total
 from translate.models import ALIASES
+
+MOST_SHOWN = 6
+"""How many names that apps asked for are shown."""
 
 _SHORT = {model: alias for alias, model in ALIASES.items() if alias != "default"}
 
@@ -33,7 +37,9 @@ def summary(
         cached = f" ({100 * total.cached / total.input:.0f} % cached)" if total.cached else ""
         parts += [f"{total.input:,} in{cached}", f"{total.output:,} out"]
         parts.append("no cost (rehearsal)" if rehearsal else _cost(total))
-        parts.append(" · ".join(_who(name, with_cost=len(names) > 1 and not rehearsal) for name in names))
+        shown = names if len(names) <= MOST_SHOWN else names[: MOST_SHOWN - 1]
+        who = [_who(name, with_cost=len(names) > 1 and not rehearsal) for name in shown]
+        parts.append(" · ".join(who + ([f"{len(names) - len(shown)} more names"] if len(shown) < len(names) else [])))
     if recorded is not None:
         parts.append(f"recorded in {recorded}")
     return ", ".join(parts)
@@ -49,7 +55,8 @@ def _requests(requests: Requests) -> str:
 def _who(name: NameUse, *, with_cost: bool) -> str:
     """Return ``gpt-5 → opus 3 ($0.035)``: the app's name, who answered, how often, and the cost."""
     model = _SHORT.get(name.model, name.model)
-    asked = "" if name.asked in (name.model, model, "") else f"{name.asked} → "
+    # The name is the app's, and may be anything.
+    asked = "" if name.asked in (name.model, model, "") else f"{one_line(name.asked)} → "
     return f"{asked}{model} {name.requests:,}" + (f" ({_cost(name.total)})" if with_cost else "")
 
 

@@ -1,27 +1,23 @@
-"""What a request has used: an engine around the engine that counts."""
+"""What requests have used: an engine around the engine that counts, and the totals of a proxy."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from engine import Engine, Event, Running
-from engine.around import Around
-from tape.usage import Total
-from translate.prices import cost
+from engine import Engine, Running
+from tape.usage import Total, of_messages
+from translate.prices import price_name
 from translate.turn import Turn
-
-# A turn's end is known within milliseconds; a bill is not held up for longer.
-BILL_S = 5.0
+from translate.usage import MessageUsage
 
 
 class Meter:
-    """Counts the tokens and dollars of every turn that is run on it."""
+    """Remembers every turn that is run on it, and tells what they have used."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._turns: list[_Counted] = []
+        self._turns: list[Running] = []
 
     def status(self) -> dict[str, Any]:
         """Return the state of the engine underneath."""
@@ -31,58 +27,28 @@ class Meter:
     async def run(self, turn: Turn) -> AsyncIterator[Running]:
         """Play a turn on the engine underneath."""
         async with self._engine.run(turn) as running:
-            counted = _Counted(running)
-            self._turns.append(counted)
-            yield counted
+            self._turns.append(running)
+            yield running
 
-    async def bill(self) -> tuple[int, float | None, bool]:
-        """Return (tokens in and out, dollars or None if nobody knows, whether these are an estimate).
-
-        Claude Code tells what a turn cost when it has ended cleanly; otherwise a table of prices does.
-        """
-        tokens, dollars, is_estimated = 0, 0.0, False
-        known = True
-        for turn in self._turns:
-            tokens += turn.tokens
-            exact = await turn.cost_usd()
-            usd = cost(turn.model, turn.usage) if exact is None else exact
-            is_estimated = is_estimated or exact is None
-            known = known and usd is not None
-            dollars += usd or 0.0
-        return tokens, dollars if known else None, is_estimated
+    async def messages(self) -> list[MessageUsage]:
+        """Return what Claude told of each of its messages, in all turns. These must have been left."""
+        return await messages_of(self._turns)
 
 
-class _Counted(Around):
-    def __init__(self, running: Running) -> None:
-        super().__init__(running)
-        self.usage: dict[str, Any] = {}
-        self.model = ""
+async def messages_of(turns: Sequence[Running]) -> list[MessageUsage]:
+    """Return what Claude told of each of its messages in these turns, which must have been left."""
+    for running in turns:
+        # A turn that was left early is interrupted, which takes milliseconds; until then Claude may tell of tokens.
+        if not running.complete:
+            await running.ended
+    return [message for running in turns for message in running.messages]
 
-    @property
-    def tokens(self) -> int:
-        names = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-        return sum(int(self.usage.get(name) or 0) for name in names)
 
-    async def cost_usd(self) -> float | None:
-        if not self.usage:
-            return 0.0
-        try:
-            async with asyncio.timeout(BILL_S):
-                return (await self._running.ended).cost_usd
-        except TimeoutError:
-            return None
+MOST_NAMES = 1000
+"""So many names are told apart. Names are apps' own words; further ones are counted as one, whose name is empty."""
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        async for event in self._running:
-            match event:
-                case {"type": "message_start", "message": message}:
-                    self.model = str(message.get("model", ""))
-                    self.usage |= message.get("usage") or {}
-                case {"type": "message_delta", "usage": usage}:
-                    self.usage |= usage or {}
-                case _:
-                    pass
-            yield event
+
+LONGEST_NAME = 100
 
 
 @dataclass(slots=True)
@@ -91,17 +57,50 @@ class NameUse:
 
     asked: str
     model: str
-    requests: int
-    total: Total
+    requests: int = 0
+    total: Total = field(default_factory=Total)
 
 
 class Totals:
-    """What all requests have used since the proxy started."""
+    """What all requests have used since the proxy started. ``total`` is the sum."""
 
     def __init__(self) -> None:
+        self._requests = 0
         self.total = Total()
         self._names: dict[tuple[str, str], NameUse] = {}
+
+    def add(self, messages: Sequence[MessageUsage], asked: str = "") -> None:
+        """Add a request, by what Claude told of its messages. ``asked``: the model's name in the app's words."""
+        self._requests += 1
+        used = of_messages(messages)
+        self.total = self.total.plus(used)
+        if used.model is None:
+            return  # Claude has not begun to answer
+        key = asked[:LONGEST_NAME], price_name(used.model)
+        if key not in self._names and len(self._names) >= MOST_NAMES:
+            key = "", key[1]
+        name = self._names.setdefault(key, NameUse(*key))
+        name.requests += 1
+        name.total = name.total.plus(used)
 
     def names(self) -> list[NameUse]:
         """Return the same by the names that were asked for, in the order in which they came."""
         return list(self._names.values())
+
+    def status(self) -> dict[str, Any]:
+        """Return the totals for people and monitors.
+
+        ``input_tokens`` includes the cached ones. ``usd`` leaves out ``requests_unpriced``: so many used a model whose
+        price is not known.
+        """
+        used = self.total
+        return {
+            "requests": self._requests,
+            "input_tokens": used.input,
+            "cached_tokens": used.cached,
+            "cache_write_tokens": used.cache_written,
+            "output_tokens": used.output,
+            "web_searches": used.web_searches,
+            "usd": round(used.cost_usd, 9),
+            "requests_unpriced": used.unpriced,
+        }

@@ -59,6 +59,20 @@ def test_who_answered(asked: str, model: str, who: str) -> None:
     assert line.endswith(f"$0.035, {who}")
 
 
+def test_a_name_cannot_steer_the_terminal() -> None:
+    line = summary(Requests(all=1), OPUS, [NameUse("\x1b[2J\nx", "claude-opus-5-5", 1, OPUS)])
+
+    assert line.endswith("$0.035, \\x1b[2J\\nx → opus 1")
+
+
+def test_many_names_are_not_all_shown() -> None:
+    names = [NameUse(f"gpt-{number}", "claude-opus-5-5", 1, OPUS) for number in range(9)]
+
+    line = summary(Requests(all=9), OPUS, names, rehearsal=True)
+
+    assert line.endswith("gpt-4 → opus 1 · 4 more names")
+
+
 def test_an_unknown_price_is_said_and_never_zero() -> None:
     name = NameUse("x", "claude-tragedian-9", 2, UNKNOWN)
     mixed = Total(input=10, output=1, cost_usd=0.5, unpriced=1)
