@@ -40,12 +40,19 @@ class ExplainDoors:
             if is_root:
                 explain(flow, self._about_proxy(at))
             else:
-                refuse(flow, misdirected(at))
+                refuse(flow, misdirected(at, self._base_url()))
         elif is_root and isinstance(flow.client_conn.proxy_mode, mode_specs.ReverseMode):
             reached = flow.metadata.get(REACHED_AS) or write_address(*flow.client_conn.sockname[:2])
             explain(flow, self._about_base_url(f"http://{reached}"))
         elif is_root and not self._settings.passthrough and matches(request.pretty_host, self._settings.hosts):
             explain(flow, self._about_host(request.pretty_host))
+
+    def _base_url(self) -> str:
+        """Return the base URL that apps can have here, or else what makes one."""
+        door = self._settings.base_url
+        if door is None or door[1] == 0:
+            return "start it with --base-url 127.0.0.1:8081 and set OPENAI_BASE_URL=http://127.0.0.1:8081/v1"
+        return f"set OPENAI_BASE_URL=http://{write_address(*door)}/v1"
 
     def _about_proxy(self, at: str) -> list[str]:
         if self._settings.client_auth:
@@ -54,8 +61,8 @@ class ExplainDoors:
             "This is Understudy: a proxy that has Claude answer programs that speak the OpenAI API.",
             "Send a program through it: understudy run -- COMMAND",
             f'Or set the variables in its shell: eval "$(understudy env --listen {at.removeprefix("http://")})"',
-            f"This address is a proxy (HTTPS_PROXY={at}), not a base URL. For OPENAI_BASE_URL there is a door of its "
-            "own: understudy serve --base-url 127.0.0.1:8081",
+            f"This address is a proxy (HTTPS_PROXY={at}), not a base URL. For a program that takes only a base URL,"
+            f" {self._base_url()}",
             f"What it is doing: curl --proxy {at} http://{MAGIC_HOST}/",
         ]
 
@@ -95,11 +102,11 @@ def is_own_address(flow: http.HTTPFlow) -> bool:
     return request.port == port and (request.host == host or is_loopback(request.host))
 
 
-def misdirected(at: str) -> OpenAIError:
+def misdirected(at: str, base_url: str) -> OpenAIError:
     """Return what a program is told that takes the proxy's own address for a base URL."""
     return OpenAIError(
         f"{at} is the address of a proxy, not a base URL. Set HTTPS_PROXY to it (`understudy env` prints all that it "
-        "takes), or start `understudy serve` with --base-url HOST:PORT and set OPENAI_BASE_URL to http://HOST:PORT/v1.",
+        f"takes). Or, for `understudy serve`, {base_url}.",
         status=421,
         code="misdirected_request",
     )

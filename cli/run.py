@@ -13,6 +13,7 @@ from rich.markup import escape
 from addons.count_requests import CountRequests
 from addons.master import options_for, proxy
 from addons.serve_origin import ServeOrigin
+from auth.redact import redact, secrets_in
 from cli.building import addons_for, authority, say_score, wrapped_environment
 from cli.fatal import stderr
 from cli.load import load_settings
@@ -38,7 +39,7 @@ from cli.options import (
 from cli.run_to_end import run_to_end
 from cli.sign_of_life import keep_below_log, sign_of_life
 from cli.summary import summary as summary_of
-from settings import Settings
+from settings import Settings, hide_password
 from wrapping.child import NOT_EXECUTABLE, NOT_FOUND, run_command
 from wrapping.python import advice, launcher, quoted
 
@@ -90,9 +91,10 @@ def run(
     log_to_stderr("warning" if quiet else level, file=loaded.settings.log_file, file_level=level)
     keep_below_log()
     log_models(loaded)
-    is_virtual = sys.prefix != sys.base_prefix
-    if is_virtual and (line := advice(command, os.environ, Path.cwd(), Path(sys.prefix))):
-        log.warning("%s", line)
+    if sys.prefix != sys.base_prefix:  # else Understudy's environment is the system's, and everybody's
+        options = sys.argv[2 : len(sys.argv) - len(command)]
+        if line := advice(command, os.environ, Path.cwd(), Path(sys.prefix), options):
+            log.warning("%s", hide_password(line))
     is_summed_up = sys.stderr.isatty() if summary is None else summary
     raise typer.Exit(run_to_end(run_wrapped(loaded.settings, command, is_summed_up=is_summed_up)))
 
@@ -132,5 +134,8 @@ def say_summary(addons: list[Any], settings: Settings, command: Sequence[str]) -
             rehearsal=settings.rehearsal,
         )
     else:
-        line = f"no request came through the proxy: {quoted([*launcher(os.environ), 'doctor', '--', *command])}"
+        doctor = f"{launcher(os.environ, Path(sys.prefix))} doctor -- {quoted(command)}"
+        line = f"no request came through the proxy: {doctor}"
+    # The command is the person's own, and may hold a key.
+    line = hide_password(redact(line, secrets_in(os.environ)))
     stderr.print(f"[bold]understudy:[/] {escape(line)}", highlight=False, soft_wrap=True)

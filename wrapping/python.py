@@ -17,18 +17,21 @@ from pathlib import Path
 VENV = ".venv"
 
 
-def advice(command: Sequence[str], environ: Mapping[str, str], cwd: Path, own: Path) -> str | None:
+def advice(
+    command: Sequence[str], environ: Mapping[str, str], cwd: Path, own: Path, options: Sequence[str] = ()
+) -> str | None:
     """Return one line for the person if the command's program is Understudy's own and another one is near, else None.
 
-    ``own`` is the environment that Understudy runs in (``sys.prefix``).
+    ``own`` is the environment that Understudy runs in (``sys.prefix``), ``options`` what stands between ``run`` and the
+    command.
     """
     other = other_program(command, environ, cwd, own)
     if other is None:
         return None
-    better = quoted([*launcher(environ), "run", "--", str(other), *command[1:]])
+    options = [*options, *([] if "--" in options else ["--"])]
     return (
         f"{command[0]} is the one of Understudy's own environment ({own}), which lacks the packages of yours."
-        f" To use {other}: {better}"
+        f" To use {other}: {launcher(environ, own)} run {quoted([*options, str(other), *command[1:]])}"
     )
 
 
@@ -61,9 +64,14 @@ def other_program(command: Sequence[str], environ: Mapping[str, str], cwd: Path,
     return Path(other) if other else None
 
 
-def launcher(environ: Mapping[str, str]) -> list[str]:
-    """Return the words by which this Understudy was probably started."""
-    return ["uv", "run", "understudy"] if "UV_RUN_RECURSION_DEPTH" in environ else ["understudy"]
+def launcher(environ: Mapping[str, str], own: Path) -> str:
+    """Return how this Understudy was started: ``uv run understudy``, ``uvx … understudy`` or ``understudy``."""
+    if "UV_RUN_RECURSION_DEPTH" in environ:
+        return "uv run understudy"
+    entries = environ.get("PATH", "").split(os.pathsep)
+    is_on_path = any(entry and _same(Path(entry), programs_of(own)) for entry in entries)
+    # A tool that was installed has only a link on the PATH.
+    return "uvx … understudy" if "UV" in environ and is_on_path else "understudy"
 
 
 def quoted(words: Sequence[str]) -> str:

@@ -73,6 +73,16 @@ def test_a_program_that_takes_the_proxy_for_a_base_url_is_told_so(method: str, p
     assert "--base-url" in error["message"]
 
 
+def test_where_there_is_a_base_url_it_is_named() -> None:
+    door = ("127.0.0.1", 8081)
+
+    assert "set OPENAI_BASE_URL=http://127.0.0.1:8081/v1" in told(asked(base_url=door))
+    refused = asked(method="POST", base_url=door).response
+    assert refused is not None
+    assert "set OPENAI_BASE_URL=http://127.0.0.1:8081/v1." in refused.json()["error"]["message"]
+    assert "--base-url" not in told(asked(base_url=door))
+
+
 @pytest.mark.parametrize(
     ("host", "port", "sockname", "own"),
     [

@@ -139,11 +139,11 @@ def test_the_line_names_a_command_that_runs_the_other_python(machine: Machine) -
     (machine.app / "app.py").write_text("import sys; print(sys.prefix, sys.argv[1:])")
     environ = {"PATH": machine.path(programs_of(machine.own)), **UV}
 
-    line = advice(["python", "app.py", "two words"], environ, machine.app, machine.own)
+    line = advice(["python", "app.py", "two words"], environ, machine.app, machine.own, ["--rehearsal"])
 
     assert line is not None
     assert line.startswith(f"python is the one of Understudy's own environment ({machine.own})")
-    start = "uv run understudy run -- "
+    start = "uv run understudy run --rehearsal -- "
     shell = line[line.index(start) + len(start) :]
     done = subprocess.run(shell, shell=True, cwd=machine.app, capture_output=True, text=True, check=True)
     assert done.stdout == f"{theirs} ['two words']\n"
@@ -160,10 +160,20 @@ def test_this_very_environment_is_recognized() -> None:
     assert other_program(["python"], environ, own.parent, own) is None
 
 
-def test_how_it_was_started() -> None:
-    assert launcher(UV) == ["uv", "run", "understudy"]
-    assert launcher({"UV": "uv"}) == ["understudy"]
-    assert launcher({}) == ["understudy"]
+@pytest.mark.parametrize(
+    ("environ", "on_path", "started"),
+    [
+        (UV, True, "uv run understudy"),
+        ({"UV": "uv"}, True, "uvx … understudy"),
+        ({"UV": "uv"}, False, "understudy"),
+        ({}, True, "understudy"),
+    ],
+    ids=["uv run", "uvx", "a tool that was installed, below uv", "an active environment"],
+)
+def test_how_it_was_started(environ: dict[str, str], on_path: bool, started: str, tmp_path: Path) -> None:
+    path = str(programs_of(tmp_path)) if on_path else ""
+
+    assert launcher({"PATH": path, **environ}, tmp_path) == started
 
 
 def test_words_are_quoted_for_the_shell() -> None:
