@@ -7,7 +7,9 @@ back before anything looks at the finished flow.
 from collections.abc import Mapping
 from typing import Any
 
+from addons.count_requests import CountRequests
 from addons.decrypt_only_ours import DecryptOnlyOurs
+from addons.explain_doors import ExplainDoors
 from addons.guard_base_url import GuardBaseUrl
 from addons.guard_own_page import GuardOwnPage
 from addons.log_exchanges import LogExchanges
@@ -42,6 +44,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
         *([ProxyLogin(serve.access)] if settings.client_auth else []),
         GuardBaseUrl(settings),
         GuardOwnPage(settings),
+        ExplainDoors(settings),
         RedirectToOrigin(settings, serve),
         *([LoginUpstream(settings.upstream_proxy)] if settings.upstream_proxy else []),
         StreamEvents(),
@@ -49,5 +52,6 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
         RecordSockets(record, serve.witnesses),
         *([ShowInMitmproxy(serve.witnesses)] if shown else []),
         TrustHint(settings.hosts),
+        CountRequests(settings.hosts),
         log,
     ]

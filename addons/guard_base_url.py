@@ -24,6 +24,9 @@ from settings import Settings
 # What containers call the machine that they run on. They point nowhere else, so no page can use them.
 OF_CONTAINERS = ("host.docker.internal", "gateway.docker.internal", "host.containers.internal", "host.lima.internal")
 
+REACHED_AS = "understudy_reached_as"
+"""``flow.metadata``: the Host header with which the base-URL door was reached."""
+
 METHODS = "GET, POST, DELETE, OPTIONS"
 
 
@@ -42,6 +45,7 @@ class GuardBaseUrl:
         request = flow.request
         reached = _host(request.host_header or "")
         if ctx.options.keep_host_header:
+            flow.metadata[REACHED_AS] = request.host_header
             # From here on it is a request for the host that we stand in for.
             request.host_header = hostport(request.scheme, request.host, request.port)
             if not (self._keys or self._is_own(reached)):

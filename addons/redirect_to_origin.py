@@ -1,6 +1,7 @@
 """Requests for OpenAI's hosts go to our origin, and look as if they had gone to OpenAI's."""
 
 import itertools
+import logging
 from typing import Protocol
 
 from mitmproxy import http
@@ -8,12 +9,14 @@ from mitmproxy.proxy.mode_specs import LocalMode
 
 from addons.hosts import is_loopback, matches
 from origin.access import KEY_HEADER
-from origin.app import CLIENT_HEADER, TOKEN_HEADER, supports
+from origin.app import CLIENT_HEADER, TOKEN_HEADER, supports, with_version
 from origin.routes import ROUTES
 from origin.status import STATUS_PATH
 from origin.witness import FLOW_HEADER
 from settings import Settings
 from translate.errors import OpenAIError
+
+log = logging.getLogger("understudy")
 
 REAL_ADDRESS = "understudy_real_address"
 """``flow.metadata``: (scheme, host, port, Host header or None) that a flow had before it was sent to the origin."""
@@ -53,6 +56,7 @@ class RedirectToOrigin:
         self._replays = settings.replay is not None
         self._origin = origin
         self._turn = itertools.count()
+        self._told_of_version = False
 
     def is_ours(self, flow: http.HTTPFlow, *, logged_in: bool = False) -> bool:
         """Whether the origin answers this flow. ``logged_in``: its client has shown a key to the proxy itself."""
@@ -64,7 +68,8 @@ class RedirectToOrigin:
         if self._client_auth and not logged_in:
             # The key that it must have stands where OpenAI's would: it is ours, and nobody has looked at it yet.
             return True
-        return self._replays or not self._passthrough or supports(ROUTES, request.path.partition("?")[0])
+        path = with_version(ROUTES, request.path.partition("?")[0])
+        return self._replays or not self._passthrough or supports(ROUTES, path)
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Redirect."""
@@ -99,9 +104,21 @@ class RedirectToOrigin:
         request.headers.pop(FLOW_HEADER, None)
         if own_page and request.path == "/":
             request.path = STATUS_PATH
+        self._complete_path(request)
         if request.raw_content and not {"content-length", "transfer-encoding"} & {h.lower() for h in request.headers}:
             # HTTP/2 need not tell the length; mitmproxy would send the body to the origin without saying where it ends.
             request.headers["content-length"] = str(len(request.raw_content))
+
+    def _complete_path(self, request: http.Request) -> None:
+        """Put ``/v1`` before a path that lacks it. The flow keeps it, so that records and views know the endpoint."""
+        path, mark, query = request.path.partition("?")
+        completed = with_version(ROUTES, path)
+        if completed == path:
+            return
+        request.path = f"{completed}{mark}{query}"
+        if not self._told_of_version:
+            self._told_of_version = True
+            log.info("an app's base URL does not end in /v1: %s is answered as %s", path, completed)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Restore."""

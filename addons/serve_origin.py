@@ -35,6 +35,7 @@ from engine.retry import Retrying
 from engine.sdk import Spawn
 from origin.access import Access
 from origin.app import Service, app, render_error
+from origin.meter import Totals
 from origin.pictures import Pictures
 from origin.replay import Expiry, Failures, NoEngine, Pace, Player, ReplayError, replaying
 from origin.routes import ROUTES
@@ -86,6 +87,7 @@ class ServeOrigin:
         self._agents: dict[str, AgentEngine] = {}
         self._source: Source | None = None
         self.witnesses = Witnesses()
+        self.totals = Totals()
         self.player = player_of(settings) if settings.replay else None
         self.more_status: Callable[[], Mapping[str, Any]] = dict
         self.record: Callable[[bool], None] | None = None
@@ -187,6 +189,7 @@ class ServeOrigin:
             shelves=shelves,
             about_auth=self._about_auth,
             witnesses=self.witnesses,
+            totals=self.totals,
             more_status=self.more_status,
             record=self.record,
         )

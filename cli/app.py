@@ -11,6 +11,7 @@ from cli.demo import demo
 from cli.env import env
 from cli.group import Commands
 from cli.load import load_for, settings_of
+from cli.models import models
 from cli.rehearsal import rehearsal
 from cli.run import run
 from cli.serve import serve
@@ -31,7 +32,7 @@ app = typer.Typer(
 app.callback(invoke_without_command=True)(understudy)
 # The first word that is no option begins the program's own words; `--` may stand before it.
 app.command(context_settings={"allow_interspersed_args": False})(run)
-for command in (serve, env, demo, config, rehearsal):
+for command in (serve, env, demo, config, models, rehearsal):
     app.command()(command)
 add_doctor_command(app, load_for, watch)
 add_looking_commands(app)

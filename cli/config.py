@@ -16,13 +16,15 @@ import settings as configuration
 from auth.redact import redact, secrets_in
 from cli.fatal import fatal
 from cli.load import load_settings, option_of
+from cli.models import table_of
 from cli.options import FLAGGED
 from settings import PREFIX, Settings, Sourced
+from translate.model_table import priced
 
 SETTINGS = ("setting", "value", "from", "what it is")
 WIDEST = 40
 """How wide a column is made at most where nothing is folded; a longer cell moves the rest of its row."""
-MODELS = ("model name", "answered by", "from")
+MODELS = ("model name", "answered by", "from", "price")
 
 
 def config(
@@ -57,7 +59,7 @@ def config(
         _print_table(SETTINGS, [(one, *table[one]) for one in wanted])
         if not changed:
             print()
-            _print_table(MODELS, models(loaded.settings))
+            _print_table(MODELS, models(loaded))
 
 
 def known(name: str) -> str:
@@ -105,16 +107,12 @@ def lines(name: str, loaded: Sourced) -> Iterator[str]:
     yield f"    set by:   {', '.join(place for place in places if place)}"
     if name == "model_map":
         yield "    The first pattern that fits decides:"
-        yield from (f"        {pattern} = {model}  ({source})" for pattern, model, source in models(loaded.settings))
+        yield from (f"        {pattern} = {model}  ({source})" for pattern, model, source, _ in models(loaded))
 
 
-def models(settings: Settings) -> list[tuple[str, str, str]]:
-    """Return which model answers for which names, in the order in which the patterns are tried."""
-    told = [
-        (pattern, model, "model_map" if pattern in settings.model_map else "built in")
-        for pattern, model in settings.full_model_map().items()
-    ]
-    return [*told, ("any other", settings.default_model, "default_model")]
+def models(loaded: Sourced) -> list[tuple[str, str, str, str]]:
+    """Return which Claude model answers for which names, in the order in which the patterns are tried; prices last."""
+    return [(row.pattern, row.resolved, row.source, priced(row.price)) for row in table_of(loaded)]
 
 
 def hidden(told: Any) -> Any:

@@ -1,6 +1,5 @@
 """`understudy demo`: an unmodified OpenAI program, and both sides of what went over the wire."""
 
-import importlib.util
 import re
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +8,10 @@ import typer
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
-from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log_to_stderr
 from cli.run_to_end import run_to_end
-from demo.show import show
+from demo.show import has_openai, show
 
 
 def demo(
@@ -21,14 +19,16 @@ def demo(
     svg: Annotated[Path | None, typer.Option(help="Also write the picture to this file.")] = None,
 ) -> None:
     """Show the main job: an unmodified OpenAI program, and both sides of what went over the wire."""
-    if importlib.util.find_spec("openai") is None:
-        raise fatal("the demo drives OpenAI's own client, which is not installed here: uv run --with openai …")
     settings = load_settings(None, rehearsal=None if live else True, listen="127.0.0.1:0", log_level="warning").settings
     log_to_stderr("error" if settings.rehearsal else "warning")
     console = Console(record=svg is not None, width=118 if svg else None)
     if settings.rehearsal:
         console.print(
             "[yellow]A rehearsal: the real proxy, the real Claude Code, a simulated API: no model is asked.[/]\n"
+        )
+    if not has_openai():
+        console.print(
+            "OpenAI's client is not installed beside Understudy. This program speaks the same API by httpx.\n"
         )
     status = run_to_end(show(settings, console))
     if svg is not None:

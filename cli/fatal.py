@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from auth.redact import redact, secrets_in
+from cli.sign_of_life import sign_of_life
 from settings import hide_password
 
 stderr = Console(stderr=True, soft_wrap=True)
@@ -15,6 +16,7 @@ stderr = Console(stderr=True, soft_wrap=True)
 
 def fatal(message: str) -> typer.Exit:
     """Say what is wrong, in one line without a secret in it, and return what ends the program with status 2."""
+    sign_of_life.erase()
     line = " ".join(hide_password(redact(message, secrets_in(os.environ))).split("\n"))
     stderr.print(f"[bold]understudy:[/] {escape(line)}", highlight=False)
     return typer.Exit(2)

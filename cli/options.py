@@ -36,6 +36,13 @@ Replay = Annotated[
     Path | None,
     typer.Option("--replay", metavar="FILE", help="Answer from this cassette. Needs neither Claude nor credentials."),
 ]
+Summary = Annotated[
+    bool | None,
+    typer.Option(
+        "--summary/--quiet",
+        help="Say at the end what came through the proxy and what it cost. By default only on a terminal.",
+    ),
+]
 Listen = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Where the proxy listens. Port 0 takes one that is free.")
 ]

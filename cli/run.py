@@ -1,16 +1,24 @@
 """`understudy run`: runs a program with its OpenAI traffic answered by Claude."""
 
 import os
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
+from addons.count_requests import CountRequests
 from addons.master import options_for, proxy
+from addons.serve_origin import ServeOrigin
+from auth.redact import redact, secrets_in
 from cli.building import addons_for, authority, say_score, wrapped_environment
+from cli.fatal import stderr
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
+from cli.models import log_models
 from cli.options import (
     ConfigFile,
     DefaultModel,
@@ -25,11 +33,15 @@ from cli.options import (
     Rehearsal,
     Replay,
     Speed,
+    Summary,
     UpstreamProxy,
 )
 from cli.run_to_end import run_to_end
-from settings import Settings
-from wrapping.child import run_command
+from cli.sign_of_life import keep_below_log, sign_of_life
+from cli.summary import summary as summary_of
+from settings import Settings, hide_password
+from wrapping.child import NOT_EXECUTABLE, NOT_FOUND, run_command
+from wrapping.python import advice, launcher, quoted
 
 
 def run(
@@ -40,6 +52,7 @@ def run(
     rehearsal: Rehearsal = None,
     record: RecordFile = None,
     replay: Replay = None,
+    summary: Summary = None,
     model_map: ModelMap = None,
     default_model: DefaultModel = None,
     on_miss: OnMiss = None,
@@ -76,11 +89,21 @@ def run(
     quiet = loaded.source["log_level"] == "default"
     level = loaded.settings.log_level
     log_to_stderr("warning" if quiet else level, file=loaded.settings.log_file, file_level=level)
-    raise typer.Exit(run_to_end(run_wrapped(loaded.settings, command)))
+    keep_below_log()
+    log_models(loaded)
+    if sys.prefix != sys.base_prefix:  # else Understudy's environment is the system's, and everybody's
+        options = sys.argv[2 : len(sys.argv) - len(command)]
+        if line := advice(command, os.environ, Path.cwd(), Path(sys.prefix), options):
+            log.warning("%s", hide_password(line))
+    is_summed_up = sys.stderr.isatty() if summary is None else summary
+    raise typer.Exit(run_to_end(run_wrapped(loaded.settings, command, is_summed_up=is_summed_up)))
 
 
-async def run_wrapped(settings: Settings, command: list[str]) -> int:
-    """Start the proxy, run the command through it, and return the command's exit status."""
+async def run_wrapped(settings: Settings, command: list[str], *, is_summed_up: bool) -> int:
+    """Start the proxy, run the command through it, and return the command's exit status.
+
+    ``is_summed_up``: a line at the end says what came through the proxy.
+    """
     ca = authority(settings)
     with tempfile.TemporaryDirectory(prefix="understudy-") as directory:
         options = options_for(settings, ca.certificate.parent, os.environ)
@@ -89,6 +112,30 @@ async def run_wrapped(settings: Settings, command: list[str]) -> int:
             wrapped = wrapped_environment(settings, addresses[0], Path(directory))
             for note in wrapped.notes:
                 log.warning("%s", note)
+            sign_of_life.erase()
             status = await run_command(command, wrapped.full)
     missed = say_score(addons)
+    if is_summed_up and status not in (NOT_FOUND, NOT_EXECUTABLE):
+        say_summary(addons, settings, command)
     return status or int(missed)
+
+
+def say_summary(addons: list[Any], settings: Settings, command: Sequence[str]) -> None:
+    """Say what came through the proxy and what it cost, or what to do if nothing came."""
+    requests = next(addon for addon in addons if isinstance(addon, CountRequests)).requests
+    serve = next(addon for addon in addons if isinstance(addon, ServeOrigin))
+    if requests.all:
+        line = summary_of(
+            requests,
+            serve.totals.total,
+            serve.totals.names(),
+            replayed=sum(serve.player.score.used.values()) if serve.player else 0,
+            recorded=settings.record,
+            rehearsal=settings.rehearsal,
+        )
+    else:
+        doctor = f"{launcher(os.environ, Path(sys.prefix))} doctor -- {quoted(command)}"
+        line = f"no request came through the proxy: {doctor}"
+    # The command is the person's own, and may hold a key.
+    line = hide_password(redact(line, secrets_in(os.environ)))
+    stderr.print(f"[bold]understudy:[/] {escape(line)}", highlight=False, soft_wrap=True)

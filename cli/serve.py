@@ -15,6 +15,7 @@ from cli.building import addons_for, authority, say_score
 from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
+from cli.models import log_models
 from cli.options import (
     BaseUrl,
     ClientAuth,
@@ -99,6 +100,7 @@ def serve(
             raise fatal("--web-listen: what went over the wire is shown on this machine alone: 127.0.0.1:PORT")
         # Which address it has, and which token it asks for, mitmweb says itself.
         logging.getLogger("mitmproxy.tools.web.master").setLevel(logging.INFO)
+    log_models(loaded)
     raise typer.Exit(run_to_end(serve_until_ended(loaded.settings, where)))
 
 

@@ -1,6 +1,7 @@
 """Runs the demo and prints both sides of it."""
 
 import asyncio
+import importlib.util
 import json
 import os
 import sys
@@ -25,13 +26,21 @@ from wrapping.environment import environment_for
 from wrapping.trust import write_trust_files
 
 APP = Path(__file__).with_name("chat.py")
+APP_BY_HTTPX = Path(__file__).with_name("chat_by_httpx.py")
+"""The app where OpenAI's client is not installed: Understudy needs httpx itself."""
 
 # So many events are shown from the beginning and from the end; those between are all alike.
 SHOWN_FIRST, SHOWN_LAST = 5, 4
 
 
+def has_openai() -> bool:
+    """Whether OpenAI's client is installed beside Understudy."""
+    return importlib.util.find_spec("openai") is not None
+
+
 async def show(settings: Settings, console: Console) -> int:
-    """Run the app through the proxy and print what happened. Returns the app's exit status."""
+    """Run an app through the proxy and print what happened. Returns the app's exit status."""
+    app = APP if has_openai() else APP_BY_HTTPX
     overheard = Overheard()
     addons = default_addons(settings, os.environ)
     serve = next(addon for addon in addons if isinstance(addon, ServeOrigin))
@@ -43,25 +52,25 @@ async def show(settings: Settings, console: Console) -> int:
             trust = write_trust_files(Path(directory), ca.certificate, os.environ)
             url = f"http://{addresses[0][0]}:{addresses[0][1]}"
             env = environment_for(os.environ, proxy_url=url, trust=trust, hosts=settings.hosts)
-            code = APP.read_text(encoding="utf-8").partition('"""\n\n')[2]
+            code = app.read_text(encoding="utf-8").partition('"""\n\n')[2]
             console.print(Panel(Syntax(code, "python"), title="an OpenAI program, unchanged", title_align="left"))
-            console.print("[bold]$ understudy run -- python chat.py[/]")
-            status = await _run(env.full, console)
+            console.print(f"[bold]$ understudy run -- python {app.name}[/]")
+            status = await _run(app, env.full, console)
             console.print()
             if overheard.events:
                 console.print(both_sides(overheard, serve.rehearsal))
     return status
 
 
-async def _run(env: dict[str, str], console: Console) -> int:
+async def _run(app: Path, env: dict[str, str], console: Console) -> int:
     """Run the app, printing what it prints as it comes."""
-    app = await asyncio.create_subprocess_exec(sys.executable, str(APP), env=env, stdout=asyncio.subprocess.PIPE)
-    assert app.stdout is not None  # noqa: S101
+    process = await asyncio.create_subprocess_exec(sys.executable, str(app), env=env, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None  # noqa: S101
     # A picture wants the answer in one piece; a person wants to see it come.
     size = -1 if console.record else 256
-    while text := await app.stdout.read(size):
+    while text := await process.stdout.read(size):
         console.print(Text(text.decode(errors="replace"), style="green"), end="")
-    return await app.wait()
+    return await process.wait()
 
 
 def both_sides(overheard: Overheard, rehearsal: Rehearsal | None) -> Group:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from engine.agent_engine import AgentEngine
 from engine.agents import PREFIX, Agent
 from origin.access import Access, asked_model
 from origin.meter import Meter, Totals
+from origin.paths import LONGEST, VERSION, closest_path
 from origin.pictures import Pictures
 from origin.recent import Recent
 from origin.sealing import Sealer
@@ -148,7 +148,7 @@ async def answer(service: Service, route: Route, request: Request, exchange: Exc
                 await asyncio.shield(asyncio.ensure_future(count(meter)))
 
         async def count(meter: Meter) -> None:
-            service.totals.add(await meter.messages())
+            service.totals.add(await meter.messages(), asked_model(request.body))
 
         if service.access is None or client is None:
             return await heard()
@@ -217,18 +217,31 @@ def find(routes: tuple[Route, ...], method: str, path: str) -> Route:
         raise OpenAIError(
             f"Not allowed to {method} on {path} (allowed: {allowed})", status=405, code="method_not_allowed"
         )
-    supported = "; ".join(f"{route.method} {re.sub('[*]+', '{id}', route.path)}" for route in routes)
+    shown = path if len(path) <= LONGEST else f"{path[:LONGEST]}…"
+    meant = closest_path(path, [route.path for route in routes], lambda other: supports(routes, other))
     raise OpenAIError(
-        f"Unknown request URL: {method} {path}. Understudy answers: {supported}."
-        " Start it with --passthrough to send other paths on to the real host.",
+        f"Unknown request URL: {method} {shown}. {f'Did you mean {meant}? ' if meant else ''}{WHAT_THERE_IS}",
         status=404,
         code="unknown_url",
     )
 
 
+WHAT_THERE_IS = (
+    "GET /v1 lists what Understudy answers. Start it with --passthrough to send other paths on to the real host."
+)
+
+
 def supports(routes: tuple[Route, ...], path: str) -> bool:
     """Whether some route has this path, whatever the method."""
     return any(route.fits(path) for route in routes)
+
+
+def with_version(routes: tuple[Route, ...], path: str) -> str:
+    """Return ``/v1`` before a path that some route has only so: the app's base URL lacks it. Else the path as it is."""
+    if not path.strip("/") or supports(routes, path):
+        return path
+    versioned = f"/{VERSION}{path}"
+    return versioned if supports(routes, versioned) else path
 
 
 def app(service: Service, routes: tuple[Route, ...], around: Callable[[Handler], Handler] | None = None) -> Handler:

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine import Engine, Running
 from tape.usage import Total, of_messages
+from translate.prices import price_name
 from translate.turn import Turn
 from translate.usage import MessageUsage
 
@@ -42,17 +44,48 @@ async def messages_of(turns: Sequence[Running]) -> list[MessageUsage]:
     return [message for running in turns for message in running.messages]
 
 
+MOST_NAMES = 1000
+"""So many names are told apart. Names are apps' own words; further ones are counted as one, whose name is empty."""
+
+
+LONGEST_NAME = 100
+
+
+@dataclass(slots=True)
+class NameUse:
+    """What the requests for one name have used: ``asked`` by the app, answered by Claude's ``model``."""
+
+    asked: str
+    model: str
+    requests: int = 0
+    total: Total = field(default_factory=Total)
+
+
 class Totals:
-    """What all requests have used since the proxy started."""
+    """What all requests have used since the proxy started. ``total`` is the sum."""
 
     def __init__(self) -> None:
         self._requests = 0
-        self._total = Total()
+        self.total = Total()
+        self._names: dict[tuple[str, str], NameUse] = {}
 
-    def add(self, messages: Sequence[MessageUsage]) -> None:
-        """Add a request, by what Claude told of its messages."""
+    def add(self, messages: Sequence[MessageUsage], asked: str = "") -> None:
+        """Add a request, by what Claude told of its messages. ``asked``: the model's name in the app's words."""
         self._requests += 1
-        self._total = self._total.plus(of_messages(messages))
+        used = of_messages(messages)
+        self.total = self.total.plus(used)
+        if used.model is None:
+            return  # Claude has not begun to answer
+        key = asked[:LONGEST_NAME], price_name(used.model)
+        if key not in self._names and len(self._names) >= MOST_NAMES:
+            key = "", key[1]
+        name = self._names.setdefault(key, NameUse(*key))
+        name.requests += 1
+        name.total = name.total.plus(used)
+
+    def names(self) -> list[NameUse]:
+        """Return the same by the names that were asked for, in the order in which they came."""
+        return list(self._names.values())
 
     def status(self) -> dict[str, Any]:
         """Return the totals for people and monitors.
@@ -60,7 +93,7 @@ class Totals:
         ``input_tokens`` includes the cached ones. ``usd`` leaves out ``requests_unpriced``: so many used a model whose
         price is not known.
         """
-        used = self._total
+        used = self.total
         return {
             "requests": self._requests,
             "input_tokens": used.input,

@@ -6,13 +6,14 @@ from origin.background import create_in_background
 from origin.chat_completions import create_chat_completion
 from origin.compaction import compact_response
 from origin.completions import create_completion
+from origin.endpoint_list import endpoint_list
 from origin.kept_responses import cancel_response, delete_response, get_response, list_input_items
 from origin.models import get_model, list_models
 from origin.monitoring import get_auth_status, get_health, take_traces
 from origin.responses import create_response
 from origin.status import RECORD_PATH, STATUS_PATH, get_status, switch_recording
 
-ROUTES: tuple[Route, ...] = (
+_ENDPOINTS: tuple[Route, ...] = (
     Route("POST", "/v1/chat/completions", create_chat_completion, asks_claude=True),
     Route("GET", "/v1/chat/completions", kept_chats.list_chats),
     Route("GET", "/v1/chat/completions/*", kept_chats.get_chat),
@@ -47,3 +48,5 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", STATUS_PATH, get_status),
     Route("POST", RECORD_PATH, switch_recording),
 )
+
+ROUTES: tuple[Route, ...] = (Route("GET", "/v1", endpoint_list(_ENDPOINTS)), *_ENDPOINTS)

@@ -50,6 +50,7 @@ ELSEWHERE = {
     "doctor/doctor_command.py": "tests/end_to_end/test_doctor.py",
     "addons/ending.py": "tests/addons/test_log_exchanges.py and tests/addons/test_show_in_mitmproxy.py",
     "addons/record_sockets.py": "tests/end_to_end/test_websocket.py",
+    "demo/chat_by_httpx.py": "tests/end_to_end/test_wheel.py",
     "demo/chat.py": "the demo's app: tests/demo/test_show.py runs it",
     "engine/process.py": "tests/engine/test_facts.py",
     "engine/sdk.py": "tests/engine/test_facts.py",

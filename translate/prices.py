@@ -102,6 +102,12 @@ def price_is_known(model: str) -> bool:
     return _row(model) is not None
 
 
+def list_price(model: str) -> Price | None:
+    """Return the price of a model, an alias or any provider's name for it, with a prompt of usual length."""
+    row = _row(model)
+    return None if row is None else row.price
+
+
 def price_name(model: str) -> str:
     """Return the table's name for a model, whatever date or suffix the name has; a name that is not in it as it is."""
     row = _row(model)

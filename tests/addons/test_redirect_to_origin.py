@@ -154,3 +154,49 @@ async def test_a_flow_that_was_never_ours_is_not_restored() -> None:
     addon().response(asked)
 
     assert place(asked) == ("https", "example.com", 443)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/models?limit=2", "/v1/models?limit=2"),
+        ("/v1/responses", "/v1/responses"),
+        ("/embeddings", "/embeddings"),
+    ],
+)
+async def test_a_path_without_its_version_is_completed_and_stays_so(asked: str, answered: str) -> None:
+    asking, redirect = flow(path=asked), addon()
+
+    await redirect.request(asking)
+    redirect.response(asking)
+
+    assert asking.request.path == answered
+
+
+async def test_a_path_without_its_version_is_ours_where_others_are_passed_through() -> None:
+    asked = flow(path="/chat/completions?x=1")
+
+    await addon(passthrough=True).request(asked)
+
+    assert asked.request.host != "api.openai.com"
+
+
+async def test_another_hosts_path_is_not_completed() -> None:
+    asked = flow("example.com", path="/models")
+
+    await addon().request(asked)
+
+    assert asked.request.path == "/models"
+
+
+async def test_the_log_says_once_that_a_version_lacks(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "understudy")
+    redirect = addon()
+
+    for _ in range(2):
+        await redirect.request(flow(path="/chat/completions"))
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "an app's base URL does not end in /v1: /chat/completions is answered as /v1/chat/completions"
+    ]

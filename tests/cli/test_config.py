@@ -49,10 +49,10 @@ def test_the_model_that_answers_is_shown_for_every_pattern_in_the_order_of_tryin
 
     table = asked().stdout.partition("\n\n")[2].splitlines()
 
-    assert table[0].split() == ["model", "name", "answered", "by", "from"]
-    assert table[1].split() == ["gpt-9*", "haiku", "model_map"]
-    assert ["gpt-5*", "opus", "built", "in"] in [line.split() for line in table]
-    assert table[-1].split() == ["any", "other", "sonnet", "default_model"]
+    assert table[0].split() == ["model", "name", "answered", "by", "from", "price"]
+    assert table[1].split()[:4] == ["gpt-9*", "claude-haiku-5-5", "UNDERSTUDY_MODEL_MAP", "$0.1"]
+    assert ["gpt-5*", "claude-opus-5-5", "default", "$4"] in [line.split()[:4] for line in table]
+    assert table[-1].split()[:4] == ["(any", "other)", "claude-sonnet-5-5", "default"]
 
 
 def test_changed_shows_only_what_is_not_at_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_on_a_terminal_the_table_is_fitted_to_it(monkeypatch: pytest.MonkeyPatch
 def test_every_option_of_run_and_serve_that_is_a_setting_is_known_as_one() -> None:
     group: Any = typer.main.get_command(app)
     options = {opt for name in ("run", "serve") for param in group.commands[name].params for opt in param.opts}
-    others = {"command", "--config", "--web", "--web-listen"}  # no settings
+    others = {"command", "--config", "--web", "--web-listen", "--summary"}  # no settings
 
     assert {option_of(name) for name in FLAGGED} <= options
     assert options - {option_of(name) for name in FLAGGED} <= others

@@ -94,6 +94,17 @@ def test_the_state_is_shown_to_those_with_a_key_alone(guarded: Proxy, key: str) 
     assert hidden.status_code == 407
 
 
+def test_each_door_says_to_strangers_only_that_a_key_is_needed(guarded: Proxy) -> None:
+    door = guarded.err.wait_for(r"OPENAI_BASE_URL=(http://127\.0\.0\.1:\d+)/v1")[1]
+
+    own, base_url, endpoints = (httpx.get(url) for url in (f"{guarded.url}/", f"{door}/", f"{door}/v1"))
+
+    assert own.text == "This is Understudy. It answers those who have a key. Whoever runs it gives out keys.\n"
+    assert base_url.text.startswith(own.text.strip())
+    assert endpoints.status_code == 401
+    assert "completions" not in endpoints.text
+
+
 def test_a_key_is_shown_once_and_never_again(env: dict[str, str], guarded: Proxy, key: str, cloud: Cloud) -> None:
     listed = understudy(env, "keys", "list", "--json")
 

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
+import openai
 import pytest
 
 from rehearsal import Reply
@@ -37,6 +39,43 @@ def test_an_app_that_can_set_a_base_url_needs_neither_proxy_nor_certificate(
     deltas = [chunk["choices"][0]["delta"].get("content") or "" for chunk in streamed["chunks"] if chunk["choices"]]
     assert whole["completion"]["choices"][0]["message"]["content"] == "Aye."
     assert "".join(deltas) == "This is a test."
+
+
+def test_a_base_url_without_its_version_is_answered_too(proxy: Proxy, cloud: Cloud) -> None:
+    door = proxy.err.wait_for(r"OPENAI_BASE_URL=(http://127\.0\.0\.1:\d+)/v1")[1]
+    cloud.script(Reply(text="At the door."), Reply(text="Through the proxy."), Reply(text="A response."))
+
+    with openai.OpenAI(base_url=door, api_key="x", max_retries=0) as client:
+        at_the_door = client.chat.completions.create(model="gpt-4o", messages=HELLO)
+        models = [model.id for model in client.models.list()]
+        with pytest.raises(openai.NotFoundError, match="Did you mean /v1/chat/completions"):
+            client.post("/v1/v1/chat/completions", body={}, cast_to=object)
+    with proxy.openai(base_url="https://api.openai.com") as client:
+        through_the_proxy = client.chat.completions.create(model="gpt-4o", messages=HELLO)
+        response = client.responses.create(model="gpt-4o", input="Hello")
+
+    assert at_the_door.choices[0].message.content == "At the door."
+    assert through_the_proxy.choices[0].message.content == "Through the proxy."
+    assert response.output_text == "A response."
+    assert "gpt-4o" in models
+
+
+def test_each_door_says_what_it_is(proxy: Proxy) -> None:
+    door = proxy.err.wait_for(r"OPENAI_BASE_URL=(http://127\.0\.0\.1:\d+)/v1")[1]
+
+    own = httpx.get(f"{proxy.url}/", headers={"accept": "text/html"})
+    taken_for_a_base_url = httpx.post(f"{proxy.url}/v1/chat/completions", json={})
+    base_url = httpx.get(f"{door}/")
+    endpoints = httpx.get(f"{door}/v1")
+    with httpx.Client(proxy=proxy.url, verify=proxy.tls()) as client:
+        stands_in = client.get("https://api.openai.com/")
+
+    assert (own.status_code, own.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert f"HTTPS_PROXY={proxy.url}" in own.text
+    assert taken_for_a_base_url.status_code == 421
+    assert f"OPENAI_BASE_URL={door}/v1" in base_url.text
+    assert {"method": "POST", "path": "/v1/chat/completions"} in endpoints.json()["data"]
+    assert "stands in for api.openai.com" in stands_in.text
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

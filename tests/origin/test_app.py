@@ -2,21 +2,40 @@
 
 import pytest
 
-from origin.app import TOKEN_HEADER, Route, supports
+from origin.app import TOKEN_HEADER, Route, supports, with_version
 from origin.routes import ROUTES
 from tests.origin.scripted import Scripted, client
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_an_unknown_path_is_told_what_there_is() -> None:
+async def test_an_unknown_path_is_told_in_one_line_where_to_find_what_there_is() -> None:
     async with client(Scripted()) as http:
         answer = await http.post("/v1/embeddings", json={})
 
     error = answer.json()["error"]
     assert (answer.status_code, error["type"], error["code"]) == (404, "invalid_request_error", "unknown_url")
-    assert "POST /v1/chat/completions" in error["message"]
-    assert "--passthrough" in error["message"]
+    assert error["message"] == (
+        "Unknown request URL: POST /v1/embeddings. GET /v1 lists what Understudy answers."
+        " Start it with --passthrough to send other paths on to the real host."
+    )
+
+
+@pytest.mark.parametrize("path", ["/v1/v1/chat/completions", "/v1/chat/completion", "/api/chat/completions"])
+async def test_a_path_that_is_nearly_right_is_told_the_right_one(path: str) -> None:
+    async with client(Scripted()) as http:
+        answer = await http.post(path, json={})
+
+    assert answer.status_code == 404
+    assert f"POST {path}. Did you mean /v1/chat/completions? " in answer.json()["error"]["message"]
+
+
+async def test_of_a_path_that_is_endless_only_the_beginning_is_repeated() -> None:
+    async with client(Scripted()) as http:
+        answer = await http.get("/v1/" + "x" * 5000)
+
+    assert answer.status_code == 404
+    assert len(answer.json()["error"]["message"]) < 500
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -67,3 +86,20 @@ def test_two_stars_take_what_follows_and_one_takes_a_segment() -> None:
 def test_paths_are_supported_whatever_the_method() -> None:
     assert supports(ROUTES, "/v1/chat/completions/")
     assert not supports(ROUTES, "/v1/embeddings")
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/responses/resp_1/cancel", "/v1/responses/resp_1/cancel"),
+        ("/models/a/b", "/v1/models/a/b"),
+        ("/v1/chat/completions", "/v1/chat/completions"),
+        ("/health", "/health"),
+        ("/embeddings", "/embeddings"),
+        ("/v1/embeddings", "/v1/embeddings"),
+        ("/", "/"),
+    ],
+)
+def test_a_path_without_its_version_gets_it_where_that_makes_a_route(asked: str, answered: str) -> None:
+    assert with_version(ROUTES, asked) == answered

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine import ClaudeError, Event, Outcome
-from origin.meter import Meter, Totals
+from origin.meter import MOST_NAMES, Meter, Totals
 from tests.origin.scripted import END, START, Scripted, text
 from translate.turn import Message, Turn
 from translate.usage import MessageUsage, UsageReader
@@ -115,3 +115,28 @@ async def test_totals_are_those_of_all_requests() -> None:
         "usd": 0.00012,
         "requests_unpriced": 1,
     }
+
+
+def test_totals_are_kept_by_the_name_that_was_asked_for_and_who_answered() -> None:
+    totals = Totals()
+    totals.add([USED], "gpt-5")
+    totals.add([USED, USED], "gpt-5")
+    totals.add([MessageUsage("claude-haiku-5-5-20261001", {"input_tokens": 7})], "gpt-5-nano")
+    totals.add([], "gpt-5")  # Claude never began to answer
+
+    names = [(use.asked, use.model, use.requests, use.total.input) for use in totals.names()]
+    assert names == [("gpt-5", "claude-opus-5-5", 2, 15), ("gpt-5-nano", "claude-haiku-5-5", 1, 7)]
+    assert totals.total.input == 22
+    assert sum(use.total.cost_usd for use in totals.names()) == pytest.approx(totals.total.cost_usd)
+
+
+def test_an_app_with_endless_names_takes_no_endless_memory() -> None:
+    totals = Totals()
+    for number in range(MOST_NAMES + 5):
+        totals.add([USED], f"name-{number}")
+
+    totals.add([USED], "name-0")
+
+    assert len(totals.names()) == MOST_NAMES + 1
+    assert totals.names()[0].requests == 2
+    assert totals.names()[-1].requests == 5

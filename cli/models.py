@@ -1,0 +1,75 @@
+"""`understudy models`: which Claude model answers for which name, and at what price."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.fatal import fatal
+from cli.load import load_settings
+from cli.log import log
+from cli.options import ConfigFile, DefaultModel, ModelMap
+from settings import Sourced
+from translate.errors import OpenAIError
+from translate.model_table import ModelRow, model_table, row, summary
+from translate.models import choose_model
+from translate.prices import AS_OF, Price
+
+
+def models(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Only who answers for these names.")
+    ] = None,
+    model_map: ModelMap = None,
+    default_model: DefaultModel = None,
+    config: ConfigFile = None,
+) -> None:
+    """Show which Claude model answers for which name, its price, and where that was set."""
+    loaded = load_settings(config, model_map=model_map, default_model=default_model)
+    rows = [_answering(name, loaded) for name in names] if names else table_of(loaded)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("the app asks for", "Claude model", "$ in", "$ out", *([] if names else ["from"])):
+        table.add_column(column, justify="right" if "$" in column else "left")
+    for each in rows:
+        prices = _dollars(each.price)
+        table.add_row(escape(each.pattern), escape(each.resolved), *prices, *([] if names else [escape(each.source)]))
+    console = Console()
+    console.print(table)
+    console.print(
+        f"US dollars per million tokens, as of {AS_OF}. Of the patterns the first that fits decides."
+        " Claude's own names (claude-*) pass as they are.",
+        style="dim",
+        highlight=False,
+    )
+
+
+def table_of(loaded: Sourced) -> list[ModelRow]:
+    """Return the effective model map."""
+    settings, source = loaded.settings, loaded.source
+    return model_table(
+        settings.model_map,
+        settings.default_model,
+        source=source["model_map"],
+        default_source=source["default_model"],
+    )
+
+
+def log_models(loaded: Sourced) -> None:
+    """Say which Claude model answers for which names, and at what price."""
+    for line in summary(table_of(loaded)):
+        log.info("%s", line)
+
+
+def _answering(name: str, loaded: Sourced) -> ModelRow:
+    settings = loaded.settings
+    try:
+        choice = choose_model(name, settings.full_model_map(), settings.default_model)
+    except OpenAIError as error:
+        raise fatal(str(error)) from None
+    return row(name, choice.model, "")
+
+
+def _dollars(price: Price | None) -> tuple[str, str]:
+    return ("?", "?") if price is None else (f"{price.input:g}", f"{price.output:g}")

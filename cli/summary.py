@@ -1,0 +1,79 @@
+"""The line with which `understudy run` ends: what came through the proxy, what it used, and who answered. Pure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from addons.count_requests import Requests
+from looking.safe import one_line
+from origin.meter import NameUse
+from tape.usage import Total
+from translate.models import ALIASES
+
+MOST_SHOWN = 6
+"""How many names that apps asked for are shown."""
+
+_SHORT = {model: alias for alias, model in ALIASES.items() if alias != "default"}
+
+
+def summary(
+    requests: Requests,
+    total: Total,
+    names: Sequence[NameUse],
+    *,
+    replayed: int = 0,
+    recorded: Path | None = None,
+    rehearsal: bool = False,
+) -> str:
+    """Return the line, for at least one request.
+
+    ``total`` is what Claude used in all, ``names`` the same by the names that the app asked for. ``replayed``: so many
+    requests were answered from the cassette. ``recorded``: the cassette they were recorded into. ``rehearsal``: no
+    model was asked, and nothing is paid.
+    """
+    parts = [_requests(requests)]
+    if replayed:
+        parts.append("answered from the cassette" if replayed >= requests.all else f"{replayed} from the cassette")
+    if names:
+        cached = f" ({100 * total.cached / total.input:.0f} % cached)" if total.cached else ""
+        parts += [f"{total.input:,} in{cached}", f"{total.output:,} out"]
+        parts.append("no cost (rehearsal)" if rehearsal else _cost(total))
+        shown = names if len(names) <= MOST_SHOWN else names[: MOST_SHOWN - 1]
+        who = [_who(name, with_cost=len(names) > 1 and not rehearsal) for name in shown]
+        parts.append(" · ".join(who + ([f"{len(names) - len(shown)} more names"] if len(shown) < len(names) else [])))
+    if recorded is not None:
+        parts.append(f"recorded in {recorded}")
+    return ", ".join(parts)
+
+
+def _requests(requests: Requests) -> str:
+    text = "1 request" if requests.all == 1 else f"{requests.all:,} requests"
+    ends = [(requests.failed, "failed"), (requests.left, "cut off by the program")]
+    told = ", ".join(f"{count:,} {how}" for count, how in ends if count)
+    return f"{text} ({told})" if told else text
+
+
+def _who(name: NameUse, *, with_cost: bool) -> str:
+    """Return ``gpt-5 → opus 3 ($0.035)``: the app's name, who answered, how often, and the cost."""
+    model = _SHORT.get(name.model, name.model)
+    # The name is the app's, and may be anything.
+    asked = "" if name.asked in (name.model, model, "") else f"{one_line(name.asked)} → "
+    return f"{asked}{model} {name.requests:,}" + (f" ({_cost(name.total)})" if with_cost else "")
+
+
+def _cost(total: Total) -> str:
+    if not total.unpriced:
+        return dollars(total.cost_usd)
+    if not total.cost_usd:
+        return "price unknown"
+    of = "1 request" if total.unpriced == 1 else f"{total.unpriced:,} requests"
+    return f"{dollars(total.cost_usd)} and the unknown price of {of}"
+
+
+def dollars(amount: float) -> str:
+    """Write an amount with what matters of it: ``$12.35``, ``$0.041``, ``$0.00042``."""
+    if amount >= 1:
+        return f"${amount:,.2f}"
+    if amount >= 0.01:
+        return f"${amount:.3f}"
+    # Two digits, and never an exponent.
+    return "$" + f"{float(f'{amount:.2g}'):.9f}".rstrip("0").rstrip(".")
