@@ -25,6 +25,7 @@ from auth.sources import HELPER, LOGIN, Source, SourceError, environment, find_s
 from engine.errors import ClaudeError
 from engine.pool import Pool
 from engine.sdk import Spawn
+from translate.errors import Kind
 from translate.turn import Message, Turn
 
 # A cold start takes half a second; a machine under load, or a key store that asks its person, some more.
@@ -99,7 +100,7 @@ class Check:
     """
 
     model: str
-    error: str | None = None
+    error: Kind | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     usd: float | None = None

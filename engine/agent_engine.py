@@ -10,13 +10,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from dataclasses import replace
 from typing import Any
 
-from engine import Event, Outcome, Running
+from engine import Ending, Event, Outcome, Running
 from engine.agent_events import OneAnswer
 from engine.agents import Agent
-from engine.errors import ClaudeError, kind_of
+from engine.errors import ClaudeError
 from engine.flags import flag_settings
 from engine.messages import said, user
 from engine.places import Places
+from engine.reports import Told, failed, retry_announced
 from engine.sdk import AssistantMessage, Connection, ResultMessage, Spawn, StreamEvent, SystemMessage, sdk_errors
 from engine.watchdog import Watchdog
 from translate.turn import Message, Turn
@@ -113,7 +114,7 @@ class _AgentRun:
         with contextlib.suppress(Exception):
             await self._connection.close()
 
-    def _end(self, how: str, error: ClaudeError | None = None) -> None:
+    def _end(self, how: Ending, error: ClaudeError | None = None) -> None:
         if not self._ended.done():
             self._ended.set_result(Outcome(how, "agent", self._cost_usd, error))
 
@@ -163,23 +164,21 @@ class _AgentRun:
             pass
 
     async def _until_result(self, answer: OneAnswer) -> AsyncGenerator[Event]:
-        word: str | None = None
+        told = Told()
         while True:
             match await self._connection.next():
                 case StreamEvent(event=event):
-                    for told in answer.feed(event):
-                        yield told
+                    for more in answer.feed(event):
+                        yield more
                 case SystemMessage(subtype="api_retry", data=data):
                     if not answer.begun:
-                        status = data.get("error_status")
-                        raise ClaudeError(kind_of(status, data.get("error")), detail=f"status {status}")
+                        raise retry_announced(data)
                 case AssistantMessage(error=str(error)):
-                    word = error
+                    told = Told(error, self._connection.request_id)
                 case ResultMessage() as result:
                     self._cost_usd = result.total_cost_usd
                     if result.is_error and result.subtype not in ENOUGH:
-                        kind = kind_of(result.api_error_status, word, result.terminal_reason)
-                        raise ClaudeError(kind, detail=f"{result.subtype}, {word}: {result.result or result.errors}")
+                        raise failed(result, told)
                     return
                 case _:
                     pass

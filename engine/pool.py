@@ -26,6 +26,7 @@ from engine.process import ClaudeProcess
 from engine.sdk import Spawn
 from engine.transcript import Transcript, resumable, transcript
 from engine.watchdog import Watchdog
+from translate.errors import Kind
 from translate.turn import Turn
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,8 @@ START_S = 30.0
 HOUSEKEEPING_S = 5.0
 
 # After these nobody knows what the process is doing.
-BEYOND_REPAIR = frozenset(
-    {"authentication_error", "cli_not_found", "cli_failed", "first_token_timeout", "idle_timeout"}
+BEYOND_REPAIR: frozenset[Kind] = frozenset(
+    {"authentication_error", "not_logged_in", "cli_not_found", "cli_failed", "first_token_timeout", "idle_timeout"}
 )
 
 # By default the processes may have this part of the machine's memory.
@@ -219,7 +220,7 @@ class Pool:
             yield play
         except ClaudeError as error:
             outcome = Outcome("failed", process.how, error=error)
-            if error.kind == "authentication_error":
+            if error.kind in ("authentication_error", "not_logged_in"):
                 self._retire()
             raise
         finally:
@@ -229,7 +230,7 @@ class Pool:
             self.refill()
 
     def _retire(self) -> None:
-        """End every process that waits: it has the credentials that were refused, and a new one asks for them anew."""
+        """End every process that waits: a new one reads the credentials anew, which may be others by then."""
         for process in (*self._spare, *self._idle):
             self._discard(process)
         self._spare.clear()

@@ -19,12 +19,15 @@ from typing import Any
 
 from engine import Engine, Event, Outcome, Running
 from engine.errors import ClaudeError
+from translate.errors import Kind
 from translate.turn import Turn
 
 log = logging.getLogger(__name__)
 
 # What may be otherwise in a moment.
-PASSING = frozenset({"rate_limit_error", "overloaded_error", "api_error", "connection_error", "timeout_error"})
+PASSING: frozenset[Kind] = frozenset(
+    {"rate_limit_error", "overloaded_error", "api_error", "connection_error", "timeout_error"}
+)
 
 # The pause before the second try, and the longest, in seconds.
 FIRST_PAUSE_S = 0.5
