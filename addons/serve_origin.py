@@ -17,10 +17,11 @@ from mitmproxy import ctx
 
 from auth.budgets import Budgets
 from auth.clients import Clients
-from auth.sources import REHEARSAL, SOURCES, Source, SourceError, cli_settings, environment, find_source
+from auth.sources import REHEARSAL, SOURCES, Source, SourceError, api_url, cli_settings, environment, find_source
 from engine import Engine
 from engine.agent_engine import AgentEngine
 from engine.pool import Pool
+from engine.reach import Reach, reach_of
 from engine.retry import Retrying
 from engine.sdk import Spawn
 from origin.access import Access
@@ -198,6 +199,7 @@ class ServeOrigin:
             log.warning("REHEARSAL: answers come from a simulated API at %s; no model is asked", rehearsal.base_url)
         self._source = source
         log.info("Claude Code runs with: %s%s", source.kind, f" ({source.variable})" if source.variable else "")
+        reach = reach_for(source, {**self._environ, **env})
         pool = await self._stack.enter_async_context(
             Pool(
                 spawn_for(settings, source, self._environ, env),
@@ -221,10 +223,11 @@ class ServeOrigin:
                     max_waiting=settings.max_waiting,
                     wait_s=settings.wait_s,
                     timeout_s=settings.timeout_s,
+                    reach=reach,
                 )
             )
             log.info("agent %s: %s in %s", agent.model_name, ", ".join(agent.tools) or "no tools", agent.cwd)
-        return Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s)
+        return Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s, reach=reach)
 
 
 NOT_RECORDED = ("/v1/models", STATUS_PATH, RECORD_PATH)
@@ -296,6 +299,12 @@ def none_for_loopback(environ: Mapping[str, str]) -> dict[str, str]:
     """Return what has Claude Code reach this machine without any proxy."""
     here = ",".join(filter(None, ["localhost,127.0.0.1,::1", environ.get("NO_PROXY") or environ.get("no_proxy")]))
     return {"NO_PROXY": here, "no_proxy": here}
+
+
+def reach_for(source: Source, environ: Mapping[str, str]) -> Reach:
+    """Return where the API is that Claude Code asks with these credentials and this environment."""
+    url = api_url(source, environ)
+    return Reach(source.kind) if url is None else reach_of(url, environ)
 
 
 def rehearsal_environment(base_url: str, environ: Mapping[str, str]) -> dict[str, str]:

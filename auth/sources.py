@@ -48,6 +48,7 @@ _AWS_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN
 _AWS = ("AWS_REGION", "AWS_PROFILE")
 _GOOGLE = ("GOOGLE_APPLICATION_CREDENTIALS",)  # a path
 BEARER = "ANTHROPIC_AUTH_TOKEN"
+API_URL = "https://api.anthropic.com"
 
 
 def _cloud(kind: str, name: str, word: str, secrets: tuple[str, ...], others: tuple[str, ...], use: str = "") -> Source:
@@ -134,6 +135,11 @@ def environment(source: Source, environ: Mapping[str, str]) -> dict[str, str]:
     if source.skip_auth and switched_on(environ, source.skip_auth):
         kept.add(BEARER)
     return {s.variable: "" for s in SOURCES if s.variable and s.variable not in kept and environ.get(s.variable)}
+
+
+def api_url(source: Source, environ: Mapping[str, str]) -> str | None:
+    """Return the address that Claude Code asks with this source; None for a cloud, whose address only it knows."""
+    return environ.get(source.base_url, "").strip() or (None if source.is_cloud else API_URL)
 
 
 def cli_settings(source: Source, api_key_helper: str | None) -> dict[str, str]:

@@ -17,6 +17,8 @@ from engine.errors import ClaudeError
 from engine.flags import flag_settings
 from engine.messages import said, user
 from engine.places import Places
+from engine.progress import Progress, Wait
+from engine.reach import Reach
 from engine.reports import Told, failed, retry_announced
 from engine.sdk import AssistantMessage, Connection, ResultMessage, Spawn, StreamEvent, SystemMessage, sdk_errors
 from engine.watchdog import Watchdog
@@ -34,8 +36,19 @@ TERMINATE_S = 5.0
 class AgentEngine:
     """Plays turns with one agent. Use it in an ``async with``; :mod:`engine` says what an engine is."""
 
-    def __init__(self, agent: Agent, spawn: Spawn, *, limit: int, max_waiting: int, wait_s: float, timeout_s: float):
+    def __init__(
+        self,
+        agent: Agent,
+        spawn: Spawn,
+        *,
+        limit: int,
+        max_waiting: int,
+        wait_s: float,
+        timeout_s: float,
+        reach: Reach | None = None,
+    ) -> None:
         self.agent = agent
+        self._reach = reach
         # Bare, Claude Code has but three of its tools (F2).
         self._spawn = replace(spawn, cwd=agent.cwd, agent=agent, bare=False)
         self._places = Places(limit, max_waiting=max_waiting, wait_s=wait_s)
@@ -59,9 +72,22 @@ class AgentEngine:
     @contextlib.asynccontextmanager
     async def run(self, turn: Turn) -> AsyncIterator[Running]:
         """Play a turn. Leaving the context before the end ends the process, and what it was at."""
+        with Progress(host=self._reach.name if self._reach is not None else "") as progress:
+            try:
+                async with self._process(turn, progress) as run:
+                    yield run
+            except ClaudeError as error:
+                if error.kind == "connection_error" and self._reach is not None:
+                    error.detail = await self._reach.why()
+                log.warning("%s; an agent's turn is not tried again", progress.describe_failure(error))
+                raise
+
+    @contextlib.asynccontextmanager
+    async def _process(self, turn: Turn, progress: Progress) -> AsyncIterator["_AgentRun"]:
         timeout_s = min(self._timeout_s, turn.timeout_s or self._timeout_s)
         async with self._places.place(turn.client):
-            run = _AgentRun(self.agent, self._spawn, turn, timeout_s)
+            progress.on(Wait.READY)
+            run = _AgentRun(self.agent, self._spawn, turn, progress, timeout_s)
             self._running.add(run)
             try:
                 with sdk_errors():
@@ -82,8 +108,9 @@ class _AgentRun:
     process = "agent"
     retries = 0
 
-    def __init__(self, agent: Agent, spawn: Spawn, turn: Turn, timeout_s: float) -> None:
+    def __init__(self, agent: Agent, spawn: Spawn, turn: Turn, progress: Progress, timeout_s: float) -> None:
         self._agent = agent
+        self._progress = progress
         self._turn = turn
         self._timeout_s = timeout_s
         self._connection = Connection(spawn, self._on_stderr, lambda event: None)
@@ -127,9 +154,12 @@ class _AgentRun:
             async with asyncio.timeout(self._timeout_s) as until:
                 with sdk_errors():
                     await self._ask()
+                    self._progress.on(Wait.TOKEN)
                     async with contextlib.aclosing(self._until_result(answer)) as events:
                         async for event in events:
+                            self._progress.on(Wait.READER)
                             yield event
+                            self._progress.heard(event)
             if not answer.begun:
                 raise ClaudeError("cli_failed", detail="a result without an answer")  # noqa: TRY301
             self._end("finished")

@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 
 from engine.errors import ClaudeError
+from engine.progress import Wait, waiting_for
 
 # What a client is told to wait when there is no place: turns take seconds.
 RETRY_AFTER_S = 1
@@ -91,6 +92,7 @@ class Places:
             raise ClaudeError("queue_full", retry_after_s=RETRY_AFTER_S, detail=f"{self.waiting} requests wait")
         free = asyncio.get_running_loop().create_future()
         self._line.add(client, free)
+        waiting_for(Wait.PLACE, lambda: f"{self.taken} of {self._limit} places are taken, {self.waiting} wait")
         try:
             async with asyncio.timeout(self._wait_s) as waited:
                 await free

@@ -23,6 +23,7 @@ from engine.memory import ESTIMATE_BYTES, machine_bytes, total_pss_bytes
 from engine.places import Places
 from engine.plan import How, plan
 from engine.process import ClaudeProcess
+from engine.progress import Wait, waiting_for
 from engine.sdk import Spawn
 from engine.transcript import Transcript, resumable, transcript
 from engine.watchdog import Watchdog
@@ -212,6 +213,7 @@ class Pool:
     @contextlib.asynccontextmanager
     async def _playing(self, turn: Turn) -> AsyncIterator[Play]:
         began = time.monotonic()
+        waiting_for(Wait.READY)
         digests = [digest(message, turn.model) for message in turn.messages]
         process = await self._take(turn, digests)
         play = Play(self, process, turn, digests)
@@ -397,8 +399,6 @@ class Pool:
         self.counts[outcome.how] += 1
         after_s = time.monotonic() - began
         log.debug("%r: turn %s after %.3f s, cost %s USD", process, outcome.how, after_s, outcome.cost_usd)
-        if outcome.error is not None:
-            log.warning("Claude's side failed: %s (%s)", outcome.error.kind, outcome.error.detail)
 
     # Housekeeping.
 

@@ -22,6 +22,7 @@ from engine.conversation import UNKNOWN, AnswerSoFar, Held, digest, is_prompt, k
 from engine.errors import ClaudeError
 from engine.flags import flag_settings
 from engine.messages import said, user
+from engine.progress import Wait, waiting_for
 from engine.reports import Told, failed, retry_announced
 from engine.sdk import (
     VERIFIED_CLI,
@@ -141,6 +142,7 @@ class ClaudeProcess:
         try:
             async with asyncio.timeout(self._first_token_timeout_s) as until:
                 await self._ask(turn, digests)
+                waiting_for(Wait.TOKEN)
                 return await anext(events, None)
         except TimeoutError:
             if not until.expired():
