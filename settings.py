@@ -5,9 +5,10 @@ working directory, else in the user's configuration folder), that over the defau
 from. Only :func:`read_file` does I/O.
 """
 
+import difflib
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,31 @@ from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP
 
 PREFIX = "UNDERSTUDY_"
 FILE = "understudy.toml"
-PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]+@")
+PASSWORD = re.compile(
+    r"(://[^/@:\s]*:)[^?&\s]+@|([?&][\w-]*(?:key|password|secret|token)[\w-]*=)[^&\s]+", re.IGNORECASE
+)
+"""A secret in a URL, and what stands before it: a password before the host, or a parameter of that name."""
 OPENAI_HOSTS = ("api.openai.com",)
 
 
+NO_SETTINGS = frozenset({"UNDERSTUDY_CORPUS"})
+"""Variables of ours that are no settings: this one tells the tests where recorded traffic is."""
+
+# What Kubernetes sets in each container for a service named `understudy` or `understudy-…`.
+SERVICE_HOST = "SERVICE_HOST"
+OF_A_SERVICE = re.compile(r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
+
+
 class SettingsError(Exception):
-    """A setting cannot be what it is set to. The message names it and where it was set."""
+    """A setting cannot be what it is set to, or there is no such setting. The message names it and where it was set.
+
+    ``setting`` is the name of a setting whose value is wrong, ``source`` where the value came from as in
+    :class:`Sourced`, and ``reason`` what is wrong with it. All three are empty where no single value is wrong.
+    """
+
+    def __init__(self, message: str = "", *, setting: str = "", source: str = "", reason: str = "") -> None:
+        super().__init__(message or f"{setting} (from {source}): {reason}")
+        self.setting, self.source, self.reason = setting, source, reason
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -75,7 +95,7 @@ def _number(kind: type[int] | type[float]) -> Callable[[str], Any]:
         try:
             return kind(text)
         except ValueError:
-            raise ValueError(f"{text!r} is no {'whole ' if kind is int else ''}number") from None
+            raise ValueError(f"{text!r} is not a {'whole ' if kind is int else ''}number") from None
 
     return parse
 
@@ -83,8 +103,10 @@ def _number(kind: type[int] | type[float]) -> Callable[[str], Any]:
 def _at_least(minimum: float, kind: type[int] | type[float]) -> Callable[[str], Any]:
     def parse(text: str) -> int | float:
         number: int | float = _number(kind)(text)
-        if not minimum <= number < float("inf"):
-            raise ValueError(f"{text} is no number from {minimum:g} on")
+        if number < minimum:
+            raise ValueError(f"{text} is below {minimum:g}, the least it can be")
+        if not number < float("inf"):
+            raise ValueError(f"{text!r} is not a finite number")
         return number
 
     return parse
@@ -117,7 +139,7 @@ def _duration(text: str) -> float:
     """Read ``90d``, ``12h``, ``30m`` or ``10s`` into seconds."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
     if match is None:
-        raise ValueError(f"{text!r} is no time such as 90d, 12h, 30m or 10s")
+        raise ValueError(f"{text!r} is not a length of time such as 90d, 12h, 30m or 10s")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
@@ -128,7 +150,7 @@ def _modes(raw: Any) -> tuple[str, ...]:
     modes = re.split(r"[,\s]+", raw) if isinstance(raw, str) else _texts(raw)
     for mode in (found := tuple(filter(None, modes))):
         if re.split(r"[:@]", mode)[0] not in MODES:
-            raise ValueError(f"{mode!r} is none of {', '.join(MODES)}")
+            raise ValueError(f"{mode!r} is not one of {', '.join(MODES)}")
     return found
 
 
@@ -144,7 +166,7 @@ def _proxy_url(text: str) -> str:
 def _one_of(*allowed: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.lower() not in allowed:
-            raise ValueError(f"{text!r} is none of {', '.join(allowed)}")
+            raise ValueError(f"{text!r} is not one of {', '.join(allowed)}")
         return text.lower()
 
     return parse
@@ -309,6 +331,7 @@ class Settings:
     replay_in_order: bool = _setting(_bool, "requests must come in the order of the recording", False)
     replay_once: bool = _setting(_bool, "an entry answers once", False)
     log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "debug, info, warning or error", "info")
+    log_file: Path | None = _setting(_file_path, "the file that the log is also written to; it is added to", None)
 
     def store_place(self) -> str | Path:
         """Where the store is."""
@@ -330,13 +353,18 @@ class Sourced:
 def load(
     flags: Mapping[str, Any], environ: Mapping[str, str], file: tuple[Path, Mapping[str, Any]] | None = None
 ) -> Sourced:
-    """Put the settings together. Flags that are None were not given. Raises SettingsError."""
+    """Put the settings together. Flags that are None were not given.
+
+    Raises SettingsError, also for a name of the file, or an ``UNDERSTUDY_*`` variable, that is not a setting's.
+    """
     values: dict[str, Any] = {}
     source: dict[str, str] = {}
     known = {f.name: f for f in fields(Settings)}
     from_file = _flat(file[1], known) if file else {}
     if unknown := [name for name in from_file if name not in known]:
-        raise SettingsError(f"{file[0] if file else ''}: there is no setting {unknown[0]!r}")
+        raise SettingsError(f"{file[0] if file else ''}: there is no setting {suggest(unknown, known)}")
+    if unknown := _unknown_variables(environ, known):
+        raise SettingsError(f"the environment: there is no setting for {suggest(unknown, known, variables=True)}")
     for name, spec in known.items():
         variable = PREFIX + name.upper()
         if flags.get(name) is not None:
@@ -350,6 +378,41 @@ def load(
             continue
         values[name] = _value(spec, raw, source[name])
     return Sourced(Settings(**values), source)
+
+
+def suggest(unknown: Iterable[str], known: Iterable[str], *, variables: bool = False) -> str:
+    """Write the names that are not known, each with the known one that it is most like, if there is one.
+
+    ``variables``: the unknown ones are names of variables, and so are those that are suggested.
+
+    >>> suggest(["max_proceses", "colour", "speed"], ["max_processes", "replay_speed"])
+    'max_proceses (did you mean max_processes?), colour, speed (did you mean replay_speed?)'
+    """
+    told = []
+    for name in unknown:
+        like = _like(name.removeprefix(PREFIX).lower() if variables else name, list(known))
+        like = PREFIX + like.upper() if like and variables else like
+        told.append(f"{name} (did you mean {like}?)" if like else name)
+    return ", ".join(told)
+
+
+def _like(name: str, known: Sequence[str]) -> str | None:
+    """Return the known name that a name is most like: a misspelling of it, or its end, as options are called."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return next(iter([*near, *(one for one in known if one.endswith(f"_{name}"))]), None)
+
+
+def _unknown_variables(environ: Mapping[str, str], known: Iterable[str]) -> list[str]:
+    """Return the variables that begin like a setting's and are none, but for those of a service of Kubernetes'."""
+    settings = {PREFIX + name.upper() for name in known} | NO_SETTINGS
+    services = [name.removesuffix(SERVICE_HOST) for name in environ if name.endswith(f"_{SERVICE_HOST}")]
+    return [
+        name
+        for name in sorted(environ)
+        if name.startswith(PREFIX)
+        and name not in settings
+        and not any(name.startswith(one) and OF_A_SERVICE.fullmatch(name.removeprefix(one)) for one in services)
+    ]
 
 
 def _flat(table: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -375,7 +438,7 @@ def _value(spec: Field[Any], raw: Any, source: str) -> Any:
             raw = ",".join(str(item) for item in raw)
         return spec.metadata["parse"](str(raw))
     except ValueError as error:
-        raise SettingsError(f"{spec.name} (from {source}): {error}") from None
+        raise SettingsError(setting=spec.name, source=source, reason=str(error)) from None
 
 
 def read_file(explicit: Path | None = None, cwd: Path | None = None) -> tuple[Path, dict[str, Any]] | None:
@@ -402,19 +465,56 @@ def show(value: Any) -> str:
         case (str() as host, int() as port):
             return write_address(host, port)
         case tuple():
-            return ", ".join(value)
+            return hide_password(", ".join(value))
         case Mapping():
             pairs = value.items()
             return ", ".join(name if isinstance(to, Agent) else f"{name}={to}" for name, to in pairs) or "-"
         case float():
             return f"{value:g}"
         case _:
-            return PASSWORD.sub(r"\1…@", str(value))
+            return hide_password(str(value))
+
+
+def hide_password(text: str) -> str:
+    """Replace the passwords in a text's URLs by ``…``.
+
+    >>> hide_password("postgresql://ann:secret@db/x?sslpassword=secret")
+    'postgresql://ann:…@db/x?sslpassword=…'
+    """
+    return PASSWORD.sub(lambda match: f"{match[1]}…@" if match[1] else f"{match[2]}…", text)
 
 
 def shown(name: str, value: Any) -> str:
     """Write a setting's value; of secrets only how many there are."""
     return f"{len(value)} of them" if name in SECRET and value else show(value)
+
+
+def as_json(name: str, value: Any) -> Any:
+    """Return a setting's value as JSON has it, with what :func:`shown` hides hidden."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case tuple() if name in SECRET:
+            return shown(name, value) or None
+        case (str(), int()):
+            return show(value)
+        case tuple():
+            return [show(item) for item in value]
+        case Mapping():
+            return {key: to.model if isinstance(to, Agent) else to for key, to in value.items()}
+        case _:
+            return shown(name, value)
+
+
+def names() -> list[str]:
+    """Return the names of all settings."""
+    return [spec.name for spec in fields(Settings)]
+
+
+def default_of(name: str) -> Any:
+    """Return a setting's default."""
+    spec = Settings.__dataclass_fields__[name]
+    return spec.default if spec.default is not MISSING else spec.default_factory()
 
 
 def rows(loaded: Sourced) -> list[tuple[str, str, str, str]]:

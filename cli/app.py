@@ -9,23 +9,28 @@ from cli.building import open_store, own_proxy, own_spawn, watch
 from cli.config import config
 from cli.demo import demo
 from cli.env import env
+from cli.group import Commands
 from cli.load import load_for, settings_of
 from cli.rehearsal import rehearsal
 from cli.run import run
 from cli.serve import serve
+from cli.version import understudy
 from convert.commands import add_convert_command
 from doctor.doctor_command import add_doctor_command
 from looking.commands import add_looking_commands
 from rerun.commands import add_rerun_commands
 
 app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
-    help="Programs that speak the OpenAI API, unchanged, answered by Claude through Claude Code.",
+    # A traceback with the values of variables in it could show a secret.
+    pretty_exceptions_show_locals=False,
 )
 
-app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run)
+app.callback(invoke_without_command=True)(understudy)
+# The first word that is no option begins the program's own words; `--` may stand before it.
+app.command(context_settings={"allow_interspersed_args": False})(run)
 for command in (serve, env, demo, config, rehearsal):
     app.command()(command)
 add_doctor_command(app, load_for, watch)

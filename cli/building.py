@@ -75,7 +75,7 @@ def say_score(addons: list[Any]) -> bool:
     if player is None:
         return False
     for line in player.score.lines():
-        stderr.print(escape(line), highlight=False, soft_wrap=True)
+        stderr.print(escape(line), highlight=False)
     return bool(player.score.missed)
 
 

@@ -1,18 +1,144 @@
-"""`understudy config`: every setting, its value and where it came from."""
+"""`understudy config`: the settings, their values and where each came from."""
 
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import settings as configuration
-from cli.load import load_settings
-from cli.options import ConfigFile
+from auth.redact import redact, secrets_in
+from cli.fatal import fatal
+from cli.load import load_settings, option_of
+from cli.options import FLAGGED
+from settings import PREFIX, Settings, Sourced
+
+SETTINGS = ("setting", "value", "from", "what it is")
+WIDEST = 40
+"""How wide a column is made at most where nothing is folded; a longer cell moves the rest of its row."""
+MODELS = ("model name", "answered by", "from")
 
 
-def config(config: ConfigFile = None) -> None:
-    """Show every setting, its value and where it came from."""
+def config(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="Show this setting alone, and how it is set.", autocompletion=configuration.names
+        ),
+    ] = None,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Only the settings that are not at their default.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Another configuration file than understudy.toml.")
+    ] = None,
+) -> None:
+    """Show the settings, their values and where each came from. Secrets are not shown."""
     loaded = load_settings(config)
-    table = Table("setting", "value", "from", "what it is", box=None, pad_edge=False, header_style="bold")
-    for name, text, source, what in configuration.rows(loaded):
-        table.add_row(name, escape(text), escape(source), escape(what), style=None if source != "default" else "dim")
-    Console().print(table)
+    wanted = configuration.names() if name is None else [known(name)]
+    if changed:
+        wanted = [one for one in wanted if loaded.source[one] != "default"]
+    if as_json:
+        told = [described(one, loaded) for one in wanted]
+        print(json.dumps(hidden(told if name is None else next(iter(told), None)), indent=2))
+    elif name is not None:
+        print(hidden("\n".join(line for one in wanted for line in lines(one, loaded))))
+    elif not wanted:
+        print("Every setting is at its default.")
+    else:
+        table = {one: row for one, *row in configuration.rows(loaded)}
+        _print_table(SETTINGS, [(one, *table[one]) for one in wanted])
+        if not changed:
+            print()
+            _print_table(MODELS, models(loaded.settings))
+
+
+def known(name: str) -> str:
+    """Return the setting that a name means: its own, its variable's, its option's. Else the program ends."""
+    plain = name.removeprefix(PREFIX).lower().replace("-", "_")
+    options = {option_of(one).removeprefix("--").replace("-", "_"): one for one in FLAGGED}
+    if plain in configuration.names():
+        return plain
+    if plain in options:
+        return options[plain]
+    raise fatal(f"there is no setting {configuration.suggest([plain], configuration.names())}")
+
+
+def described(name: str, loaded: Sourced) -> dict[str, Any]:
+    """Describe a setting for a program. ``value`` and ``default`` are as TOML would have them; secrets are hidden."""
+    value, default = getattr(loaded.settings, name), configuration.default_of(name)
+    told = {
+        "name": name,
+        "value": configuration.as_json(name, value),
+        "from": loaded.source[name],
+        "default": configuration.as_json(name, default),
+        "variable": f"{PREFIX}{name.upper()}",
+        "option": option_of(name) if name in FLAGGED else None,
+        "help": Settings.__dataclass_fields__[name].metadata["help"],
+    }
+    if name == "model_map":
+        told["effective"] = loaded.settings.full_model_map()
+    return told
+
+
+def lines(name: str, loaded: Sourced) -> Iterator[str]:
+    """Describe a setting for a person."""
+    told = described(name, loaded)
+    value, default = (
+        configuration.shown(name, one) or "-"
+        for one in (getattr(loaded.settings, name), configuration.default_of(name))
+    )
+    yield f"{name} = {value}"
+    yield f"    {told['help']}"
+    yield f"    from:     {told['from']}"
+    yield f"    default:  {default}"
+    places = [told["option"], told["variable"], f"{name} in {configuration.FILE}"]
+    if name == "agent":  # tables, which no variable holds
+        places = [f"[agent.NAME] in {configuration.FILE}"]
+    yield f"    set by:   {', '.join(place for place in places if place)}"
+    if name == "model_map":
+        yield "    The first pattern that fits decides:"
+        yield from (f"        {pattern} = {model}  ({source})" for pattern, model, source in models(loaded.settings))
+
+
+def models(settings: Settings) -> list[tuple[str, str, str]]:
+    """Return which model answers for which names, in the order in which the patterns are tried."""
+    told = [
+        (pattern, model, "model_map" if pattern in settings.model_map else "built in")
+        for pattern, model in settings.full_model_map().items()
+    ]
+    return [*told, ("any other", settings.default_model, "default_model")]
+
+
+def hidden(told: Any) -> Any:
+    """Hide what one setting may hold of another's secrets, such as a key in the command that prints it."""
+    match told:
+        case str():
+            return redact(told, secrets_in(os.environ))
+        case list():
+            return [hidden(one) for one in told]
+        case dict():
+            return {key: hidden(one) for key, one in told.items()}
+        case _:
+            return told
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: fitted to a terminal, and with a row a line where there is none."""
+    cells = [[hidden(cell) or "-" for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        table = Table(*head, box=None, pad_edge=False, header_style="bold")
+        for row in cells:
+            table.add_row(*map(escape, row), style="dim" if row[2] == "default" else None)
+        Console().print(table)
+        return
+    widths = [min(WIDEST, max(len(row[n]) for row in [head, *cells])) for n in range(len(head))]
+    for row in [head, *cells]:
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -9,14 +9,36 @@ from cli.fatal import fatal
 from cli.log import log_to_stderr
 from settings import Settings, SettingsError, Sourced
 
+REPLAY = "replay_"
+"""How the settings begin that only a replay heeds. Their options are called without it."""
+
+OPTIONS = {"hosts": "--host"}
+"""Options that are not called as their settings are."""
+
 
 def load_settings(config: Path | None, **flags: Any) -> Sourced:
-    """Put the settings together; what is wrong with them ends the program with one line."""
+    """Put the settings together; what is wrong with them ends the program with one line.
+
+    ``flags`` are the options that were given, by the names of the settings; None: it was not given.
+    """
     try:
         lists = {name: ",".join(value) for name, value in flags.items() if isinstance(value, list)}
-        return configuration.load({**flags, **lists}, os.environ, configuration.read_file(config))
+        loaded = configuration.load({**flags, **lists}, os.environ, configuration.read_file(config))
     except SettingsError as error:
-        raise fatal(str(error)) from None
+        raise fatal(f"{option_of(error.setting)}: {error.reason}" if error.source == "flag" else str(error)) from None
+    idle = [option_of(name) for name, value in flags.items() if name.startswith(REPLAY) and value is not None]
+    if idle and loaded.settings.replay is None:
+        raise fatal(f"{' and '.join(idle)} can only be used with --replay FILE: nothing is replayed.")
+    return loaded
+
+
+def option_of(setting: str) -> str:
+    """Return the name of a setting's option.
+
+    >>> option_of("replay_on_miss"), option_of("hosts"), option_of("model_map")
+    ('--on-miss', '--host', '--model-map')
+    """
+    return OPTIONS.get(setting) or "--" + setting.removeprefix(REPLAY).replace("_", "-")
 
 
 def settings_of(config: Path | None) -> Settings:
@@ -27,5 +49,5 @@ def settings_of(config: Path | None) -> Settings:
 def load_for(config: Path | None, **flags: Any) -> Settings:
     """Put the settings together, for the commands that ask something live; warnings are shown on the terminal."""
     settings = load_settings(config, **flags).settings
-    log_to_stderr("warning")
+    log_to_stderr("warning", file=settings.log_file, file_level=settings.log_level)
     return settings

@@ -1,43 +1,153 @@
-"""The options that several commands have, each written once."""
+"""The options that several commands have, each written once, and the panel of the help in which it stands.
+
+What most people need stands in the first panel, "Options".
+"""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Host = Annotated[list[str] | None, typer.Option(help="One more host to stand in for; wildcards allowed.")]
-Passthrough = Annotated[
-    bool | None, typer.Option("--passthrough", help="Send unsupported paths on to the real host, with the app's key.")
-]
-ModelMap = Annotated[
-    list[str] | None, typer.Option(help="PATTERN=MODEL: who answers for which model name, e.g. 'gpt-4*=opus'.")
-]
-DefaultModel = Annotated[str | None, typer.Option(help="Who answers for a name that nothing maps.")]
+MODELS = "Who answers"
+REPLAYING = "With --replay"
+DOORS = "Hosts and doors"
+REST = "Settings and log"
+
+
+def levels() -> list[str]:
+    """Return what `--log-level` can be, for the shell's completion."""
+    return ["debug", "info", "warning", "error"]
+
+
+def misses() -> list[str]:
+    """Return what `--on-miss` can be, for the shell's completion."""
+    return ["fail", "live", "record"]
+
+
 Rehearsal = Annotated[
-    bool | None, typer.Option("--rehearsal", help="Ask a simulated API; needs no account. Answers say so.")
+    bool | None,
+    typer.Option("--rehearsal", help="Ask a simulated API instead of Claude. Needs no account; the answers say so."),
 ]
-LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Another configuration file than understudy.toml.")]
-Listen = Annotated[str | None, typer.Option(help="HOST:PORT of the proxy. Port 0: one that is free.")]
-ClientAuth = Annotated[
-    bool | None, typer.Option("--client-auth", help="Ask for a key at every door (`understudy keys make`).")
+RecordFile = Annotated[
+    Path | None,
+    typer.Option("--record", metavar="FILE", help="Record every exchange into this cassette (.jsonl)."),
 ]
-RecordFile = Annotated[Path | None, typer.Option("--record", help="Record every exchange into this cassette (.jsonl).")]
-Replay = Annotated[Path | None, typer.Option("--replay", help="Answer from this cassette; no Claude, no credentials.")]
+Replay = Annotated[
+    Path | None,
+    typer.Option("--replay", metavar="FILE", help="Answer from this cassette. Needs neither Claude nor credentials."),
+]
+Listen = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Where the proxy listens. Port 0 takes one that is free.")
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Also listen here for apps that can set OPENAI_BASE_URL."),
+]
+Web = Annotated[bool, typer.Option("--web", help="Show the exchanges in the browser, in mitmweb, as conversations.")]
+WebListen = Annotated[
+    str | None,
+    typer.Option("--web-listen", metavar="HOST:PORT", help="Where mitmweb listens, if not at 127.0.0.1:8082."),
+]
+
+ModelMap = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN=MODEL",
+        help="Which Claude model answers for a model name, such as 'gpt-4*=opus'. May be given several times.",
+        rich_help_panel=MODELS,
+    ),
+]
+DefaultModel = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Which Claude model answers where no pattern fits.", rich_help_panel=MODELS),
+]
+
 OnMiss = Annotated[
-    str | None, typer.Option(help="What no recorded request is like: fail (409), live, or record (live, and kept).")
+    str | None,
+    typer.Option(
+        metavar="WHAT",
+        help="What a request gets that is not in the cassette: fail (409), live (Claude answers), or record (Claude "
+        "answers, and the answer is kept).",
+        autocompletion=misses,
+        rich_help_panel=REPLAYING,
+    ),
 ]
-Speed = Annotated[float | None, typer.Option(help="Replay so many times faster than recorded; 0: at once.")]
-Faults = Annotated[Path | None, typer.Option(help="A file of faults to replay with the answers (docs/faults.md).")]
+Speed = Annotated[
+    float | None,
+    typer.Option(
+        metavar="TIMES",
+        help="How many times faster than recorded. 0 sends each answer at once.",
+        rich_help_panel=REPLAYING,
+    ),
+]
+Faults = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Faults to play with the answers (docs/faults.md).", rich_help_panel=REPLAYING),
+]
+
+Host = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="HOST",
+        help="One more host to answer for, besides api.openai.com. Wildcards work. May be given several times.",
+        rich_help_panel=DOORS,
+    ),
+]
+Passthrough = Annotated[
+    bool | None,
+    typer.Option(
+        "--passthrough",
+        help="Send paths that Understudy does not support to the real host, with the app's key.",
+        rich_help_panel=DOORS,
+    ),
+]
+UpstreamProxy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="The proxy that Understudy's own traffic must go through: http://[user:password@]HOST:PORT.",
+        rich_help_panel=DOORS,
+    ),
+]
+ClientAuth = Annotated[
+    bool | None,
+    typer.Option(
+        "--client-auth",
+        help="Ask each app for a key (`understudy keys make`). Needed to listen for other machines.",
+        rich_help_panel=DOORS,
+    ),
+]
 Mode = Annotated[
     list[str] | None,
-    typer.Option(help="One more door, as mitmproxy names them: socks5@1080, local:curl, transparent, wireguard."),
+    typer.Option(
+        metavar="MODE",
+        help="One more way in, in mitmproxy's words: socks5@1080, local:curl, transparent, wireguard. May be given "
+        "several times.",
+        rich_help_panel=DOORS,
+    ),
 ]
-Web = Annotated[
-    bool, typer.Option("--web", help="Show what happens in the browser: mitmweb, with exchanges as conversations.")
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="Another configuration file than understudy.toml.", rich_help_panel=REST
+    ),
 ]
-WebListen = Annotated[str, typer.Option("--web-listen", help="HOST:PORT of mitmweb.")]
-UpstreamProxy = Annotated[
-    str | None, typer.Option(help="http://[user:password@]HOST:PORT that our own traffic must go through.")
+LogLevel = Annotated[
+    str | None,
+    typer.Option(metavar="LEVEL", help="debug, info, warning or error.", autocompletion=levels, rich_help_panel=REST),
 ]
-BaseUrl = Annotated[str | None, typer.Option(help="HOST:PORT of a door for apps that can set OPENAI_BASE_URL.")]
+LogFile = Annotated[
+    Path | None,
+    typer.Option("--log-file", metavar="FILE", help="Also write the log to this file.", rich_help_panel=REST),
+]
+
+
+FLAGGED = frozenset(
+    {
+        *("listen", "base_url", "mode", "upstream_proxy", "client_auth", "hosts", "passthrough"),
+        *("model_map", "default_model", "rehearsal", "record", "replay"),
+        *("replay_on_miss", "replay_speed", "replay_faults", "log_level", "log_file"),
+    }
+)
+"""The settings that `serve` has an option for, and most of them `run` too."""

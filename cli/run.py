@@ -16,6 +16,7 @@ from cli.options import (
     DefaultModel,
     Faults,
     Host,
+    LogFile,
     LogLevel,
     ModelMap,
     OnMiss,
@@ -33,21 +34,23 @@ from wrapping.child import run_command
 
 def run(
     command: Annotated[
-        list[str], typer.Argument(metavar="COMMAND...", help="The program and its arguments, after --.")
+        list[str],
+        typer.Argument(metavar="PROGRAM", help="The program and its arguments. Options before it are Understudy's."),
     ],
-    upstream_proxy: UpstreamProxy = None,
-    host: Host = None,
-    passthrough: Passthrough = None,
-    model_map: ModelMap = None,
-    default_model: DefaultModel = None,
     rehearsal: Rehearsal = None,
     record: RecordFile = None,
     replay: Replay = None,
+    model_map: ModelMap = None,
+    default_model: DefaultModel = None,
     on_miss: OnMiss = None,
     speed: Speed = None,
     faults: Faults = None,
-    log_level: LogLevel = None,
+    host: Host = None,
+    passthrough: Passthrough = None,
+    upstream_proxy: UpstreamProxy = None,
     config: ConfigFile = None,
+    log_level: LogLevel = None,
+    log_file: LogFile = None,
 ) -> None:
     """Run a program with its OpenAI traffic answered by Claude. Ends with the program's own exit status."""
     loaded = load_settings(
@@ -64,13 +67,15 @@ def run(
         replay_speed=speed,
         replay_faults=faults,
         log_level=log_level,
+        log_file=log_file,
         listen="127.0.0.1:0",
         # Its one client is the program that it starts.
         client_auth=False,
     )
     # The terminal is the program's; unless asked for, only what is wrong is said on it.
     quiet = loaded.source["log_level"] == "default"
-    log_to_stderr("warning" if quiet else loaded.settings.log_level)
+    level = loaded.settings.log_level
+    log_to_stderr("warning" if quiet else level, file=loaded.settings.log_file, file_level=level)
     raise typer.Exit(run_to_end(run_wrapped(loaded.settings, command)))
 
 

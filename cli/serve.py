@@ -23,6 +23,7 @@ from cli.options import (
     Faults,
     Host,
     Listen,
+    LogFile,
     LogLevel,
     Mode,
     ModelMap,
@@ -39,27 +40,31 @@ from cli.options import (
 from cli.run_to_end import run_to_end
 from settings import Settings
 
+WEB = "127.0.0.1:8082"
+"""Where mitmweb listens if nothing else is said."""
+
 
 def serve(
     listen: Listen = None,
     base_url: BaseUrl = None,
     web: Web = False,
-    web_listen: WebListen = "127.0.0.1:8082",
-    mode: Mode = None,
-    upstream_proxy: UpstreamProxy = None,
-    client_auth: ClientAuth = None,
-    host: Host = None,
-    passthrough: Passthrough = None,
-    model_map: ModelMap = None,
-    default_model: DefaultModel = None,
+    web_listen: WebListen = None,
     rehearsal: Rehearsal = None,
     record: RecordFile = None,
     replay: Replay = None,
+    model_map: ModelMap = None,
+    default_model: DefaultModel = None,
     on_miss: OnMiss = None,
     speed: Speed = None,
     faults: Faults = None,
-    log_level: LogLevel = None,
+    host: Host = None,
+    passthrough: Passthrough = None,
+    mode: Mode = None,
+    upstream_proxy: UpstreamProxy = None,
+    client_auth: ClientAuth = None,
     config: ConfigFile = None,
+    log_level: LogLevel = None,
+    log_file: LogFile = None,
 ) -> None:
     """Run the proxy in the foreground, for programs started elsewhere."""
     loaded = load_settings(
@@ -80,10 +85,13 @@ def serve(
         replay_speed=speed,
         replay_faults=faults,
         log_level=log_level,
+        log_file=log_file,
     )
-    log_to_stderr(loaded.settings.log_level)
+    log_to_stderr(loaded.settings.log_level, file=loaded.settings.log_file)
+    if web_listen is not None and not web:
+        raise fatal("--web-listen can only be used with --web.")
     try:
-        where = configuration.parse_address(web_listen) if web else None
+        where = configuration.parse_address(web_listen or WEB) if web else None
     except ValueError as error:
         raise fatal(f"--web-listen: {error}") from None
     if where is not None:

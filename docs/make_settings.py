@@ -24,8 +24,11 @@ the flags.
   is `record_redact_headers`, `[record] file` is `record`, `[replay] file` is `replay`.
 - `model_map` is `pattern=model,pattern=model` or a table `[model_map]`; `hosts` and `mode` take commas, too.
 - Times are in seconds unless they say otherwise; a MB is 1,048,576 bytes.
-- A setting that cannot be what it is set to ends the program with one line and status 2, and so does one of the file
-  that is not known.
+- A setting that cannot be what it is set to ends the program with one line and status 2. So does a name in the file, or
+  a variable `UNDERSTUDY_…`, that is no setting; the line says which setting it is most like. The variables that
+  Kubernetes sets for a service named `understudy` or `understudy-…` are let be.
+- `understudy config --changed` shows only what is not at its default, `understudy config NAME` one setting and how it
+  is set, and `--json` the same for programs. Passwords, keys and tokens are not shown.
 """
 
 TABLE = """

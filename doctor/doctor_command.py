@@ -27,7 +27,7 @@ type Watch = Callable[[Settings, Watcher, Sequence[str]], Coroutine[Any, Any, in
 def add_doctor_command(cli: typer.Typer, load_settings: Callable[[Path | None], Settings], watch: Watch) -> None:
     """Add the command."""
 
-    @cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+    @cli.command(context_settings={"allow_interspersed_args": False})
     def doctor(
         command: Annotated[
             list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="Run this once and see how it connects.")

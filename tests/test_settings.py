@@ -80,11 +80,11 @@ def test_a_bad_value_is_named_with_its_source(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("MAX_PROCESSES", "many", "'many' is no whole number"),
-        ("REPLAY_RECUT", "1.5", "'1.5' is no whole number"),
-        ("KEEP_IDLE_S", "soon", "'soon' is no number"),
-        ("KEEP_IDLE_S", "inf", "inf is no number from 0 on"),
-        ("TIMEOUT_S", "0.5", r"0\.5 is no number from 1 on"),
+        ("MAX_PROCESSES", "many", "'many' is not a whole number"),
+        ("REPLAY_RECUT", "1.5", "'1.5' is not a whole number"),
+        ("KEEP_IDLE_S", "soon", "'soon' is not a number"),
+        ("KEEP_IDLE_S", "inf", "'inf' is not a finite number"),
+        ("TIMEOUT_S", "0.5", r"0\.5 is below 1, the least it can be"),
     ],
 )
 def test_what_is_no_such_number_is_told_in_words(name: str, text: str, told: str) -> None:
@@ -92,9 +92,55 @@ def test_what_is_no_such_number_is_told_in_words(name: str, text: str, told: str
         load({}, {f"UNDERSTUDY_{name}": text})
 
 
-def test_an_unknown_setting_in_the_file_is_named() -> None:
-    with pytest.raises(SettingsError, match="'colour'"):
-        load({}, {}, (FILE, {"colour": "red"}))
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ({"colour": "red"}, "there is no setting colour"),
+        ({"max_proceses": 3}, "there is no setting max_proceses (did you mean max_processes?)"),
+        (
+            {"record": {"redact": {"heders": ["x-a"]}}, "colour": "red"},
+            "there is no setting record_redact_heders (did you mean record_redact_headers?), colour",
+        ),
+    ],
+)
+def test_an_unknown_setting_in_the_file_is_named_with_the_one_that_it_is_like(
+    written: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({}, {}, (FILE, written))
+
+    assert str(refused.value) == f"understudy.toml: {told}"
+
+
+def test_an_unknown_variable_is_refused_as_an_unknown_setting_in_the_file_is_and_its_value_is_not_told() -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({}, {"UNDERSTUDY_STORE_KY": "canary", "UNDERSTUDY_COLOUR": "red", "OTHER": "1"})
+
+    assert str(refused.value) == (
+        "the environment: there is no setting for UNDERSTUDY_COLOUR, "
+        "UNDERSTUDY_STORE_KY (did you mean UNDERSTUDY_STORE_KEY?)"
+    )
+
+
+KUBERNETES = {
+    "UNDERSTUDY_SERVICE_HOST": "10.0.0.1",
+    "UNDERSTUDY_SERVICE_PORT": "8080",
+    "UNDERSTUDY_SERVICE_PORT_HTTP": "8080",
+    "UNDERSTUDY_PORT": "tcp://10.0.0.1:8080",
+    "UNDERSTUDY_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+    "UNDERSTUDY_PORT_8080_TCP_PROTO": "tcp",
+    "UNDERSTUDY_PORT_8080_TCP_PORT": "8080",
+    "UNDERSTUDY_PORT_8080_TCP_ADDR": "10.0.0.1",
+    "UNDERSTUDY_STORE_SERVICE_HOST": "10.0.0.2",
+    "UNDERSTUDY_STORE_SERVICE_PORT": "5432",
+    "UNDERSTUDY_STORE_PORT": "tcp://10.0.0.2:5432",
+}
+
+
+def test_the_variables_that_kubernetes_sets_for_a_service_of_our_name_are_let_be() -> None:
+    assert load({}, KUBERNETES).settings == Settings()
+    with pytest.raises(SettingsError, match=r"UNDERSTUDY_PORT$"):
+        load({}, {"UNDERSTUDY_PORT": "8080"})
 
 
 @pytest.mark.parametrize(
@@ -148,7 +194,25 @@ def test_every_setting_is_shown_as_it_would_be_given() -> None:
     assert (show(True), show(1.5), show(("a", "b"))) == ("true", "1.5", "a, b")
 
 
-def test_a_databases_password_is_not_shown() -> None:
-    shown = {name: value for name, value, _, _ in rows(load({}, {"UNDERSTUDY_STORE": "postgresql://ann:canary@db/x"}))}
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://ann:canary@db/x", "postgresql://ann:…@db/x"),
+        ("postgresql://ann:can/ary@db/x", "postgresql://ann:…@db/x"),
+        ("postgresql://ann:can@ary@db/x", "postgresql://ann:…@db/x"),
+        ("postgresql://db/x?user=ann&password=canary", "postgresql://db/x?user=ann&password=…"),
+        ("postgresql://db:5432/x?application_name=a@b", "postgresql://db:5432/x?application_name=a@b"),
+    ],
+)
+def test_a_databases_password_is_not_shown(url: str, told: str) -> None:
+    shown = {name: value for name, value, _, _ in rows(load({}, {"UNDERSTUDY_STORE": url}))}
 
-    assert shown["store"] == "postgresql://ann:…@db/x"
+    assert shown["store"] == told
+
+
+def test_a_password_in_a_list_of_addresses_is_not_shown() -> None:
+    environ = {"UNDERSTUDY_MCP_SERVERS": "https://ann:canary@mcp.example/*\nhttps://other.example/*?api_key=canary"}
+
+    shown = {name: value for name, value, _, _ in rows(load({}, environ))}
+
+    assert shown["mcp_servers"] == "https://ann:…@mcp.example/*, https://other.example/*?api_key=…"

@@ -34,13 +34,10 @@ MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglo
 
 # Modules without a test file of their own, and where they are tested.
 ELSEWHERE = {
-    "cli/app.py": "tests/cli/test_config.py",
+    "cli/app.py": "tests/cli/test_group.py",
     "cli/building.py": "tests/end_to_end/test_run.py and tests/end_to_end/test_serve.py",
     "cli/demo.py": "tests/demo/test_show.py",
-    "cli/env.py": "tests/end_to_end/test_serve.py",
     "cli/fatal.py": "tests/cli/test_config.py",
-    "cli/load.py": "tests/cli/test_config.py",
-    "cli/log.py": "tests/end_to_end/test_serve.py",
     "cli/options.py": "a table; tests/end_to_end/test_run.py",
     "cli/rehearsal.py": "tests/end_to_end/test_serve.py",
     "cli/run.py": "tests/end_to_end/test_run.py",

@@ -1,38 +1,171 @@
 """`understudy config`: every setting, its value and where it came from."""
 
+import io
+import json
+import re
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+import typer
+from typer.testing import CliRunner, Result
 
 from cli.app import app
+from cli.config import config
+from cli.load import option_of
+from cli.options import FLAGGED
+from settings import Settings
+
+CANARY = "canary-0123456789"
 
 
-@pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run where no configuration of the person's is."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+def asked(*line: str) -> Result:
+    return CliRunner().invoke(app, ["config", *line])
+
+
+def described(*line: str) -> Any:
+    return json.loads(asked(*line, "--json").stdout)
 
 
 def test_each_setting_has_its_value_and_where_it_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "understudy.toml").write_text("retries = 5\n", "utf-8")
     monkeypatch.setenv("UNDERSTUDY_MAX_PROCESSES", "3")
 
-    done = CliRunner().invoke(app, ["config"], env={"COLUMNS": "200"})
+    done = asked()
 
-    rows = {line.split()[0]: line.split()[1:3] for line in done.stdout.splitlines()}
+    rows = {line.split()[0]: line.split()[1:3] for line in done.stdout.splitlines() if line}
     assert done.exit_code == 0
     assert rows["max_processes"] == ["3", "UNDERSTUDY_MAX_PROCESSES"]
-    assert rows["retries"][0] == "5"
+    assert rows["retries"] == ["5", str(tmp_path / "understudy.toml")]
     assert rows["idle_timeout_s"] == ["300", "default"]
+    assert set(Settings.__dataclass_fields__) <= set(rows)
+
+
+def test_the_model_that_answers_is_shown_for_every_pattern_in_the_order_of_trying(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("UNDERSTUDY_MODEL_MAP", "gpt-9*=haiku")
+
+    table = asked().stdout.partition("\n\n")[2].splitlines()
+
+    assert table[0].split() == ["model", "name", "answered", "by", "from"]
+    assert table[1].split() == ["gpt-9*", "haiku", "model_map"]
+    assert ["gpt-5*", "opus", "built", "in"] in [line.split() for line in table]
+    assert table[-1].split() == ["any", "other", "sonnet", "default_model"]
+
+
+def test_changed_shows_only_what_is_not_at_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERSTUDY_RETRIES", "5")
+
+    rows = [line.split()[0] for line in asked("--changed").stdout.splitlines()[1:]]
+
+    assert rows == ["data_dir", "retries"] or rows == ["retries", "data_dir"]  # the tests set data_dir
+    assert [one["name"] for one in described("--changed")] == rows
+
+
+def test_changed_says_when_nothing_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UNDERSTUDY_DATA_DIR")
+
+    assert asked("--changed").stdout == "Every setting is at its default.\n"
+    assert described("--changed") == []
+
+
+@pytest.mark.parametrize("name", ["replay_speed", "replay-speed", "UNDERSTUDY_REPLAY_SPEED", "speed", "Replay_Speed"])
+def test_one_setting_is_found_by_its_name_its_variable_and_its_option(name: str) -> None:
+    assert asked(name).stdout.splitlines() == [
+        "replay_speed = 1",
+        "    how many times faster than recorded; 0: at once",
+        "    from:     default",
+        "    default:  1",
+        "    set by:   --speed, UNDERSTUDY_REPLAY_SPEED, replay_speed in understudy.toml",
+    ]
+
+
+def test_json_has_values_as_toml_would_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERSTUDY_HOSTS", "a.example")
+    monkeypatch.setenv("UNDERSTUDY_MODEL_MAP", "gpt-9*=haiku")
+
+    values = {one["name"]: one["value"] for one in described()}
+
+    assert values["listen"] == "127.0.0.1:8080"
+    assert (values["max_processes"], values["wait_s"], values["web_search"]) == (8, 60.0, True)
+    assert values["hosts"] == ["api.openai.com", "a.example"]
+    assert values["model_map"] == {"gpt-9*": "haiku"}
+    assert (values["base_url"], values["record"], values["agent"]) == (None, None, {})
+    assert described("model_map")["effective"]["gpt-5*"] == "opus"
+    assert described("listen") == {
+        "name": "listen",
+        "value": "127.0.0.1:8080",
+        "from": "default",
+        "default": "127.0.0.1:8080",
+        "variable": "UNDERSTUDY_LISTEN",
+        "option": "--listen",
+        "help": "where the proxy listens",
+    }
+
+
+@pytest.mark.parametrize("line", [(), ("--json",), ("--changed",), ("--changed", "--json")])
+def test_no_secret_is_shown(line: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {
+        "UNDERSTUDY_STORE_KEY": CANARY,
+        "UNDERSTUDY_STORE": f"postgresql://ann:{CANARY}@db/x",
+        "UNDERSTUDY_UPSTREAM_PROXY": f"http://ann:{CANARY}@proxy:1",
+        "UNDERSTUDY_API_KEY_HELPER": f"echo {CANARY}",
+        "UNDERSTUDY_MCP_SERVERS": f"https://mcp.example/?api_key={CANARY}",
+        "ANTHROPIC_API_KEY": CANARY,
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+
+    told = [asked(*line).stdout, *(asked(name, *line).stdout for name in secrets if name.startswith("UNDERSTUDY_"))]
+
+    assert all(told)
+    assert "canary" not in "".join(told)
+
+
+def test_on_a_terminal_the_table_is_fitted_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    config()
+
+    plain = re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue())
+    assert max(map(len, plain.splitlines())) <= 100
+
+
+def test_every_option_of_run_and_serve_that_is_a_setting_is_known_as_one() -> None:
+    group: Any = typer.main.get_command(app)
+    options = {opt for name in ("run", "serve") for param in group.commands[name].params for opt in param.opts}
+    others = {"command", "--config", "--web", "--web-listen"}  # no settings
+
+    assert {option_of(name) for name in FLAGGED} <= options
+    assert options - {option_of(name) for name in FLAGGED} <= others
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (("lisen",), "there is no setting lisen (did you mean listen?)"),
+        (("UNDERSTUDY_RETRY",), "there is no setting retry (did you mean retries?)"),
+        (("--config", "missing.toml"), "there is no file missing.toml"),
+    ],
+)
+def test_what_is_not_there_is_one_line_and_status_2(line: tuple[str, ...], told: str) -> None:
+    done = asked(*line)
+
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"understudy: {told}\n")
 
 
 def test_a_setting_that_is_wrong_is_one_line_and_status_2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNDERSTUDY_MAX_PROCESSES", "many")
 
-    done = CliRunner().invoke(app, ["config"])
+    done = asked()
 
-    assert done.exit_code == 2
-    assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
-    assert "max_processes (from UNDERSTUDY_MAX_PROCESSES): 'many'" in done.stderr
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == ("understudy: max_processes (from UNDERSTUDY_MAX_PROCESSES): 'many' is not a whole number\n")

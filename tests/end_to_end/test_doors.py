@@ -83,7 +83,7 @@ def test_doors_that_need_a_network_of_their_own_listen(mode: str, cloud: Cloud, 
     [
         ("socks5@0.0.0.0:0", "open to other machines"),
         ("wireguard", "open to other machines"),
-        ("dns", "is none of socks5, local, transparent, wireguard"),
+        ("dns", "is not one of socks5, local, transparent, wireguard"),
         ("socks5@127.0.0.1:nonsense", "mode socks5@127.0.0.1:nonsense"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,21 @@ def test_the_status_is_the_commands_own(command: str, status: int, cloud: Cloud,
 
     assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
     assert processes.living_in(home) == []
+
+
+@pytest.mark.parametrize("line", [["--rehearsal"], ["--rehearsal", "--"]])
+def test_all_that_stands_behind_the_program_is_its_own(line: list[str], home: Path) -> None:
+    own = ["--rehersal", "--record", "-x", "--", "--help"]
+
+    done = subprocess.run(
+        [UNDERSTUDY, "run", *line, "printf", r"%s\n", *own],
+        env=clean_environment(home),
+        cwd=home,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, done.stdout.splitlines()) == (0, own)
 
 
 def streaming(cloud: Cloud, home: Path, gate: Gate) -> Started:

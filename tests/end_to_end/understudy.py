@@ -23,12 +23,9 @@ UNDERSTUDY = str(BIN / "understudy")
 
 
 def clean_environment(home: Path, base_url: str | None = None, **more: str) -> dict[str, str]:
-    """Return an environment that nothing of this machine's reaches, least of all a credential.
-
-    ``COLUMNS`` only keeps the log's lines whole.
-    """
+    """Return an environment that nothing of this machine's reaches, least of all a credential."""
     home.mkdir(parents=True, exist_ok=True)
-    env = {"HOME": str(home), "UNDERSTUDY_DATA_DIR": str(home / "data"), "PATH": os.environ["PATH"], "COLUMNS": "2000"}
+    env = {"HOME": str(home), "UNDERSTUDY_DATA_DIR": str(home / "data"), "PATH": os.environ["PATH"]}
     if base_url is not None:
         env |= {"ANTHROPIC_BASE_URL": base_url, "ANTHROPIC_API_KEY": "dummy"}
     return env | more

@@ -1,0 +1,50 @@
+"""`understudy --version`: which Understudy this is, and what it stands on."""
+
+import importlib.metadata
+import json
+import platform
+from typing import Annotated
+
+import typer
+
+from cli.fatal import fatal
+
+
+def understudy(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the versions and exit.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --version: print JSON.")] = False,
+) -> None:
+    """Run programs that speak the OpenAI API, unchanged, with Claude's answers, through Claude Code."""
+    if version:
+        found = versions()
+        print(json.dumps(found, indent=2) if as_json else told(found))
+        raise typer.Exit
+    if as_json:
+        raise fatal("--json stands behind a command, or beside --version.")
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def versions() -> dict[str, str]:
+    """Return the versions: Understudy's own, Claude Code's that the SDK brings, the SDK's, mitmproxy's and Python's."""
+    # Imported here: it brings the SDK, which the other commands that only look at files do without.
+    from engine.sdk import VERIFIED_CLI
+
+    return {
+        "understudy": importlib.metadata.version("understudy"),
+        "claude_code": VERIFIED_CLI,
+        "claude_agent_sdk": importlib.metadata.version("claude-agent-sdk"),
+        "mitmproxy": importlib.metadata.version("mitmproxy"),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def told(found: dict[str, str]) -> str:
+    """Write the versions in two lines."""
+    return (
+        f"understudy {found['understudy']}\n"
+        f"Claude Code {found['claude_code']}, claude-agent-sdk {found['claude_agent_sdk']}, "
+        f"mitmproxy {found['mitmproxy']}, Python {found['python']}, {found['platform']}"
+    )

@@ -1,0 +1,82 @@
+"""A line that was mistyped ends with one line that says what was meant, and the help has its panels."""
+
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from cli.app import app
+from cli.group import PANELS, Commands
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "run --rehersal -- app",
+            "no such option: --rehersal. Did you mean --rehearsal? See `understudy run --help`.",
+        ),
+        (
+            "doctor --jsn -- app",
+            "no such option: --jsn. Did you mean --json? See `understudy doctor --help`.",
+        ),
+        (
+            "keys make --expiers 1d ann",
+            "no such option: --expiers. Did you mean --expires? See `understudy keys make --help`.",
+        ),
+        (
+            "run --web -- app",
+            "no such option: --web. It is an option of `understudy serve`. See `understudy run --help`.",
+        ),
+        ("run -q -- app", "no such option: -q. See `understudy run --help`."),
+        ("srve", "no such command 'srve'. Did you mean 'serve'? See `understudy --help`."),
+        ("keys lst", "no such command 'lst'. Did you mean 'list'? See `understudy keys --help`."),
+        ("run --record", "option '--record' requires an argument."),
+        ("run --rehearsal", "missing argument 'PROGRAM'. See `understudy run --help`."),
+    ],
+)
+def test_a_mistyped_line_is_one_line_and_status_2(line: str, told: str) -> None:
+    done = CliRunner().invoke(app, line.split(), prog_name="understudy")
+
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"understudy: {told}\n")
+
+
+def test_control_characters_of_a_mistyped_option_do_not_reach_the_terminal() -> None:
+    done = CliRunner().invoke(app, ["run", "--\x1b[31mred", "--", "app"])
+
+    assert done.exit_code == 2
+    assert "\x1b" not in done.stderr
+
+
+def test_every_command_stands_in_one_panel() -> None:
+    group = get_command(app)
+    assert isinstance(group, Commands)
+
+    placed = [command for commands in PANELS.values() for command in commands]
+
+    assert sorted(placed) == sorted(group.commands)
+    assert list(group.commands) == placed
+
+
+def test_the_help_names_the_panels_in_their_order() -> None:
+    done = CliRunner().invoke(app, ["--help"])
+
+    places = [done.stdout.index(f"─ {panel} ─") for panel in PANELS]
+    assert done.exit_code == 0
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("line", ["", "run", "serve", "show", "keys", "keys make", "auth status", "ca show", "config"])
+def test_every_command_has_a_short_option_for_its_help(line: str) -> None:
+    done = CliRunner().invoke(app, [*line.split(), "-h"])
+
+    assert done.exit_code == 0
+    assert "Usage: " in done.stdout
+
+
+def test_without_arguments_the_help_is_shown(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, [])
+
+    assert "─ Run ─" in done.stdout
+    assert done.stderr == ""
