@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # documented nowhere, in all Pythons
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 import certifi
 

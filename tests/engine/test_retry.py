@@ -96,7 +96,8 @@ async def test_what_passes_by_itself_is_tried_again(kind: Kind, pauses: list[flo
 @pytest.mark.parametrize(
     "kind",
     [
-        "invalid_request_error", "authentication_error", "not_logged_in", "timeout", "billing_error", "permission_error", "not_found_error",
+        "invalid_request_error", "authentication_error", "not_logged_in", "timeout", "billing_error",
+        "permission_error", "not_found_error",
         "request_too_large", "context_length_exceeded", "busy", "queue_full", "cli_not_found", "cli_failed",
         "first_token_timeout", "idle_timeout", "stream_error",
     ],
