@@ -60,6 +60,9 @@ def describe(flow: http.HTTPFlow, ending: Ending) -> str:
         headers = response.headers
         if model := headers.get("x-understudy-model"):
             parts.append(f"by {model} ({headers.get('x-understudy-process', 'no')} process)")
+        # What else the log says of a failure, it says of the request by this name.
+        if response.status_code >= 400 and (request_id := headers.get("x-request-id")):
+            parts.append(f"request {request_id}")
         if "x-understudy-rehearsal" in headers:
             parts.append("REHEARSAL: no model was asked")
     began, ended = request.timestamp_start, (response.timestamp_end if response else None)

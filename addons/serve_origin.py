@@ -22,6 +22,7 @@ from auth.sources import (
     SOURCES,
     Source,
     SourceError,
+    api_url,
     cli_settings,
     environment,
     find_source,
@@ -31,6 +32,7 @@ from engine import Engine
 from engine.agent_engine import AgentEngine
 from engine.cost_check import CostCheck
 from engine.pool import Pool
+from engine.reach import Reach, reach_of
 from engine.retry import Retrying
 from engine.sdk import Spawn
 from origin.access import Access
@@ -223,6 +225,7 @@ class ServeOrigin:
         # Without keys all come from this machine, and nobody else is kept waiting.
         kept = settings.kept_processes if settings.client_auth else 0
         cost_check = CostCheck()
+        reach = reach_for(source, {**self._environ, **env})
         pool = await self._stack.enter_async_context(
             Pool(
                 spawn_for(settings, source, self._environ, env),
@@ -250,10 +253,11 @@ class ServeOrigin:
                     timeout_s=settings.timeout_s,
                     kept=kept,
                     cost_check=cost_check,
+                    reach=reach,
                 )
             )
             log.info("agent %s: %s in %s", agent.model_name, ", ".join(agent.tools) or "no tools", agent.cwd)
-        return Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s)
+        return Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s, reach=reach)
 
 
 NOT_RECORDED = ("/v1/models", STATUS_PATH, RECORD_PATH)
@@ -328,6 +332,12 @@ def none_for_loopback(environ: Mapping[str, str]) -> dict[str, str]:
     """Return what has Claude Code reach this machine without any proxy."""
     here = ",".join(filter(None, ["localhost,127.0.0.1,::1", environ.get("NO_PROXY") or environ.get("no_proxy")]))
     return {"NO_PROXY": here, "no_proxy": here}
+
+
+def reach_for(source: Source, environ: Mapping[str, str]) -> Reach:
+    """Return where the API is that Claude Code asks with these credentials and this environment."""
+    url = api_url(source, environ)
+    return Reach(source.kind) if url is None else reach_of(url, environ)
 
 
 def rehearsal_environment(base_url: str, environ: Mapping[str, str]) -> dict[str, str]:

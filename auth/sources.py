@@ -50,6 +50,7 @@ _AWS_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN
 _AWS = ("AWS_REGION", "AWS_PROFILE")
 _GOOGLE = ("GOOGLE_APPLICATION_CREDENTIALS",)  # a path
 BEARER = "ANTHROPIC_AUTH_TOKEN"
+API_URL = "https://api.anthropic.com"
 
 
 # What the clouds' libraries read: more than the documents of Claude Code name, and more with each of their versions.
@@ -170,6 +171,11 @@ def not_inherited(source: Source) -> frozenset[str]:
         own.add(BEARER)
     others = {name for s in SOURCES for name in (s.variable, s.skip_auth, *s.secrets) if name}
     return frozenset(others - own)
+
+
+def api_url(source: Source, environ: Mapping[str, str]) -> str | None:
+    """Return the address that Claude Code asks with this source; None for a cloud, whose address only it knows."""
+    return environ.get(source.base_url, "").strip() or (None if source.is_cloud else API_URL)
 
 
 def cli_settings(source: Source, api_key_helper: str | None) -> dict[str, str]:

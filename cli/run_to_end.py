@@ -6,7 +6,7 @@ import signal
 from collections.abc import Coroutine
 from typing import Any
 
-from addons.master import CannotListenError
+from addons.doors import CannotListenError
 from cli.fatal import fatal
 
 

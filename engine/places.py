@@ -18,6 +18,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 
 from engine.errors import ClaudeError
+from engine.progress import Wait, waiting_for
 
 # What a client is told to wait when there is no place: turns take seconds.
 RETRY_AFTER_S = 1
@@ -149,6 +150,7 @@ class Places:
             self._line.remove(client, free)
             self._make_way(client)
             self._line.add(client, free)
+        waiting_for(Wait.PLACE, lambda: f"{self.taken} of {self._limit} places are taken, {self.waiting} wait")
         try:
             async with asyncio.timeout(self._wait_s) as waited:
                 await free

@@ -23,9 +23,11 @@ from engine.memory import ESTIMATE_BYTES, machine_bytes, total_pss_bytes
 from engine.places import Places
 from engine.plan import How, plan
 from engine.process import ClaudeProcess
+from engine.progress import Wait, waiting_for
 from engine.sdk import Spawn
 from engine.transcript import Transcript, resumable, transcript
 from engine.watchdog import Watchdog
+from translate.errors import Kind
 from translate.prices import cost_of
 from translate.turn import Turn
 from translate.usage import MessageUsage
@@ -46,8 +48,8 @@ START_S = 30.0
 HOUSEKEEPING_S = 5.0
 
 # After these nobody knows what the process is doing.
-BEYOND_REPAIR = frozenset(
-    {"authentication_error", "cli_not_found", "cli_failed", "first_token_timeout", "idle_timeout"}
+BEYOND_REPAIR: frozenset[Kind] = frozenset(
+    {"authentication_error", "not_logged_in", "cli_not_found", "cli_failed", "first_token_timeout", "idle_timeout"}
 )
 
 # By default the processes may have this part of the machine's memory.
@@ -223,6 +225,7 @@ class Pool:
     @contextlib.asynccontextmanager
     async def _playing(self, turn: Turn) -> AsyncIterator[Play]:
         began = time.monotonic()
+        waiting_for(Wait.READY)
         digests = [digest(message, turn.model) for message in turn.messages]
         process = await self._take(turn, digests)
         play = Play(self, process, turn, digests)
@@ -231,7 +234,7 @@ class Pool:
             yield play
         except ClaudeError as error:
             outcome = Outcome("failed", process.how, error=error)
-            if error.kind == "authentication_error":
+            if error.kind in ("authentication_error", "not_logged_in"):
                 self._retire()
             raise
         finally:
@@ -241,7 +244,7 @@ class Pool:
             self.refill()
 
     def _retire(self) -> None:
-        """End every process that waits: it has the credentials that were refused, and a new one asks for them anew."""
+        """End every process that waits: a new one reads the credentials anew, which may be others by then."""
         for process in (*self._spare, *self._idle):
             self._discard(process)
         self._spare.clear()
@@ -413,8 +416,6 @@ class Pool:
         usd = cost_of(play.messages)
         cost = "at an unknown price" if usd is None else f"{usd:.6f} USD"
         log.debug("%r: turn %s after %.3f s, %s", process, outcome.how, after_s, cost)
-        if outcome.error is not None:
-            log.warning("Claude's side failed: %s (%s)", outcome.error.kind, outcome.error.detail)
 
     # Housekeeping.
 

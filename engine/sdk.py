@@ -212,6 +212,8 @@ class ControlTransport(SubprocessCLITransport):
         self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._ids = (f"understudy-{n}" for n in itertools.count(1))
         self._killed = False
+        self.request_id: str | None = None
+        """What the API called the request that it answered with an error; the SDK does not pass that on."""
 
     async def connect(self) -> None:
         """Start the program, with its own environment and nothing more of ours. Once it runs, nothing happens."""
@@ -255,6 +257,8 @@ class ControlTransport(SubprocessCLITransport):
                 if message.get("type") == "control_request" and message["request"].get("subtype") == "mcp_message":
                     await self._receive_rpc(message["request_id"], message["request"]["message"])
                     continue
+                if message.get("type") == "assistant" and message.get("error"):
+                    self.request_id = message.get("request_id")
                 if message.get("type") == "stream_event" and self.on_event is not None:
                     self.on_event(message["event"])
                 yield message
@@ -412,6 +416,11 @@ class Connection:
     def backlog(self) -> int:
         """How many events have come that nobody has taken yet."""
         return self._backlog
+
+    @property
+    def request_id(self) -> str | None:
+        """What the API called the last request that it answered with an error."""
+        return self._transport.request_id
 
     async def initialize(self, system: str | None, tools: Iterable[str] = ()) -> dict[str, Any]:
         """Tell the program who it is, and return what it says of itself. Can be done once: the prompt stays (F89)."""

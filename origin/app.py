@@ -13,6 +13,7 @@ import msgspec
 from engine import Engine
 from engine.agent_engine import AgentEngine
 from engine.agents import PREFIX, Agent
+from engine.progress import REQUEST_ID
 from origin.access import Access, asked_model
 from origin.meter import Meter, Totals
 from origin.paths import LONGEST, VERSION, closest_path
@@ -257,6 +258,7 @@ def app(service: Service, routes: tuple[Route, ...], around: Callable[[Handler],
     service = replace(service, handler=lambda changed: app(changed, routes, around))
 
     async def handle(request: Request, exchange: Exchange) -> None:
+        REQUEST_ID.set(new_request_id())
         try:
             check_token(service, request)
             if service.is_ending():
@@ -300,8 +302,13 @@ def error_headers(error: OpenAIError) -> list[tuple[str, str]]:
 
 
 def common_headers() -> list[tuple[str, str]]:
-    """Return what OpenAI's answers always carry."""
-    return [("x-request-id", f"req_{secrets.token_hex(16)}"), ("openai-version", "2020-10-01")]
+    """Return what OpenAI's answers always carry. The log knows a request by the same id as its app."""
+    return [("x-request-id", REQUEST_ID.get() or new_request_id()), ("openai-version", "2020-10-01")]
+
+
+def new_request_id() -> str:
+    """Return an id as OpenAI has them."""
+    return f"req_{secrets.token_hex(16)}"
 
 
 def render_error(status: int, message: str) -> tuple[list[tuple[str, str]], bytes]:

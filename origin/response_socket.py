@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from engine.progress import REQUEST_ID
 from origin.app import Service, unreadable
 from origin.heartbeat import COMMENT
 from origin.recent import Recent
@@ -174,7 +175,8 @@ class Lanes:
         except Exception:
             log.exception("a request on a WebSocket failed")
             await answer.respond(500, [], openai_error("api_error").body())
-        log.info("%s over a WebSocket %s, %.2f s", PATH, answer.told, time.monotonic() - began)
+        after_s = time.monotonic() - began
+        log.info("%s over a WebSocket %s, %.2f s, request %s", PATH, answer.told, after_s, REQUEST_ID.get())
 
     async def _warm(self, request: Request, answer: "Messages") -> None:
         """Remember what a request says, and generate nothing."""

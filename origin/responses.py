@@ -13,6 +13,7 @@ from engine import ClaudeError, Engine, Event, Running
 from origin.app import JSON, Service, refuse_own_tools
 from origin.asker import client_of, client_timeout_s, owner_of
 from origin.choices import MAX_TOGETHER
+from origin.failures import as_openai
 from origin.heartbeat import EventStream
 from origin.mcp import check_allowed, listed
 from origin.mcp_loop import McpLoop
@@ -24,7 +25,6 @@ from remembering.responses import NoConversationError, StoredResponse
 from remembering.shelf import ConflictError, Item
 from store.database import StoreError
 from translate.claude_wire import join_deltas
-from translate.errors import openai_error
 from translate.responses import sse
 from translate.responses.fold import fold
 from translate.responses.mcp import ListedTool, McpServer, listed_before
@@ -115,7 +115,7 @@ async def create_response(service: Service, request: Request, exchange: Exchange
                     response = await keep(service, prepared, fold(events))
                     await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(response))
     except ClaudeError as error:
-        raise openai_error(error.kind, retry_after_s=error.retry_after_s, prompt="input") from error
+        raise as_openai(error, "input") from error
 
 
 async def prepare(service: Service, request: Request, *, generate: bool = True) -> Prepared:
@@ -238,8 +238,8 @@ async def send_stream(
     except ClaudeError as error:
         if not exchange.started:
             raise
-        log.warning("the stream broke off: %s (%s)", error.kind, error.detail)
-        failed = stream.failed(openai_error(error.kind, retry_after_s=error.retry_after_s, prompt="input"))
+        log.warning("the stream broke off: %s", error.describe())
+        failed = stream.failed(as_openai(error, "input"))
         await exchange.send(b"".join(map(sse.event, failed)))
     await exchange.finish()
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 import typer
 
-from addons.master import CannotListenError
+from addons.doors import CannotListenError
 from cli.run_to_end import run_to_end
 
 

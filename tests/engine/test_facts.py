@@ -355,7 +355,7 @@ async def test_f56_without_credentials_nothing_is_asked(rehearsal: Rehearsal, sp
 
     error = await failure(replace(spawn, env=env), turn("Hello"))
 
-    assert error.kind == "authentication_error"
+    assert error.kind == "not_logged_in"
     assert rehearsal.requests == []
 
 
