@@ -95,8 +95,8 @@ class Place:
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.is_new = True
-        self.since_head = 0
-        """Bytes that have come since the head of a request has."""
+        self.unread_bytes: int | None = 0
+        """Bytes that have come before the first head of a request; None after it. From then on HTTP has bounds."""
         self.flows: set[str] = set()
         """Requests that are on their way."""
         self.is_tunnel = False
@@ -172,7 +172,7 @@ class BoundConnections:
         """Let the client wait while its request is looked at."""
         place = self._used(flow.client_conn)
         if place is not None:
-            place.since_head = 0
+            place.unread_bytes = None
             place.flows.add(flow.id)
             place.reader.pause()
         if not self._keys:
@@ -186,6 +186,8 @@ class BoundConnections:
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
         """Know who asks for a tunnel, where no keys are asked for."""
+        if (place := self._used(flow.client_conn)) is not None:
+            place.unread_bytes = None
         if not self._keys:
             self.is_known(flow.client_conn)
 
@@ -235,11 +237,11 @@ class BoundConnections:
 
     def _seen(self, client_id: str, count: int) -> bool:
         place = self._places.get(client_id)
-        if place is None or not place.is_new:
+        if place is None or not place.is_new or place.unread_bytes is None:
             return True
-        place.since_head += count
-        if place.since_head > UNKNOWN_BYTES:
-            log.warning("a connection is closed: %d bytes have come, and no request", place.since_head)
+        place.unread_bytes += count
+        if place.unread_bytes > UNKNOWN_BYTES:
+            log.warning("a connection is closed: %d bytes have come, and no request", place.unread_bytes)
             return False
         return True
 

@@ -1,16 +1,25 @@
-"""A proxy of its own for each attack: what it holds in memory is then the attack's."""
+"""Proxies to attack, one for each set of settings: starting one takes seconds."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from tests.attacks.victim import Victim
 
 
-@pytest.fixture
-def victim(tmp_path: Path) -> Iterator[Callable[..., Victim]]:
-    """Start proxies that ask for keys, by their settings."""
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Victim]]:
+    """Return the proxy with some settings, which asks for keys unless they say ``keys=False``."""
+    running: dict[str, Victim] = {}
     with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(Victim(tmp_path / "home", **settings))
+
+        def with_settings(**settings: object) -> Victim:
+            name = repr(sorted(settings.items()))
+            if name not in running:
+                home = tmp_path_factory.mktemp("victim")
+                running[name] = stack.enter_context(Victim(home, **settings))  # type: ignore[arg-type]
+            running[name].forget_peak()
+            return running[name]
+
+        yield with_settings

@@ -5,6 +5,7 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,8 +54,13 @@ class Victim:
         return self._memory("VmRSS")
 
     def peak(self) -> int:
-        """Return how much memory the proxy had at most."""
+        """Return how much memory the proxy had at most, since it started or :meth:`forget_peak`."""
         return self._memory("VmHWM")
+
+    def forget_peak(self) -> None:
+        """Let :meth:`peak` begin anew (proc(5), clear_refs)."""
+        if sys.platform == "linux":
+            Path(f"/proc/{self.proxy.process.pid}/clear_refs").write_text("5")
 
     def _memory(self, name: str) -> int:
         status = Path(f"/proc/{self.proxy.process.pid}/status").read_text()
