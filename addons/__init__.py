@@ -48,7 +48,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
         ]
     return [
         DecryptOnlyOurs(settings.hosts),
-        NameInCertificate(),
+        NameInCertificate(settings.hosts),
         connections,
         serve,
         *keys,
