@@ -83,6 +83,14 @@ def parse_hosts(text: str) -> tuple[str, ...]:
     return hosts
 
 
+def parse_patterns(text: str) -> tuple[str, ...]:
+    """Read host names, addresses or patterns, separated by commas or spaces; ``*`` is every host. Raises ValueError."""
+    hosts = tuple(dict.fromkeys(host.lower().strip("[]") for host in re.split(r"[,\s]+", text) if host))
+    if bad := [host for host in hosts if not re.fullmatch(r"[\w.*:-]+", host)]:
+        raise ValueError(f"{bad[0]!r} is not a host name or pattern")
+    return hosts
+
+
 def _bool(text: str) -> bool:
     if text.lower() in ("1", "true", "yes", "on"):
         return True
@@ -261,7 +269,34 @@ class Settings:
     drain_s: float = _setting(
         _at_least(0, float), "how long running answers may take to end when `serve` is ended", 10.0
     )
-    max_body_bytes: int = _setting(_at_least(1024, int), "the largest request that is read", 64 * 1024 * 1024)
+    max_body_bytes: int = _setting(
+        _at_least(1024, int), "the largest request body or WebSocket message that is read", 64 * 1024 * 1024
+    )
+    max_bodies_mb: int = _setting(
+        _at_least(1, int),
+        "what the request bodies that the proxy holds may take together; more get 503, but for bodies up to 64 KiB",
+        128,
+    )
+    request_timeout_s: float = _setting(
+        _at_least(0.1, float),
+        "how long a new connection may be without a request, a head may take, and a body may be silent (408)",
+        30.0,
+    )
+    min_upload_bytes_per_s: float = _setting(
+        _at_least(0, float),
+        "how fast a body must come after its first request_timeout_s (408); 0: as slow as it likes",
+        1024.0,
+    )
+    max_connections: int = _setting(
+        _at_least(8, int),
+        "connections of clients at once, as far as the limit of open files allows; one that rests makes room",
+        1000,
+    )
+    max_new_connections: int = _setting(
+        _at_least(4, int),
+        "connections at once without a request yet (with client_auth: without a key); the oldest makes room",
+        128,
+    )
     image_max_megapixels: float = _setting(
         _at_least(0.01, float), "the largest image that is taken, in millions of pixels", 64.0
     )
@@ -279,6 +314,15 @@ class Settings:
         "the model whose price counts for models that the price list does not know, where a key has a budget in US"
         " dollars; without it such a key cannot ask them",
         None,
+    )
+    tunnel: tuple[str, ...] = _setting(
+        parse_patterns,
+        "with client_auth: the only hosts besides `hosts` that a key leads to; empty: every host with a public address."
+        " What is named without * may have a private address",
+        (),
+    )
+    key_check_s: float = _setting(
+        _at_least(0.1, float), "how often the keys of open tunnels are checked; a revoked key's tunnels end then", 5.0
     )
     store: str | None = _setting(
         str, "where keys and what is kept lie: a file, or postgresql://…; the default is a file in data_dir", None

@@ -38,8 +38,8 @@ class GuardBaseUrl:
         self._origins = settings.origins
         self._keys = settings.client_auth
 
-    def request(self, flow: http.HTTPFlow) -> None:
-        """Look where a request comes from."""
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Look where a request comes from, before its body is read."""
         if not isinstance(flow.client_conn.proxy_mode, ReverseMode) or flow.response:
             return
         request = flow.request

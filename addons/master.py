@@ -46,7 +46,11 @@ def options_for(settings: Settings, confdir: Path, environ: Mapping[str, str]) -
         kind = f"upstream:{upstream.scheme}://{write_address(upstream.hostname or '', upstream.port or 0)}"
     modes = [f"{kind}@{host}:{port}"]
     if settings.base_url is not None:
-        modes.append(f"reverse:https://{settings.hosts[0]}@{settings.base_url[0]}:{settings.base_url[1]}")
+        door = f"reverse:https://{settings.hosts[0]}@{settings.base_url[0]}:{settings.base_url[1]}"
+        # mitmproxy would listen for HTTP/3 there, too, which nobody has asked for. It reads each mode once, so that this
+        # is the mode that it will run.
+        mode_specs.ProxyMode.parse(door).transport_protocol = "tcp"  # type: ignore[misc]
+        modes.append(door)
     for mode in settings.mode:
         spec = parse_mode(mode)
         if isinstance(spec, mode_specs.LocalMode):

@@ -104,6 +104,6 @@ async def watch(settings: Settings, watcher: Watcher, command: Sequence[str]) ->
     own = dataclasses.replace(settings, listen=("127.0.0.1", 0), base_url=None, mode=(), upstream_proxy=None)
     with tempfile.TemporaryDirectory(prefix="understudy-") as directory:
         options = options_for(own, ca.certificate.parent, os.environ)
-        async with proxy(options, [DecryptOnlyOurs(own.hosts), NameInCertificate(), watcher]) as addresses:
+        async with proxy(options, [DecryptOnlyOurs(own.hosts), NameInCertificate(own.hosts), watcher]) as addresses:
             wrapped = wrapped_environment(own, addresses[0], Path(directory))
             return await run_command(command, wrapped.full)

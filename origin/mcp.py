@@ -61,15 +61,18 @@ def check_allowed(servers: Sequence[McpServer], allowed: Sequence[str]) -> None:
 def _fits(url: str, pattern: str) -> bool:
     """Whether an address is one of a pattern's.
 
-    The host by itself, too: ``https://*.example.com/*`` is not ``https://elsewhere/.example.com/``. And no path that
-    leads out of the pattern's: it would be asked for without its dots.
+    The host must fit by itself, too: ``https://*.example.com/*`` is not ``https://elsewhere/.example.com/``, and
+    ``https://mcp.example.com*`` is not ``https://mcp.example.com.elsewhere/``. No path may lead out of the pattern's:
+    it would be asked for without its dots.
     """
-    scheme, _, rest = pattern.partition("://")
-    host = rest.partition("/")[0].rpartition("@")[2] if rest else "*"
+    scheme, separator, rest = pattern.rpartition("://")
+    host = rest.partition("/")[0].rpartition("@")[2]
+    # A * right behind a name stands for what follows the host, as in a pattern without a slash.
+    host = re.sub(r"(?<=[\w-])\*+$", "", host)
     parts = urlsplit(url)
     return (
         fnmatchcase(url, pattern)
-        and fnmatchcase(parts.scheme, scheme if rest else "*")
+        and fnmatchcase(parts.scheme, scheme if separator else "*")
         and fnmatchcase(parts.netloc.rpartition("@")[2], host)
         and not _DOTS.search(parts.path)
     )

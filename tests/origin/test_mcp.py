@@ -220,3 +220,27 @@ def test_only_what_the_operator_has_allowed_is_asked(url: str, allowed: bool) ->
     with pytest.raises(OpenAIError) as caught:
         check_allowed([named(url)], patterns)
     assert caught.value.param == "tools[0].server_url"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "url", "allowed"),
+    [
+        ("https://mcp.example.com*", "https://mcp.example.com/tools", True),
+        ("https://mcp.example.com*", "https://mcp.example.com", True),
+        ("https://mcp.example.com*", "https://mcp.example.com.elsewhere/tools", False),
+        ("https://mcp.example.com*", "https://mcp.example.community/tools", False),
+        ("https://mcp.example.com*/", "https://mcp.example.com.elsewhere/", False),
+        ("https://mcp.example.com*", "https://mcp.example.com@elsewhere/", False),
+        ("*.example.com/*", "https://elsewhere/.example.com/tools", False),
+        ("*.example.com/*", "https://mcp.example.com/tools", True),
+        ("http://127.0.0.1:*", "http://127.0.0.1:8000/mcp", True),
+        ("https://*", "https://anywhere.example/mcp", True),
+        ("*", "https://anywhere.example/mcp", True),
+    ],
+)
+async def test_a_pattern_without_a_slash_is_of_its_own_host(pattern: str, url: str, allowed: bool) -> None:
+    if allowed:
+        check_allowed([named(url)], [pattern])
+        return
+    with pytest.raises(OpenAIError):
+        check_allowed([named(url)], [pattern])
