@@ -1,5 +1,6 @@
 """One exchange as a story: who was asked what, who answered what, what it took and how it ended. Pure."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,8 @@ from looking.parts import Part, Said, said, text_of
 from looking.safe import size, without_blobs
 from tape.assemble import is_event_stream
 from tape.format import Entry, Headers, Request
-
-MODEL_HEADER = "x-understudy-model"
+from tape.outcome import outcome
+from tape.usage import MODEL_HEADER, Usage, entry_usage
 
 CONVERSATION = ("messages", "instructions", "input", "prompt")
 TOOLS = ("tools", "functions")
@@ -19,12 +20,14 @@ OF_A_TURN = ("messages", "system", "tools")  # what a Turn repeats of the reques
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What was counted, None where nobody told. ``input`` includes what was read from the cache (``cached``)."""
+    """What was used, None where nobody told. ``input`` is the whole prompt: what was read from the cache (``cached``)
+    and written to it is part of it."""
 
     input: int | None = None
     output: int | None = None
     cached: int | None = None
     reasoning: int | None = None
+    cache_written: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,10 @@ class Story:
     """One exchange. ``asked``: the model that the app named; ``answered``: the one that answered; None: not known.
 
     ``request``: the conversation. ``tools``: their names. ``parameters``: the rest of the request. ``turn``: what
-    Claude was asked with besides the conversation; ``turns``: how often. ``error``: in one line. ``how``: as in the
-    cassette. ``ms``: in all. ``started``: ISO 8601, UTC. ``left_out``: what the cassette did not keep, in words.
+    Claude was asked with besides the conversation; ``turns``: how often. ``tokens``, ``cost_usd``: what was used
+    (:mod:`tape.usage`); ``usage``: what the app was told of it. ``error``: in one line. ``how``: as in the cassette;
+    ``outcome``: ``done`` only if the app got what it asked for. ``ms``: in all. ``started``: ISO 8601, UTC.
+    ``left_out``: what the cassette did not keep, in words.
     """
 
     id: str
@@ -55,6 +60,7 @@ class Story:
     process: str | None
     error: str | None
     how: str
+    outcome: str
     ms: float
     is_stream: bool
     left_out: tuple[str, ...]
@@ -66,7 +72,8 @@ def story(entry: Entry) -> Story:
     is_stream = was_streamed(entry)
     events = [(event.of, event.value) for event in entry.events]
     told = answer(entry.message, entry.body, events, is_stream=is_stream)
-    usage = entry.usage if entry.usage is not None else told.usage or _usage_of_claude(entry)
+    usage = entry.usage if entry.usage is not None else told.usage
+    used = entry_usage(entry if entry.usage is usage else dataclasses.replace(entry, usage=usage))
     error = entry.error if entry.error is not None else told.error
     known = {*CONVERSATION, *TOOLS, "model"}
     return Story(
@@ -82,13 +89,14 @@ def story(entry: Entry) -> Story:
         turn=_settings_of(entry.turn),
         turns=(entry.turn is not None) + len(entry.more_turns),
         answer=told,
-        tokens=tokens_of(usage),
+        tokens=tokens_of(used, usage),
         usage=usage,
-        cost_usd=entry.cost_usd,
+        cost_usd=used.cost_usd if used is not None else None,
         status=entry.status,
         process=entry.process,
         error=None if error is None else error_text(error),
         how=entry.how,
+        outcome=outcome(entry.how, entry.status, error, entry.request.method),
         ms=entry.ms,
         is_stream=is_stream,
         left_out=tuple(", ".join(f"{name}: {text_of(value)}" for name, value in one.items()) for one in entry.left_out),
@@ -193,37 +201,13 @@ def claudes_model(event: Mapping[str, Any]) -> str:
     return text_of(message.get("model"))
 
 
-def _usage_of_claude(entry: Entry) -> Mapping[str, Any] | None:
-    """Return what Claude had counted of the first turn, where the exchange broke off before the app was told."""
-    usage: dict[str, Any] = {}
-    for value in (unwrapped(event.value) for event in entry.events if not event.of):
-        message = value.get("message")
-        told = message.get("usage") if isinstance(message, Mapping) else value.get("usage")
-        if value.get("type") in ("message_start", "message_delta") and isinstance(told, Mapping):
-            usage |= {name: count for name, count in told.items() if count is not None}
-    return usage or None
-
-
-def tokens_of(usage: Mapping[str, Any] | None) -> Tokens:
-    """Count tokens from a usage of either dialect, or of Claude's, who counts what the cache had beside the input."""
-    if usage is None:
+def tokens_of(used: Usage | None, told: Mapping[str, Any] | None) -> Tokens:
+    """Return what was used, and how much of it was reasoning, which only the answer's own usage tells."""
+    if used is None:
         return Tokens()
-    count, details = _count, _details
-    into = count(usage, "prompt_tokens")
-    cached = count(details(usage, "prompt_tokens_details", "input_tokens_details"), "cached_tokens")
-    if into is None and (into := count(usage, "input_tokens")) is not None:
-        beside = [count(usage, name) for name in ("cache_read_input_tokens", "cache_creation_input_tokens")]
-        into += sum(part or 0 for part in beside)
-        cached = cached if cached is not None else beside[0]
-    out = count(usage, "completion_tokens")
-    of_output = details(usage, "completion_tokens_details", "output_tokens_details")
-    thought = count(of_output, "reasoning_tokens")
-    return Tokens(
-        into,
-        out if out is not None else count(usage, "output_tokens"),
-        cached,
-        thought if thought is not None else count(of_output, "thinking_tokens"),
-    )
+    details = _details(told or {}, "completion_tokens_details", "output_tokens_details")
+    thought = next((_count(details, name) for name in ("reasoning_tokens", "thinking_tokens") if name in details), None)
+    return Tokens(used.input, used.output, used.cached, thought, used.cache_written)
 
 
 def _count(usage: Mapping[str, Any], name: str) -> int | None:
