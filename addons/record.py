@@ -16,6 +16,7 @@ from addons.redirect_to_origin import REAL_ADDRESS
 from engine import Event, Running
 from origin.access import KEY_HEADER
 from origin.app import CLIENT_HEADER, TOKEN_HEADER
+from origin.meter import messages_of
 from origin.replay import REPLAYED_HEADER
 from origin.status import RECORD_PATH, STATUS_PATH
 from origin.witness import FLOW_HEADER, Witnesses
@@ -24,6 +25,7 @@ from tape.assemble import assemble, error_in, is_complete, is_event_stream, usag
 from tape.record import Keep, Recorder, Recording, TapeError
 from tape.redact import Redactor
 from tape.unpack import unpack
+from translate.prices import cost_of
 from translate.turn import Turn, to_json
 
 log = logging.getLogger("understudy")
@@ -31,8 +33,8 @@ log = logging.getLogger("understudy")
 OURS = frozenset({TOKEN_HEADER, CLIENT_HEADER, KEY_HEADER, FLOW_HEADER, "proxy-authorization"})
 """Headers between the proxy's addons and the origin, which no app sent."""
 
-COST_S = 5.0
-"""How long an entry waits for Claude Code to say what it cost; a turn's end is known within milliseconds."""
+SETTLE_S = 5.0
+"""How long the end of recording waits for turns that were left: each is interrupted within milliseconds."""
 
 
 class Record:
@@ -67,9 +69,9 @@ class Record:
         self.stop()
 
     async def settle(self) -> None:
-        """Wait until it is known what ended exchanges cost, which the engine tells as long as it runs."""
+        """Wait until it is known what ended exchanges used, which the engine tells as long as it runs."""
         if self._ending:
-            await asyncio.wait(self._ending, timeout=COST_S)
+            await asyncio.wait(self._ending, timeout=SETTLE_S)
 
     @command.command("understudy.record")  # type: ignore[untyped-decorator]
     def record(self, path: PathArgument) -> None:
@@ -85,7 +87,7 @@ class Record:
         if self._recorder is not None:
             log.info("recording to %s has ended", self._recorder.file)
             for taken in self._ending.values():
-                taken.finish(None)
+                taken.finish()
             self._recorder.close()
             self._not_kept += self._recorder.not_kept
             self._recorder = None
@@ -198,9 +200,9 @@ class Record:
         return None if self._recorder is None else Taken(self._recorder.begin(method, path, headers, body))
 
     def finish(self, taken: "Taken", how: str, *, error: Any = None) -> None:
-        """End an entry; what it cost follows."""
-        taken.end(how, error)
-        task = asyncio.get_running_loop().create_task(taken.bill(), name="what an exchange cost")
+        """End an entry, once Claude's side of it has ended too: it goes on in the background, or is interrupted."""
+        taken.app_ended(how, error)
+        task = asyncio.get_running_loop().create_task(taken.claude_ended(), name="the end of an exchange")
         if not task.done():
             self._ending[task] = taken
             task.add_done_callback(self._ending.pop)
@@ -231,6 +233,17 @@ class Taken:
         self._process = ""
         self._turns: list[Running] = []
         self._end: dict[str, Any] = {}
+        self._is_asked = False
+        self._left: asyncio.Event | None = None
+
+    def begin(self) -> None:
+        """Know that Claude is asked."""
+        self._is_asked, self._left = True, asyncio.Event()
+
+    def end(self) -> None:
+        """Know that Claude is asked no more."""
+        if self._left is not None:
+            self._left.set()
 
     def turn(self, of: int, turn: Turn, running: Running) -> None:
         """Keep a turn."""
@@ -265,8 +278,8 @@ class Taken:
             self.sent.append(data)
             self.recording.chunk(self._at(), data)
 
-    def end(self, how: str, error: Any) -> None:
-        """Note how the exchange ended; what it cost is known a little later."""
+    def app_ended(self, how: str, error: Any) -> None:
+        """Note how the exchange ended for the app."""
         body = b"".join(self.sent)
         message = assemble(self._content_type, body)
         told = error_in(message)
@@ -283,25 +296,21 @@ class Taken:
             "error": error,
         }
 
-    async def bill(self) -> None:
-        """Finish the entry, once it is known what it cost."""
-        self.finish(await self._cost_usd())
+    async def claude_ended(self) -> None:
+        """Finish the entry when Claude's side of it has ended."""
+        if self._left is not None:
+            await self._left.wait()
+        with contextlib.suppress(Exception):  # what kept a turn from running is told by the answer
+            await messages_of(self._turns)
+        self.finish()
 
-    def finish(self, cost_usd: float | None) -> None:
-        """Finish the entry, if it is not finished."""
-        self.recording.end(**self._end, cost_usd=cost_usd)
-
-    async def _cost_usd(self) -> float | None:
-        """Return what Claude Code says that the turns cost, None if it does not."""
-        if not self._turns:
-            return None
-        try:
-            async with asyncio.timeout(COST_S):
-                costs = [(await running.ended).cost_usd for running in self._turns]
-        except Exception:
-            return None
-        known = [cost for cost in costs if cost is not None]
-        return sum(known) if len(known) == len(costs) else None
+    def finish(self) -> None:
+        """Finish the entry with what is known now, if it is not finished."""
+        if not self._is_asked:
+            self.recording.end(**self._end)
+            return
+        messages = [message for running in self._turns for message in running.messages]
+        self.recording.end(**self._end, claude_usage=messages, cost_usd=cost_of(messages))
 
     def _at(self) -> float:
         return (time.monotonic() - self._began) * 1000

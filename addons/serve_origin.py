@@ -20,6 +20,7 @@ from auth.clients import Clients
 from auth.sources import REHEARSAL, SOURCES, Source, SourceError, cli_settings, environment, find_source
 from engine import Engine
 from engine.agent_engine import AgentEngine
+from engine.cost_check import CostCheck
 from engine.pool import Pool
 from engine.retry import Retrying
 from engine.sdk import Spawn
@@ -80,7 +81,7 @@ class ServeOrigin:
         self.record: Callable[[bool], None] | None = None
         """What starts and stops recording, for those who ask for it over the wire."""
         self.before_done: Callable[[], Awaitable[None]] | None = None
-        """What is to happen before the engine ends: recordings wait for what their turns cost."""
+        """What is to happen before the engine ends: recordings wait for what their turns used."""
 
     async def addresses(self) -> list[tuple[str, int]]:
         """Wait until the origin listens and return its addresses. Raises what kept it from starting."""
@@ -148,7 +149,7 @@ class ServeOrigin:
         self._shelves = shelves = await self._stack.enter_async_context(shelves_on(database, settings))
         if settings.client_auth:
             budgets = await self._stack.enter_async_context(Budgets(database, lease_s=settings.store_lease_s))
-            self._access = Access(Clients(database), budgets)
+            self._access = Access(Clients(database), budgets, unknown_price_as=settings.unknown_price_as)
         service = Service(
             engine=self.around(engine),
             model_map=settings.full_model_map(),
@@ -198,6 +199,7 @@ class ServeOrigin:
             log.warning("REHEARSAL: answers come from a simulated API at %s; no model is asked", rehearsal.base_url)
         self._source = source
         log.info("Claude Code runs with: %s%s", source.kind, f" ({source.variable})" if source.variable else "")
+        cost_check = CostCheck()
         pool = await self._stack.enter_async_context(
             Pool(
                 spawn_for(settings, source, self._environ, env),
@@ -210,6 +212,7 @@ class ServeOrigin:
                 idle_timeout_s=settings.idle_timeout_s,
                 keep_s=settings.keep_idle_s,
                 memory_bytes=settings.max_memory_mb * 1024 * 1024 or None,
+                cost_check=cost_check,
             )
         )
         for agent in settings.agent.values():
@@ -221,6 +224,7 @@ class ServeOrigin:
                     max_waiting=settings.max_waiting,
                     wait_s=settings.wait_s,
                     timeout_s=settings.timeout_s,
+                    cost_check=cost_check,
                 )
             )
             log.info("agent %s: %s in %s", agent.model_name, ", ".join(agent.tools) or "no tools", agent.cwd)

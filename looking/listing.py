@@ -1,5 +1,6 @@
 """A cassette as a list: which exchanges are chosen, what a row shows of each, and what they come to."""
 
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ from rich.text import Text
 from looking.cassette import Cassette, Glance, LookError, Row, glances, load
 from looking.parts import Part
 from looking.safe import one_line
-from looking.story import story
+from looking.story import story, tokens_of
 from looking.timeline import span
 from tape.outcome import DONE
-from tape.usage import Total, Usage, summary_usage, total
+from tape.usage import Usage, summary_usage, total
 
 COLUMNS = (
     *("#", "time (UTC)", "request", "model", "in", "cached", "out", "USD", "first", "total", "status", "ended"),
@@ -154,7 +155,7 @@ def cells(one: Listed, *, is_short: bool = False) -> tuple[str, ...]:
         "" if used is None else str(used.input),
         "" if used is None else str(used.cached),
         "" if used is None else str(used.output),
-        "" if used is None or used.cost_usd is None else dollars(used.cost_usd),
+        "" if used is None else dollars(used.cost_usd),
         "" if one.glance.first_token_ms is None else span(one.glance.first_token_ms),
         span(summary.ms),
         "" if summary.status is None else str(summary.status),
@@ -164,8 +165,10 @@ def cells(one: Listed, *, is_short: bool = False) -> tuple[str, ...]:
     )
 
 
-def dollars(usd: float) -> str:
-    """Write dollars: ``0.0412``, and what is less than a tenth of a cent as ``0.000344``."""
+def dollars(usd: float | None) -> str:
+    """Write dollars: ``0.0412``, below a tenth of a cent ``0.000344``; ``?`` where nobody knows the price."""
+    if usd is None:
+        return "?"
     return f"{usd:.4f}" if usd >= 0.001 or not usd else f"{usd:.6f}"
 
 
@@ -245,7 +248,11 @@ def problem_lines(problems: Sequence[str]) -> Iterator[Text]:
 
 
 def list_json(cassette: Cassette, choice: Choice) -> dict[str, Any]:
-    """Return the list for programs. Times in ms; null where nobody told."""
+    """Return the list for programs.
+
+    Times in ms; null where nobody told. The ``total`` is of what is listed, ``of`` so many. Its ``cost_usd`` leaves out
+    the ``unpriced``: the exchanges, of which that is the number, whose price is not known.
+    """
     listed = choose(cassette, choice)
     return {
         "cassette": str(cassette.path),
@@ -254,23 +261,14 @@ def list_json(cassette: Cassette, choice: Choice) -> dict[str, Any]:
             "exchanges": len(listed),
             "of": len(cassette.rows),
             "failed": sum(one.row.summary.outcome != DONE for one in listed),
-            **_counted(total(one.used for one in listed)),
+            **dataclasses.asdict(total(one.used for one in listed)),
         },
         "problems": cassette.problems(),
     }
 
 
-def _counted(used: Usage | Total | None) -> dict[str, Any]:
-    names = {"input": "input", "cached": "cached", "cache_written": "cache_written", "output": "output"}
-    tokens = {name: None if used is None else getattr(used, attribute) for name, attribute in names.items()}
-    told: dict[str, Any] = {"tokens": tokens, "web_searches": None if used is None else used.web_searches}
-    if isinstance(used, Total):
-        return {**told, "cost_usd": used.cost_usd, "unpriced": used.unpriced}
-    return {**told, "cost_usd": used and used.cost_usd, "is_estimated": used is not None and used.is_estimated}
-
-
 def _json(one: Listed) -> dict[str, Any]:
-    summary = one.row.summary
+    summary, used = one.row.summary, one.used
     return {
         "n": one.row.n,
         "id": summary.id,
@@ -280,7 +278,13 @@ def _json(one: Listed) -> dict[str, Any]:
         "path": summary.path,
         "asked": summary.model,
         "answered": answered(one),
-        **_counted(one.used),
+        "tokens": {
+            **dataclasses.asdict(tokens_of(used, summary.usage, summary.claude_usage)),
+            "cache_written": None if used is None else used.cache_written,
+        },
+        "web_searches": None if used is None else used.web_searches,
+        "cost_usd": None if used is None else used.cost_usd,
+        "is_estimated": used is not None and used.is_estimated,
         "first_token_ms": one.glance.first_token_ms,
         "total_ms": summary.ms,
         "status": summary.status,

@@ -75,6 +75,7 @@ def _about(told: Story) -> Iterator[str]:
 def _facts(told: Story) -> Iterator[str]:
     facts = [models(told.asked, told.answered), *_counted(told.tokens)]
     facts += [] if told.cost_usd is None else [f"{told.cost_usd:.6f} USD"]
+    facts += ["price unknown"] if told.is_unpriced else []
     facts += [f"{told.process} process"] if told.process else []
     facts += [f"{told.turns} turns"] if told.turns > 1 else []
     if line := ", ".join(fact for fact in facts if fact):

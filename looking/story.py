@@ -1,8 +1,7 @@
 """One exchange as a story: who was asked what, who answered what, what it took and how it ended. Pure."""
 
-import dataclasses
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from looking.answer import Answer, answer, unwrapped
@@ -11,7 +10,9 @@ from looking.safe import size, without_blobs
 from tape.assemble import is_event_stream
 from tape.format import Entry, Headers, Request
 from tape.outcome import outcome
-from tape.usage import MODEL_HEADER, Usage, entry_usage
+from tape.usage import MODEL_HEADER, Usage, claude_usage, entry_usage
+from translate.prices import count
+from translate.usage import MessageUsage
 
 CONVERSATION = ("messages", "instructions", "input", "prompt")
 TOOLS = ("tools", "functions")
@@ -20,14 +21,12 @@ OF_A_TURN = ("messages", "system", "tools")  # what a Turn repeats of the reques
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What was used, None where nobody told. ``input`` is the whole prompt: what was read from the cache (``cached``)
-    and written to it is part of it."""
+    """What was counted, None where nobody told. ``input`` includes what was read from the cache (``cached``)."""
 
     input: int | None = None
     output: int | None = None
     cached: int | None = None
     reasoning: int | None = None
-    cache_written: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +34,10 @@ class Story:
     """One exchange. ``asked``: the model that the app named; ``answered``: the one that answered; None: not known.
 
     ``request``: the conversation. ``tools``: their names. ``parameters``: the rest of the request. ``turn``: what
-    Claude was asked with besides the conversation; ``turns``: how often. ``tokens``, ``cost_usd``: what was used
-    (:mod:`tape.usage`); ``usage``: what the app was told of it. ``error``: in one line. ``how``: as in the cassette;
-    ``outcome``: ``done`` only if the app got what it asked for. ``ms``: in all. ``started``: ISO 8601, UTC.
-    ``left_out``: what the cassette did not keep, in words.
+    Claude was asked with besides the conversation; ``turns``: how often. ``tokens`` and ``cost_usd``: what was used, by
+    :mod:`tape.usage`; ``is_unpriced``: nobody knows the price. ``usage``: what the app was told. ``error``: in a line.
+    ``how``: as in the cassette; ``outcome``: ``done`` only if the app got what it asked for. ``ms``: in all.
+    ``started``: ISO 8601, UTC. ``left_out``: what the cassette did not keep, in words.
     """
 
     id: str
@@ -56,6 +55,7 @@ class Story:
     tokens: Tokens
     usage: Mapping[str, Any] | None
     cost_usd: float | None
+    is_unpriced: bool
     status: int | None
     process: str | None
     error: str | None
@@ -73,7 +73,8 @@ def story(entry: Entry) -> Story:
     events = [(event.of, event.value) for event in entry.events]
     told = answer(entry.message, entry.body, events, is_stream=is_stream)
     usage = entry.usage if entry.usage is not None else told.usage
-    used = entry_usage(entry if entry.usage is usage else dataclasses.replace(entry, usage=usage))
+    used = entry_usage(entry if entry.usage is not None else replace(entry, usage=usage))
+    claude = claude_usage(entry.events) if entry.claude_usage is None else entry.claude_usage
     error = entry.error if entry.error is not None else told.error
     known = {*CONVERSATION, *TOOLS, "model"}
     return Story(
@@ -89,9 +90,10 @@ def story(entry: Entry) -> Story:
         turn=_settings_of(entry.turn),
         turns=(entry.turn is not None) + len(entry.more_turns),
         answer=told,
-        tokens=tokens_of(used, usage),
+        tokens=tokens_of(used, usage, claude),
         usage=usage,
         cost_usd=used.cost_usd if used is not None else None,
+        is_unpriced=used is not None and used.cost_usd is None,
         status=entry.status,
         process=entry.process,
         error=None if error is None else error_text(error),
@@ -201,22 +203,24 @@ def claudes_model(event: Mapping[str, Any]) -> str:
     return text_of(message.get("model"))
 
 
-def tokens_of(used: Usage | None, told: Mapping[str, Any] | None) -> Tokens:
-    """Return what was used, and how much of it was reasoning, which only the answer's own usage tells."""
+def tokens_of(
+    used: Usage | None, told: Mapping[str, Any] | None, claude: Sequence[MessageUsage] | None = None
+) -> Tokens:
+    """Count the tokens of an exchange: what it used, and how much of that was thinking, as the app or we were told."""
     if used is None:
         return Tokens()
-    details = _details(told or {}, "completion_tokens_details", "output_tokens_details")
-    thought = next((_count(details, name) for name in ("reasoning_tokens", "thinking_tokens") if name in details), None)
-    return Tokens(used.input, used.output, used.cached, thought, used.cache_written)
+    return Tokens(used.input, used.output, used.cached, _thought(told, claude or ()))
 
 
-def _count(usage: Mapping[str, Any], name: str) -> int | None:
-    value = usage.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    return next((usage[name] for name in names if isinstance(usage.get(name), Mapping)), {})
+def _thought(told: Mapping[str, Any] | None, claude: Sequence[MessageUsage]) -> int | None:
+    """Return how many tokens were spent on thinking; None where nobody said so."""
+    details = [message.usage.get("output_tokens_details") for message in claude]
+    if any(isinstance(one, Mapping) and "thinking_tokens" in one for one in details):
+        return sum(count(one, "thinking_tokens") for one in details)
+    for name in ("completion_tokens_details", "output_tokens_details"):
+        if isinstance(one := (told or {}).get(name), Mapping) and "reasoning_tokens" in one:
+            return count(one, "reasoning_tokens")
+    return None
 
 
 def error_text(error: Any) -> str:

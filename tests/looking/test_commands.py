@@ -73,8 +73,8 @@ def listed(path: Path, *options: object) -> list[int]:
     assert [int(line.split()[0]) for line in lines[1:-1]] == numbers
     count = f"{len(numbers)} of {told['total']['of']}" if len(numbers) < told["total"]["of"] else str(len(numbers))
     assert lines[-1].startswith(f"{count} exchange")
-    assert f", {told['total']['tokens']['input']} tokens in" in lines[-1]
-    assert told["total"]["tokens"]["input"] == sum(one["tokens"]["input"] or 0 for one in told["exchanges"])
+    assert f", {told['total']['input']} tokens in" in lines[-1]
+    assert told["total"]["input"] == sum(one["tokens"]["input"] or 0 for one in told["exchanges"])
     assert told["total"]["failed"] == sum(one["ended"] != "done" for one in told["exchanges"])
     return numbers
 
@@ -135,7 +135,7 @@ def test_tokens_and_dollars_are_claudes_whatever_the_app_was_told(tmp_path: Path
     told = json.loads(run("show", tmp_path / "a.jsonl", "--json").stdout)
     price = (9 * 3 + 91 * 0.3 + 50 * 15) / 1e6
     for row in told["exchanges"]:
-        assert row["tokens"] == {"input": 100, "cached": 91, "cache_written": 0, "output": 50}
+        assert row["tokens"] == {"input": 100, "cached": 91, "cache_written": 0, "output": 50, "reasoning": None}
         assert row["cost_usd"] == pytest.approx(price)
     assert told["total"]["cost_usd"] == pytest.approx(2 * price)
     assert run("show", tmp_path / "a.jsonl").stdout.splitlines()[-1] == (
