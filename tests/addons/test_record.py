@@ -54,8 +54,8 @@ def test_a_stream_that_told_an_error_or_broke_off_has_failed(
         taken.respond(200, [("content-type", "text/event-stream")])
         for piece in pieces:
             taken.chunk(piece)
-        taken.end(how, error)
-        taken.finish(None)
+        taken.app_ended(how, error)
+        taken.finish()
 
     (entry,) = read(tmp_path / "a.jsonl")
     assert isinstance(entry, Entry) and entry.how == told
