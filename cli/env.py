@@ -1,5 +1,6 @@
-"""`understudy env`: the lines that send a shell's programs through `understudy serve`."""
+"""`understudy env`: the lines that send a shell's programs through `understudy serve`, and those that undo it."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -9,22 +10,36 @@ from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
 from cli.options import ConfigFile, Host, Listen
-from wrapping.environment import render
+from wrapping.shell_lines import SHELLS, set_lines, unset_lines
+
+
+def shells() -> list[str]:
+    """Return the shells that there are lines for, for the shell's completion."""
+    return list(SHELLS)
 
 
 def env(
     listen: Listen = None,
+    unset: Annotated[
+        bool, typer.Option("--unset", help="Print the lines that undo it: each variable gets back what it was before.")
+    ] = False,
+    shell: Annotated[str, typer.Option(metavar="SHELL", help=f"{', '.join(SHELLS)}.", autocompletion=shells)] = "sh",
     host: Host = None,
-    shell: Annotated[str, typer.Option(help="sh, bash, zsh, fish or powershell.")] = "sh",
     config: ConfigFile = None,
 ) -> None:
     """Print the shell lines that send programs through `understudy serve`: eval "$(understudy env)"."""
-    settings = load_settings(config, listen=listen, hosts=host).settings
-    log_to_stderr("warning")
-    wrapped = wrapped_environment(settings, settings.listen, settings.data_dir / "trust")
-    for note in wrapped.notes:
-        log.warning("%s", note)
     try:
-        print(render(wrapped.changes, shell), end="")
+        if unset:
+            lines = unset_lines(os.environ, shell)
+            if not lines:
+                typer.echo("understudy: nothing to undo: this shell has not loaded `understudy env`.", err=True)
+            print(lines, end="")
+            return
+        settings = load_settings(config, listen=listen, hosts=host).settings
+        log_to_stderr("warning")
+        wrapped = wrapped_environment(settings, settings.listen, settings.data_dir / "trust")
+        for note in wrapped.notes:
+            log.warning("%s", note)
+        print(set_lines(wrapped.changes, os.environ, shell), end="")
     except ValueError as error:
         raise fatal(str(error)) from None

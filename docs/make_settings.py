@@ -27,8 +27,8 @@ the flags.
 - A setting that cannot be what it is set to ends the program with one line and status 2. So does a name in the file, or
   a variable `UNDERSTUDY_…`, that is no setting; the line says which setting it is most like. The variables that
   Kubernetes sets for a service named `understudy` or `understudy-…` are let be.
-- `understudy config --changed` shows only what is not at its default, `understudy config NAME` one setting and how it is
-  set, and `--json` the same for programs. Passwords, keys and tokens are not shown.
+- `understudy config --changed` shows only what is not at its default, `understudy config NAME` one setting and how it
+  is set, and `--json` the same for programs. Passwords, keys and tokens are not shown.
 """
 
 TABLE = """

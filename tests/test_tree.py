@@ -37,7 +37,6 @@ ELSEWHERE = {
     "cli/app.py": "tests/cli/test_group.py",
     "cli/building.py": "tests/end_to_end/test_run.py and tests/end_to_end/test_serve.py",
     "cli/demo.py": "tests/demo/test_show.py",
-    "cli/env.py": "tests/end_to_end/test_serve.py",
     "cli/fatal.py": "tests/cli/test_config.py",
     "cli/options.py": "a table; tests/end_to_end/test_run.py",
     "cli/rehearsal.py": "tests/end_to_end/test_serve.py",

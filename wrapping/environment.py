@@ -348,39 +348,3 @@ def _same_loopback(host: str) -> str:
     except ValueError:
         return host
     return "loopback" if address.is_loopback or address.is_unspecified else str(address)
-
-
-# Printing the changes for a shell.
-
-
-def render(changes: Mapping[str, str], shell: str) -> str:
-    """Return lines that set the variables when a shell reads them. ``shell`` is sh, bash, zsh, fish or powershell.
-
-    Raises ValueError for another shell.
-    """
-    if shell not in SHELLS:
-        raise ValueError(f"no form for {shell!r}; there is one for {', '.join(SHELLS)}")
-    return "".join(SHELLS[shell](name, value) + "\n" for name, value in changes.items())
-
-
-def _posix_line(name: str, value: str) -> str:
-    return f"export {name}='" + value.replace("'", "'\\''") + "'"
-
-
-def _fish_line(name: str, value: str) -> str:
-    return f"set -gx {name} '" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _powershell_line(name: str, value: str) -> str:
-    # PowerShell also ends a string at the typographic single quotes; any of them is escaped by doubling.
-    return f"$env:{name} = '" + re.sub("(['\u2018\u2019\u201a\u201b])", r"\1\1", value) + "'"
-
-
-SHELLS: dict[str, Callable[[str, str], str]] = {
-    "sh": _posix_line,
-    "bash": _posix_line,
-    "zsh": _posix_line,
-    "fish": _fish_line,
-    "powershell": _powershell_line,
-    "pwsh": _powershell_line,
-}

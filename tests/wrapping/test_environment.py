@@ -1,7 +1,5 @@
 import dataclasses
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,11 +8,9 @@ from wrapping.environment import (
     API_KEY_PLACEHOLDER,
     NODE_SHIM,
     ROWS,
-    SHELLS,
     WrappedEnvironment,
     covers,
     environment_for,
-    render,
     scrub,
     scrub_overrides,
 )
@@ -248,38 +244,3 @@ def test_of_a_whole_wrapped_environment_claude_inherits_nothing_that_names_the_p
 
 def test_what_cannot_be_taken_away_is_emptied() -> None:
     assert scrub_overrides({"HTTPS_PROXY": PROXY, "HOME": "/"}, OWN) == {"HTTPS_PROXY": ""}
-
-
-AWKWARD = "it's $HOME `x` \"q\" \\ \\' \u2019 a\nb"
-
-
-@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish", "pwsh"])
-def test_a_shell_reads_back_the_value_it_was_given(shell: str) -> None:
-    if (program := shutil.which(shell)) is None:
-        pytest.skip(f"there is no {shell} here")
-    say = "[Console]::Out.Write($env:NAME)" if shell == "pwsh" else 'printf %s "$NAME"'
-
-    result = subprocess.run([program, "-c", render({"NAME": AWKWARD}, shell) + say], capture_output=True)
-
-    assert result.stdout.decode() == AWKWARD
-
-
-@pytest.mark.parametrize(
-    ("shell", "line"),
-    [
-        ("sh", "export NAME='a'\\''b\\c'\n"),
-        ("fish", "set -gx NAME 'a\\'b\\\\c'\n"),
-        ("powershell", "$env:NAME = 'a''b\\c'\n"),
-    ],
-)
-def test_each_shell_has_its_own_quotes(shell: str, line: str) -> None:
-    assert render({"NAME": "a'b\\c"}, shell) == line
-
-
-def test_powershell_takes_a_typographic_quote_for_a_quote() -> None:
-    assert render({"NAME": "a\u2019b"}, "powershell") == "$env:NAME = 'a\u2019\u2019b'\n"
-
-
-def test_an_unknown_shell_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=f"'tcsh'.*{', '.join(SHELLS)}"):
-        render({}, "tcsh")
