@@ -1,9 +1,13 @@
 """Where the commands' tests run: in a folder and an environment that nothing of the person's reaches."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from cli.log import LOGGED
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +20,14 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("UNDERSTUDY_DATA_DIR", str(tmp_path / "data"))
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Undo what a command that ran in this process has done to the log, of which other tests read."""
+    loggers = [logging.getLogger(), *map(logging.getLogger, LOGGED)]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers

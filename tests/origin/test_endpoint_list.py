@@ -1,11 +1,15 @@
 """GET /v1 lists what is answered."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from auth.budgets import Budgets
+from auth.clients import Clients
 from origin.access import Access
 from origin.routes import ROUTES
+from store.database import Database
 from tests.origin.scripted import Scripted, client
 
 pytestmark = pytest.mark.anyio
@@ -23,10 +27,10 @@ async def test_the_list_has_every_route_a_line_each() -> None:
     assert len(answer.text.splitlines()) == len(listed) + 2
 
 
-async def test_where_keys_are_asked_for_the_list_is_for_those_with_one() -> None:
-    nobody = Access(None, None)  # type: ignore[arg-type] - neither is asked about a request without a key
-    async with client(Scripted(), access=nobody) as http:
-        answer = await http.get("/v1")
+async def test_where_keys_are_asked_for_the_list_is_for_those_with_one(tmp_path: Path) -> None:
+    with Database.open(tmp_path / "keys.db") as database:
+        async with Budgets(database) as budgets, client(Scripted(), access=Access(Clients(database), budgets)) as http:
+            answer = await http.get("/v1")
 
     assert answer.status_code == 401
     assert "completions" not in answer.text
