@@ -22,7 +22,7 @@ def demo(
         Path | None, typer.Option("--svg", metavar="FILE", help="Also write what is shown to this file.")
     ] = None,
 ) -> None:
-    """Show the main job: an unmodified OpenAI program, and both sides of what went over the wire."""
+    """Show an unmodified OpenAI program at work, and both sides of what goes over the wire."""
     if importlib.util.find_spec("openai") is None:
         raise fatal("the demo drives OpenAI's own client, which is not installed here: uv run --with openai …")
     settings = load_settings(None, rehearsal=None if live else True, listen="127.0.0.1:0", log_level="warning").settings

@@ -17,7 +17,7 @@ def rehearsal(
         float, typer.Option(metavar="SECONDS", min=0, help="How long to wait before each piece of an answer.")
     ] = 0.02,
 ) -> None:
-    """Serve the simulated Anthropic API alone, on loopback. Its address is printed first."""
+    """Serve the simulated Anthropic API alone, on this machine. Prints its address first."""
     log_to_stderr("info")
     raise typer.Exit(run_to_end(rehearse(port, delay)))
 
