@@ -151,9 +151,14 @@ def list_json(cassette: Cassette) -> dict[str, Any]:
     return {
         "cassette": str(cassette.path),
         "exchanges": [_row_json(row, glance) for row, glance in rows],
-        "total": dataclasses.asdict(usage_total(summary_usage(row.summary) for row in cassette.rows)),
+        "total": _total_json(cassette.rows),
         "problems": cassette.problems(),
     }
+
+
+def _total_json(rows: Sequence[Row]) -> dict[str, Any]:
+    used = usage_total(summary_usage(row.summary) for row in rows)
+    return {**dataclasses.asdict(used), "cost_usd": used.known_usd}
 
 
 def _row_json(row: Row, glance: Glance) -> dict[str, Any]:

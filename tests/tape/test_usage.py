@@ -138,3 +138,6 @@ def test_a_sum_says_how_many_have_no_price() -> None:
     one, unpriced = Usage(10, 4, 3, 2, 1, 0.5, "a"), Usage(1, 0, 0, 1, 0, None, "b")
 
     assert total([one, one, None, unpriced]) == Total(21, 8, 6, 5, 2, 1.0, 1)
+    assert total([one, unpriced]).known_usd == 0.5
+    assert total([unpriced]).known_usd is None
+    assert total([]).known_usd == 0
