@@ -251,9 +251,10 @@ def list_json(cassette: Cassette, choice: Choice) -> dict[str, Any]:
     """Return the list for programs.
 
     Times in ms; null where nobody told. The ``total`` is of what is listed, ``of`` so many. Its ``cost_usd`` leaves out
-    the ``unpriced``: the exchanges, of which that is the number, whose price is not known.
+    the ``unpriced``, a number of exchanges whose price is not known; null if no price is known.
     """
     listed = choose(cassette, choice)
+    sums = total(one.used for one in listed)
     return {
         "cassette": str(cassette.path),
         "exchanges": [_json(one) for one in listed],
@@ -261,7 +262,8 @@ def list_json(cassette: Cassette, choice: Choice) -> dict[str, Any]:
             "exchanges": len(listed),
             "of": len(cassette.rows),
             "failed": sum(one.row.summary.outcome != DONE for one in listed),
-            **dataclasses.asdict(total(one.used for one in listed)),
+            **dataclasses.asdict(sums),
+            "cost_usd": sums.known_usd,
         },
         "problems": cassette.problems(),
     }

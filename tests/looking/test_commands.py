@@ -169,6 +169,36 @@ def test_a_terminal_of_80_columns_gets_lines_of_80(every: Path) -> None:
     assert done.stderr == ""
 
 
+def exchange(recorder: Any, model: str, *, ended: bool, how: str = "done") -> None:
+    """Record a stream that told the app no usage; ``ended``: whether Claude came to its end."""
+    recording = recorder.begin("POST", "/v1/chat/completions", [], json.dumps(tapes.ask("Hello")).encode())
+    usage = {"input_tokens": 10, "cache_read_input_tokens": 300, "output_tokens": 1}
+    recording.event(1, {"type": "message_start", "message": {"model": model, "usage": usage}})
+    if ended:
+        final = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {**usage, "output_tokens": 40}}
+        recording.event(2, final)
+    recording.respond(3, 200, tapes.STREAM)
+    recording.chunk(4, tapes.chunk({"content": "Hello."}))
+    recording.end(how, at_ms=5)
+
+
+def test_the_dollars_of_a_model_whose_price_is_not_known_are_no_zero(tmp_path: Path) -> None:
+    with tapes.recorder(tmp_path / "a.jsonl") as recorder:
+        exchange(recorder, "claude-opus-9", ended=True)
+    alone = run("show", tmp_path / "a.jsonl").stdout.splitlines()
+    with tapes.recorder(tmp_path / "a.jsonl") as recorder:
+        exchange(recorder, "claude-opus-5-5", ended=True)
+    both = run("show", tmp_path / "a.jsonl").stdout.splitlines()
+    told = json.loads(run("show", tmp_path / "a.jsonl", "--json").stdout)
+
+    assert "?" in alone[1].split()
+    assert alone[-1] == "1 exchange, 310 tokens in (97 % cached), 40 out, 1 of unknown price"
+    assert both[-1] == "2 exchanges, 620 tokens in (97 % cached), 80 out, 0.000900 USD, 1 of unknown price"
+    assert [row["cost_usd"] for row in told["exchanges"]] == [None, pytest.approx(0.0009)]
+    assert told["total"]["unpriced"] == 1
+    assert "price unknown" in run("show", tmp_path / "a.jsonl", "1").stdout
+
+
 @pytest.mark.parametrize("which", ["1", f"-{3 * len(KINDS)}", "e1"])
 def test_an_exchange_is_found_by_number_from_either_end_and_by_id(cassette: Path, which: str) -> None:
     shown = run("show", cassette, which)
