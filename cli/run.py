@@ -82,7 +82,7 @@ def run(
 async def run_wrapped(settings: Settings, command: list[str]) -> int:
     """Start the proxy, run the command through it, and return the command's exit status."""
     ca = authority(settings)
-    with tempfile.TemporaryDirectory(prefix="understudy-") as directory:
+    with tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True) as directory:
         options = options_for(settings, ca.certificate.parent, os.environ)
         addons = addons_for(settings)
         async with proxy(options, addons) as addresses:

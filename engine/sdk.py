@@ -16,6 +16,7 @@ import itertools
 import json
 import logging
 import os
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -78,7 +79,13 @@ class _OwnSession:
         return getattr(anyio, name)
 
     async def open_process(self, *args: Any, **kwargs: Any) -> Any:
-        return await anyio.open_process(*args, **kwargs, start_new_session=True)
+        if os.name == "posix":
+            kwargs["start_new_session"] = True
+        else:
+            # Windows has no sessions; its Ctrl-C goes to the programs of one group.
+            group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+            kwargs["creationflags"] = kwargs.get("creationflags", 0) | group
+        return await anyio.open_process(*args, **kwargs)
 
 
 subprocess_cli.anyio = _OwnSession()  # type: ignore[assignment, attr-defined]
