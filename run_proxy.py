@@ -20,11 +20,18 @@ def main() -> None:
     app()
 
 
+def settings_for_a_script() -> configuration.Settings:
+    """Put the settings together of the environment and the file; what is wrong with them ends mitmproxy with a line."""
+    try:
+        return configuration.load({}, os.environ, configuration.read_file()).settings
+    except configuration.SettingsError as error:
+        print(f"understudy: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
 if __name__.startswith("__mitmproxy_script__"):
-    # mitmproxy loads this file as a script: `mitmweb -s run_proxy.py`. Settings come from the environment and the file.
-    addons = default_addons(
-        configuration.load({}, os.environ, configuration.read_file()).settings, os.environ, shown=True
-    )
+    # mitmproxy loads this file as a script: `mitmweb -s run_proxy.py`. It has no flags of ours.
+    addons = default_addons(settings_for_a_script(), os.environ, shown=True)
     next(addon for addon in addons if isinstance(addon, ServeOrigin)).in_the_background = True
 elif __name__ == "__main__":
     main()

@@ -513,7 +513,7 @@ def names() -> list[str]:
 
 def default_of(name: str) -> Any:
     """Return a setting's default."""
-    spec = Settings.__dataclass_fields__[name]
+    spec: Any = Settings.__dataclass_fields__[name]
     return spec.default if spec.default is not MISSING else spec.default_factory()
 
 

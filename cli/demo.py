@@ -18,7 +18,9 @@ from demo.show import show
 
 def demo(
     live: Annotated[bool, typer.Option("--live", help="Ask Claude itself, with your account.")] = False,
-    svg: Annotated[Path | None, typer.Option(help="Also write the picture to this file.")] = None,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Also write what is shown to this file.")
+    ] = None,
 ) -> None:
     """Show the main job: an unmodified OpenAI program, and both sides of what went over the wire."""
     if importlib.util.find_spec("openai") is None:
@@ -34,5 +36,8 @@ def demo(
     if svg is not None:
         # Without its fonts, which would be fetched from elsewhere: a picture must show the same everywhere.
         style = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-        console.save_svg(str(svg), title="understudy demo", code_format=style)
+        try:
+            console.save_svg(str(svg), title="understudy demo", code_format=style)
+        except OSError as error:
+            raise fatal(f"--svg: {svg} cannot be written: {error.strerror}") from None
     raise typer.Exit(status)

@@ -1,7 +1,7 @@
 """The group that holds all commands: in which panel of the help each stands, and what is said of a mistyped line."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -35,12 +35,12 @@ class Commands(TyperGroup):
         for option in _flags(self):
             option.metavar = ""  # the help would call it a <bool>, as if it took a value
 
-    def main(self, args: Sequence[str] | None = None, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run the command that the arguments name; standalone, end the program with its status."""
         if not standalone_mode:
-            return super().main(args, standalone_mode=False, **extra)
+            return super().main(*args, standalone_mode=False, **extra)
         try:
-            status = super().main(args, standalone_mode=False, **extra)
+            status = super().main(*args, standalone_mode=False, **extra)
         except typer.TyperException as error:
             # Where no arguments were given, the help has been printed, and nothing is left to say.
             if error.format_message().strip():
