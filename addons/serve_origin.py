@@ -382,13 +382,24 @@ def sealing_key(data_dir: Path) -> bytes:
     """Return the key that reasoning is sealed with, made on first use; only we can read it."""
     path = private_folder(data_dir) / "reasoning.key"
     if not path.exists():
-        # Whole from the start, and never another than one that is being used: two proxies may be first at once.
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name) as file:
-            file.write(Fernet.generate_key())
-            file.flush()
-            with contextlib.suppress(FileExistsError):
-                os.link(file.name, path)
+        put_new(path, Fernet.generate_key())
     return path.read_bytes()
+
+
+def put_new(path: Path, content: bytes) -> None:
+    """Write a file that only we can read, unless there is one.
+
+    It is whole from the start, and one that another proxy has made in the same moment stays as it is.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        with contextlib.suppress(FileExistsError):
+            # Windows renames onto nothing that is there; elsewhere a rename would replace it.
+            (os.rename if os.name == "nt" else os.link)(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def private_folder(path: Path) -> Path:

@@ -16,6 +16,7 @@ import itertools
 import json
 import logging
 import os
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -90,7 +91,13 @@ class _OwnSession:
             ours = inherited(os.environ)
         # What the SDK itself has set is neither as we inherited it nor ours.
         sdks = {name: value for name, value in (env or {}).items() if os.environ.get(name) != value}
-        return await anyio.open_process(*args, env={**sdks, **ours}, **kwargs, start_new_session=True)
+        if os.name == "posix":
+            kwargs["start_new_session"] = True
+        else:
+            # Windows has no sessions; its Ctrl-C goes to the programs of one group.
+            group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+            kwargs["creationflags"] = kwargs.get("creationflags", 0) | group
+        return await anyio.open_process(*args, env={**sdks, **ours}, **kwargs)
 
 
 subprocess_cli.anyio = _OwnSession()  # type: ignore[assignment, attr-defined]
