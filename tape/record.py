@@ -30,7 +30,7 @@ from typing import Any, Literal, Self
 import msgspec
 
 from tape.blobs import Blobs
-from tape.files import index_path, journals, make_private_folder, part_path, parts
+from tape.files import index_path, journals, make_private_folder, open_regular, part_path, parts
 from tape.format import HEADER, VERSION, LineError, check_header, encode_line
 from tape.index import append_to_index, drop_stale_index, summary_of
 from tape.locking import lock
@@ -555,7 +555,9 @@ class _Journal:
         self.path = path
         self.marker: dict[str, Any] | None = None
         found: dict[int, dict[str, Any]] = {}
-        for raw in path.read_bytes().split(b"\n"):
+        with open_regular(path) as file:
+            left = file.read()
+        for raw in left.split(b"\n"):
             with contextlib.suppress(ValueError, RecursionError):
                 fields = json.loads(raw)
                 if isinstance(fields, dict) and isinstance(fields.get("append"), int):
