@@ -19,6 +19,7 @@ from engine.agents import Agent, AgentError, read_agents
 from tape.match import IGNORED_PATHS
 from tape.redact import parse_path
 from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP
+from translate.prices import price_is_known
 
 PREFIX = "UNDERSTUDY_"
 FILE = "understudy.toml"
@@ -88,6 +89,12 @@ def _at_least(minimum: float, kind: type[int] | type[float]) -> Callable[[str], 
         return number
 
     return parse
+
+
+def _priced_model(text: str) -> str:
+    if not price_is_known(text):
+        raise ValueError(f"the price of {text!r} is not known; name one that it is known of, such as opus")
+    return text
 
 
 def _texts(raw: Any) -> tuple[str, ...]:
@@ -244,6 +251,12 @@ class Settings:
     )
     client_auth: bool = _setting(
         _bool, "ask for a key (`understudy keys make`) at every door; needed to listen beyond this machine", False
+    )
+    unknown_price_as: str | None = _setting(
+        _priced_model,
+        "the model whose price counts for models that the price list does not know, where a key has a budget in US"
+        " dollars; without it such a key cannot ask them",
+        None,
     )
     store: str | None = _setting(
         str, "where keys and what is kept lie: a file, or postgresql://…; the default is a file in data_dir", None

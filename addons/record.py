@@ -17,6 +17,7 @@ from addons.redirect_to_origin import REAL_ADDRESS
 from engine import Event, Running
 from origin.access import KEY_HEADER
 from origin.app import CLIENT_HEADER, TOKEN_HEADER
+from origin.meter import messages_of
 from origin.replay import REPLAYED_HEADER
 from origin.status import RECORD_PATH, STATUS_PATH
 from origin.witness import FLOW_HEADER, Witnesses
@@ -25,6 +26,7 @@ from tape.assemble import assemble, error_in, is_complete, is_event_stream, usag
 from tape.record import Keep, Recorder, Recording, TapeError
 from tape.redact import Redactor
 from tape.unpack import unpack
+from translate.prices import cost_of
 from translate.turn import Turn, to_json
 
 log = logging.getLogger("understudy")
@@ -37,8 +39,8 @@ REFUSALS = frozenset({401, 403, 404, 405})
 
 NOT_ACCEPTED = "a request that is refused, or breaks off before it is accepted, is kept without its body"
 
-COST_S = 5.0
-"""How long an entry waits for Claude Code to say what it cost; a turn's end is known within milliseconds."""
+SETTLE_S = 5.0
+"""How long the end of recording waits for turns that were left: each is interrupted within milliseconds."""
 
 
 class Record:
@@ -73,9 +75,9 @@ class Record:
         self.stop()
 
     async def settle(self) -> None:
-        """Wait until it is known what ended exchanges cost, which the engine tells as long as it runs."""
+        """Wait until it is known what ended exchanges used, which the engine tells as long as it runs."""
         if self._ending:
-            await asyncio.wait(self._ending, timeout=COST_S)
+            await asyncio.wait(self._ending, timeout=SETTLE_S)
 
     @command.command("understudy.record")  # type: ignore[untyped-decorator]
     def record(self, path: PathArgument) -> None:
@@ -91,9 +93,9 @@ class Record:
         if self._recorder is not None:
             log.info("recording to %s has ended", self._recorder.file)
             for taken in self._ending.values():
-                taken.finish(None)
+                taken.finish()
             for taken in self._taken.values():
-                taken.begin()
+                taken.begin_entry()
             self._recorder.close()
             self._not_kept += self._recorder.not_kept
             self._recorder = None
@@ -219,9 +221,9 @@ class Record:
         return None if recorder is None else Taken(lambda _: recorder.begin(method, path, headers, body))
 
     def finish(self, taken: "Taken", how: str, *, error: Any = None) -> None:
-        """End an entry; what it cost follows."""
-        taken.end(how, error)
-        task = asyncio.get_running_loop().create_task(taken.bill(), name="what an exchange cost")
+        """End an entry, once Claude's side of it has ended too: it goes on in the background, or is interrupted."""
+        taken.app_ended(how, error)
+        task = asyncio.get_running_loop().create_task(taken.claude_ended(), name="the end of an exchange")
         if not task.done():
             self._ending[task] = taken
             task.add_done_callback(self._ending.pop)
@@ -257,8 +259,19 @@ class Taken:
         self._process = ""
         self._turns: list[Running] = []
         self._end: dict[str, Any] = {}
+        self._is_asked = False
+        self._left: asyncio.Event | None = None
 
-    def begin(self, status: int | None = None) -> Recording:
+    def begin(self) -> None:
+        """Know that Claude is asked."""
+        self._is_asked, self._left = True, asyncio.Event()
+
+    def end(self) -> None:
+        """Know that Claude is asked no more."""
+        if self._left is not None:
+            self._left.set()
+
+    def begin_entry(self, status: int | None = None) -> Recording:
         """Begin the entry, if that is not done: without the request's body if the status is a refusal, or not known."""
         if self._recording is None:
             self._recording = self._begin(NOT_ACCEPTED if status is None or self.is_refused(status) else None)
@@ -276,11 +289,11 @@ class Taken:
     @property
     def recording(self) -> Recording:
         """The entry, begun."""
-        return self.begin()
+        return self.begin_entry()
 
     def turn(self, of: int, turn: Turn, running: Running) -> None:
         """Keep a turn."""
-        self.begin(200)
+        self.begin_entry(200)
         self._turns.append(running)
         self.recording.turn(to_json(turn), at_ms=self._at(), of=of)
 
@@ -294,7 +307,7 @@ class Taken:
         named = {name.lower(): value for name, value in headers}
         self._content_type = named.get("content-type", "")
         self._process = named.get("x-understudy-process", "")
-        self.begin(status).respond(self._at(), status, headers)
+        self.begin_entry(status).respond(self._at(), status, headers)
 
     def passing(self, before: Any) -> Callable[[bytes], Any]:
         """Return what keeps each piece of a stream and passes it on, by way of what was to pass it on before."""
@@ -312,8 +325,8 @@ class Taken:
             self.sent.append(data)
             self.recording.chunk(self._at(), data)
 
-    def end(self, how: str, error: Any) -> None:
-        """Note how the exchange ended; what it cost is known a little later."""
+    def app_ended(self, how: str, error: Any) -> None:
+        """Note how the exchange ended for the app."""
         body = b"".join(self.sent)
         message = assemble(self._content_type, body)
         told = error_in(message)
@@ -330,25 +343,21 @@ class Taken:
             "error": error,
         }
 
-    async def bill(self) -> None:
-        """Finish the entry, once it is known what it cost."""
-        self.finish(await self._cost_usd())
+    async def claude_ended(self) -> None:
+        """Finish the entry when Claude's side of it has ended."""
+        if self._left is not None:
+            await self._left.wait()
+        with contextlib.suppress(Exception):  # what kept a turn from running is told by the answer
+            await messages_of(self._turns)
+        self.finish()
 
-    def finish(self, cost_usd: float | None) -> None:
-        """Finish the entry, if it is not finished."""
-        self.recording.end(**self._end, cost_usd=cost_usd)
-
-    async def _cost_usd(self) -> float | None:
-        """Return what Claude Code says that the turns cost, None if it does not."""
-        if not self._turns:
-            return None
-        try:
-            async with asyncio.timeout(COST_S):
-                costs = [(await running.ended).cost_usd for running in self._turns]
-        except Exception:
-            return None
-        known = [cost for cost in costs if cost is not None]
-        return sum(known) if len(known) == len(costs) else None
+    def finish(self) -> None:
+        """Finish the entry with what is known now, if it is not finished."""
+        if not self._is_asked:
+            self.recording.end(**self._end)
+            return
+        messages = [message for running in self._turns for message in running.messages]
+        self.recording.end(**self._end, claude_usage=messages, cost_usd=cost_of(messages))
 
     def _at(self) -> float:
         return (time.monotonic() - self._since) * 1000

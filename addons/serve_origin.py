@@ -29,6 +29,7 @@ from auth.sources import (
 )
 from engine import Engine
 from engine.agent_engine import AgentEngine
+from engine.cost_check import CostCheck
 from engine.pool import Pool
 from engine.retry import Retrying
 from engine.sdk import Spawn
@@ -90,7 +91,7 @@ class ServeOrigin:
         self.record: Callable[[bool], None] | None = None
         """What starts and stops recording, for those who ask for it over the wire."""
         self.before_done: Callable[[], Awaitable[None]] | None = None
-        """What is to happen before the engine ends: recordings wait for what their turns cost."""
+        """What is to happen before the engine ends: recordings wait for what their turns used."""
 
     async def addresses(self) -> list[tuple[str, int]]:
         """Wait until the origin listens and return its addresses. Raises what kept it from starting."""
@@ -158,7 +159,7 @@ class ServeOrigin:
         self._shelves = shelves = await self._stack.enter_async_context(shelves_on(database, settings))
         if settings.client_auth:
             budgets = await self._stack.enter_async_context(Budgets(database, lease_s=settings.store_lease_s))
-            self._access = Access(Clients(database), budgets)
+            self._access = Access(Clients(database), budgets, unknown_price_as=settings.unknown_price_as)
         pictures = Pictures(
             max_megapixels=settings.image_max_megapixels,
             processes=settings.image_processes,
@@ -218,6 +219,7 @@ class ServeOrigin:
         log.info("Claude Code runs with: %s%s", source.kind, f" ({source.variable})" if source.variable else "")
         # Without keys all come from this machine, and nobody else is kept waiting.
         kept = settings.kept_processes if settings.client_auth else 0
+        cost_check = CostCheck()
         pool = await self._stack.enter_async_context(
             Pool(
                 spawn_for(settings, source, self._environ, env),
@@ -231,6 +233,7 @@ class ServeOrigin:
                 keep_s=settings.keep_idle_s,
                 memory_bytes=settings.max_memory_mb * 1024 * 1024 or None,
                 kept=kept,
+                cost_check=cost_check,
             )
         )
         for agent in settings.agent.values():
@@ -243,6 +246,7 @@ class ServeOrigin:
                     wait_s=settings.wait_s,
                     timeout_s=settings.timeout_s,
                     kept=kept,
+                    cost_check=cost_check,
                 )
             )
             log.info("agent %s: %s in %s", agent.model_name, ", ".join(agent.tools) or "no tools", agent.cwd)

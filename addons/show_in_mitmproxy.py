@@ -99,6 +99,12 @@ class _Note:
         self.told: dict[str, Any] = {"turns": [], "events": [], "chunks": []}
         self.sent: list[bytes] = []
 
+    def begin(self) -> None:
+        """Note nothing: what is asked tells of itself."""
+
+    def end(self) -> None:
+        """Note nothing: the flow ends for the app."""
+
     def turn(self, of: int, turn: Turn, running: Running) -> None:
         """Note a turn."""
         self.told["turns"].append(to_json(turn))

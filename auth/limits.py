@@ -29,6 +29,11 @@ class Budget:
     usd_per_day: float | None = None
     usd_total: float | None = None
 
+    @property
+    def has_usd(self) -> bool:
+        """Whether there is a limit in dollars."""
+        return self.usd_per_day is not None or self.usd_total is not None
+
     def __post_init__(self) -> None:
         for spec in fields(self):
             limit = getattr(self, spec.name)

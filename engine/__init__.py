@@ -12,13 +12,14 @@ The glossary:
   after ``max_tokens``, after a refusal, after an empty answer (facts F40, F41, F44).
 """
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from engine.errors import ClaudeError
 from translate.turn import Turn
+from translate.usage import MessageUsage
 
 type Event = Mapping[str, Any]
 
@@ -28,12 +29,11 @@ class Outcome:
     """How a turn ended.
 
     ``how``: ``finished`` (the process reported its result), ``cut`` (ended by us at the stop reason), ``cancelled``
-    (nobody wanted the rest) or ``failed``. ``cost_usd`` is Claude Code's own figure, known only when it finished.
+    (nobody wanted the rest) or ``failed``.
     """
 
     how: str
     process: str
-    cost_usd: float | None = None
     error: ClaudeError | None = None
 
 
@@ -56,8 +56,19 @@ class Running(Protocol):
         """How often the turn was tried again."""
 
     @property
+    def messages(self) -> Sequence[MessageUsage]:
+        """What Claude has told so far of the tokens of each of its messages, whether or not those events were read.
+
+        Final once the turn is ``complete``, or else once it has ``ended``.
+        """
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer was read up to its stop reason."""
+
+    @property
     def ended(self) -> Awaitable[Outcome]:
-        """How the turn ended, and what it cost: known shortly after its context was left."""
+        """How the turn ended: known shortly after its context was left."""
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """Yield events until the stop reason has come. Raises ClaudeError when the turn fails."""

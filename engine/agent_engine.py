@@ -6,20 +6,23 @@ An agent's process has tools and a folder, so it is never shared with another co
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from engine import Event, Outcome, Running
 from engine.agent_events import OneAnswer
 from engine.agents import Agent
+from engine.cost_check import CostCheck, ProcessCosts
 from engine.errors import ClaudeError, kind_of
 from engine.flags import flag_settings
 from engine.messages import said, user
 from engine.places import Places
 from engine.sdk import AssistantMessage, Connection, ResultMessage, Spawn, StreamEvent, SystemMessage, sdk_errors
 from engine.watchdog import Watchdog
+from translate.prices import count, price_name, web_searches
 from translate.turn import Message, Turn
+from translate.usage import COUNTED, MessageUsage, UsageReader
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +46,10 @@ class AgentEngine:
         wait_s: float,
         timeout_s: float,
         kept: int = 0,
+        cost_check: CostCheck | None = None,
     ) -> None:
         self.agent = agent
+        self._cost_check = cost_check or CostCheck()
         # Bare, Claude Code has but three of its tools (F2).
         self._spawn = replace(spawn, cwd=agent.cwd, agent=agent, bare=False)
         self._places = Places(limit, max_waiting=max_waiting, wait_s=wait_s, kept=kept)
@@ -70,7 +75,7 @@ class AgentEngine:
         """Play a turn. Leaving the context before the end ends the process, and what it was at."""
         timeout_s = min(self._timeout_s, turn.timeout_s or self._timeout_s)
         async with self._places.place(turn.client):
-            run = _AgentRun(self.agent, self._spawn, turn, timeout_s)
+            run = _AgentRun(self.agent, self._spawn, turn, timeout_s, self._cost_check)
             self._running.add(run)
             try:
                 with sdk_errors():
@@ -91,13 +96,21 @@ class _AgentRun:
     process = "agent"
     retries = 0
 
-    def __init__(self, agent: Agent, spawn: Spawn, turn: Turn, timeout_s: float) -> None:
+    def __init__(self, agent: Agent, spawn: Spawn, turn: Turn, timeout_s: float, cost_check: CostCheck) -> None:
         self._agent = agent
         self._turn = turn
         self._timeout_s = timeout_s
-        self._connection = Connection(spawn, self._on_stderr, lambda event: None)
+        self._told = UsageReader()
+        self._unheard: list[MessageUsage] = []
+        self._costs = ProcessCosts(cost_check)
+        self._connection = Connection(spawn, self._on_stderr, self._told.feed)
         self._ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._cost_usd: float | None = None
+        self.complete = False
+
+    @property
+    def messages(self) -> Sequence[MessageUsage]:
+        """What Claude has told of the tokens of each of its messages, and of what its tools asked the API for."""
+        return [*self._told.messages, *self._unheard]
 
     @property
     def pid(self) -> int | None:
@@ -116,16 +129,19 @@ class _AgentRun:
 
     async def stop(self) -> None:
         """End the process, and what it was at."""
-        self._end("cancelled")
-        # Killed, it would leave its commands running: each is in a session of its own.
-        await self._connection.terminate(TERMINATE_S)
-        self._connection.kill()
-        with contextlib.suppress(Exception):
-            await self._connection.close()
+        try:
+            # Killed, it would leave its commands running: each is in a session of its own.
+            await self._connection.terminate(TERMINATE_S)
+            self._connection.kill()
+            with contextlib.suppress(Exception):
+                await self._connection.close()
+        finally:
+            # Not before: until then it may tell of more tokens.
+            self._end("cancelled")
 
     def _end(self, how: str, error: ClaudeError | None = None) -> None:
         if not self._ended.done():
-            self._ended.set_result(Outcome(how, "agent", self._cost_usd, error))
+            self._ended.set_result(Outcome(how, "agent", error))
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self._events()
@@ -142,6 +158,7 @@ class _AgentRun:
             if not answer.begun:
                 raise ClaudeError("cli_failed", detail="a result without an answer")  # noqa: TRY301
             self._end("finished")
+            self.complete = True
             yield answer.finish()
         except TimeoutError:
             if not until.expired():
@@ -186,7 +203,10 @@ class _AgentRun:
                 case AssistantMessage(error=str(error)):
                     word = error
                 case ResultMessage() as result:
-                    self._cost_usd = result.total_cost_usd
+                    self._unheard = unheard(result.model_usage, self._told.messages)
+                    for message in self._unheard:
+                        answer.add(message.usage)
+                    self._costs.result(result.total_cost_usd, self.messages, whole=self._told.is_whole)
                     if result.is_error and result.subtype not in ENOUGH:
                         kind = kind_of(result.api_error_status, word, result.terminal_reason)
                         raise ClaudeError(kind, detail=f"{result.subtype}, {word}: {result.result or result.errors}")
@@ -196,3 +216,37 @@ class _AgentRun:
 
     def _on_stderr(self, line: str) -> None:
         log.debug("agent %s[%s]: %s", self._agent.name, self.pid, line[:500])
+
+
+# Claude Code's words in the `modelUsage` of a result, and Anthropic's in a usage.
+_WORDS = {
+    "inputTokens": "input_tokens",
+    "outputTokens": "output_tokens",
+    "cacheCreationInputTokens": "cache_creation_input_tokens",
+    "cacheReadInputTokens": "cache_read_input_tokens",
+}
+
+
+def unheard(model_usage: Mapping[str, Any] | None, heard: Sequence[MessageUsage]) -> list[MessageUsage]:
+    """Return what an agent's process used beyond the messages that were heard, one usage for each model.
+
+    Its tools ask the API too: a subagent, a web search, a page that is summed up. Their stream events are not told, but
+    the result says what the whole process has used (``modelUsage``).
+    """
+    left: list[MessageUsage] = []
+    for model, used in (model_usage or {}).items():
+        same = [message.usage for message in heard if price_name(message.model) == price_name(model)]
+        if not isinstance(used, Mapping):
+            continue
+        usage: dict[str, Any] = {
+            name: max(0, count(used, word) - sum(count(usage, name) for usage in same)) for word, name in _WORDS.items()
+        }
+        for_an_hour = sum(count(usage.get("cache_creation"), "ephemeral_1h_input_tokens") for usage in same)
+        searched = sum(web_searches(usage) for usage in same)
+        usage["cache_creation"] = {
+            "ephemeral_1h_input_tokens": max(0, count(used, "cacheCreationEphemeral1hInputTokens") - for_an_hour)
+        }
+        usage["server_tool_use"] = {"web_search_requests": max(0, count(used, "webSearchRequests") - searched)}
+        if any(usage[name] for name in COUNTED) or web_searches(usage):
+            left.append(MessageUsage(model, usage))
+    return left

@@ -9,10 +9,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from translate.usage import add_counts
+
 type Event = Mapping[str, Any]
 
 MAX_SHOWN = 200
-COUNTED = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
 class OneAnswer:
@@ -33,7 +34,7 @@ class OneAnswer:
         """Take one event and yield what the answer gets of it."""
         match event:
             case {"type": "message_start", "message": message}:
-                self._add_usage()
+                self._usage = add_counts(self._usage, self._now)
                 self._now = dict(message.get("usage") or {})
                 self._places.clear()
                 self._hidden.clear()
@@ -60,9 +61,13 @@ class OneAnswer:
             case _:
                 pass
 
+    def add(self, usage: Mapping[str, Any]) -> None:
+        """Add to the answer's usage what the agent used besides its own messages."""
+        self._usage = add_counts(self._usage, usage)
+
     def finish(self) -> Event:
         """Return the event that ends the answer, with the usage of the whole run."""
-        self._add_usage()
+        self._usage, self._now = add_counts(self._usage, self._now), {}
         # Whatever it was still about to do when it ended, no call of the app's is waiting.
         reason = "end_turn" if self._stop_reason in ("tool_use", "pause_turn") else self._stop_reason
         return {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": None}, "usage": self._usage}
@@ -92,13 +97,6 @@ class OneAnswer:
     def _next(self) -> int:
         self._blocks += 1
         return self._blocks - 1
-
-    def _add_usage(self) -> None:
-        for name in COUNTED:
-            if name in self._now:
-                self._usage[name] = int(self._usage.get(name) or 0) + int(self._now.get(name) or 0)
-        self._usage = {**{k: v for k, v in self._now.items() if k not in COUNTED}, **self._usage}
-        self._now = {}
 
 
 def describe(name: str, written: str) -> str:

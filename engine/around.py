@@ -1,8 +1,9 @@
 """A turn that somebody listens in on."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 
 from engine import Event, Outcome, Running
+from translate.usage import MessageUsage
 
 
 class Around:
@@ -25,6 +26,16 @@ class Around:
     def retries(self) -> int:
         """How often the turn was tried again."""
         return self._running.retries
+
+    @property
+    def messages(self) -> Sequence[MessageUsage]:
+        """What Claude has told of the tokens of each of its messages."""
+        return self._running.messages
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer was read up to its stop reason."""
+        return self._running.complete
 
     @property
     def ended(self) -> Awaitable[Outcome]:

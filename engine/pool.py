@@ -13,11 +13,11 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
-from dataclasses import replace
 from typing import Any, Self
 
 from engine import Event, Outcome
 from engine.conversation import digest
+from engine.cost_check import CostCheck
 from engine.errors import ClaudeError
 from engine.memory import ESTIMATE_BYTES, machine_bytes, total_pss_bytes
 from engine.places import Places
@@ -26,7 +26,9 @@ from engine.process import ClaudeProcess
 from engine.sdk import Spawn
 from engine.transcript import Transcript, resumable, transcript
 from engine.watchdog import Watchdog
+from translate.prices import cost_of
 from translate.turn import Turn
+from translate.usage import MessageUsage
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +66,18 @@ class Play:
         self._digests = digests
         self.process: str = process.how
         self.complete = False
+        self._told = process.count_anew()
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     @property
     def backlog(self) -> int:
         """How many events have come and are not read yet."""
         return self._claude.backlog
+
+    @property
+    def messages(self) -> Sequence[MessageUsage]:
+        """What Claude has told of the tokens of each of its messages."""
+        return self._told.messages
 
     def end(self, outcome: Outcome) -> None:
         """Say how it ended, unless that was said."""
@@ -113,8 +121,10 @@ class Pool:
         memory_bytes: int | None = None,
         boot_s: float = BOOT_S,
         kept: int = 0,
+        cost_check: CostCheck | None = None,
     ) -> None:
         self._spawn = spawn
+        self._cost_check = cost_check or CostCheck()
         self._limit = limit
         self._places = Places(limit, max_waiting=max_waiting, wait_s=wait_s, kept=kept)
         self._spare_target = spare
@@ -298,7 +308,10 @@ class Pool:
 
     def _new(self, how: How) -> ClaudeProcess:
         process = ClaudeProcess(
-            self._spawn, idle_timeout_s=self._idle_timeout_s, first_token_timeout_s=self._first_token_timeout_s
+            self._spawn,
+            idle_timeout_s=self._idle_timeout_s,
+            first_token_timeout_s=self._first_token_timeout_s,
+            cost_check=self._cost_check,
         )
         process.how = how
         self._processes.add(process)
@@ -373,7 +386,7 @@ class Pool:
             self._discard(process)
         finally:
             self._settling.pop(process, None)
-            self._end(play, process, replace(outcome, cost_usd=process.cost_usd), began)
+            self._end(play, process, outcome, began)
 
     def _discard(self, process: ClaudeProcess) -> None:
         """End a process, in the background."""
@@ -397,7 +410,9 @@ class Pool:
         play.end(outcome)
         self.counts[outcome.how] += 1
         after_s = time.monotonic() - began
-        log.debug("%r: turn %s after %.3f s, cost %s USD", process, outcome.how, after_s, outcome.cost_usd)
+        usd = cost_of(play.messages)
+        cost = "at an unknown price" if usd is None else f"{usd:.6f} USD"
+        log.debug("%r: turn %s after %.3f s, %s", process, outcome.how, after_s, cost)
         if outcome.error is not None:
             log.warning("Claude's side failed: %s (%s)", outcome.error.kind, outcome.error.detail)
 

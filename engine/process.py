@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.conversation import UNKNOWN, AnswerSoFar, Held, digest, is_prompt, keep, results_of
+from engine.cost_check import CostCheck, ProcessCosts
 from engine.errors import ClaudeError, kind_of
 from engine.flags import flag_settings
 from engine.messages import said, user
@@ -38,6 +39,7 @@ from engine.sdk import (
 from engine.transcript import Transcript, remove
 from translate.content import is_blank
 from translate.turn import Message, Turn
+from translate.usage import UsageReader
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +63,14 @@ INTERRUPT_S = 0.06
 class ClaudeProcess:
     """A process and what it holds. ``how`` says how it came to the turn that it plays or played last."""
 
-    def __init__(self, spawn: Spawn, *, idle_timeout_s: float, first_token_timeout_s: float = 600.0) -> None:
+    def __init__(
+        self,
+        spawn: Spawn,
+        *,
+        idle_timeout_s: float,
+        first_token_timeout_s: float = 600.0,
+        cost_check: CostCheck | None = None,
+    ) -> None:
         self._connection = Connection(spawn, self._on_stderr, self._on_event)
         self._idle_timeout_s = idle_timeout_s
         self._first_token_timeout_s = first_token_timeout_s
@@ -81,8 +90,11 @@ class ClaudeProcess:
         self.how = "cold"
         self.version: str | None = None
         self.turns = 0
-        self.cost_usd: float | None = None
         self.cut = False
+        self._costs = ProcessCosts(cost_check or CostCheck())
+        # What was told of the turns since the last result, the present one last, and how much of it that result had.
+        self._told = [UsageReader()]
+        self._compared = 0
 
     @property
     def alive(self) -> bool:
@@ -118,13 +130,18 @@ class ClaudeProcess:
             self._transcript = await self._connection.start_with(history)
         self._held = list(history.held)
 
+    def count_anew(self) -> UsageReader:
+        """Return what reads how many tokens the next turn uses, from its events as they come."""
+        self._told.append(UsageReader())
+        return self._told[-1]
+
     async def play(self, turn: Turn, digests: Sequence[bytes] | None = None) -> AsyncGenerator[dict[str, Any]]:
         """Yield the answer's events up to the one that tells the stop reason. Raises ClaudeError.
 
         ``digests`` are those of the turn's messages, where they are known. Afterwards the process is to be settled,
         abandoned or stopped.
         """
-        self.cut, self.cost_usd, self._stop_reason, self._asked = False, None, "", None
+        self.cut, self._stop_reason, self._asked = False, "", None
         self._answer = answer = AnswerSoFar()
         digests = digests or [digest(message, turn.model) for message in turn.messages]
         with sdk_errors():
@@ -168,7 +185,7 @@ class ClaudeProcess:
     async def _reach_rest(self, calls: Sequence[str]) -> bool:
         """Wait until the turn has ended or all its calls are parked; return whether they are."""
         if self._stop_reason != "tool_use":
-            self.cost_usd = (await self._until_result()).total_cost_usd
+            await self._until_result()
             return False
         if not calls:
             raise ClaudeError("cli_failed", detail="it called tools with what is no JSON object")
@@ -377,15 +394,26 @@ class ClaudeProcess:
     async def _next(self) -> Any:
         try:
             async with asyncio.timeout(self._idle_timeout_s):
-                return await self._connection.next()
+                message = await self._connection.next()
         except TimeoutError:
             raise ClaudeError("idle_timeout", detail=f"nothing came for {self._idle_timeout_s:g} s") from None
+        if isinstance(message, ResultMessage):
+            self._compare_costs(message)
+        return message
+
+    def _compare_costs(self, result: ResultMessage) -> None:
+        messages = [message for reader in self._told for message in reader.messages][self._compared :]
+        whole = all(reader.is_whole for reader in self._told)
+        # A result may come amid the preparation of the next turn, which goes on to read into its own.
+        self._told, self._compared = self._told[-1:], len(self._told[-1].messages)
+        self._costs.result(result.total_cost_usd, messages, whole=whole)
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
         """Kill the process at a stop reason after which it would go on by itself.
 
         It does so within milliseconds, so this is not left to whoever reads the events, who may be behind.
         """
+        self._told[-1].feed(event)
         match event:
             case {"type": "message_start"}:
                 self._visible = False

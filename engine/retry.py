@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from engine import Engine, Event, Outcome, Running
 from engine.errors import ClaudeError
 from translate.turn import Turn
+from translate.usage import MessageUsage
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Tries:
         self._turn = turn
         self._deadline = deadline
         self._running: Running | None = None
+        self._tried: list[Running] = []
         self._events = self._play()
         self.retries = 0
 
@@ -83,6 +85,16 @@ class Tries:
     def backlog(self) -> int:
         """How many events have come and are not read yet."""
         return self._running.backlog if self._running else 0
+
+    @property
+    def messages(self) -> Sequence[MessageUsage]:
+        """What Claude has told of its tokens, on every try."""
+        return [message for running in self._tried for message in running.messages]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer was read up to its stop reason."""
+        return self._running is not None and self._running.complete
 
     @property
     def ended(self) -> Awaitable[Outcome]:
@@ -103,6 +115,7 @@ class Tries:
             left_s = self._deadline - time.monotonic()
             try:
                 async with self._engine.run(replace(self._turn, timeout_s=left_s)) as self._running:
+                    self._tried.append(self._running)
                     async for event in self._running:
                         began = True
                         yield event

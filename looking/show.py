@@ -14,6 +14,8 @@ from looking.parts import Part, Said
 from looking.safe import one_line, pieces, safe_json
 from looking.story import Story, Tokens, tokens_of
 from looking.timeline import Timeline, bar, span
+from tape.usage import summary_usage
+from tape.usage import total as usage_total
 
 COLUMNS = ("#", "time (UTC)", "request", "model", "in", "out", "USD", "first", "total", "status", "ended")
 TO_THE_RIGHT = frozenset({"#", "in", "out", "USD", "first", "total", "status"})
@@ -61,15 +63,15 @@ def style_of(how: str, status: int | None) -> str:
 def cells(row: Row, glance: Glance) -> tuple[str, ...]:
     """Return what a list shows of an exchange, one text for each of COLUMNS; each is safe and one line."""
     summary = row.summary
-    tokens = tokens_of(summary.usage)
+    used = summary_usage(summary)
     return (
         str(row.n),
         clock(summary.started),
         one_line(f"{summary.method} {summary.path}"),
         one_line(models(summary.model, glance.answered)),
-        number(tokens.input),
-        number(tokens.output),
-        "" if summary.cost_usd is None else f"{summary.cost_usd:.4f}",
+        "" if used is None else str(used.input),
+        "" if used is None else str(used.output),
+        "" if used is None else dollars(used.cost_usd),
         "" if glance.first_token_ms is None else span(glance.first_token_ms),
         span(summary.ms),
         number(summary.status),
@@ -91,6 +93,11 @@ def models(asked: str | None, answered: str | None) -> str:
 def number(value: int | None) -> str:
     """Write a count, nothing where there is none."""
     return "" if value is None else str(value)
+
+
+def dollars(cost_usd: float | None) -> str:
+    """Write what something used costs; a question mark where its price is not known."""
+    return "?" if cost_usd is None else f"{cost_usd:.4f}"
 
 
 def fitted(widths: list[int], width: int | None) -> list[int]:
@@ -115,11 +122,13 @@ def _laid_out(texts: Sequence[str], widths: Sequence[int]) -> str:
 
 def total(rows: Sequence[Row]) -> str:
     """Say what all exchanges come to."""
-    counted = [tokens_of(row.summary.usage) for row in rows]
-    into, out = sum(tokens.input or 0 for tokens in counted), sum(tokens.output or 0 for tokens in counted)
-    costs = [row.summary.cost_usd for row in rows if row.summary.cost_usd is not None]
-    parts = [f"{len(rows)} exchange{'' if len(rows) == 1 else 's'}", f"{into} tokens in, {out} out"]
-    return ", ".join([*parts, f"{sum(costs):.4f} USD"] if costs else parts)
+    used = usage_total(summary_usage(row.summary) for row in rows)
+    parts = [f"{len(rows)} exchange{'' if len(rows) == 1 else 's'}", f"{used.input} tokens in, {used.output} out"]
+    if used.cost_usd:
+        parts.append(f"{used.cost_usd:.4f} USD")
+    if used.unpriced:
+        parts.append(f"{'and ' if used.cost_usd else ''}{used.unpriced} of unknown price")
+    return ", ".join(parts)
 
 
 def problem_lines(problems: Sequence[str]) -> Iterator[Text]:
@@ -133,17 +142,23 @@ def problem_lines(problems: Sequence[str]) -> Iterator[Text]:
 
 
 def list_json(cassette: Cassette) -> dict[str, Any]:
-    """Return the list for programs. Times in ms; null where nobody told."""
+    """Return the list for programs.
+
+    Times in ms; null where nobody told. The ``cost_usd`` of the ``total`` leaves out the ``unpriced``: the exchanges,
+    of which that is the number, whose price is not known.
+    """
     rows = zip(cassette.rows, glances(cassette.rows), strict=True)
     return {
         "cassette": str(cassette.path),
         "exchanges": [_row_json(row, glance) for row, glance in rows],
+        "total": dataclasses.asdict(usage_total(summary_usage(row.summary) for row in cassette.rows)),
         "problems": cassette.problems(),
     }
 
 
 def _row_json(row: Row, glance: Glance) -> dict[str, Any]:
     summary = row.summary
+    used = summary_usage(summary)
     return {
         "n": row.n,
         "id": summary.id,
@@ -153,8 +168,12 @@ def _row_json(row: Row, glance: Glance) -> dict[str, Any]:
         "path": summary.path,
         "asked": summary.model,
         "answered": glance.answered,
-        "tokens": dataclasses.asdict(tokens_of(summary.usage)),
-        "cost_usd": summary.cost_usd,
+        "tokens": {
+            **dataclasses.asdict(tokens_of(used, summary.usage, summary.claude_usage)),
+            "cache_written": None if used is None else used.cache_written,
+        },
+        "web_searches": None if used is None else used.web_searches,
+        "cost_usd": None if used is None else used.cost_usd,
         "first_token_ms": glance.first_token_ms,
         "total_ms": summary.ms,
         "status": summary.status,
@@ -213,6 +232,7 @@ def _about(told: Story) -> Iterator[str]:
 def _facts(told: Story) -> Iterator[str]:
     facts = [models(told.asked, told.answered), *_counted(told.tokens)]
     facts += [] if told.cost_usd is None else [f"{told.cost_usd:.6f} USD"]
+    facts += ["price unknown"] if told.is_unpriced else []
     facts += [f"{told.process} process"] if told.process else []
     facts += [f"{told.turns} turns"] if told.turns > 1 else []
     if line := ", ".join(fact for fact in facts if fact):

@@ -1,7 +1,7 @@
 """One exchange as a story: who was asked what, who answered what, what it took and how it ended. Pure."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from looking.answer import Answer, answer, unwrapped
@@ -9,8 +9,9 @@ from looking.parts import Part, Said, said, text_of
 from looking.safe import size, without_blobs
 from tape.assemble import is_event_stream
 from tape.format import Entry, Headers, Request
-
-MODEL_HEADER = "x-understudy-model"
+from tape.usage import MODEL_HEADER, Usage, claude_usage, entry_usage
+from translate.prices import count
+from translate.usage import MessageUsage
 
 CONVERSATION = ("messages", "instructions", "input", "prompt")
 TOOLS = ("tools", "functions")
@@ -32,8 +33,10 @@ class Story:
     """One exchange. ``asked``: the model that the app named; ``answered``: the one that answered; None: not known.
 
     ``request``: the conversation. ``tools``: their names. ``parameters``: the rest of the request. ``turn``: what
-    Claude was asked with besides the conversation; ``turns``: how often. ``error``: in one line. ``how``: as in the
-    cassette. ``ms``: in all. ``started``: ISO 8601, UTC. ``left_out``: what the cassette did not keep, in words.
+    Claude was asked with besides the conversation; ``turns``: how often. ``tokens`` and ``cost_usd``: what was used, by
+    :mod:`tape.usage`; ``is_unpriced``: nobody knows the price. ``usage``: what the app was told. ``error``: in a line.
+    ``how``: as in the cassette. ``ms``: in all. ``started``: ISO 8601, UTC. ``left_out``: what the cassette did not
+    keep, in words.
     """
 
     id: str
@@ -51,6 +54,7 @@ class Story:
     tokens: Tokens
     usage: Mapping[str, Any] | None
     cost_usd: float | None
+    is_unpriced: bool
     status: int | None
     process: str | None
     error: str | None
@@ -66,7 +70,9 @@ def story(entry: Entry) -> Story:
     is_stream = was_streamed(entry)
     events = [(event.of, event.value) for event in entry.events]
     told = answer(entry.message, entry.body, events, is_stream=is_stream)
-    usage = entry.usage if entry.usage is not None else told.usage or _usage_of_claude(entry)
+    usage = entry.usage if entry.usage is not None else told.usage
+    used = entry_usage(entry if entry.usage is not None else replace(entry, usage=usage))
+    claude = claude_usage(entry.events) if entry.claude_usage is None else entry.claude_usage
     error = entry.error if entry.error is not None else told.error
     known = {*CONVERSATION, *TOOLS, "model"}
     return Story(
@@ -82,9 +88,10 @@ def story(entry: Entry) -> Story:
         turn=_settings_of(entry.turn),
         turns=(entry.turn is not None) + len(entry.more_turns),
         answer=told,
-        tokens=tokens_of(usage),
+        tokens=tokens_of(used, usage, claude),
         usage=usage,
-        cost_usd=entry.cost_usd,
+        cost_usd=used.cost_usd if used is not None else None,
+        is_unpriced=used is not None and used.cost_usd is None,
         status=entry.status,
         process=entry.process,
         error=None if error is None else error_text(error),
@@ -193,46 +200,24 @@ def claudes_model(event: Mapping[str, Any]) -> str:
     return text_of(message.get("model"))
 
 
-def _usage_of_claude(entry: Entry) -> Mapping[str, Any] | None:
-    """Return what Claude had counted of the first turn, where the exchange broke off before the app was told."""
-    usage: dict[str, Any] = {}
-    for value in (unwrapped(event.value) for event in entry.events if not event.of):
-        message = value.get("message")
-        told = message.get("usage") if isinstance(message, Mapping) else value.get("usage")
-        if value.get("type") in ("message_start", "message_delta") and isinstance(told, Mapping):
-            usage |= {name: count for name, count in told.items() if count is not None}
-    return usage or None
-
-
-def tokens_of(usage: Mapping[str, Any] | None) -> Tokens:
-    """Count tokens from a usage of either dialect, or of Claude's, who counts what the cache had beside the input."""
-    if usage is None:
+def tokens_of(
+    used: Usage | None, told: Mapping[str, Any] | None, claude: Sequence[MessageUsage] | None = None
+) -> Tokens:
+    """Count the tokens of an exchange: what it used, and how much of that was thinking, as the app or we were told."""
+    if used is None:
         return Tokens()
-    count, details = _count, _details
-    into = count(usage, "prompt_tokens")
-    cached = count(details(usage, "prompt_tokens_details", "input_tokens_details"), "cached_tokens")
-    if into is None and (into := count(usage, "input_tokens")) is not None:
-        beside = [count(usage, name) for name in ("cache_read_input_tokens", "cache_creation_input_tokens")]
-        into += sum(part or 0 for part in beside)
-        cached = cached if cached is not None else beside[0]
-    out = count(usage, "completion_tokens")
-    of_output = details(usage, "completion_tokens_details", "output_tokens_details")
-    thought = count(of_output, "reasoning_tokens")
-    return Tokens(
-        into,
-        out if out is not None else count(usage, "output_tokens"),
-        cached,
-        thought if thought is not None else count(of_output, "thinking_tokens"),
-    )
+    return Tokens(used.input, used.output, used.cached, _thought(told, claude or ()))
 
 
-def _count(usage: Mapping[str, Any], name: str) -> int | None:
-    value = usage.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    return next((usage[name] for name in names if isinstance(usage.get(name), Mapping)), {})
+def _thought(told: Mapping[str, Any] | None, claude: Sequence[MessageUsage]) -> int | None:
+    """Return how many tokens were spent on thinking; None where nobody said so."""
+    details = [message.usage.get("output_tokens_details") for message in claude]
+    if any(isinstance(one, Mapping) and "thinking_tokens" in one for one in details):
+        return sum(count(one, "thinking_tokens") for one in details)
+    for name in ("completion_tokens_details", "output_tokens_details"):
+        if isinstance(one := (told or {}).get(name), Mapping) and "reasoning_tokens" in one:
+            return count(one, "reasoning_tokens")
+    return None
 
 
 def error_text(error: Any) -> str:

@@ -6,15 +6,16 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from auth.budgets import Budgets, OverBudgetError
+from auth.budgets import Admission, Budgets, OverBudgetError
 from auth.clients import Client, Clients
 from auth.redact import mask
-from engine import Engine
 from engine.agents import PREFIX
 from origin.meter import Meter
 from origin.server import Exchange, Request
 from store.database import StoreError
+from tape.usage import of_messages
 from translate.errors import OpenAIError
+from translate.prices import cost_of, price_is_known
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +31,15 @@ class _Model(msgspec.Struct):
 
 
 class Access:
-    """The keys and their budgets."""
+    """The keys and their budgets.
 
-    def __init__(self, clients: Clients, budgets: Budgets) -> None:
+    ``unknown_price_as`` names the model whose price is booked for those that the price list does not know.
+    """
+
+    def __init__(self, clients: Clients, budgets: Budgets, *, unknown_price_as: str | None = None) -> None:
         self._clients = clients
         self._budgets = budgets
+        self._unknown_price_as = unknown_price_as
 
     async def check(self, secret: str) -> Client | None:
         """Return whose key this is, None if nobody's."""
@@ -59,13 +64,15 @@ class Access:
     async def run(
         self,
         client: Client,
-        engine: Engine,
+        meter: Meter,
         request: Request,
         exchange: Exchange,
-        answer: Callable[[Engine], Awaitable[None]],
+        answer: Callable[[], Awaitable[None]],
+        claudes_model: str,
     ) -> None:
-        """Let a client's request be answered within its budget, and book what it used.
+        """Let a client's request be answered within its budget, and book what it used, which ``meter`` knows.
 
+        ``claudes_model`` is the one that the request is translated for.
         Raises OpenAIError: 403 for a model that the key may not use, 429 beyond its budget.
         """
         model = asked_model(request.body)
@@ -77,6 +84,14 @@ class Access:
             raise OpenAIError(
                 f"This key may not use the model {model!r}.", status=403, param="model", code="model_not_allowed"
             )
+        if client.budget.has_usd and not self._unknown_price_as and not price_is_known(claudes_model):
+            raise OpenAIError(
+                f"This key has a budget in US dollars, and the price of {claudes_model} is not known, so it cannot be"
+                " asked with this key. Whoever runs this proxy can name a price with the setting unknown_price_as.",
+                status=403,
+                param="model",
+                code="price_unknown",
+            )
         try:
             admission = await self._budgets.admit(client)
         except OverBudgetError as error:
@@ -86,17 +101,21 @@ class Access:
         except StoreError as error:
             raise unavailable(error) from error
         exchange.headers += admission.headers
-        meter = Meter(engine)
         try:
-            await answer(meter)
+            await answer()
         finally:
             # However it ended, and whoever has left: what was used is booked.
-            await asyncio.shield(asyncio.ensure_future(self._settle(admission, meter)))
+            await asyncio.shield(asyncio.ensure_future(self._settle(admission, meter, claudes_model)))
 
-    async def _settle(self, admission: object, meter: Meter) -> None:
-        tokens, usd, is_estimated = await meter.bill()
+    async def _settle(self, admission: Admission, meter: Meter, claudes_model: str) -> None:
+        messages = await meter.messages()
+        used = of_messages(messages)
+        tokens, usd, is_estimated = used.input + used.output, used.cost_usd, False
+        if usd is None:
+            # A model may answer that is not the one asked for, a newer one for an alias. A budget still has to hold.
+            usd, is_estimated = cost_of(messages, unknown_as=self._unknown_price_as or claudes_model), True
         try:
-            await self._budgets.settle(admission, tokens, usd, is_estimated)  # type: ignore[arg-type]
+            await self._budgets.settle(admission, tokens, usd, is_estimated and usd is not None)
         except StoreError as error:
             log.warning("%d tokens could not be booked: %s", tokens, error)
 

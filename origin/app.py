@@ -1,5 +1,6 @@
 """The routes, as a table; what is not in it gets OpenAI's 404, which names what is."""
 
+import asyncio
 import logging
 import re
 import secrets
@@ -14,6 +15,7 @@ from engine import Engine
 from engine.agent_engine import AgentEngine
 from engine.agents import PREFIX, Agent
 from origin.access import Access, asked_model
+from origin.meter import Meter, Totals
 from origin.pictures import Pictures
 from origin.recent import Recent
 from origin.sealing import Sealer
@@ -21,6 +23,7 @@ from origin.server import Exchange, Handler, Request
 from origin.witness import FLOW_HEADER, Witnesses
 from store.database import StoreError
 from translate.errors import OpenAIError, openai_error
+from translate.models import choose_model
 from translate.turn import Turn
 
 if TYPE_CHECKING:
@@ -78,6 +81,8 @@ class Service:
     """The agent that answers, if it is one."""
     witnesses: Witnesses = field(default_factory=Witnesses)
     more_status: Callable[[], Mapping[str, Any]] = dict
+    totals: Totals = field(default_factory=Totals)
+    """What all requests have used since the proxy started."""
     record: Callable[[bool], None] | None = None
     """Starts and stops recording, where that can be done. Raises OpenAIError."""
 
@@ -132,12 +137,22 @@ async def answer(service: Service, route: Route, request: Request, exchange: Exc
         return await route.endpoint(service, request, exchange)
 
     async def charged(work: Callable[[Engine], Awaitable[None]]) -> None:
-        async def heard(engine: Engine) -> None:
-            await work(service.witnesses.around(engine, request.header(FLOW_HEADER)))
+        meter = Meter(service.engine)
+
+        async def heard() -> None:
+            try:
+                with service.witnesses.around(meter, request.header(FLOW_HEADER)) as engine:
+                    await work(engine)
+            finally:
+                # However it ended, and whoever has left.
+                await asyncio.shield(asyncio.ensure_future(count(meter)))
+
+        async def count(meter: Meter) -> None:
+            service.totals.add(await meter.messages())
 
         if service.access is None or client is None:
-            return await heard(service.engine)
-        return await service.access.run(client, service.engine, request, exchange, heard)
+            return await heard()
+        return await service.access.run(client, meter, request, exchange, heard, claudes_model(service, request))
 
     if route.background is not None and is_for_the_background(request.body):
         return await route.background(replace(service, charged=charged), request, exchange)
@@ -146,6 +161,11 @@ async def answer(service: Service, route: Route, request: Request, exchange: Exc
         await route.endpoint(replace(service, engine=engine), request, exchange)
 
     return await charged(on)
+
+
+def claudes_model(service: Service, request: Request) -> str:
+    """Return the Claude model that answers a request. Raises OpenAIError (404) for a name that none can have."""
+    return choose_model(asked_model(request.body), service.model_map, service.default_model).model
 
 
 class _Background(msgspec.Struct):

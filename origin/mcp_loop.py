@@ -18,6 +18,7 @@ from translate.content import text_block
 from translate.responses.mcp import LISTED, ListedTool, McpCall, McpServer
 from translate.responses.tool_loop import Called, Result, ToolLoop
 from translate.turn import Message, Turn
+from translate.usage import MessageUsage
 
 MAX_ROUNDS = 100
 """How often Claude may go on within one answer."""
@@ -70,7 +71,7 @@ class McpLoop:
         left = self._most
         for number in range(MAX_ROUNDS):
             async with self._engine.run(turn) as running:
-                playing.now = running
+                playing.turns.append(running)
                 async for event in running:
                     for told in loop.feed(event):
                         yield told
@@ -115,8 +116,13 @@ class _Playing:
 
     def __init__(self) -> None:
         self.events: AsyncGenerator[Event]
-        self.now: Running | None = None
+        self.turns: list[Running] = []
         self.retries = 0
+
+    @property
+    def now(self) -> Running | None:
+        """The turn that is played now; None before the first."""
+        return self.turns[-1] if self.turns else None
 
     @property
     def process(self) -> str:
@@ -127,6 +133,16 @@ class _Playing:
     def backlog(self) -> int:
         """How many events have come and are not read yet."""
         return self.now.backlog if self.now is not None else 0
+
+    @property
+    def messages(self) -> Sequence[MessageUsage]:
+        """What Claude has told of the tokens of each of its messages, in all turns."""
+        return [message for running in self.turns for message in running.messages]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last turn was read up to its stop reason."""
+        return self.now is not None and self.now.complete
 
     @property
     def ended(self) -> Awaitable[Outcome]:

@@ -1,25 +1,21 @@
-"""What a request has used: an engine around the engine that counts."""
+"""What requests have used: an engine around the engine that counts, and the totals of a proxy."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from engine import Engine, Event, Running
-from engine.around import Around
-from translate.prices import cost
+from engine import Engine, Running
+from tape.usage import Total, of_messages
 from translate.turn import Turn
-
-# A turn's end is known within milliseconds; a bill is not held up for longer.
-BILL_S = 5.0
+from translate.usage import MessageUsage
 
 
 class Meter:
-    """Counts the tokens and dollars of every turn that is run on it."""
+    """Remembers every turn that is run on it, and tells what they have used."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._turns: list[_Counted] = []
+        self._turns: list[Running] = []
 
     def status(self) -> dict[str, Any]:
         """Return the state of the engine underneath."""
@@ -29,55 +25,49 @@ class Meter:
     async def run(self, turn: Turn) -> AsyncIterator[Running]:
         """Play a turn on the engine underneath."""
         async with self._engine.run(turn) as running:
-            counted = _Counted(running)
-            self._turns.append(counted)
-            yield counted
+            self._turns.append(running)
+            yield running
 
-    async def bill(self) -> tuple[int, float | None, bool]:
-        """Return (tokens in and out, dollars or None if nobody knows, whether these are an estimate).
+    async def messages(self) -> list[MessageUsage]:
+        """Return what Claude told of each of its messages, in all turns. These must have been left."""
+        return await messages_of(self._turns)
 
-        Claude Code tells what a turn cost when it has ended cleanly; otherwise a table of prices does.
+
+async def messages_of(turns: Sequence[Running]) -> list[MessageUsage]:
+    """Return what Claude told of each of its messages in these turns, which must have been left."""
+    for running in turns:
+        # A turn that was left early is interrupted, which takes milliseconds; until then Claude may tell of tokens.
+        if not running.complete:
+            await running.ended
+    return [message for running in turns for message in running.messages]
+
+
+class Totals:
+    """What all requests have used since the proxy started."""
+
+    def __init__(self) -> None:
+        self._requests = 0
+        self._total = Total()
+
+    def add(self, messages: Sequence[MessageUsage]) -> None:
+        """Add a request, by what Claude told of its messages."""
+        self._requests += 1
+        self._total = self._total.plus(of_messages(messages))
+
+    def status(self) -> dict[str, Any]:
+        """Return the totals for people and monitors.
+
+        ``input_tokens`` includes the cached ones. ``usd`` leaves out ``requests_unpriced``: so many used a model whose
+        price is not known.
         """
-        tokens, dollars, is_estimated = 0, 0.0, False
-        known = True
-        for turn in self._turns:
-            tokens += turn.tokens
-            exact = await turn.cost_usd()
-            usd = cost(turn.model, turn.usage) if exact is None else exact
-            is_estimated = is_estimated or exact is None
-            known = known and usd is not None
-            dollars += usd or 0.0
-        return tokens, dollars if known else None, is_estimated
-
-
-class _Counted(Around):
-    def __init__(self, running: Running) -> None:
-        super().__init__(running)
-        self.usage: dict[str, Any] = {}
-        self.model = ""
-
-    @property
-    def tokens(self) -> int:
-        names = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-        return sum(int(self.usage.get(name) or 0) for name in names)
-
-    async def cost_usd(self) -> float | None:
-        if not self.usage:
-            return 0.0
-        try:
-            async with asyncio.timeout(BILL_S):
-                return (await self._running.ended).cost_usd
-        except TimeoutError:
-            return None
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        async for event in self._running:
-            match event:
-                case {"type": "message_start", "message": message}:
-                    self.model = str(message.get("model", ""))
-                    self.usage |= message.get("usage") or {}
-                case {"type": "message_delta", "usage": usage}:
-                    self.usage |= usage or {}
-                case _:
-                    pass
-            yield event
+        used = self._total
+        return {
+            "requests": self._requests,
+            "input_tokens": used.input,
+            "cached_tokens": used.cached,
+            "cache_write_tokens": used.cache_written,
+            "output_tokens": used.output,
+            "web_searches": used.web_searches,
+            "usd": round(used.cost_usd, 9),
+            "requests_unpriced": used.unpriced,
+        }

@@ -16,7 +16,12 @@ RECORD_HEADER = "x-understudy-record"
 
 async def get_status(service: Service, request: Request, exchange: Exchange) -> None:
     """Answer with the engine's state as JSON. It holds numbers and names, nothing of any conversation."""
-    state = {"rehearsal": service.rehearsal, **service.engine.status(), **service.more_status()}
+    state = {
+        "rehearsal": service.rehearsal,
+        "used": service.totals.status(),
+        **service.engine.status(),
+        **service.more_status(),
+    }
     await exchange.respond(200, [JSON, ("cache-control", "no-store")], json.dumps(state, indent=2).encode() + b"\n")
 
 

@@ -4,8 +4,8 @@ The proxy's addons see the app's side of an exchange and nothing of Claude's; wh
 flow's id, and with it the origin finds who wants to know.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 from engine import Engine, Event, Running
@@ -18,6 +18,12 @@ FLOW_HEADER = "x-understudy-flow"
 
 class Witness(Protocol):
     """Somebody who listens in on one request."""
+
+    def begin(self) -> None:
+        """Hear that the request is being answered by Claude. Turns follow, if there is nothing wrong with it."""
+
+    def end(self) -> None:
+        """Hear that no turn will follow. That can be long after the app was answered: in the background."""
 
     def turn(self, of: int, turn: Turn, running: Running) -> None:
         """Hear of a turn that begins, the ``of``-th of the request, from 0."""
@@ -40,10 +46,20 @@ class Witnesses:
         """Let nobody listen in on a flow any more."""
         self._witnesses.pop(flow_id, None)
 
-    def around(self, engine: Engine, flow_id: str | None) -> Engine:
-        """Return an engine that tells whoever listens in on this flow; the engine itself if nobody does."""
-        found = self._witnesses.get(flow_id or "")
-        return Witnessed(engine, tuple(found)) if found else engine
+    @contextmanager
+    def around(self, engine: Engine, flow_id: str | None) -> Iterator[Engine]:
+        """Give an engine that tells whoever listens in on this flow; the engine itself if nobody does."""
+        found = tuple(self._witnesses.get(flow_id or "", ()))
+        if not found:
+            yield engine
+            return
+        for witness in found:
+            witness.begin()
+        try:
+            yield Witnessed(engine, found)
+        finally:
+            for witness in found:
+                witness.end()
 
 
 class Witnessed:

@@ -184,6 +184,8 @@ def _message_delta(message: Message) -> Event:
     counted = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
     usage: dict[str, Any] = {key: message.usage[key] for key in counted}
     usage["output_tokens"] = output_tokens(message.blocks)
+    if searches := sum(isinstance(block, Search) for block in message.blocks):
+        usage["server_tool_use"] = {"web_search_requests": searches}
     thinking = output_tokens(block for block in message.blocks if isinstance(block, Thinking))
     if thinking:
         usage["output_tokens_details"] = {"thinking_tokens": thinking}

@@ -50,6 +50,8 @@ class Step:
 
     data: bytes
     is_delta: bool
+    usage: Json | None = None
+    """The usage that the event tells, if it tells one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Score:
     """The whole body; None: the steps are streamed."""
     is_cut: bool = False
     """Whether the connection is cut after the steps."""
+    usage: Json | None = None
+    """The usage that the body tells, if it tells one."""
 
 
 def last_user_text(body: Json) -> str:
@@ -92,13 +96,19 @@ def compose(body: Json, reply: Reply, usage: Json, number: int) -> Score:
     if reply.sse is not None:
         recorded = parse_sse(reply.sse)
         events = [event for _, event in recorded]
-        steps = tuple(Step(data, is_delta(event)) for data, event in recorded)
+        steps = tuple(Step(data, is_delta(event), usage_in(event)) for data, event in recorded)
     else:
         events = list(events_of(_message(body, reply, {**usage, **reply.usage}, number)))
-        steps = tuple(Step(encode(event), is_delta(event)) for event in events)
+        steps = tuple(Step(encode(event), is_delta(event), usage_in(event)) for event in events)
     if body.get("stream") is True:
         return _with_fault(Score(200, steps, None), reply.fault)
     return _whole(steps, events, reply.fault, request_id(number))
+
+
+def usage_in(event: Event) -> Json | None:
+    """Return the usage that an event tells, None if it tells none."""
+    usage = event.get("message", event).get("usage")
+    return usage if isinstance(usage, Mapping) else None
 
 
 def request_id(number: int) -> str:
@@ -291,7 +301,7 @@ def _whole(steps: tuple[Step, ...], events: Sequence[Event], fault: Fault | None
     body = _json_bytes(folded)
     match fault and fault.kind:
         case None:
-            return Score(status, steps, body)
+            return Score(status, steps, body, usage=folded.get("usage"))
         case FaultKind.DROP | FaultKind.CUT:
             return Score(200, steps, b"", is_cut=True)
         case FaultKind.END | FaultKind.MALFORMED:

@@ -50,6 +50,8 @@ class ReceivedRequest:
         """The JSON, None where there is none."""
         self.sent = 0
         """How many deltas were sent."""
+        self.told: dict[str, Any] = {}
+        """The usage that the answer has told so far: later counts in place of earlier ones. Empty before any."""
         self.arrived_at = time.monotonic()
         self.first_delta_at: float | None = None
         """When the first delta was written, by time.monotonic()."""
@@ -222,6 +224,7 @@ class Rehearsal:
             await exchange.finish()
         else:
             await exchange.respond(score.status, [("content-type", "application/json"), *headers], score.body)
+            received.told |= score.usage or {}
 
     async def _play_steps(
         self,
@@ -246,6 +249,7 @@ class Rehearsal:
                 await gates.wait_for_rest()
             if exchange:
                 await exchange.send(step.data)
+                received.told |= step.usage or {}
             if step.is_delta:
                 received.count_delta()
         await gates.wait_for_rest()

@@ -22,7 +22,7 @@ from tape.files import all_files, index_path, journals, make_private_folder, ope
 from tape.format import HOW, KINDS, MAX_LINES, Entry, LineError, Problem, decode_line
 from tape.outcome import failed_at_the_proxy, outcome
 from tape.read import raw_lines, read_block, read_journal
-from tape.usage import MODEL_HEADER, claude_usage
+from tape.usage import MODEL_HEADER, claude_usage, in_order
 from translate.usage import MessageUsage, UsageReader
 
 _HEADER = b'{"index": 2}\n'
@@ -179,7 +179,7 @@ class _Builder:
         events, chunks = self.counts.values()
         length = self.until - self.fields["offset"]
         if self.fields.get("claude_usage") is None and self.told:
-            self.fields["claude_usage"] = [message for of in sorted(self.told) for message in self.told[of].messages]
+            self.fields["claude_usage"] = list(in_order(self.told, self.fields.get("usage"))) or None
         return Summary(**self.fields, length=length, events=events, chunks=chunks, file=file.name)
 
 

@@ -6,6 +6,7 @@ cassette has none, as for answers of OpenAI's that were recorded or converted, t
 Dollars are computed by :mod:`translate.prices`. They are None where the price of the model is not known, never 0.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,13 +58,27 @@ class Total:
     cost_usd: float = 0.0
     unpriced: int = 0
 
+    def plus(self, used: Usage | None) -> "Total":
+        """Return the total with one more exchange; None is one of which nothing is known."""
+        if used is None:
+            return self
+        return Total(
+            self.input + used.input,
+            self.cached + used.cached,
+            self.cache_written + used.cache_written,
+            self.output + used.output,
+            self.web_searches + used.web_searches,
+            self.cost_usd + (used.cost_usd or 0.0),
+            self.unpriced + (used.cost_usd is None),
+        )
+
 
 def entry_usage(entry: Entry) -> Usage | None:
     """Return what an exchange used; None if nobody told, as of what failed before Claude answered."""
     turn_model = entry.turn.get("model") if entry.turn is not None else None
     header = entry.headers.get(MODEL_HEADER)
     return _usage(
-        claude_usage(entry.events) if entry.claude_usage is None else entry.claude_usage,
+        claude_usage(entry.events, entry.usage) if entry.claude_usage is None else entry.claude_usage,
         # An older cassette's figure was not this exchange's alone.
         cost_usd=None if entry.claude_usage is None else entry.cost_usd,
         told=entry.usage,
@@ -83,26 +98,41 @@ def summary_usage(summary: "Summary") -> Usage | None:
     )
 
 
-def claude_usage(events: Iterable[Event]) -> tuple[MessageUsage, ...]:
-    """Return Claude's counts from the events of an exchange: one for each message of each of its turns."""
+def of_messages(claude: Sequence[MessageUsage], cost_usd: float | None = None) -> Usage:
+    """Return what Claude's messages used, nothing where there is none. ``cost_usd``: as computed before, if it was."""
+    fresh, out, written, read = (sum(count(message.usage, name) for message in claude) for name in COUNTED)
+    return Usage(
+        input=fresh + written + read,
+        cached=read,
+        cache_written=written,
+        output=out,
+        web_searches=sum(web_searches(message.usage) for message in claude),
+        cost_usd=cost_of(claude) if cost_usd is None else cost_usd,
+        model=next((message.model for message in claude if message.model), None),
+    )
+
+
+def claude_usage(events: Iterable[Event], told: Mapping[str, Any] | None = None) -> tuple[MessageUsage, ...]:
+    """Return Claude's counts from the events of an exchange: one for each message of each of its turns.
+
+    None at all where they break off and the app was ``told`` a usage: then the last events were not kept.
+    """
     turns: dict[int, UsageReader] = {}
     for event in events:
         turns.setdefault(event.of, UsageReader()).feed(event.value)
+    return in_order(turns, told)
+
+
+def in_order(turns: Mapping[int, UsageReader], told: Mapping[str, Any] | None) -> tuple[MessageUsage, ...]:
+    """Return what was read of the turns of an exchange, as :func:`claude_usage` does."""
+    if told is not None and not all(reader.is_whole for reader in turns.values()):
+        return ()
     return tuple(message for of in sorted(turns) for message in turns[of].messages)
 
 
 def total(usages: Iterable[Usage | None]) -> Total:
     """Add up what exchanges used; None is one of which nothing is known."""
-    known = [usage for usage in usages if usage is not None]
-    return Total(
-        input=sum(usage.input for usage in known),
-        cached=sum(usage.cached for usage in known),
-        cache_written=sum(usage.cache_written for usage in known),
-        output=sum(usage.output for usage in known),
-        web_searches=sum(usage.web_searches for usage in known),
-        cost_usd=sum(usage.cost_usd or 0.0 for usage in known),
-        unpriced=sum(usage.cost_usd is None for usage in known),
-    )
+    return functools.reduce(Total.plus, usages, Total())
 
 
 def _usage(
@@ -114,24 +144,11 @@ def _usage(
     model: str | None,
 ) -> Usage | None:
     if claude:
-        return _of_claude(claude, cost_usd)
+        return of_messages(claude, cost_usd)
     method, path = request
     if told is None or method.upper() != "POST" or not _ASKS.search(path.partition("?")[0]):
         return None
     return _as_told(told, model)
-
-
-def _of_claude(claude: Sequence[MessageUsage], cost_usd: float | None) -> Usage:
-    fresh, out, written, read = (sum(count(message.usage, name) for message in claude) for name in COUNTED)
-    return Usage(
-        input=fresh + written + read,
-        cached=read,
-        cache_written=written,
-        output=out,
-        web_searches=sum(web_searches(message.usage) for message in claude),
-        cost_usd=cost_of(claude) if cost_usd is None else cost_usd,
-        model=next((message.model for message in claude if message.model), None),
-    )
 
 
 def _as_told(told: Mapping[str, Any], model: str | None) -> Usage:

@@ -102,6 +102,12 @@ def price_is_known(model: str) -> bool:
     return _row(model) is not None
 
 
+def price_name(model: str) -> str:
+    """Return the table's name for a model, whatever date or suffix the name has; a name that is not in it as it is."""
+    row = _row(model)
+    return model.lower() if row is None else row.model
+
+
 def cost(model: str, usage: Mapping[str, Any]) -> float | None:
     """Return what one message of Claude's costs in US dollars, None if the table has no price for the model.
 
@@ -127,11 +133,14 @@ def cost(model: str, usage: Mapping[str, Any]) -> float | None:
     return dollars / MILLION + web_searches(usage) * WEB_SEARCH_USD
 
 
-def cost_of(messages: Iterable[MessageUsage]) -> float | None:
-    """Return what several messages cost together, None if the price of one that used anything is not known."""
+def cost_of(messages: Iterable[MessageUsage], *, unknown_as: str = "") -> float | None:
+    """Return what several messages cost together, None if the price of one that used anything is not known.
+
+    ``unknown_as`` names a model whose price is taken for those that the table does not know.
+    """
     total = 0.0
     for message in messages:
-        usd = cost(message.model, message.usage)
+        usd = cost(message.model if price_is_known(message.model) else unknown_as, message.usage)
         if usd is None and (any(count(message.usage, name) for name in COUNTED) or web_searches(message.usage)):
             return None
         total += usd or 0.0

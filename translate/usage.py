@@ -78,10 +78,20 @@ class UsageReader:
 COUNTED = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
+DETAILS = ("cache_creation", "server_tool_use", "output_tokens_details")
+"""What a usage tells of in counts of their own."""
+
+
 def add_counts(so_far: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """Add one message's counts to those of others, as Claude tells them; what is no count is the last one's."""
-    total = {**so_far, **{name: value for name, value in more.items() if name not in COUNTED}}
-    return total | {name: _count(so_far, name) + _count(more, name) for name in COUNTED if name in {**so_far, **more}}
+    total = {**so_far, **more}
+    for name in total:
+        if name in COUNTED:
+            total[name] = _count(so_far, name) + _count(more, name)
+        elif name in DETAILS:
+            parts = [part for usage in (so_far, more) if isinstance(part := usage.get(name), Mapping)]
+            total[name] = {key: sum(_count(part, key) for part in parts) for part in parts for key in part}
+    return total
 
 
 def usage_from(usage: Mapping[str, Any]) -> CompletionUsage:

@@ -92,7 +92,7 @@ def entry_of(flow: http.HTTPFlow, data: bytes, *, is_request: bool) -> Entry:
         headers={name.lower(): value for name, value in dict(response.headers).items()} if response is not None else {},
         message=message,
         usage=usage_in(message),
-        cost_usd=cost if isinstance(cost := side.get("cost_usd"), float) else None,
+        cost_usd=None,
         process=response.headers.get("x-understudy-process") if response is not None else None,
         error=error_in(message) or (flow.error.msg if flow.error is not None else None),
         how=_how(side.get("how"), flow),

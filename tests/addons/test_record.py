@@ -54,8 +54,8 @@ def test_a_stream_that_told_an_error_or_broke_off_has_failed(
         taken.respond(200, [("content-type", "text/event-stream")])
         for piece in pieces:
             taken.chunk(piece)
-        taken.end(how, error)
-        taken.finish(None)
+        taken.app_ended(how, error)
+        taken.finish()
 
     (entry,) = read(tmp_path / "a.jsonl")
     assert isinstance(entry, Entry) and entry.how == told
@@ -81,8 +81,8 @@ def test_a_request_that_is_refused_or_never_accepted_is_kept_without_its_body(
         written = list(recorder.folder.glob("*.part"))
         if status is not None:
             taken.respond(status, [("content-type", "application/json")])
-        taken.end("done", None)
-        taken.finish(None)
+        taken.app_ended("done", None)
+        taken.finish()
 
     (entry,) = read(tmp_path / "a.jsonl")
     assert written == []
@@ -95,8 +95,8 @@ def test_a_request_that_is_answered_is_kept_whole(tmp_path: Path) -> None:
     with Recorder(tmp_path / "a.jsonl") as recorder:
         taken = begun_late(recorder)
         taken.respond(429, [("content-type", "application/json")])
-        taken.end("done", None)
-        taken.finish(None)
+        taken.app_ended("done", None)
+        taken.finish()
 
     (entry,) = read(tmp_path / "a.jsonl")
     assert isinstance(entry, Entry) and entry.request.json == {"a": "body"}

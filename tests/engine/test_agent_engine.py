@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 
 from engine import ClaudeError, Running
-from engine.agent_engine import AgentEngine
+from engine.agent_engine import AgentEngine, unheard
 from engine.agents import Agent
 from engine.sdk import Spawn
 from rehearsal import Reply
 from rehearsal.reply import ToolCall
 from rehearsal.server import Rehearsal
 from tests.engine.test_watchdog import GUARD_S, ended
+from translate.prices import cost, cost_of, web_searches
 from translate.turn import Message, Turn
+from translate.usage import COUNTED, MessageUsage
 
 pytestmark = pytest.mark.anyio
 
@@ -48,10 +50,10 @@ async def engine_of(agent: Agent, spawn: Spawn) -> AsyncIterator[AgentEngine]:
         yield engine
 
 
-async def play(agent: Agent, spawn: Spawn, turn: Turn) -> tuple[list[Any], float | None]:
+async def play(agent: Agent, spawn: Spawn, turn: Turn) -> tuple[list[Any], list[MessageUsage]]:
     async with engine_of(agent, spawn) as engine, engine.run(turn) as running:
         events = [event async for event in running]
-        return events, (await running.ended).cost_usd
+        return events, list(running.messages)
 
 
 def call(tool: str, **given: str) -> Reply:
@@ -80,7 +82,7 @@ async def test_an_agent_reads_in_its_folder_and_its_steps_are_one_answer(
     rehearsal.script(call("Read", file_path=str(folder / "a.txt")), Reply(text="It says words."))
     agent = Agent("review", cwd=folder, tools=("Read", "Grep"))
 
-    events, cost = await play(agent, spawn, ask("What is in a.txt?", system="Be brief."))
+    events, told = await play(agent, spawn, ask("What is in a.txt?", system="Be brief."))
 
     first, second = rehearsal.turns
     assert {tool["name"] for tool in first.body["tools"]} == {"Read", "Grep"}
@@ -91,7 +93,58 @@ async def test_an_agent_reads_in_its_folder_and_its_steps_are_one_answer(
     assert events[-1]["delta"]["stop_reason"] == "end_turn"
     counted = [turn.body for turn in rehearsal.turns]
     assert len(counted) == 2 and events[-1]["usage"]["output_tokens"] > 0
-    assert cost is not None
+    assert [message.usage for message in told] == [received.told for received in rehearsal.turns]
+
+
+async def test_what_its_tools_asked_the_api_for_is_counted_too(
+    rehearsal: Rehearsal, spawn: Spawn, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rehearsal.script(call("WebSearch", query="the news"), Reply(text="Found.", search="the news"), Reply(text="Done."))
+    agent = Agent("news", cwd=folder, tools=("WebSearch",), allow=("WebSearch",))
+
+    events, told = await play(agent, spawn, ask("What is new?"))
+
+    sent = [received.told for received in rehearsal.turns]
+    assert len(sent) == 3 and sent[1]["server_tool_use"] == {"web_search_requests": 1}
+    for name in COUNTED:
+        assert sum(message.usage[name] for message in told) == sum(usage[name] for usage in sent)
+        assert events[-1]["usage"][name] == sum(usage[name] for usage in sent)
+    assert sum(web_searches(message.usage) for message in told) == 1
+    assert cost_of(told) == pytest.approx(sum(cost("sonnet", usage) or 0 for usage in sent), abs=1e-9)
+    assert [record for record in caplog.records if record.name == "engine.cost_check"] == []
+
+
+def test_what_was_not_heard_is_what_the_result_has_beyond_it() -> None:
+    heard = [MessageUsage("claude-sonnet-5-5-20260801", {"input_tokens": 10, "output_tokens": 4})]
+    used = {
+        "claude-sonnet-5-5": {"inputTokens": 10, "outputTokens": 9, "cacheCreationEphemeral1hInputTokens": 0},
+        "claude-haiku-5-5": {"inputTokens": 7, "cacheCreationInputTokens": 6, "cacheCreationEphemeral1hInputTokens": 6},
+        "claude-opus-5-5": {"inputTokens": 0},
+        "nonsense": 7,
+    }
+
+    sonnet, haiku = unheard(used, heard)
+
+    assert (sonnet.model, sonnet.usage["input_tokens"], sonnet.usage["output_tokens"]) == ("claude-sonnet-5-5", 0, 5)
+    assert (haiku.model, haiku.usage["input_tokens"]) == ("claude-haiku-5-5", 7)
+    assert haiku.usage["cache_creation"] == {"ephemeral_1h_input_tokens": 6}
+    assert unheard(None, heard) == []
+
+
+async def test_a_run_that_is_left_has_used_what_every_message_told(
+    rehearsal: Rehearsal, spawn: Spawn, folder: Path
+) -> None:
+    rehearsal.script(call("Read", file_path=str(folder / "a.txt")), Reply(text="one two three", stall_after=1))
+    agent = Agent("review", cwd=folder, tools=("Read",))
+    async with engine_of(agent, spawn) as engine:
+        async with engine.run(ask("Read a.txt.")) as running:
+            async for _ in running:
+                if len(rehearsal.turns) == 2 and rehearsal.turns[1].sent:
+                    break
+        await running.ended
+
+    assert not running.complete
+    assert [message.usage for message in running.messages] == [received.told for received in rehearsal.turns]
 
 
 async def test_what_lies_outside_its_folder_is_not_read(

@@ -5,6 +5,7 @@ import pytest
 from engine.around import Around
 from tests.origin.scripted import END, START, Scripted, text
 from translate.turn import Message, Turn
+from translate.usage import MessageUsage
 
 pytestmark = pytest.mark.anyio
 
@@ -19,4 +20,6 @@ async def test_everything_is_passed_on() -> None:
 
     assert heard == events
     assert (around.process, around.backlog, around.retries) == ("scripted", 0, 0)
-    assert (await around.ended).cost_usd == 0.25
+    assert (await around.ended).how == "finished"
+    assert around.complete
+    assert around.messages == [MessageUsage("claude-opus-5-5", {"input_tokens": 5, "output_tokens": 2})]

@@ -17,8 +17,9 @@ from origin.server import Server
 from origin.shelves import Shelves
 from store.database import Database
 from translate.turn import Turn
+from translate.usage import MessageUsage, UsageReader
 
-START: Event = {"type": "message_start", "message": {"model": "claude-x", "usage": {"input_tokens": 5}}}
+START: Event = {"type": "message_start", "message": {"model": "claude-opus-5-5", "usage": {"input_tokens": 5}}}
 END: Event = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}
 
 
@@ -62,10 +63,15 @@ class _Play:
 
     @property
     async def ended(self) -> Outcome:
-        return Outcome("finished", "scripted", cost_usd=0.25)
+        return Outcome("finished", "scripted")
+
+    @property
+    def messages(self) -> Sequence[MessageUsage]:
+        return self._told.messages
 
     def __init__(self, script: Sequence[Event | Exception | asyncio.Event]) -> None:
         self._script = script
+        self._told = UsageReader()
         self.complete = False
 
     async def __aiter__(self) -> AsyncIterator[Event]:
@@ -75,6 +81,7 @@ class _Play:
             if isinstance(step, asyncio.Event):
                 await step.wait()
             else:
+                self._told.feed(step)
                 yield step
         self.complete = True
 

@@ -29,9 +29,11 @@ def database(tmp_path: Path) -> Any:
 
 
 @asynccontextmanager
-async def guarded(database: Database, *scripts: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def guarded(
+    database: Database, *scripts: Any, unknown_price_as: str | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
     async with Budgets(database) as budgets:
-        access = Access(Clients(database), budgets)
+        access = Access(Clients(database), budgets, unknown_price_as=unknown_price_as)
         async with client(Scripted(*scripts), access=access) as http:
             yield http
 
@@ -91,7 +93,7 @@ async def test_what_an_answer_used_is_booked_and_the_limits_are_told(database: D
     assert answer.headers["x-ratelimit-limit-requests"] == "5"
     assert answer.headers["x-ratelimit-remaining-requests"] == "4"
     (used,) = spent(database).values()
-    assert (used.requests, used.tokens, used.usd, used.usd_estimated) == (1, 7, 0.25, 0)
+    assert (used.requests, used.tokens, used.usd, used.usd_estimated) == (1, 7, 0.00006, 0)
 
 
 async def test_beyond_the_rate_a_request_is_refused_as_openai_does(database: Database) -> None:
@@ -107,7 +109,7 @@ async def test_beyond_the_rate_a_request_is_refused_as_openai_does(database: Dat
 
 
 async def test_beyond_the_dollars_a_request_is_refused_for_good(database: Database) -> None:
-    secret = Clients(database).make("ann", budget=Budget(usd_total=0.2))
+    secret = Clients(database).make("ann", budget=Budget(usd_total=0.00006))
 
     async with guarded(database, ANSWER) as http:
         await http.post("/v1/chat/completions", json=BODY, headers=login(secret))
@@ -115,6 +117,62 @@ async def test_beyond_the_dollars_a_request_is_refused_for_good(database: Databa
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "insufficient_quota")
     assert answer.headers["x-should-retry"] == "false"
+
+
+UNKNOWN = {**BODY, "model": "claude-opus-9"}
+FROM_UNKNOWN = [
+    {"type": "message_start", "message": {"model": "claude-opus-9", "usage": {"input_tokens": 5}}},
+    *ANSWER[1:],
+]
+
+
+@pytest.mark.parametrize("budget", [Budget(usd_per_day=1), Budget(usd_total=1)], ids=["a day", "in all"])
+async def test_a_key_with_dollars_may_not_ask_a_model_whose_price_is_not_known(
+    database: Database, budget: Budget
+) -> None:
+    secret = Clients(database).make("ann", budget=budget)
+
+    async with guarded(database) as http:
+        answer = await http.post("/v1/chat/completions", json=UNKNOWN, headers=login(secret))
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (403, "model", "price_unknown")
+    assert "claude-opus-9" in error["message"] and "unknown_price_as" in error["message"]
+    assert spent(database) == {}
+
+
+async def test_it_may_where_a_price_is_named_for_it(database: Database) -> None:
+    secret = Clients(database).make("ann", budget=Budget(usd_total=1))
+
+    async with guarded(database, FROM_UNKNOWN, unknown_price_as="opus") as http:
+        answer = await http.post("/v1/chat/completions", json=UNKNOWN, headers=login(secret))
+
+    assert answer.status_code == 200
+    (used,) = spent(database).values()
+    assert (used.usd, used.usd_estimated, used.requests_unpriced) == (0.00006, 0.00006, 0)
+
+
+async def test_a_key_without_dollars_may_ask_any_model_and_its_dollars_are_unknown(database: Database) -> None:
+    secret = Clients(database).make("ann", budget=Budget(tokens_per_minute=1000))
+
+    async with guarded(database, FROM_UNKNOWN) as http:
+        answer = await http.post("/v1/chat/completions", json=UNKNOWN, headers=login(secret))
+
+    assert answer.status_code == 200
+    (used,) = spent(database).values()
+    assert (used.tokens, used.usd, used.requests_unpriced) == (7, 0, 1)
+
+
+async def test_where_another_model_answers_than_the_one_asked_for_a_budget_holds_by_that_ones_price(
+    database: Database,
+) -> None:
+    secret = Clients(database).make("ann", budget=Budget(usd_total=1))
+
+    async with guarded(database, FROM_UNKNOWN) as http:
+        await http.post("/v1/chat/completions", json={**BODY, "model": "opus"}, headers=login(secret))
+
+    (used,) = spent(database).values()
+    assert (used.usd, used.usd_estimated, used.requests_unpriced) == (0.00006, 0.00006, 0)
 
 
 async def test_a_failed_answer_costs_its_request_and_nothing_more(database: Database) -> None:

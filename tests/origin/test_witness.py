@@ -34,6 +34,12 @@ class Note:
     def __init__(self) -> None:
         self.heard: list[tuple[int, str]] = []
 
+    def begin(self) -> None:
+        self.heard.append((-1, "begin"))
+
+    def end(self) -> None:
+        self.heard.append((-1, "end"))
+
     def turn(self, of: int, turn: Turn, running: Running) -> None:
         self.heard.append((of, turn.model))
 
@@ -50,12 +56,13 @@ async def test_whoever_listens_hears_every_turn_of_a_flow_and_its_events() -> No
     witnesses, one, two = Witnesses(), Note(), Note()
     witnesses.add("flow-1", one)
     witnesses.add("flow-1", two)
-    engine = witnesses.around(FakeEngine(), "flow-1")
 
-    told = await play(engine, "opus"), await play(engine, "haiku")
+    with witnesses.around(FakeEngine(), "flow-1") as engine:
+        told = await play(engine, "opus"), await play(engine, "haiku")
 
     assert [len(events) for events in told] == [2, 2]
-    assert one.heard == two.heard == [(0, "opus"), (0, "a"), (0, "b"), (1, "haiku"), (1, "a"), (1, "b")]
+    turns = [(0, "opus"), (0, "a"), (0, "b"), (1, "haiku"), (1, "a"), (1, "b")]
+    assert one.heard == two.heard == [(-1, "begin"), *turns, (-1, "end")]
     assert engine.status() == {"of": "the engine"}
 
 
@@ -63,5 +70,6 @@ async def test_an_engine_that_nobody_listens_to_stays_itself() -> None:
     witnesses, engine = Witnesses(), FakeEngine()
     witnesses.add("flow-1", Note())
     witnesses.forget("flow-1")
-    assert witnesses.around(engine, "flow-1") is engine
-    assert witnesses.around(engine, None) is engine
+    for flow in ("flow-1", None):
+        with witnesses.around(engine, flow) as same:
+            assert same is engine

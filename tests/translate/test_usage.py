@@ -2,7 +2,7 @@
 
 import msgspec
 
-from translate.usage import MessageUsage, UsageReader, add_usage, merge_usage, usage_from
+from translate.usage import MessageUsage, UsageReader, add_counts, add_usage, merge_usage, usage_from
 
 
 def test_the_prompt_counts_what_was_read_from_and_written_to_the_cache() -> None:
@@ -86,3 +86,22 @@ def test_what_is_no_count_of_a_message_changes_nothing() -> None:
 
     assert reader.messages == [MessageUsage("claude-x", {})]
     assert not reader.is_whole
+
+
+def test_the_counts_of_messages_are_added_up_to_the_last_detail() -> None:
+    one = {
+        "input_tokens": 1,
+        "cache_creation": {"ephemeral_1h_input_tokens": 2},
+        "output_tokens_details": {"thinking_tokens": 3},
+        "service_tier": "standard",
+    }
+    other = {"input_tokens": 10, "output_tokens": 5, "server_tool_use": {"web_search_requests": 1}, "service_tier": "x"}
+
+    assert add_counts(add_counts({}, one), {**one, **other}) == {
+        "input_tokens": 11,
+        "output_tokens": 5,
+        "cache_creation": {"ephemeral_1h_input_tokens": 4},
+        "output_tokens_details": {"thinking_tokens": 6},
+        "server_tool_use": {"web_search_requests": 1},
+        "service_tier": "x",
+    }
