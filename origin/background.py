@@ -103,6 +103,9 @@ async def _answer(engine: Engine, shelves: Shelves, prepared: Prepared) -> None:
     except ClaudeError as error:
         log.warning("%s broke off: %s (%s)", id, error.kind, error.detail)
         told = stream.failed(openai_error(error.kind, retry_after_s=error.retry_after_s, prompt="input"))
+    except OpenAIError as error:
+        # Its key's budget: what may be spent is looked at when the turn is about to run.
+        told = stream.failed(error)
     response = fold(told)
     await shelves.background.finish(
         id, response.status, msgspec.json.encode(response), output=prepared.output(), events=_encoded(told)
