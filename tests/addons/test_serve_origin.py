@@ -3,7 +3,7 @@
 import stat
 from pathlib import Path
 
-from addons.serve_origin import rehearsal_environment, spawn_for
+from addons.serve_origin import NOT_RECORDED, rehearsal_environment, spawn_for
 from auth.sources import LOGIN, REHEARSAL, SOURCES, find_source
 from settings import Settings
 
@@ -38,3 +38,7 @@ def test_a_folder_that_the_person_chose_is_kept_but_not_for_a_rehearsal(tmp_path
 
     assert "CLAUDE_CONFIG_DIR" not in spawn_for(settings, SOURCES[0], environ, {}).env
     assert spawn_for(settings, REHEARSAL, environ, {}).env["CLAUDE_CONFIG_DIR"] != "/mine"
+
+
+def test_a_replay_says_by_itself_whether_it_lives() -> None:
+    assert {"/health", "/v1/auth/status"} <= set(NOT_RECORDED)
