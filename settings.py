@@ -367,6 +367,11 @@ class Settings:
     )
     record: Path | None = _setting(_file_path, "the cassette that exchanges are recorded into", None)
     record_passthrough: bool = _setting(_bool, "also record what is passed through to the real host", False)
+    record_refused: str = _setting(
+        _one_of("head", "whole", "never"),
+        "how requests that client_auth refuses (401, 403, 404, 405) are recorded: head (without bodies), whole, never",
+        "head",
+    )
     record_max_mb: int = _setting(_at_least(0, int), "a larger cassette goes on in another file; 0: never", 0)
     record_fsync: str = _setting(
         _one_of("never", "entry", "event"),

@@ -7,6 +7,7 @@ from typing import Any
 from mitmproxy import http
 
 from addons.ending import Ending, ending_of, ending_of_message
+from translate.printable import one_line
 
 log = logging.getLogger("understudy")
 
@@ -68,4 +69,5 @@ def describe(flow: http.HTTPFlow, ending: Ending) -> str:
     began, ended = request.timestamp_start, (response.timestamp_end if response else None)
     if began and ended:
         parts.append(f"{ended - began:.2f} s")
-    return ", ".join(parts)
+    # mitmproxy's own programs show the log as it comes.
+    return one_line(", ".join(parts))

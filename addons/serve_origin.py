@@ -50,6 +50,7 @@ from rehearsal.server import Rehearsal
 from remembering.keeping import Limits
 from settings import Settings
 from store.database import Database, StoreError
+from store.folders import make_private_folder
 from tape.faults import Faults, FaultsError
 from tape.match import IGNORED_PATTERNS, Rules
 from tape.redact import Redactor
@@ -260,7 +261,7 @@ class ServeOrigin:
         return Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s, reach=reach)
 
 
-NOT_RECORDED = ("/v1/models", STATUS_PATH, RECORD_PATH)
+NOT_RECORDED = ("/v1/models", "/health", "/v1/auth/status", STATUS_PATH, RECORD_PATH)
 """What a replay answers by itself where the recording has it not: it asks no Claude."""
 
 
@@ -404,5 +405,5 @@ def put_new(path: Path, content: bytes) -> None:
 
 def private_folder(path: Path) -> Path:
     """Make a folder that is only ours."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path)
     return path

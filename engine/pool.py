@@ -20,7 +20,7 @@ from engine.conversation import digest
 from engine.cost_check import CostCheck
 from engine.errors import ClaudeError
 from engine.memory import ESTIMATE_BYTES, machine_bytes, total_pss_bytes
-from engine.places import Places
+from engine.places import Places, owner_in
 from engine.plan import How, plan
 from engine.process import ClaudeProcess
 from engine.progress import Wait, waiting_for
@@ -263,11 +263,14 @@ class Pool:
     # Taking.
 
     async def _take(self, turn: Turn, digests: Sequence[bytes]) -> ClaudeProcess:
+        owner = owner_in(turn.client)
         while True:
             self._drop_dead()
             at_rest = [process for process in self._idle if process not in self._settling]
             choice = plan(
-                [process for process in self._idle if process.system == turn.system],
+                # Of the same owner alone: how a process came to a turn is told, and nobody is to learn by it what
+                # another has said. That a conversation or a system prompt is known here would be enough.
+                [process for process in self._idle if (process.system, process.owner) == (turn.system, owner)],
                 turn.messages,
                 digests,
                 spare=bool(self._spare),
@@ -284,7 +287,9 @@ class Pool:
                 process.how = choice.how
                 return process
             else:
-                return await self._another(choice.how, turn, digests)
+                process = await self._another(choice.how, turn, digests)
+                process.owner = owner
+                return process
 
     async def _another(self, how: How, turn: Turn, digests: Sequence[bytes]) -> ClaudeProcess:
         """Return a process that holds nothing: a spare one, or one that is started now."""

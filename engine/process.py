@@ -87,6 +87,8 @@ class ClaudeProcess:
         self.system: str | None = None
         self.initialized = False
         self.how = "cold"
+        self.owner = ""
+        """Whose conversation it holds (:func:`engine.places.owner_in`)."""
         self.version: str | None = None
         self.turns = 0
         self.cut = False

@@ -104,6 +104,9 @@ async def _answer(engine: Engine, shelves: Shelves, prepared: Prepared) -> None:
     except ClaudeError as error:
         log.warning("%s broke off: %s", id, error.describe())
         told = stream.failed(as_openai(error, "input"))
+    except OpenAIError as error:
+        # The key's budget does not allow it. That is checked when the turn is about to run.
+        told = stream.failed(error)
     response = fold(told)
     await shelves.background.finish(
         id, response.status, msgspec.json.encode(response), output=prepared.output(), events=_encoded(told)

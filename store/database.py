@@ -35,6 +35,7 @@ from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, mak
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
+from store.folders import make_private_folder
 from store.migrations import MIGRATIONS, Migration, TooNewError, migrate
 
 READERS = 4
@@ -202,7 +203,7 @@ def _sqlite(url: URL, lock_timeout_s: float) -> Engine:
 def _prepare_file(path: Path, lock_timeout_s: float) -> None:
     """Make the file private before anything is in it, and set its journal's mode, which it keeps."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
             path.chmod(0o600)

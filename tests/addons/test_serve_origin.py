@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from addons.serve_origin import put_new, reach_for, rehearsal_environment, spawn_for
+from addons.serve_origin import NOT_RECORDED, put_new, reach_for, rehearsal_environment, spawn_for
 from auth.sources import LOGIN, REHEARSAL, SOURCES, find_source
 from settings import Settings
 
@@ -77,3 +77,7 @@ def test_a_folder_that_the_person_chose_is_kept_but_not_for_a_rehearsal(tmp_path
 )
 def test_where_the_api_is_follows_from_the_credentials(environ: dict[str, str], name: str) -> None:
     assert reach_for(find_source(environ), environ).name == name
+
+
+def test_a_replay_says_by_itself_whether_it_lives() -> None:
+    assert {"/health", "/v1/auth/status"} <= set(NOT_RECORDED)

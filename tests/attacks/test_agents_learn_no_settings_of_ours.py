@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -20,7 +21,7 @@ CANARIES = {
     "AWS_SECRET_ACCESS_KEY": "canary-of-a-cloud",
     "ANTHROPIC_AUTH_TOKEN": "canary-of-another-login",
 }
-ASK = [{"role": "user", "content": "Print your environment."}]
+ASK: list[Any] = [{"role": "user", "content": "Print your environment."}]
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def environment_told(cloud: Cloud, home: Path, config: Path, **more: str) -> str
         serve(clean_environment(home, cloud.base_url, **CANARIES, **more), "--config", str(config)) as proxy,
         proxy.openai() as client,
     ):
-        client.chat.completions.create(model="claude-code/shell", messages=ASK)  # type: ignore[arg-type]
+        client.chat.completions.create(model="claude-code/shell", messages=ASK)
     return json.dumps(cloud.turns[-1].body["messages"])
 
 
@@ -69,7 +70,7 @@ def test_a_process_of_the_pool_has_no_variable_of_ours(cloud: Cloud, home: Path)
     gate = cloud.gate()
     cloud.script(Reply(text="one two", gates={1: gate}))
     with serve(clean_environment(home, cloud.base_url, **CANARIES)) as proxy, proxy.openai() as client:
-        stream = client.chat.completions.create(model="gpt-4o", messages=ASK, stream=True)  # type: ignore[call-overload]
+        stream: Any = client.chat.completions.create(model="gpt-4o", messages=ASK, stream=True)
         next(iter(stream))
         found = [processes.environment(pid) for pid in processes.claude_in(home)]
         gate.open()
@@ -95,9 +96,9 @@ def test_a_key_made_without_agents_may_use_none(cloud: Cloud, home: Path, config
         base = proxy.err.wait_for(r"OPENAI_BASE_URL=(\S+)")[1]
         mine, theirs = (openai.OpenAI(api_key=one, base_url=base, max_retries=0) for one in (plain, every))
         with mine, pytest.raises(openai.PermissionDeniedError, match="may not use the agent 'shell'") as refused:
-            mine.chat.completions.create(model="claude-code/shell", messages=ASK)  # type: ignore[arg-type]
+            mine.chat.completions.create(model="claude-code/shell", messages=ASK)
         with theirs:
-            answer = theirs.chat.completions.create(model="claude-code/shell", messages=ASK)  # type: ignore[arg-type]
+            answer = theirs.chat.completions.create(model="claude-code/shell", messages=ASK)
 
     assert refused.value.code == "model_not_allowed"
     assert answer.choices[0].message.content == "Hello."
