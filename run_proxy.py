@@ -24,7 +24,9 @@ from rich.table import Table
 
 import settings as configuration
 from addons import default_addons
+from addons.bound_connections import raise_descriptors
 from addons.decrypt_only_ours import DecryptOnlyOurs
+from addons.fold_lines import FoldLines
 from addons.hosts import is_loopback
 from addons.master import CannotListenError, options_for, proxy
 from addons.name_in_certificate import NameInCertificate
@@ -122,6 +124,7 @@ def fatal(message: str) -> typer.Exit:
 def log_to_stderr(level: str) -> None:
     """Log to the console, without a secret in it."""
     handler = RichHandler(console=errors, show_path=False, rich_tracebacks=False, log_time_format="[%X]")
+    handler.addFilter(FoldLines(handler))
     handler.addFilter(RedactSecrets(os.environ))
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     for name in LOGGED:
@@ -317,6 +320,7 @@ def serve(
 
 async def serve_until_ended(settings: Settings, web: tuple[str, int] | None = None) -> int:
     """Run the proxy until the program is told to end; ``web``: where mitmweb shows it."""
+    raise_descriptors()
     options = options_for(settings, authority(settings).certificate.parent, os.environ)
     addons = addons_for(settings, shown=web is not None)
     async with proxy(options, addons, web) as addresses:

@@ -15,14 +15,17 @@ class LogExchanges:
     def response(self, flow: http.HTTPFlow) -> None:
         """Log an exchange that was answered."""
         if flow.response is not None:
-            log.info("%s", describe(flow, str(flow.response.status_code)))
+            status = flow.response.status_code
+            # Whoever is refused can be refused ten thousand times.
+            log.info("%s", describe(flow, str(status)), extra={"folds": f"{status}"} if status >= 400 else None)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Log an exchange that was cut off. Some clients hang up as soon as they have read what ends a stream."""
         if flow.metadata.get(ENDED) and flow.response is not None:
             log.info("%s", describe(flow, str(flow.response.status_code)))
             return
-        log.info("%s", describe(flow, f"cut off ({flow.error.msg if flow.error else 'unknown'})"))
+        how = f"cut off ({flow.error.msg if flow.error else 'unknown'})"
+        log.info("%s", describe(flow, how), extra={"folds": "cut off"})
 
 
 def describe(flow: http.HTTPFlow, end: str) -> str:
