@@ -9,6 +9,7 @@ and can throw away the rest of a request that was refused. Both happen before mi
 """
 
 import asyncio
+import contextlib
 import logging
 import sys
 from collections import OrderedDict
@@ -21,7 +22,7 @@ from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from addons.bounded_http import REFUSED
+from addons.bounded_websocket import REFUSED
 from addons.proxy_login import ASK_FOR_LOGIN
 from settings import Settings
 
@@ -36,6 +37,8 @@ LINGER_BYTES = 256 * 1024 * 1024
 
 DESCRIPTORS_OF_A_REQUEST = 3
 """The client's socket, and the two ends of the connection to the origin."""
+
+MOST_DESCRIPTORS = 8192
 
 DESCRIPTORS_FOR_US = 128
 """For listeners, the store, cassettes, and the pipes of Claude Code's processes."""
@@ -232,6 +235,8 @@ class BoundConnections:
         """Let go of a WebSocket."""
         if (place := self._used(flow.client_conn)) is not None:
             place.flows.discard(flow.id)
+            if REFUSED in flow.metadata:
+                place.reader.linger()
 
     # Places
 
@@ -285,6 +290,23 @@ def close(handler: Any) -> None:
         io.handler.cancel("closed by Understudy")
     elif io.writer is not None:
         io.writer.close()
+
+
+def raise_descriptors() -> None:
+    """Let this process open as many files as its hard limit allows, up to :data:`MOST_DESCRIPTORS`.
+
+    Shells and service managers give 1,024, since old programs know no more. What we start inherits the new limit.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # macOS has a smaller limit of its own than the one that it tells.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def descriptors() -> int | None:

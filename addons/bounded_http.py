@@ -48,7 +48,7 @@ from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook
 from mitmproxy.proxy.layers.http._http1 import Http1Server, ReceiveBuffer, TBodyReader
 from mitmproxy.proxy.layers.http._http2 import Http2Server
 
-from addons.bounded_websocket import BoundedWebsocketLayer
+from addons.bounded_websocket import REFUSED, BoundedWebsocketLayer
 from origin.app import render_error
 from origin.server import MAX_HEAD_BYTES
 
@@ -59,9 +59,6 @@ SHUT_OUT_S = 5.0
 """How long a client that was refused in the middle of its head has to read why."""
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
-
-REFUSED = "understudy_refused"
-"""``flow.metadata``: the request was answered before its body was read. Nothing more of it will be."""
 
 STREAMED = "understudy_streamed"
 """``flow.metadata``: bodies are passed on as they come, and are not kept."""
@@ -89,7 +86,7 @@ class Bounds:
         if size > self.max_body_bytes:
             return 413, too_large(self.max_body_bytes)
         if size > SMALL_BODY_BYTES and self.total + more > self.max_bodies_bytes:
-            return 503, "The proxy is holding as many request bodies as it may (max_bodies_mb). Try again in a moment."
+            return 503, "The proxy holds as much of requests as it may (max_bodies_mb). Try again in a moment."
         self.held[key] = size
         self.total += more
         return None
@@ -250,7 +247,7 @@ class BoundedHttpStream(HttpStream):
         if not self.flow.websocket:
             yield from super().flow_done()
             return
-        self.child_layer = BoundedWebsocketLayer(self.context, self.flow, self._bounds.max_body_bytes)
+        self.child_layer = BoundedWebsocketLayer(self.context, self.flow, self._bounds)
         self._handle_event = self.passthrough  # type: ignore[method-assign]
         yield from self.child_layer.handle_event(events.Start())
         # As mitmproxy does: not before the layer is there, since data may follow at once.

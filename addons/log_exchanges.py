@@ -46,7 +46,14 @@ class LogExchanges:
         ending = ending_of(flow)
         if flow.response is None or flow.response.status_code != SWITCHED:
             self.counts[ending.outcome] += 1
-        log.info("%s", describe(flow, ending))
+        # Whoever is refused can be refused ten thousand times.
+        log.info("%s", describe(flow, ending), extra={"folds": _kind(flow, ending)} if ending.failed else None)
+
+
+def _kind(flow: http.HTTPFlow, ending: Ending) -> str:
+    """Name what lines about such an end have in common."""
+    status = flow.response.status_code if flow.response is not None else None
+    return f"{status}" if status is not None and status >= 400 else ending.outcome
 
 
 def describe(flow: http.HTTPFlow, ending: Ending) -> str:

@@ -47,8 +47,8 @@ def options_for(settings: Settings, confdir: Path, environ: Mapping[str, str]) -
     modes = [f"{kind}@{host}:{port}"]
     if settings.base_url is not None:
         door = f"reverse:https://{settings.hosts[0]}@{settings.base_url[0]}:{settings.base_url[1]}"
-        # mitmproxy would listen for HTTP/3 there, too, which nobody asked for. It reads each mode once, so that this
-        # is the mode that it will run.
+        # mitmproxy would listen for HTTP/3 there, too, which nobody asked for. It reads each mode once, so this is
+        # the mode that it will run.
         mode_specs.ProxyMode.parse(door).transport_protocol = "tcp"  # type: ignore[misc]
         modes.append(door)
     for mode in settings.mode:

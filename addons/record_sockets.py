@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mitmproxy import http
+from mitmproxy.websocket import WebSocketMessage
 
 from addons.record import OURS, Record, Taken, is_handshake, pairs
 from addons.redirect_to_origin import REAL_ADDRESS
@@ -21,7 +22,8 @@ NOT_OF_A_POST = frozenset({*OF_THE_CONNECTION, *OURS, "host", "content-type"})
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 MOST_MESSAGES = 1000
-"""How many messages of a WebSocket are kept for whoever looks; mitmproxy itself keeps all."""
+MOST_BYTES = 4 * 1024 * 1024
+"""How many messages of a WebSocket are kept for whoever looks, and how large together; mitmproxy itself keeps all."""
 
 
 @dataclass(slots=True)
@@ -50,6 +52,8 @@ class RecordSockets:
         self._record = record
         self._witnesses = witnesses
         self._sockets: dict[str, _Socket] = {}
+        self._kept: dict[str, int] = {}
+        """How many bytes of messages are kept, by flow."""
 
     def request(self, flow: http.HTTPFlow) -> None:
         """Tell the origin which flow a handshake is."""
@@ -70,20 +74,24 @@ class RecordSockets:
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Take a message."""
         assert flow.websocket is not None  # noqa: S101 - that is what the hook is for
-        messages = flow.websocket.messages
+        message = flow.websocket.messages[-1]
         socket = self._sockets.get(flow.id)
-        if socket is None:
-            return
-        message = messages[-1]
-        if message.from_client:
+        if socket is not None and message.from_client:
             self._ask(flow.id, socket, message.content)
-        elif socket.asked:
+        elif socket is not None and socket.asked:
             self._answer(socket, message.content)
-        # The last one is yet to be passed on.
-        del messages[:-MOST_MESSAGES]
+        self._forget_old(flow.id, flow.websocket.messages)
+
+    def _forget_old(self, flow_id: str, messages: list[WebSocketMessage]) -> None:
+        """Keep the last messages. The very last one is yet to be passed on."""
+        kept = self._kept.get(flow_id, 0) + len(messages[-1].content)
+        while len(messages) > 1 and (len(messages) > MOST_MESSAGES or kept > MOST_BYTES):
+            kept -= len(messages.pop(0).content)
+        self._kept[flow_id] = kept
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         """End what was not answered to its end."""
+        self._kept.pop(flow.id, None)
         socket = self._sockets.pop(flow.id, None)
         for asked in [each for lane in socket.asked.values() for each in lane] if socket else ():
             self._end(asked, "cut_by_app")

@@ -75,7 +75,8 @@ async def connect(service: Service, request: Request, exchange: Exchange) -> Non
 class Lane:
     """Requests that are answered one after the other."""
 
-    waiting: deque[tuple[int, dict[str, Any]]] = field(default_factory=deque)
+    waiting: deque[tuple[int, dict[str, Any], int]] = field(default_factory=deque)
+    """The number, the fields and the size of each."""
     task: asyncio.Task[None] | None = None
 
 
@@ -95,6 +96,7 @@ class Lanes:
         )
         self._lanes: dict[str | None, Lane] = {}
         self._count = 0
+        self._waiting_size = 0
         self.ending = False
 
     async def take(self, message: str) -> None:
@@ -106,8 +108,9 @@ class Lanes:
             stream_id = _stream_id(fields)
             if self.ending:
                 raise openai_error("draining")
-            lane = self._lane(stream_id)
-            lane.waiting.append((number, fields))
+            lane = self._lane(stream_id, len(message))
+            lane.waiting.append((number, fields, len(message)))
+            self._waiting_size += len(message)
         except OpenAIError as error:
             await self._socket.send(error_message(error.status, error.body(), stream_id))
             return
@@ -136,7 +139,7 @@ class Lanes:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _lane(self, stream_id: str | None) -> Lane:
+    def _lane(self, stream_id: str | None, size: int) -> Lane:
         lane = self._lanes.get(stream_id)
         if lane is None:
             if len(self._lanes) >= MAX_LANES:
@@ -144,12 +147,16 @@ class Lanes:
             lane = self._lanes[stream_id] = Lane()
         if len(lane.waiting) >= MAX_WAITING:
             raise _too_many("Too many requests of this stream are waiting.")
+        if self._waiting_size and self._waiting_size + size > self._service.max_body_bytes:
+            raise _too_many("The requests that wait on this connection are too large together.")
         return lane
 
     async def _answer_all(self, stream_id: str | None, lane: Lane) -> None:
         try:
             while lane.waiting:
-                await self._answer(stream_id, *lane.waiting.popleft())
+                number, fields, size = lane.waiting.popleft()
+                self._waiting_size -= size
+                await self._answer(stream_id, number, fields)
         finally:
             del self._lanes[stream_id]
 
