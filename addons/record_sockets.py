@@ -37,12 +37,12 @@ class _Asked:
 
 @dataclass(slots=True)
 class _Socket:
-    """One WebSocket: how many messages the app has sent, and what is being answered, by its stream."""
+    """One WebSocket: how many messages the app has sent, and what is being answered, by the number of its message."""
 
     headers: list[tuple[str, str]]
     path: str
     count: int = 0
-    asked: dict[str | None, list[_Asked]] = field(default_factory=dict)
+    asked: dict[int, _Asked] = field(default_factory=dict)
 
 
 class RecordSockets:
@@ -59,10 +59,17 @@ class RecordSockets:
         """Tell the origin which flow a handshake is."""
         if REAL_ADDRESS in flow.metadata and is_handshake(flow):
             flow.request.headers[FLOW_HEADER] = flow.id
+            self._witnesses.follow(flow.id)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """Forget a handshake that failed."""
+        if flow.websocket is None:
+            self._witnesses.leave(flow.id)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Remember a WebSocket that is open."""
         if flow.response is None or flow.response.status_code != 101 or REAL_ADDRESS not in flow.metadata:
+            self._witnesses.leave(flow.id)
             return
         host = flow.metadata[REAL_ADDRESS][3] or flow.metadata[REAL_ADDRESS][1]
         headers = [("host", host), ("content-type", "application/json")]
@@ -78,8 +85,9 @@ class RecordSockets:
         socket = self._sockets.get(flow.id)
         if socket is not None and message.from_client:
             self._ask(flow.id, socket, message.content)
-        elif socket is not None and socket.asked:
-            self._answer(socket, message.content)
+        elif socket is not None:
+            # An error may overtake the answers of what was asked before, so neither order nor stream tells.
+            self._answer(socket, self._witnesses.said(flow.id), message.content)
         self._forget_old(flow.id, flow.websocket.messages)
 
     def _forget_old(self, flow_id: str, messages: list[WebSocketMessage]) -> None:
@@ -93,29 +101,31 @@ class RecordSockets:
         """End what was not answered to its end."""
         self._kept.pop(flow.id, None)
         socket = self._sockets.pop(flow.id, None)
-        for asked in [each for lane in socket.asked.values() for each in lane] if socket else ():
+        self._witnesses.leave(flow.id)
+        for asked in socket.asked.values() if socket else ():
             self._end(asked, "cut_by_app")
 
     def _ask(self, flow_id: str, socket: _Socket, content: bytes) -> None:
-        key, socket.count = f"{flow_id}/{socket.count}", socket.count + 1
+        number, socket.count = socket.count, socket.count + 1
+        key = f"{flow_id}/{number}"
         fields = _object(content)
         if fields.pop("type", None) != "response.create" or fields.pop("generate", None) is False:
             return
-        stream_id = fields.pop("stream_id", None)
+        fields.pop("stream_id", None)
         body = json.dumps({**fields, "stream": True}, ensure_ascii=False).encode()
         taken = self._record.begin("POST", socket.path, socket.headers, body)
         if taken is None:
             return
         self._witnesses.add(key, taken)
-        socket.asked.setdefault(stream_id if isinstance(stream_id, str) else None, []).append(_Asked(key, taken))
+        socket.asked[number] = _Asked(key, taken)
 
-    def _answer(self, socket: _Socket, content: bytes) -> None:
-        event = _object(content)
-        stream_id = event.pop("stream_id", None)
-        lane = socket.asked.get(stream_id)
-        if not lane:
+    def _answer(self, socket: _Socket, number: int | None, content: bytes) -> None:
+        asked = None if number is None else socket.asked.get(number)
+        if number is None or asked is None:
             return
-        asked, kind = lane[0], str(event.get("type"))
+        event = _object(content)
+        event.pop("stream_id", None)
+        kind = str(event.get("type"))
         if kind == "error" and not asked.begun:
             asked.taken.respond(int(event.get("status") or 500), [("content-type", "application/json")])
             asked.taken.chunk(json.dumps({"error": event.get("error")}, ensure_ascii=False).encode())
@@ -123,11 +133,9 @@ class RecordSockets:
             if not asked.begun:
                 asked.taken.respond(200, [("content-type", "text/event-stream")])
             asked.taken.chunk(f"event: {kind}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode())
-        begun, asked.begun = asked.begun, True
-        if kind in ENDS or (kind == "error" and not begun):
-            lane.pop(0)
-            if not lane:
-                del socket.asked[stream_id]
+        asked.begun = True
+        if kind in ENDS or kind == "error":
+            del socket.asked[number]
             self._end(asked, "done")
 
     def _end(self, asked: _Asked, how: str) -> None:

@@ -152,6 +152,11 @@ async def send_stream(
         log.warning("the stream broke off: %s", error.describe())
         failure = as_openai(error)
         await exchange.send(sse.raw_event(failure.body()))
+    except OpenAIError as error:
+        if not exchange.started:
+            raise
+        log.warning("a streamed answer could not be kept: %s", error)
+        await exchange.send(sse.raw_event(error.body()))
     await exchange.finish()
 
 

@@ -14,11 +14,12 @@ remembers its last responses by itself, so that they can be gone on from without
 """
 
 import asyncio
+import functools
 import logging
 import re
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -112,12 +113,19 @@ class Lanes:
             lane.waiting.append((number, fields, len(message)))
             self._waiting_size += len(message)
         except OpenAIError as error:
-            await self._socket.send(error_message(error.status, error.body(), stream_id))
+            await self.say(number, error_message(error.status, error.body(), stream_id))
             return
         if lane.task is None:
             # Not create_task: mitmproxy's loop starts tasks at once, and this one must be known before it is done.
             work: Coroutine[Any, Any, None] = self._answer_all(stream_id, lane)
             lane.task = asyncio.Task(work, loop=asyncio.get_running_loop(), name="answer over a WebSocket")
+
+    async def say(self, number: int, text: str) -> None:
+        """Send a message that answers the ``number``-th one."""
+        if self._socket.is_open:
+            # It is written before anything else can be.
+            self._service.witnesses.say(self._flow, number)
+        await self._socket.send(text)
 
     def end(self) -> None:
         """Take nothing more: what is being answered is answered to its end, then the WebSocket closes."""
@@ -165,7 +173,7 @@ class Lanes:
         body = msgspec.json.encode({**fields, "stream": True})
         flow = [(FLOW_HEADER, f"{self._flow}/{number}")] if self._flow else []
         request = Request("POST", PATH, "", (*self._headers, *flow), body)
-        answer = Messages(self._socket, stream_id)
+        answer = Messages(self._socket, stream_id, functools.partial(self.say, number))
         began = time.monotonic()
         try:
             if generate is False:
@@ -196,10 +204,11 @@ class Lanes:
 class Messages(Exchange):
     """An answer whose events become messages, and whose errors become ``error`` events."""
 
-    __slots__ = ("_held", "_lane", "_socket", "told")
+    __slots__ = ("_held", "_lane", "_say", "_socket", "told")
 
-    def __init__(self, socket: WebSocket, stream_id: str | None) -> None:
+    def __init__(self, socket: WebSocket, stream_id: str | None, say: Callable[[str], Awaitable[None]]) -> None:
         self._socket = socket
+        self._say = say
         self._lane = b"" if stream_id is None else b',"stream_id":"' + stream_id.encode("ascii") + b'"'
         self._held = b""
         self.told = "200"
@@ -211,7 +220,7 @@ class Messages(Exchange):
         """Send an error. There is no other whole answer to a request for a stream."""
         self.started = self.ended = True
         self.told = str(status)
-        await self._socket.send(error_message(status, body, None, lane=self._lane))
+        await self._say(error_message(status, body, None, lane=self._lane))
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send nothing: an answer begins with its first event."""
@@ -224,7 +233,7 @@ class Messages(Exchange):
             if event + b"\n\n" == COMMENT:
                 await self._socket.ping()
             elif (start := event.find(b"data: ")) >= 0 and (told := event[start + 6 :]).endswith(b"}"):
-                await self._socket.send((told[:-1] + self._lane + b"}").decode("utf-8"))
+                await self._say((told[:-1] + self._lane + b"}").decode("utf-8"))
 
     async def finish(self) -> None:
         """End the answer."""
