@@ -196,10 +196,12 @@ def fitted(widths: Sequence[int], width: int | None) -> list[int]:
         place = COLUMNS.index(name)
         if (too_much := _sum(new) - (width or 0)) > 0:
             new[place] = max(new[place] - too_much, min(new[place], least)) if least else 0
-    # What a column that was left out has freed goes to the words that are still there.
-    for place in map(COLUMNS.index, WORDS) if width is not None else ():
-        if new[place]:
-            new[place] = min(widths[place], new[place] + max((width or 0) - _sum(new), 0))
+    # What a column that was left out has freed goes to the words that are still there, first half of it to each.
+    for share in (2, 1) if width is not None else ():
+        free = max((width or 0) - _sum(new), 0)
+        for place in map(COLUMNS.index, WORDS):
+            if new[place]:
+                new[place] = min(widths[place], new[place] + min(free // share, max((width or 0) - _sum(new), 0)))
     return new
 
 
@@ -227,10 +229,10 @@ def summed_up(listed: Sequence[Listed], of: int) -> str:
         f"{sums.input} tokens in{f' ({100 * sums.cached / sums.input:.0f} % cached)' if sums.cached else ''}",
         f"{sums.output} out",
     ]
-    if any(one.used is not None and one.used.cost_usd is not None for one in listed):
+    if sums.cost_usd:
         parts.append(f"{dollars(sums.cost_usd)} USD")
     if sums.unpriced:
-        parts.append(f"{sums.unpriced} of unknown price")
+        parts.append(f"{'and ' if sums.cost_usd else ''}{sums.unpriced} of unknown price")
     return ", ".join(parts)
 
 
@@ -250,21 +252,20 @@ def problem_lines(problems: Sequence[str]) -> Iterator[Text]:
 def list_json(cassette: Cassette, choice: Choice) -> dict[str, Any]:
     """Return the list for programs.
 
-    Times in ms; null where nobody told. The ``total`` is of what is listed, ``of`` so many. Its ``cost_usd`` leaves out
-    the ``unpriced``, a number of exchanges whose price is not known; null if no price is known.
+    Times in ms; null where nobody told. ``listed``: how many these are, of how many. The ``total`` is what they used;
+    its ``cost_usd`` leaves out the ``unpriced``: the exchanges, of which that is the number, whose price is not known.
     """
     listed = choose(cassette, choice)
     sums = total(one.used for one in listed)
     return {
         "cassette": str(cassette.path),
         "exchanges": [_json(one) for one in listed],
-        "total": {
+        "listed": {
             "exchanges": len(listed),
             "of": len(cassette.rows),
             "failed": sum(one.row.summary.outcome != DONE for one in listed),
-            **dataclasses.asdict(sums),
-            "cost_usd": sums.known_usd,
         },
+        "total": {**dataclasses.asdict(sums), "cost_usd": sums.known_usd},
         "problems": cassette.problems(),
     }
 

@@ -25,6 +25,7 @@ from store.database import StoreError
 from translate import sse
 from translate.answer import chat_streams
 from translate.completion import fold
+from translate.errors import OpenAIError
 from translate.openai_wire import ChatCompletion, ChatCompletionChunk
 from translate.request import Translated, translate_request
 from translate.usage import add_usage

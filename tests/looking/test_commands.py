@@ -71,11 +71,11 @@ def listed(path: Path, *options: object) -> list[int]:
     numbers = [one["n"] for one in told["exchanges"]]
     lines = run("show", path, *options).stdout.splitlines()
     assert [int(line.split()[0]) for line in lines[1:-1]] == numbers
-    count = f"{len(numbers)} of {told['total']['of']}" if len(numbers) < told["total"]["of"] else str(len(numbers))
+    count = f"{len(numbers)} of {told['listed']['of']}" if len(numbers) < told["listed"]["of"] else str(len(numbers))
     assert lines[-1].startswith(f"{count} exchange")
     assert f", {told['total']['input']} tokens in" in lines[-1]
     assert told["total"]["input"] == sum(one["tokens"]["input"] or 0 for one in told["exchanges"])
-    assert told["total"]["failed"] == sum(one["ended"] != "done" for one in told["exchanges"])
+    assert told["listed"]["failed"] == sum(one["ended"] != "done" for one in told["exchanges"])
     return numbers
 
 
@@ -182,6 +182,23 @@ def exchange(recorder: Any, model: str, *, ended: bool, how: str = "done") -> No
     recording.end(how, at_ms=5)
 
 
+def test_tokens_and_dollars_are_claudes_where_the_app_was_told_none(tmp_path: Path) -> None:
+    with tapes.recorder(tmp_path / "a.jsonl") as recorder:
+        exchange(recorder, "claude-opus-5-5", ended=True)
+        exchange(recorder, "claude-opus-5-5", ended=False, how="cut_by_app")
+
+    lines = run("show", tmp_path / "a.jsonl").stdout.splitlines()
+    told = json.loads(run("show", tmp_path / "a.jsonl", "--json").stdout)
+    one = json.loads(run("show", tmp_path / "a.jsonl", "1", "--json").stdout)
+
+    assert lines[-1] == "2 exchanges (1 failed), 620 tokens in (97 % cached), 41 out, 0.0010 USD"
+    assert [(row["tokens"]["input"], row["tokens"]["output"]) for row in told["exchanges"]] == [(310, 40), (310, 1)]
+    assert [row["tokens"]["cached"] for row in told["exchanges"]] == [300, 300]
+    assert [row["cost_usd"] for row in told["exchanges"]] == pytest.approx([0.0009, 0.00012])
+    assert (told["total"]["input"], told["total"]["cost_usd"]) == (620, pytest.approx(0.00102))
+    assert (one["tokens"]["input"], one["cost_usd"]) == (310, pytest.approx(0.0009))
+
+
 def test_the_dollars_of_a_model_whose_price_is_not_known_are_no_zero(tmp_path: Path) -> None:
     with tapes.recorder(tmp_path / "a.jsonl") as recorder:
         exchange(recorder, "claude-opus-9", ended=True)
@@ -193,7 +210,7 @@ def test_the_dollars_of_a_model_whose_price_is_not_known_are_no_zero(tmp_path: P
 
     assert "?" in alone[1].split()
     assert alone[-1] == "1 exchange, 310 tokens in (97 % cached), 40 out, 1 of unknown price"
-    assert both[-1] == "2 exchanges, 620 tokens in (97 % cached), 80 out, 0.000900 USD, 1 of unknown price"
+    assert both[-1] == "2 exchanges, 620 tokens in (97 % cached), 80 out, 0.000900 USD, and 1 of unknown price"
     assert [row["cost_usd"] for row in told["exchanges"]] == [None, pytest.approx(0.0009)]
     assert told["total"]["unpriced"] == 1
     assert "price unknown" in run("show", tmp_path / "a.jsonl", "1").stdout
