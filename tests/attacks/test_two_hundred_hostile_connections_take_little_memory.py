@@ -1,4 +1,4 @@
-"""Two hundred connections that send what they like leave the proxy under 512 MiB, with the limits that it comes with."""
+"""Two hundred connections that send what they like leave the proxy under 512 MiB, with the limits as they come."""
 
 import contextlib
 import json
