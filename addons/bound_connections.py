@@ -288,8 +288,9 @@ def close(handler: Any) -> None:
         return
     if io.handler is not None:
         io.handler.cancel("closed by Understudy")
-    elif io.writer is not None:
-        io.writer.close()
+    if io.writer is not None and hasattr(io.writer, "transport"):
+        # mitmproxy leaves it open if it is cancelled while it handles what came.
+        io.writer.transport.abort()
 
 
 def raise_descriptors() -> None:
