@@ -102,9 +102,9 @@ def test_a_stream_of_http_2_is_reset_and_the_connection_goes_on(
         connection.send_headers(3, [(":method", "GET"), *head[1:3], (":path", "/health")], end_stream=True)
         secure.sendall(connection.data_to_send())
         health = h2_read(connection, secure, lambda event: isinstance(event, h2.events.ResponseReceived))
-    assert dict(told[0].headers or ())[":status"] == status
+    assert (":status", status) in list(told[0].headers or ())
     assert reset == [h2.errors.ErrorCodes.NO_ERROR]
-    assert dict(health.headers)[":status"] == "200"
+    assert (":status", "200") in list(health.headers or ())
     assert proxy.peak() - before < LIMIT + SPARE
 
 
