@@ -82,7 +82,11 @@ class OverBudgetError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a key has used. ``usd`` includes ``usd_estimated``, and leaves out the ``requests_unpriced``."""
+    """What a key has used.
+
+    ``usd`` includes ``usd_estimated``, which is by the price of another model, or was booked by an older version. It
+    leaves out the ``requests_unpriced``, whose price is not known.
+    """
 
     requests: int = 0
     tokens: int = 0
@@ -147,7 +151,8 @@ class Budgets:
     async def settle(self, admission: Admission, tokens: int, usd: float | None, usd_is_estimated: bool = True) -> None:
         """Book what a request has used; its place is free again. A second time, nothing happens.
 
-        ``usd`` is None if nobody knows. A request that failed used 0. Cancelled, it is settled all the same.
+        ``usd`` is None if the price is not known. A request that failed before Claude answered used 0. Cancelled, it is
+        settled all the same.
         Raises StoreError: then it may be tried again, and the place comes free with its lease.
         """
         _check(tokens, usd)

@@ -126,9 +126,10 @@ def _as_json(key: Client, used: Spent) -> dict[str, Any]:
         "used": {
             "requests": used.requests,
             "tokens": used.tokens,
-            "usd": used.usd,
+            # What is not known is no zero.
+            "usd": used.usd if used.usd or not used.requests_unpriced else None,
             "usd_estimated": used.usd_estimated,
-            "usd_today": used.usd_today,
+            "usd_today": used.usd_today if used.usd or not used.requests_unpriced else None,
             "requests_unpriced": used.requests_unpriced,
         },
     }
@@ -167,9 +168,13 @@ def _limits(key: Client) -> list[str]:
 
 
 def _used(used: Spent) -> str:
-    """Write «≈» before dollars of which some are an estimate, and «≥» where some requests' are not known."""
+    """Write «≈» before dollars of which some are an estimate, and how many requests have no price."""
+    counted = f"{used.requests} requests, {used.tokens} tokens"
+    if used.requests_unpriced and not used.usd:
+        return f"{counted}, USD unknown"
     sign = "≥" if used.requests_unpriced else "≈" if used.usd_estimated else ""
-    return f"{used.requests} requests, {used.tokens} tokens, {sign}{used.usd:.4g} USD ({used.usd_today:.4g} today)"
+    unpriced = f", and {used.requests_unpriced} of unknown price" if used.requests_unpriced else ""
+    return f"{counted}, {sign}{used.usd:.4g} USD ({used.usd_today:.4g} today){unpriced}"
 
 
 def _when(at: float | None) -> str | None:

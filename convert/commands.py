@@ -1,5 +1,7 @@
 """`understudy convert IN OUT`: cassettes into other formats, and other formats into cassettes."""
 
+import contextlib
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +13,11 @@ from convert.exchange import ConvertError, Exchange, write
 from convert.flows import from_flows, to_flows
 from convert.har import from_har, to_har
 from convert.vcr import from_vcr
-from looking.cassette import LookError, load, open_cassette
+from looking.cassette import Cassette, LookError, load, open_cassette
 from looking.safe import one_line
-from tape.files import parts
 from tape.format import Entry
 from tape.record import TapeError
+from tape.replacing import put_in_place
 
 FLOWS = (".flow", ".flows", ".mitm")
 SUFFIXES = {".har": "har", **dict.fromkeys(FLOWS, "flows"), ".yaml": "vcr", ".yml": "vcr", ".jsonl": "cassette"}
@@ -55,26 +57,77 @@ def _convert(source: Path, target: Path, kind: str | None, *, force: bool) -> st
     if have != "cassette":
         if want != "cassette":
             raise ConvertError(f"{source} can be converted to a cassette (.jsonl) alone")
-        for _ in READ[have](source):
-            pass  # a file that cannot be read costs nothing that is there
-        for file in parts(target):
-            file.unlink()
-        return f"{write(READ[have](source), target)} exchanges"
-    if want == "har":
-        target.write_text(to_har(_entries(source)), encoding="utf-8")
-    elif want == "flows":
-        to_flows((entry for entry in _entries(source) if entry.started), target)
-    elif want == "openai-jsonl":
-        lines = list(to_lines(_entries(source)))
-        target.write_text("".join(line for line in lines if line), encoding="utf-8")
-        return f"{sum(line is not None for line in lines)} lines, {lines.count(None)} exchanges left out"
-    else:
+        return f"{_into_cassette(READ[have](source), target)} exchanges"
+    if want not in WRITE:
         raise ConvertError(f"{target}: its suffix is none of .har and .flow; or --format openai-jsonl")
-    return f"{len(open_cassette(source).rows)} exchanges"
+    cassette = open_cassette(source)
+    with _beside(target) as new:
+        return WRITE[want](_entries(cassette), new)
 
 
-def _entries(path: Path) -> Iterator[Entry]:
-    for row in open_cassette(path).rows:
+def _har(entries: Iterator[Entry], new: Path) -> str:
+    counted = _Counted(entries)
+    new.write_text(to_har(counted), encoding="utf-8")
+    return f"{counted.count} exchanges"
+
+
+def _flows(entries: Iterator[Entry], new: Path) -> str:
+    # Some exchanges do not say when they were, as a flow must.
+    counted = _Counted(entry for entry in entries if entry.started)
+    to_flows(counted, new)
+    return f"{counted.count} exchanges"
+
+
+class _Counted:
+    """Counts what is taken from an iterator."""
+
+    def __init__(self, entries: Iterator[Entry]) -> None:
+        self._entries = entries
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        for entry in self._entries:
+            self.count += 1
+            yield entry
+
+
+def _lines(entries: Iterator[Entry], new: Path) -> str:
+    lines = list(to_lines(entries))
+    new.write_text("".join(line for line in lines if line), encoding="utf-8")
+    return f"{sum(line is not None for line in lines)} lines, {lines.count(None)} exchanges left out"
+
+
+WRITE: dict[str, Callable[[Iterator[Entry], Path], str]] = {"har": _har, "flows": _flows, "openai-jsonl": _lines}
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """Yield where to write what takes the place of ``target`` when the block ends well; else nothing is left of it."""
+    if target.exists() and not target.is_file():
+        yield target  # a pipe, a terminal: nothing can take its place
+        return
+    if not target.absolute().parent.is_dir():
+        raise ConvertError(f"there is no folder {target.parent}")
+    place = target.resolve()
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".understudy-") as folder:
+        new = Path(folder) / place.name
+        yield new
+        new.replace(place)
+
+
+def _into_cassette(exchanges: Iterator[Exchange], target: Path) -> int:
+    """Write a cassette, which takes the place of what is there only when all could be read."""
+    if target.suffix != ".jsonl":
+        raise ConvertError(f"{target} must end in .jsonl")
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+        new = Path(folder) / target.name
+        count = write(exchanges, new)
+        put_in_place(new, target)
+    return count
+
+
+def _entries(cassette: Cassette) -> Iterator[Entry]:
+    for row in cassette.rows:
         entry, problems = load(row)
         for problem in problems:
             typer.echo(f"understudy: {one_line(problem)}", err=True)

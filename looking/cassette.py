@@ -16,13 +16,14 @@ import msgspec
 
 from looking.parts import text_of
 from looking.safe import one_line, size
-from looking.story import MODEL_HEADER, claudes_model, header, looks_streamed
+from looking.story import claudes_model, header, looks_streamed
 from looking.timeline import TokenReader, is_claudes_token, sound
 from tape.assemble import is_event_stream
 from tape.files import all_files, first_of, journals
 from tape.format import Entry, LineError, Problem, check_header, decode_line
 from tape.index import Index, Summary, scan
 from tape.read import read_block
+from tape.usage import MODEL_HEADER
 
 GLANCE_BYTES = 1024 * 1024
 STRETCH_BYTES = 4 * 1024 * 1024

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,8 +15,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from looking import diff as comparing
+from looking import listing
 from looking import show as showing
 from looking.cassette import LookError, load, open_cassette
+from looking.listing import Choice
 from looking.safe import one_line, safe_json
 from looking.show import Line
 from looking.story import story
@@ -40,17 +43,38 @@ def add_looking_commands(cli: typer.Typer) -> None:
             str | None,
             typer.Argument(metavar="[N|ID]", help="One exchange: its number as listed (-1 is the last), or its id."),
         ] = None,
+        failed: Annotated[
+            bool, typer.Option("--failed", help="List only what failed, broke off or was cut by its app.")
+        ] = False,
+        grep: Annotated[
+            str | None,
+            typer.Option(metavar="PATTERN", help="List only where question or answer have this, in any case."),
+        ] = None,
+        model: Annotated[
+            str | None,
+            typer.Option(
+                metavar="NAME", help="List only what was asked of, or answered by, such a model: opus, 'gpt-4*'."
+            ),
+        ] = None,
+        slow: Annotated[
+            float | None, typer.Option(metavar="SECONDS", min=0, help="List only what took so long or longer.")
+        ] = None,
         as_json: AsJson = False,
     ) -> None:
         """List a cassette's exchanges, or show one like a conversation."""
         with _screen() as screen:
+            choice = Choice(failed, _pattern(grep), model, None if slow is None else slow * 1000)
             cassette = open_cassette(file)
             if which is None:
                 if as_json:
-                    screen.json(showing.list_json(cassette))
+                    screen.json(listing.list_json(cassette, choice))
                 else:
-                    screen.lines((0, line) for line in showing.list_lines(cassette, screen.width))
+                    screen.lines((0, line) for line in listing.list_lines(cassette, choice, screen.width))
                 return
+            if not choice.is_all:
+                raise LookError(
+                    f"{one_line(which)} names one exchange; --failed, --grep, --model and --slow choose from all"
+                )
             row = cassette.find(_no_option(which))
             entry, problems = load(row)
             told = story(entry)
@@ -86,6 +110,14 @@ def add_looking_commands(cli: typer.Typer) -> None:
                 screen.json(comparing.as_json(a, b, found))
             elif is_one_of_many:
                 screen.lines([(0, Text(comparing.counted(found)))])
+
+
+def _pattern(grep: str | None) -> re.Pattern[str] | None:
+    """Read a pattern. Raises LookError."""
+    try:
+        return None if grep is None else re.compile(grep, re.IGNORECASE)
+    except re.error as error:
+        raise LookError(f"--grep {one_line(grep)}: {one_line(error)}") from None
 
 
 def _no_option(which: str) -> str:

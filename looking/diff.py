@@ -15,9 +15,10 @@ from typing import Any, Literal
 from rich.text import Text
 
 from looking.cassette import Cassette, LookError, Row, load, open_cassette
+from looking.listing import models
 from looking.parts import Part
 from looking.safe import one_line, without_blobs
-from looking.show import Line, models, shown
+from looking.show import Line, shown
 from looking.story import Story, story
 from looking.timeline import Timeline, pace, span, timeline
 from tape.format import Entry
@@ -158,7 +159,7 @@ def _call(part: Part) -> dict[str, Any]:
 
 
 def _outcome(told: Story) -> dict[str, Any]:
-    return {"status": told.status, "ended": told.how, "error": told.error, "answered by": told.answered}
+    return {"status": told.status, "ended": told.outcome, "error": told.error, "answered by": told.answered}
 
 
 def _usage(told: Story) -> dict[str, Any]:

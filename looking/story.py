@@ -9,6 +9,7 @@ from looking.parts import Part, Said, said, text_of
 from looking.safe import size, without_blobs
 from tape.assemble import is_event_stream
 from tape.format import Entry, Headers, Request
+from tape.outcome import outcome
 from tape.usage import MODEL_HEADER, Usage, claude_usage, entry_usage
 from translate.prices import count
 from translate.usage import MessageUsage
@@ -35,8 +36,8 @@ class Story:
     ``request``: the conversation. ``tools``: their names. ``parameters``: the rest of the request. ``turn``: what
     Claude was asked with besides the conversation; ``turns``: how often. ``tokens`` and ``cost_usd``: what was used, by
     :mod:`tape.usage`; ``is_unpriced``: nobody knows the price. ``usage``: what the app was told. ``error``: in a line.
-    ``how``: as in the cassette. ``ms``: in all. ``started``: ISO 8601, UTC. ``left_out``: what the cassette did not
-    keep, in words.
+    ``how``: as in the cassette; ``outcome``: ``done`` only if the app got what it asked for. ``ms``: in all.
+    ``started``: ISO 8601, UTC. ``left_out``: what the cassette did not keep, in words.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Story:
     process: str | None
     error: str | None
     how: str
+    outcome: str
     ms: float
     is_stream: bool
     left_out: tuple[str, ...]
@@ -96,6 +98,7 @@ def story(entry: Entry) -> Story:
         process=entry.process,
         error=None if error is None else error_text(error),
         how=entry.how,
+        outcome=outcome(entry.how, entry.status, error, entry.request.method),
         ms=entry.ms,
         is_stream=is_stream,
         left_out=tuple(", ".join(f"{name}: {text_of(value)}" for name, value in one.items()) for one in entry.left_out),

@@ -91,7 +91,7 @@ class Totals:
         """Return the totals for people and monitors.
 
         ``input_tokens`` includes the cached ones. ``usd`` leaves out ``requests_unpriced``: so many used a model whose
-        price is not known.
+        price is not known. It is None where that is all of them.
         """
         used = self.total
         return {
@@ -101,6 +101,6 @@ class Totals:
             "cache_write_tokens": used.cache_written,
             "output_tokens": used.output,
             "web_searches": used.web_searches,
-            "usd": round(used.cost_usd, 9),
+            "usd": None if used.known_usd is None else round(used.known_usd, 9),
             "requests_unpriced": used.unpriced,
         }

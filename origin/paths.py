@@ -9,7 +9,11 @@ ALIKE = 0.8
 """How alike two paths must be, as ``difflib`` counts it, for one to be offered in place of the other."""
 
 NOT_ANSWERED = frozenset(
-    ["assistants", "audio", "batches", "chatkit", "containers", "embeddings", "evals", "files", "fine_tuning", "graders", "images", "moderations", "organization", "realtime", "threads", "uploads", "vector_stores", "videos"]
+    {
+        *("assistants", "audio", "batches", "chatkit", "containers", "embeddings", "evals", "files", "fine_tuning"),
+        *("graders", "images", "moderations", "organization", "realtime", "threads", "uploads", "vector_stores"),
+        "videos",
+    }
 )
 """What OpenAI's API has besides: whoever asks for one of these means it, and nothing that is spelt like it."""
 

@@ -49,7 +49,7 @@ def add_rerun_commands(cli: typer.Typer, load_settings: LoadSettings, open_proxy
             for n, entry in _entries(file, which):
                 verdict = retranslator.check(entry)
                 counts[verdict.how] += 1
-                if verdict.how != "same":
+                if verdict.how != "same" or verdict.why:
                     print(f"{n} {entry.id}: {verdict.how}{f': {verdict.why}' if verdict.why else ''}")
                 for line in verdict.lines:
                     print(f"    {safe(line)}")

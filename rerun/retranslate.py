@@ -3,6 +3,9 @@
 What an entry holds of Claude's side is fed to the same state machines that answer an app, and what they give is
 compared with what the app got. Two answers are the same if they differ in nothing but ids, times, seals and in how
 text was cut into deltas: a proxy that is behind sends fewer and larger ones.
+
+Reasoning that an app sends back is sealed with a key that no cassette has. What it seals is known where the cassette
+has the answer that it came with. Where it has not, the Turn is compared without reasoning, and the verdict says so.
 """
 
 import difflib
@@ -16,21 +19,26 @@ import msgspec
 
 from tape.assemble import assemble, events_of, is_event_stream
 from tape.format import Entry
+from tape.outcome import reason
 from translate.answer import chat_streams
 from translate.completion import fold
 from translate.errors import OpenAIError
 from translate.openai_wire import ChatCompletionChunk
 from translate.request import translate_request
 from translate.responses.fold import fold as fold_response
+from translate.responses.reasoning import KINDS, unpack
 from translate.responses.request import needed, translate_response_request
 from translate.responses.stream import ResponseStream
 from translate.stream import ClaudeProtocolError
-from translate.turn import Turn, to_json
+from translate.turn import ContentBlock, Turn, to_json
 from translate.usage import add_usage
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 
-_ID = re.compile(r"\b(?:chatcmpl|resp|msg|rs|fc|call|toolu|cmpl|item|req)[-_][A-Za-z0-9_-]{8,}")
+_ID = re.compile(
+    r"\b(?:chatcmpl|resp|msg|rs|fc|ctc|ctco|tsc|tso|ws|cmp|mcp|mcpl|mcpr|call|toolu|srvtoolu|cmpl|item|req|conv)"
+    r"[-_][A-Za-z0-9_-]{8,}"
+)
 _TIMES = frozenset({"created", "created_at", "completed_at"})
 _SEALS = frozenset({"encrypted_content", "signature"})
 _MAX_LINES = 80
@@ -40,7 +48,10 @@ type Item = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one entry: ``same``, ``differs`` with the lines that show it, or ``skipped`` and why."""
+    """What became of one entry: ``same``, ``differs`` with the lines that show it, or ``skipped`` and why.
+
+    ``why`` of one that is the same names what could not be compared, "" if there is nothing such.
+    """
 
     id: str
     how: str
@@ -62,6 +73,7 @@ class Retranslator:
     """Translates the entries of a cassette again, in their order: responses go on from earlier ones."""
 
     _conversations: dict[str, tuple[Item, ...]] = field(default_factory=dict)
+    _seals: "_Seals" = field(default_factory=lambda: _Seals())
 
     def check(self, entry: Entry) -> Verdict:
         """Compare one entry."""
@@ -72,6 +84,12 @@ class Retranslator:
             return Verdict(entry.id, "skipped", f"it ended {entry.how}")
         if entry.left_out:
             return Verdict(entry.id, "skipped", "parts of it were left out when it was recorded")
+        if entry.status is not None and entry.status >= 400 and entry.events:
+            # What Claude had said until then is no whole answer.
+            return Verdict(
+                entry.id, "skipped", f"it failed after Claude was asked: {reason(entry.status, entry.error)}"
+            )
+        self._seals.unopened = 0
         try:
             answer = self._chat(entry) if path == CHAT else self._response(entry)
         except OpenAIError as error:
@@ -82,8 +100,12 @@ class Retranslator:
             return Verdict(entry.id, "differs", lines=(f"today's translation fails: {type(error).__name__}: {error}",))
         if not entry.events:
             return Verdict(entry.id, "skipped", "Claude was not asked, or what it said was not recorded")
-        recorded = [turn for turn in (entry.turn, *entry.more_turns) if turn is not None]
-        return _compare(entry, [*map(_turn, recorded), *_told(entry)], [*map(_turn, answer.turns), *answer.events])
+        recorded: list[Mapping[str, Any]] = [turn for turn in (entry.turn, *entry.more_turns) if turn is not None]
+        turns, note = answer.turns, ""
+        if unopened := self._seals.unopened:
+            recorded, turns = [*map(without_reasoning, recorded)], [*map(without_reasoning, turns)]
+            note = f"{unopened} sealed reasoning{'s' if unopened > 1 else ''} could not be opened, and was not compared"
+        return _compare(entry, [*map(_turn, recorded), *_told(entry)], [*map(_turn, turns), *answer.events], note)
 
     def _chat(self, entry: Entry) -> _Answer:
         message = entry.message if isinstance(entry.message, dict) else {}
@@ -111,6 +133,8 @@ class Retranslator:
     def _response(self, entry: Entry) -> _Answer:
         message = entry.message if isinstance(entry.message, dict) else {}
         wanted = needed(entry.request.body)
+        if message.get("status") == "queued":
+            raise _SkippedError("it was answered in the background, so this answer tells nothing of it")
         if wanted.conversation_id or wanted.item_ids:
             raise _SkippedError("it goes on from what is not in the cassette")
         if wanted.servers:
@@ -118,13 +142,18 @@ class Retranslator:
         before = self._conversations.get(wanted.previous_response_id or "", ())
         if wanted.previous_response_id and not before:
             raise _SkippedError("it goes on from a response that is not in the cassette before it")
-        translated = translate_response_request(
-            entry.request.body,
-            _model_map(entry),
-            show_reasoning=_shows_reasoning(entry) and not _asks_for_summary(entry),
-            previous=before,
-            open_reasoning=lambda sealed: None,
-        )
+        try:
+            translated = translate_response_request(
+                entry.request.body,
+                _model_map(entry),
+                show_reasoning=_shows_reasoning(entry) and not _asks_for_summary(entry),
+                previous=before,
+                open_reasoning=self._seals.open,
+            )
+        except OpenAIError as error:
+            if self._seals.unopened and (error.param or "").endswith("encrypted_content"):
+                raise _SkippedError("it goes on from sealed notes that cannot be opened") from None
+            raise
         turns = _turns(entry, translated.turn)
         if not entry.events:
             return _Answer(turns, [])
@@ -135,7 +164,7 @@ class Retranslator:
             echo=translated.echo,
             new_id=_numbered(),
             now=lambda: created,
-            seal=lambda data: "sealed",
+            seal=self._seals.seal,
             show_summary=translated.show_summary,
             show_encrypted=translated.show_encrypted,
             unfence=translated.unfence,
@@ -146,9 +175,53 @@ class Retranslator:
         events = [told for event in entry.events for told in stream.feed(event.value)]
         stream.feed_eof()
         stored = msgspec.to_builtins(stream.stored)
+        self._seals.learn(message.get("output"), stored)
         self._conversations[str(message.get("id"))] = (*before, *translated.items, *stored)
         told = events if _is_stream(entry) else [fold_response(events)]
         return _Answer(turns, [msgspec.to_builtins(event) for event in told])
+
+
+@dataclass(slots=True)
+class _Seals:
+    """What is in the seals of reasoning and notes that apps send back: today's translation's, and recorded ones."""
+
+    _blocks: dict[str, ContentBlock] = field(default_factory=dict)
+    unopened: int = 0
+    """How many could not be opened."""
+
+    def seal(self, data: bytes) -> str:
+        """Return a seal of our own."""
+        sealed = f"sealed {len(self._blocks)}"
+        if (block := unpack(data)) is not None:
+            self._blocks[sealed] = block
+        return sealed
+
+    def open(self, sealed: str) -> ContentBlock | None:
+        """Return what is sealed, None if the cassette has not told."""
+        block = self._blocks.get(sealed)
+        self.unopened += block is None
+        return block
+
+    def learn(self, recorded: Any, today: list[Item]) -> None:
+        """Take the recorded seals of an answer for those that today's translation of it has in their places."""
+        for old, new in zip(recorded if isinstance(recorded, list) else (), today, strict=False):
+            sealed = old.get("encrypted_content") if isinstance(old, Mapping) else None
+            block = self._blocks.get(new.get("encrypted_content") or "")
+            if isinstance(sealed, str) and block is not None and old.get("type") == new.get("type"):
+                self._blocks[sealed] = block
+
+
+def without_reasoning(turn: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a Turn without the thinking in its messages."""
+    messages = []
+    for message in turn.get("messages") or ():
+        content = message.get("content") if isinstance(message, Mapping) else None
+        if isinstance(content, (list, tuple)):
+            kept = [block for block in content if not (isinstance(block, Mapping) and block.get("type") in KINDS)]
+            messages += [{**message, "content": kept}] if kept else []
+        else:
+            messages.append(message)
+    return {**turn, "messages": messages}
 
 
 class _SkippedError(Exception):
@@ -210,14 +283,14 @@ def _without_pictures(value: Any) -> Any:
     return value
 
 
-def _compare(entry: Entry, before: list[Any], now: list[Any]) -> Verdict:
+def _compare(entry: Entry, before: list[Any], now: list[Any], note: str = "") -> Verdict:
     old, new = canonical(before), canonical(now)
     if old == new:
-        return Verdict(entry.id, "same")
+        return Verdict(entry.id, "same", note)
     lines = list(difflib.unified_diff(_lines(old), _lines(new), "recorded", "today", lineterm="", n=2))
     if len(lines) > _MAX_LINES:
         lines[_MAX_LINES:] = [f"… and {len(lines) - _MAX_LINES} more lines"]
-    return Verdict(entry.id, "differs", lines=tuple(lines))
+    return Verdict(entry.id, "differs", note, lines=tuple(lines))
 
 
 def _lines(events: list[Any]) -> list[str]:

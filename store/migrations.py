@@ -195,7 +195,13 @@ def _what_is_remembered(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-MIGRATIONS: Sequence[Migration] = (_clients_and_budgets, _what_is_remembered)
+def _earlier_dollars_are_estimates(connection: Connection) -> None:
+    # Up to here the cost of a process since its start was booked as the cost of each of its turns. What it should have
+    # been cannot be computed: of a day only the sum of all tokens is kept. So the sums stay, and say what they are.
+    connection.execute(text("UPDATE spending SET nanodollars_estimated = nanodollars"))
+
+
+MIGRATIONS: Sequence[Migration] = (_clients_and_budgets, _what_is_remembered, _earlier_dollars_are_estimates)
 """Step 1 is the first. New ones go to the end."""
 
 

@@ -40,7 +40,8 @@ admissions = Table(
     Column("nanodollars", BigInteger, nullable=False),
 )
 
-# What a client used on a day of UTC. `nanodollars` includes `nanodollars_estimated`, the part that nobody billed.
+# What a client used on a day of UTC. `nanodollars` includes `nanodollars_estimated`: what was not booked by the price
+# of the model that answered, and what was booked before migration 3. `requests_unpriced` are those without any price.
 spending = Table(
     "spending",
     metadata,

@@ -73,7 +73,7 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def failed_at_the_proxy(self) -> bool:
         """Whether it failed through nothing that the app had asked."""
-        return failed_at_the_proxy(self.how, self.status, self.error, self.method)
+        return failed_at_the_proxy(self.how, self.status, self.error, self.method, said=bool(self.answer))
 
 
 class _Model(msgspec.Struct):

@@ -33,15 +33,18 @@ def outcome(how: str, status: int | None, error: Any = None, method: str = "POST
     return FAILED if error is not None and method == "POST" else DONE
 
 
-def failed_at_the_proxy(how: str, status: int | None, error: Any = None, method: str = "POST") -> bool:
+def failed_at_the_proxy(
+    how: str, status: int | None, error: Any = None, method: str = "POST", *, said: bool = True
+) -> bool:
     """Whether an exchange failed through nothing that the app had asked: the same request may be answered next time.
 
     That is so without credentials, at a limit (429), after a time-out, with a stream that broke off, and for every
     status of 500 and more. It is not so for what Claude or the proxy refuse because of the request (400, 404, 413,
-    422), and not for an answer that the app itself left.
+    422), and not for an answer that the app itself left, as far as there was one: with nothing ``said`` until then, the
+    app had waited in vain.
     """
     ended = outcome(how, status, error, method)
-    if ended == "interrupted":
+    if ended == "interrupted" or (ended == "cut_by_app" and not said):
         return True
     if ended != FAILED:
         return False

@@ -29,6 +29,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
+from tape import words
 from tape.blobs import Blobs
 from tape.files import index_path, journals, make_private_folder, part_path, parts
 from tape.format import HEADER, VERSION, LineError, check_header, encode_line
@@ -249,9 +250,7 @@ class Recorder:
     def drop(self, what: str, why: str) -> None:
         """Say that an exchange is not kept; nothing else would tell."""
         self.not_kept.append(f"{what}: {why}")
-        _log.warning(
-            "not kept in %s: %s failed (%s); its request is asked again next time", self._first.name, what, why
-        )
+        _log.warning("not kept in %s: %s failed (%s); it is asked again next time", self._first.name, what, why)
 
     def failed(self, error: OSError) -> None:
         """Remember that recording has failed, and say so the first time."""
@@ -387,7 +386,8 @@ class Recording:
         """
         if self._is_ended:
             return
-        if not self._recorder.keep.failures and failed_at_the_proxy(how, self._status, error, self._method):
+        said = bool(words.answer(message))
+        if not self._recorder.keep.failures and failed_at_the_proxy(how, self._status, error, self._method, said=said):
             if self._status is not None:
                 self._recorder.drop(f"{self._method} {self._asked}", reason(self._status, error))
             self.discard()

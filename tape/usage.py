@@ -58,6 +58,11 @@ class Total:
     cost_usd: float = 0.0
     unpriced: int = 0
 
+    @property
+    def known_usd(self) -> float | None:
+        """What is known of the cost; None if that is nothing."""
+        return None if self.unpriced and not self.cost_usd else self.cost_usd
+
     def plus(self, used: Usage | None) -> "Total":
         """Return the total with one more exchange; None is one of which nothing is known."""
         if used is None:

@@ -57,6 +57,7 @@ ELSEWHERE = {
     "looking/answer.py": "tests/looking/test_commands.py",
     "looking/cassette.py": "tests/looking/test_commands.py",
     "looking/diff.py": "tests/looking/test_commands.py",
+    "looking/listing.py": "tests/looking/test_commands.py",
     "looking/parts.py": "tests/looking/test_commands.py",
     "looking/safe.py": "tests/looking/test_commands.py",
     "looking/show.py": "tests/looking/test_commands.py",

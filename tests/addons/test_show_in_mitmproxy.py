@@ -33,7 +33,7 @@ class Nobody(Around):
 
 @pytest.fixture(autouse=True)
 def mitmproxy() -> Iterator[taddons.context]:
-    with taddons.context() as context:
+    with taddons.context() as context:  # type: ignore[no-untyped-call]
         yield context
 
 
@@ -112,18 +112,18 @@ async def test_a_stream_that_failed_is_marked_and_found_so(
     mitmproxy: taddons.context, pieces: tuple[bytes, ...], hang_up: str, marked: bool, comment: str
 ) -> None:
     addon, flow, view = ShowInMitmproxy(Witnesses()), streaming(), View()
-    mitmproxy.master.addons.add(view)
+    mitmproxy.master.addons.add(view)  # type: ignore[no-untyped-call]
     view.set_filter_cmd("~marked")
-    view.requestheaders(flow)
+    view.requestheaders(flow)  # type: ignore[no-untyped-call]
     play(addon, flow, *pieces)
     assert flow.response is not None
     if hang_up:
         flow.error = Error(hang_up)
-        view.error(flow)
+        view.error(flow)  # type: ignore[no-untyped-call]
         await addon.error(flow)
     else:
         flow.response.content = b"".join(pieces)
-        view.response(flow)
+        view.response(flow)  # type: ignore[no-untyped-call]
         await addon.response(flow)
 
     assert flow.marked == (FAILED if marked else "")

@@ -98,7 +98,7 @@ def test_a_list_says_what_each_key_may_use_and_has_used(keys: Keys, database: Da
     assert secret[-43:] not in table + keys("list", "--json").stdout
 
 
-@pytest.mark.parametrize(("usd", "shown"), [(0.5, "≈0.5 USD"), (None, "≥0 USD")])
+@pytest.mark.parametrize(("usd", "shown"), [(0.5, "≈0.5 USD"), (None, "USD unknown")])
 def test_a_list_says_where_money_is_an_estimate_or_not_known(
     keys: Keys, database: Database, usd: float | None, shown: str
 ) -> None:
@@ -112,6 +112,22 @@ def test_a_list_says_where_money_is_an_estimate_or_not_known(
     asyncio.run(use())
 
     assert shown in keys("list").stdout
+    (row,) = listed(keys)
+    assert (row["used"]["usd"], row["used"]["requests_unpriced"]) == (usd, int(usd is None))
+
+
+def test_a_list_says_how_many_of_a_sum_have_no_price(keys: Keys, database: Database) -> None:
+    client = check(database, keys("make", "alice").stdout.strip())
+    assert client
+
+    async def use() -> None:
+        async with Budgets(database) as budgets:
+            for usd in (0.5, None):
+                await budgets.settle(await budgets.admit(client), 10, usd, usd_is_estimated=False)
+
+    asyncio.run(use())
+
+    assert "≥0.5 USD (0.5 today), and 1 of unknown price" in " ".join(keys("list").stdout.split())
 
 
 def test_a_list_of_no_keys_is_an_empty_array(keys: Keys) -> None:

@@ -4,10 +4,12 @@ import base64
 import gzip
 import json
 import random
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import brotli  # type: ignore[import-untyped]
 import pytest
@@ -17,9 +19,12 @@ from mitmproxy import io as mitmproxy_io
 from typer.testing import CliRunner, Result
 
 from convert.commands import add_convert_command
+from looking.cassette import LookError, Row
 from tape.format import Entry
+from tape.index import load
 from tape.read import read
 from tape.record import Recorder
+from tests.end_to_end.understudy import UNDERSTUDY
 
 cli = typer.Typer()
 add_convert_command(cli)
@@ -228,9 +233,46 @@ def test_a_mistake_is_one_line_and_status_2(
     monkeypatch.chdir(cassette.parent)
     for name in ("a.har", "a.yaml", "a.flow", "a.txt"):
         Path(name).write_text("- nothing\n")
+    before = sorted(path.name for path in Path().iterdir())
     done = run("convert", *arguments)
     assert done.exit_code == 2
     assert told in done.stderr and done.stderr.count("\n") == 1
+    # Nothing is left of what could not be made: neither empty, nor half.
+    assert sorted(path.name for path in Path().iterdir()) == before
+
+
+@pytest.mark.parametrize("target", ["b.har", "b.flow", "b.jsonl"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_exchange_that_cannot_be_read_leaves_what_is_there_as_it_was(
+    cassette: Path, target: str, is_there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(row: Row) -> NoReturn:
+        raise LookError(f"exchange {row.n} cannot be read")
+
+    monkeypatch.setattr("convert.commands.load", broken)
+    place = cassette.with_name(target)
+    if is_there:
+        place.write_text("what was there")
+    load(cassette)  # its index, which is no output
+    before = sorted(cassette.parent.iterdir())
+    done = run(
+        "convert",
+        cassette,
+        place,
+        "--force",
+        "--format",
+        "openai-jsonl" if target == "b.jsonl" else target[2:].replace("flow", "flows"),
+    )
+    assert done.exit_code == 2 and "exchange 1 cannot be read" in done.stderr
+    assert sorted(cassette.parent.iterdir()) == before
+    assert not is_there or place.read_text() == "what was there"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no /dev/stdout")
+def test_what_is_written_may_be_a_pipe(cassette: Path, tmp_path: Path) -> None:
+    script = f'"{UNDERSTUDY}" convert "{cassette}" /dev/stdout --force --format openai-jsonl | head -1'
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout)["messages"] and done.stderr == ""
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from rehearsal import Reply
-from rehearsal.reply import ToolCall
+from rehearsal.reply import Fault, FaultKind, ToolCall
 from tape.format import Entry, Problem
 from tape.read import read
 from tests.end_to_end import processes
@@ -218,6 +218,53 @@ def test_what_is_missed_goes_live_once_and_is_recorded(cloud: Cloud, home: Path)
     assert second[0] == first[0]
     assert len(cloud.turns) == 2
     assert [entry.request.json["messages"][0]["content"] for entry in entries_of(cassette)] == ["Hello", "And more"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "kept"),
+    [
+        (Reply.error(529), 503, False),
+        (Reply.error(401), 401, False),
+        (Reply(text="one two three four", fault=Fault(FaultKind.SSE_ERROR, after=2)), 200, False),
+        (Reply.error(400, message="the API says no"), 400, True),
+    ],
+    ids=["overloaded", "not logged in", "a stream that breaks off", "an invalid request"],
+)
+def test_a_failure_of_the_proxy_is_no_answer_for_a_replay(
+    cloud: Cloud, home: Path, reply: Reply, status: int, kept: bool
+) -> None:
+    cassette = home / "session.jsonl"
+    options = ("--replay", str(cassette), "--on-miss", "record", "--speed", "0")
+    env = clean_environment(home, cloud.base_url, UNDERSTUDY_RETRIES="0")
+    request = ask("Hello", stream=True)
+    cloud.script(reply, Reply(text="Aye."))
+
+    with serve(env, *options) as proxy:
+        first = play(proxy, [request])
+        proxy.end()
+    assert first[0][0] == status
+    assert len(entries_of(cassette)) == kept
+    assert ("it is asked again next time" in proxy.err.text) != kept
+
+    with serve(env, *options) as proxy:
+        second = play(proxy, [request])
+        proxy.end()
+    assert (second == first) == kept
+    assert len(cloud.turns) == (1 if kept else 2)
+    (entry,) = entries_of(cassette)
+    assert (entry.status, entry.how) == ((400, "done") if kept else (200, "done"))
+
+
+def test_failures_are_kept_and_played_where_that_is_wanted(cloud: Cloud, home: Path) -> None:
+    cassette = home / "session.jsonl"
+    options = ("--replay", str(cassette), "--on-miss", "record", "--speed", "0")
+    env = clean_environment(home, cloud.base_url, UNDERSTUDY_RETRIES="0", UNDERSTUDY_REPLAY_KEEP_ERRORS="true")
+    cloud.script(Reply.error(529))
+    for _ in range(2):
+        with serve(env, *options) as proxy:
+            assert play(proxy, [ask("Hello")])[0][0] == 503
+            proxy.end()
+    assert len(cloud.turns) == 1
 
 
 def test_recording_is_switched_on_and_off_while_the_proxy_runs(cloud: Cloud, home: Path) -> None:

@@ -3,13 +3,15 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from tape.format import Entry
 from tape.read import read
 from tests.end_to_end.cloud import GUARD_S
-from tests.end_to_end.understudy import ROOT, UNDERSTUDY, clean_environment
+from tests.end_to_end.understudy import ROOT, UNDERSTUDY, clean_environment, serve
 
 FIXTURES = ROOT / "fixtures" / "exchanges"
 
@@ -42,6 +44,62 @@ def test_retranslate_ends_with_1_if_an_app_would_get_something_else(cassette: Pa
     assert other.returncode == 1
     assert '+     "content": "That is a rehearsal' in other.stdout or "That is a" in other.stdout
     assert "differs" in other.stdout
+
+
+LOOK = {"type": "function", "name": "look_up", "parameters": {"type": "object", "properties": {}}}
+FRESH: list[tuple[str, dict[str, Any]]] = [
+    ("chat/completions", {"messages": [{"role": "user", "content": "Hello"}]}),
+    ("chat/completions", {"messages": [{"role": "user", "content": "[rehearse: think]"}], "reasoning_effort": "high"}),
+    ("chat/completions", {"messages": [{"role": "user", "content": "Twice"}], "n": 2}),
+    ("chat/completions", {"messages": [{"role": "user", "content": "[rehearse: cut after=3]"}]}),
+    ("chat/completions", {"messages": [{"role": "user", "content": "[rehearse: sse-error=overloaded_error after=3]"}]}),
+    ("chat/completions", {"messages": [{"role": "user", "content": "[rehearse: error=400]"}]}),
+    ("responses", {"input": "Search [rehearse: search]", "tools": [{"type": "web_search"}]}),
+    ("responses", {"input": "Hello", "tools": [{"type": "custom", "name": "free"}], "tool_choice": "required"}),
+    ("responses", {"input": "Too much [rehearse: words=50]", "max_output_tokens": 16}),
+    ("responses", {"input": "In the background", "background": True}),
+]  # fmt: skip
+
+
+def test_a_fresh_cassette_has_no_difference(home: Path) -> None:
+    env = clean_environment(home, UNDERSTUDY_REHEARSAL="1", UNDERSTUDY_REHEARSAL_DELAY_S="0", UNDERSTUDY_RETRIES="0")
+    cassette = home / "fresh.jsonl"
+    with (
+        serve(env, "--record", str(cassette)) as proxy,
+        httpx.Client(
+            proxy=proxy.url, verify=proxy.tls(), timeout=GUARD_S, base_url="https://api.openai.com/v1/"
+        ) as client,
+    ):
+        for path, body in FRESH:
+            for stream in (False, True):
+                client.post(path, json={"model": "gpt-5", "stream": stream, **body})
+        # Reasoning that is sent back: sealed, by the app; and by the id of a response that is kept.
+        for more in ({"store": False, "include": ["reasoning.encrypted_content"]}, {}):
+            first = {"model": "gpt-5", "tools": [LOOK], "reasoning": {"effort": "high"}, **more}
+            asked: list[Any] = [{"role": "user", "content": "Look [rehearse: think tool]"}]
+            answer = client.post("responses", json={**first, "input": asked}).json()
+            call = next(item for item in answer["output"] if item["type"] == "function_call")
+            found = {"type": "function_call_output", "call_id": call["call_id"], "output": "found"}
+            on = (
+                {"input": [*asked, *answer["output"], found]}
+                if more
+                else {"input": [found], "previous_response_id": answer["id"]}
+            )
+            assert client.post("responses", json={**first, **on}).status_code == 200
+        proxy.end()
+
+    done = understudy(home, "retranslate", str(cassette))
+    assert done.returncode == 0, done.stdout
+    assert ", 0 differs, " in done.stdout and "sealed" not in done.stdout
+    told = entries(cassette)
+    assert len(told) == 2 * len(FRESH) + 4
+    assert int(done.stdout.splitlines()[-1].split()[0]) >= len(told) - 8, done.stdout
+
+    # Without the answer that the reasoning came with, nobody can say what is in its seal.
+    sealed = next(n for n, entry in enumerate(told, start=1) if "gAAAA" in entry.request.body.decode())
+    alone = understudy(home, "retranslate", str(cassette), str(sealed))
+    assert alone.returncode == 0
+    assert "same: 1 sealed reasoning could not be opened, and was not compared" in alone.stdout
 
 
 def test_what_a_terminal_has_no_character_for_is_written_as_its_escape(cassette: Path, home: Path) -> None:

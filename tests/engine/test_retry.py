@@ -10,6 +10,7 @@ import pytest
 from engine import ClaudeError, Event, Outcome
 from engine.retry import Retrying
 from translate.turn import Message, Turn
+from translate.usage import MessageUsage, UsageReader
 
 pytestmark = pytest.mark.anyio
 
@@ -26,15 +27,23 @@ class Playing:
     async def ended(self) -> Outcome:
         return Outcome("finished", self.process)
 
+    @property
+    def messages(self) -> Sequence[MessageUsage]:
+        return self._told.messages
+
     def __init__(self, script: Sequence[Event | ClaudeError], process: str) -> None:
         self._script = script
+        self._told = UsageReader()
         self.process = process
+        self.complete = False
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         for step in self._script:
             if isinstance(step, ClaudeError):
                 raise step
+            self._told.feed(step)
             yield step
+        self.complete = True
 
 
 class Scripted:
@@ -45,6 +54,7 @@ class Scripted:
         self._process = process
         self.left: list[str | None] = []
         self.turns: list[Turn] = []
+        self.played: list[Playing] = []
 
     def status(self) -> dict[str, Any]:
         return {"turns": len(self.turns)}
@@ -52,8 +62,9 @@ class Scripted:
     @asynccontextmanager
     async def run(self, turn: Turn) -> AsyncIterator[Playing]:
         self.turns.append(turn)
+        self.played.append(Playing(self._scripts.pop(0), self._process))
         try:
-            yield Playing(self._scripts.pop(0), self._process)
+            yield self.played[-1]
         except ClaudeError as error:
             self.left.append(error.kind)
             raise
@@ -126,6 +137,20 @@ async def test_the_last_failure_is_told(pauses: list[float]) -> None:
         await play(Retrying(scripted, retries=1))
 
     assert (caught.value.kind, caught.value.retry_after_s) == ("rate_limit_error", 7)
+
+
+async def test_what_every_try_was_told_is_counted(pauses: list[float]) -> None:
+    begun = {"type": "message_start", "message": {"model": "claude-x", "usage": {"input_tokens": 3}}}
+    engine = Scripted([ClaudeError("api_error")], [begun])
+    unread = MessageUsage("claude-x", {"input_tokens": 9})
+    async with Retrying(engine).run(HELLO) as running:
+        assert (running.messages, running.complete) == ([], False)
+        [_ async for _ in running]
+        # The first try's message came while nobody read any more.
+        engine.played[0]._told.messages.append(unread)
+
+    assert running.messages == [unread, MessageUsage("claude-x", {"input_tokens": 3})]
+    assert running.complete
 
 
 async def test_the_apis_own_wait_is_kept_to(pauses: list[float]) -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,57 @@ def test_ids_times_and_seals_are_what_they_are_and_not_which() -> None:
     two = [{"id": "chatcmpl-zzzzzzzz2", "created": 2, "encrypted_content": "y", "a": "see chatcmpl-zzzzzzzz2"}]
     three = [{"id": "chatcmpl-zzzzzzzz2", "created": 2, "encrypted_content": "y", "a": "see chatcmpl-another33"}]
     assert canonical(one) == canonical(two) != canonical(three)
+
+
+@pytest.mark.parametrize(
+    "id", ["ws_b121d8f0d4fa", "ctc_0557b380c8af", "cmp_0123456789ab", "mcp_01234567", "srvtoolu_01Ab2345"]
+)
+def test_ids_of_every_kind_of_item_are_no_difference(id: str) -> None:
+    assert canonical([{"id": id}]) == canonical([{"id": id[:-1] + "x"}]) != [{"id": id}]
+
+
+def test_an_answer_that_failed_after_claude_was_asked_cannot_be_judged() -> None:
+    entry = entry_of("chat_whole")
+    error = {"message": "…", "type": "server_error", "code": "overloaded"}
+    failed = dataclasses.replace(entry, status=503, error=error, events=entry.events[:3])
+    verdict = Retranslator().check(failed)
+    assert (verdict.how, verdict.why) == ("skipped", "it failed after Claude was asked: 503 overloaded")
+
+
+THINKING = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+
+
+def going_on_with_sealed_reasoning(turn_thinks: bool, said: str = "Hello.") -> Entry:
+    """A response whose input has reasoning that an answer elsewhere had sealed."""
+    first = entry_of("response_whole")
+    assert first.turn is not None
+    user, assistant = [{"type": "text", "text": "Hi"}], [{"type": "text", "text": said}]
+    items = [
+        {"role": "user", "content": "Hi"},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"},
+        {"role": "assistant", "content": "Hello."},
+        {"role": "user", "content": first.request.json["input"]},
+    ]
+    turn = {
+        **first.turn,
+        "messages": [
+            {"role": "user", "content": user},
+            {"role": "assistant", "content": [THINKING, *assistant] if turn_thinks else assistant},
+            *first.turn["messages"],
+        ],
+    }
+    body = json.dumps({**first.request.json, "input": items}).encode()
+    request = dataclasses.replace(first.request, json=json.loads(body), body=body)
+    return dataclasses.replace(first, request=request, turn=turn)
+
+
+@pytest.mark.parametrize("turn_thinks", [True, False])
+def test_reasoning_whose_seal_nobody_can_open_is_named_and_no_difference(turn_thinks: bool) -> None:
+    verdict = Retranslator().check(going_on_with_sealed_reasoning(turn_thinks))
+    assert (verdict.how, verdict.lines) == ("same", ())
+    assert verdict.why == "1 sealed reasoning could not be opened, and was not compared"
+
+
+def test_what_else_differs_beside_sealed_reasoning_is_a_difference() -> None:
+    verdict = Retranslator().check(going_on_with_sealed_reasoning(True, said="Good day."))
+    assert verdict.how == "differs" and any("Good day." in line for line in verdict.lines)

@@ -74,6 +74,21 @@ def test_a_database_of_a_newer_program_is_refused_and_left_alone(database_url: s
         assert database.read(has("of_tomorrow"))
 
 
+def test_dollars_that_were_booked_by_a_processs_whole_life_become_estimates(database_url: str) -> None:
+    names = "id, name, secret_sha256, created_at, models, agents"
+    client = f"INSERT INTO clients ({names}) VALUES ('c', 'ann', 'x', 0, '[]', '[]')"
+    spent = "INSERT INTO spending VALUES ('c', '2026-11-20', 3, 1200, 5000, 1000, 0)"
+    with Database.open(database_url, migrations=MIGRATIONS[:2]) as database:
+        for statement in (client, spent):
+            database.write(step(statement))
+
+    with Database.open(database_url) as database:
+        query = text("SELECT requests, tokens, nanodollars, nanodollars_estimated FROM spending")
+        found = database.read(lambda connection: connection.execute(query).one())
+
+    assert tuple(found) == (3, 1200, 5000, 5000)
+
+
 def test_of_several_programs_that_open_a_new_database_one_makes_the_tables(database_url: str) -> None:
     openers = [
         subprocess.Popen(

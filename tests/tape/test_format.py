@@ -32,7 +32,7 @@ def test_every_line_that_is_recorded_is_as_the_schema_has_it(tmp_path: Path, sch
                 recording.chunk(3, b"\xff")
                 recording.chunk(3, b"data: 1\n\n")
             claude = [MessageUsage("claude-x", {"input_tokens": 1, "cache_creation": {"ephemeral_1h_input_tokens": 0}})]
-            about = {"message": {"a": 1}, "usage": {"b": 2}, "process": "warm", "error": "none"}
+            about: dict[str, Any] = {"message": {"a": 1}, "usage": {"b": 2}, "process": "warm", "error": "none"}
             recording.end("done", claude_usage=claude, cost_usd=0.5, **about)
 
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().split("\n") if line]

@@ -64,3 +64,8 @@ def test_asking_for_what_failed_earlier_is_no_failure() -> None:
 )
 def test_a_reason_is_told_in_a_few_words(status: int, error: object, told: str) -> None:
     assert reason(status, error) == told
+
+
+def test_an_app_that_left_before_anything_was_said_had_waited_in_vain() -> None:
+    assert failed_at_the_proxy("cut_by_app", 200, "Client disconnected.", said=False)
+    assert not failed_at_the_proxy("done", 200, None, said=False)

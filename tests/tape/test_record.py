@@ -543,7 +543,7 @@ def test_what_failed_at_the_proxy_is_not_kept_for_a_replay(
         recording.chunk(2, b"{}")
         if how == "interrupted":
             tapes.close()
-        recording.end(how, error=error)
+        recording.end(how, error=error, message={"choices": [{"message": {"content": "Once"}}]})
         told = list(tapes.not_kept)
 
     assert len([entry for entry in read(path) if isinstance(entry, Entry)]) == (kept or failures)

@@ -54,7 +54,7 @@ def events(*, of: int = 0, whole: bool = True, model: str = "claude-opus-5-5") -
 
 
 def test_claudes_counts_are_taken_whatever_the_app_was_told() -> None:
-    used = Usage(260, 200, 50, 30, 2, pytest.approx(CLAUDE_USD), "claude-opus-5-5")
+    used = Usage(260, 200, 50, 30, 2, CLAUDE_USD, "claude-opus-5-5")
 
     assert entry_usage(entry(events=events())) == used
     assert entry_usage(entry(events=events(), usage={"prompt_tokens": 1, "completion_tokens": 1})) == used
@@ -90,7 +90,7 @@ def test_the_figure_of_an_older_cassette_is_computed_anew() -> None:
 def test_without_counts_of_claudes_those_of_the_app_are_an_estimate_by_the_model_asked_for() -> None:
     used = entry_usage(entry(usage=TOLD, cost_usd=9.0, headers={"x-understudy-model": "opus"}))
 
-    assert used == Usage(260, 200, 0, 30, 0, pytest.approx((60 * 4 + 200 * 0.2 + 30 * 20) / 1e6), "opus", True)
+    assert used == Usage(260, 200, 0, 30, 0, (60 * 4 + 200 * 0.2 + 30 * 20) / 1e6, "opus", True)
     assert used == entry_usage(entry(usage=TOLD, turn={"model": "opus"}))
 
 
@@ -138,3 +138,6 @@ def test_a_sum_says_how_many_have_no_price() -> None:
     one, unpriced = Usage(10, 4, 3, 2, 1, 0.5, "a"), Usage(1, 0, 0, 1, 0, None, "b")
 
     assert total([one, one, None, unpriced]) == Total(21, 8, 6, 5, 2, 1.0, 1)
+    assert total([one, unpriced]).known_usd == 0.5
+    assert total([unpriced]).known_usd is None
+    assert total([]).known_usd == 0
