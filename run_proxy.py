@@ -3,8 +3,12 @@
 import io
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from cli.sign_of_life import is_wanted, sign_of_life
+
+if TYPE_CHECKING:
+    from settings import Settings
 
 
 def main() -> None:
@@ -23,15 +27,23 @@ def main() -> None:
         sign_of_life.erase()
 
 
-if __name__.startswith("__mitmproxy_script__"):
-    # mitmproxy loads this file as a script: `mitmweb -s run_proxy.py`. Settings come from the environment and the file.
+def settings_for_a_script() -> "Settings":
+    """Put the settings together of the environment and the file; what is wrong with them ends mitmproxy with a line."""
     import settings as configuration
+
+    try:
+        return configuration.load({}, os.environ, configuration.read_file()).settings
+    except configuration.SettingsError as error:
+        print(f"understudy: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__.startswith("__mitmproxy_script__"):
+    # mitmproxy loads this file as a script: `mitmweb -s run_proxy.py`. It has no flags of ours.
     from addons import default_addons
     from addons.serve_origin import ServeOrigin
 
-    addons = default_addons(
-        configuration.load({}, os.environ, configuration.read_file()).settings, os.environ, shown=True
-    )
+    addons = default_addons(settings_for_a_script(), os.environ, shown=True)
     next(addon for addon in addons if isinstance(addon, ServeOrigin)).in_the_background = True
 elif __name__ == "__main__":
     main()

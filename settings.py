@@ -165,7 +165,11 @@ def _proxy_url(text: str) -> str:
     url = urlsplit(text)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("it is not http://host:port")
-    if url.port is None:
+    try:
+        port = url.port
+    except ValueError:  # its message would quote a part of the password
+        raise ValueError("its port is not a number") from None
+    if port is None:
         raise ValueError("it names no port")
     return text
 
@@ -531,7 +535,7 @@ def names() -> list[str]:
 
 def default_of(name: str) -> Any:
     """Return a setting's default."""
-    spec = Settings.__dataclass_fields__[name]
+    spec: Any = Settings.__dataclass_fields__[name]
     return spec.default if spec.default is not MISSING else spec.default_factory()
 
 

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -111,7 +111,7 @@ async def proxy(
     Raises CannotListenError when a door cannot be opened or an addon cannot start.
     """
     ready = _Ready()
-    with _errors_logged() as errors:
+    with _errors_logged() as (errors, show_errors):
         if web is None:
             master = Master(options, event_loop=asyncio.get_running_loop(), with_termlog=False)
             master.addons.add(*mitmproxy_addons.default_addons())  # type: ignore[no-untyped-call]
@@ -129,6 +129,7 @@ async def proxy(
                 told = [error.partition("Stack backtrace")[0].strip() for error in errors]
                 raise CannotListenError("; ".join(told) or "the proxy could not be started")
             errors.clear()
+            show_errors()
             yield addresses
         finally:
             waiting.cancel()
@@ -150,18 +151,34 @@ def web_master(options: Options, host: str, port: int) -> Master:
 
 
 @contextlib.contextmanager
-def _errors_logged() -> Iterator[list[str]]:
-    """Collect what is logged as an error: mitmproxy does not raise what goes wrong at its start."""
+def _errors_logged() -> Iterator[tuple[list[str], Callable[[], None]]]:
+    """Collect what is logged as an error: mitmproxy does not raise what goes wrong at its start.
+
+    Nothing of it is shown in the log until the function that is yielded is called: what goes wrong at the start is
+    raised, and whoever catches it says it once.
+    """
     errors: list[str] = []
+    shown: list[logging.Handler] = []
 
     class Collect(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             errors.append(record.getMessage())
 
-    handler = Collect(logging.ERROR)
+    def is_shown(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.ERROR
+
+    def show() -> None:
+        while shown:
+            shown.pop().removeFilter(is_shown)
+
     root = logging.getLogger()
-    root.addHandler(handler)
+    for handler in root.handlers:
+        handler.addFilter(is_shown)
+        shown.append(handler)
+    collect = Collect(logging.ERROR)
+    root.addHandler(collect)
     try:
-        yield errors
+        yield errors, show
     finally:
-        root.removeHandler(handler)
+        root.removeHandler(collect)
+        show()

@@ -36,7 +36,9 @@ ADVICE = {
 
 NAMES = ", ".join(source.name for source in PROVIDERS)
 
-Config = Annotated[Path | None, typer.Option("--config", help="Another configuration file than understudy.toml.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Another configuration file than understudy.toml.")
+]
 Extra = Annotated[list[str] | None, typer.Argument(metavar="[OPTIONS]", help="What `claude` itself takes.")]
 PASS_ON = {"ignore_unknown_options": True}
 
@@ -47,12 +49,14 @@ def auth_command(load_settings: Callable[..., Settings], spawn_for: Callable[[Se
     ``load_settings`` is called with ``--config``'s path or None; ``spawn_for`` says how Claude Code is started with a
     source's credentials, the same as for the app's turns.
     """
-    auth = typer.Typer(no_args_is_help=True, help="Claude's credentials: which are used, and how to get some.")
+    auth = typer.Typer(no_args_is_help=True, help="The credentials that Claude Code uses: see them, or log in.")
 
     @auth.command("status")
     def show_status(
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-        provider: Annotated[str | None, typer.Option(help=f"As if only this one were there: {NAMES}.")] = None,
+        provider: Annotated[
+            str | None, typer.Option(metavar="NAME", help=f"As if only this one were there: {NAMES}.")
+        ] = None,
         ask: Annotated[bool, typer.Option("--check", help="Play one short turn, which costs some tokens.")] = False,
         model: Annotated[str | None, typer.Option(help="Who is asked by --check.")] = None,
         config: Config = None,

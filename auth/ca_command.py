@@ -102,12 +102,16 @@ PLATFORMS = {
     ),
 }
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Another configuration file than understudy.toml.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Another configuration file than understudy.toml.")
+]
 
 
 def ca_command(load: Callable[[Path | None], TrustSettings]) -> typer.Typer:
     """Return the commands. ``load`` reads the settings, with the configuration file that was named, if one was."""
-    ca = typer.Typer(no_args_is_help=True, help="The certificate authority: see it, trust it, replace it.")
+    ca = typer.Typer(
+        no_args_is_help=True, help="The certificate authority that programs must trust: see, install or replace it."
+    )
 
     @ca.command()
     def path(config: ConfigFile = None) -> None:

@@ -24,7 +24,9 @@ UNIT_S = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 def keys_command(open_store: Callable[[], Database]) -> typer.Typer:
     """Build the command. ``open_store`` is called by each subcommand, which closes what it gets."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False, help="The keys that people are given for the proxy.")
+    app = typer.Typer(
+        no_args_is_help=True, add_completion=False, help="Keys for those who use the proxy: make, list and revoke them."
+    )
 
     @contextmanager
     def opened() -> Iterator[Database]:
@@ -37,16 +39,28 @@ def keys_command(open_store: Callable[[], Database]) -> typer.Typer:
     @app.command()
     def make(
         name: Annotated[str, typer.Argument(help="Whose key it is.")],
-        expires: Annotated[str | None, typer.Option(help="After how long it ends: 90m, 12h, 30d, 8w.")] = None,
-        requests_per_minute: Annotated[int | None, typer.Option(help="Requests in any 60 seconds.")] = None,
-        tokens_per_minute: Annotated[int | None, typer.Option(help="Tokens, in and out, in any 60 seconds.")] = None,
-        concurrent: Annotated[int | None, typer.Option(help="Requests running at once.")] = None,
-        usd_per_day: Annotated[float | None, typer.Option(help="Dollars a day of UTC.")] = None,
-        usd_total: Annotated[float | None, typer.Option(help="Dollars in all.")] = None,
-        model: Annotated[list[str] | None, typer.Option(help="A model that it may use; wildcards allowed.")] = None,
-        agent: Annotated[list[str] | None, typer.Option(help="An agent that it may use; wildcards allowed.")] = None,
+        expires: Annotated[
+            str | None, typer.Option(metavar="TIME", help="How long it is valid: 90m, 12h, 30d, 8w.")
+        ] = None,
+        requests_per_minute: Annotated[
+            int | None, typer.Option(metavar="N", help="At most so many requests in any 60 seconds.")
+        ] = None,
+        tokens_per_minute: Annotated[
+            int | None, typer.Option(metavar="N", help="At most so many tokens, in and out, in any 60 seconds.")
+        ] = None,
+        concurrent: Annotated[int | None, typer.Option(metavar="N", help="At most so many requests at once.")] = None,
+        usd_per_day: Annotated[
+            float | None, typer.Option(metavar="USD", help="At most so many dollars a day (UTC).")
+        ] = None,
+        usd_total: Annotated[float | None, typer.Option(metavar="USD", help="At most so many dollars in all.")] = None,
+        model: Annotated[
+            list[str] | None, typer.Option(help="A model that it may use. Wildcards work. May be given several times.")
+        ] = None,
+        agent: Annotated[
+            list[str] | None, typer.Option(help="An agent that it may use. Wildcards work. May be given several times.")
+        ] = None,
     ) -> None:
-        """Make a key. Its secret is printed, this once: nothing can show it again. Without options it has no limits."""
+        """Make a key and print it. It cannot be shown again. Without options it has no limits."""
         try:
             budget = Budget(requests_per_minute, tokens_per_minute, concurrent, usd_per_day, usd_total)
             expires_at = None if expires is None else time.time() + seconds(expires)
@@ -64,7 +78,7 @@ def keys_command(open_store: Callable[[], Database]) -> typer.Typer:
     def list_keys(
         as_json: Annotated[bool, typer.Option("--json", help="Write a JSON array, for programs.")] = False,
     ) -> None:
-        """Show every key, what it may use and what it has used. Secrets are not among it."""
+        """Show every key, what it may use and what it has used, but not the keys themselves."""
         with opened() as database:
             keys, used = Clients(database).list(), spent(database)
         if as_json:
@@ -74,7 +88,7 @@ def keys_command(open_store: Callable[[], Database]) -> typer.Typer:
 
     @app.command()
     def revoke(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> None:
-        """Take a key away for good, from the next request on. Its name is free again."""
+        """Make a key invalid for good, from the next request on. Its name can be used again."""
         with opened() as database:
             Clients(database).revoke(name)
         typer.echo(f"{name}'s key is revoked.", err=True)

@@ -138,5 +138,5 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         Console().print(table)
         return
     widths = [min(WIDEST, max(len(row[n]) for row in [head, *cells])) for n in range(len(head))]
-    for row in [head, *cells]:
-        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in [head, *cells]:
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -16,9 +16,11 @@ from demo.show import has_openai, show
 
 def demo(
     live: Annotated[bool, typer.Option("--live", help="Ask Claude itself, with your account.")] = False,
-    svg: Annotated[Path | None, typer.Option(help="Also write the picture to this file.")] = None,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Also write what is shown to this file.")
+    ] = None,
 ) -> None:
-    """Show the main job: an unmodified OpenAI program, and both sides of what went over the wire."""
+    """Show an unmodified OpenAI program at work, and both sides of what goes over the wire."""
     settings = load_settings(None, rehearsal=None if live else True, listen="127.0.0.1:0", log_level="warning").settings
     log_to_stderr("error" if settings.rehearsal else "warning")
     console = Console(record=svg is not None, width=118 if svg else None)
@@ -34,5 +36,8 @@ def demo(
     if svg is not None:
         # Without its fonts, which would be fetched from elsewhere: a picture must show the same everywhere.
         style = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-        console.save_svg(str(svg), title="understudy demo", code_format=style)
+        try:
+            console.save_svg(str(svg), title="understudy demo", code_format=style)
+        except OSError as error:
+            raise fatal(f"--svg: {svg} cannot be written: {error.strerror}") from None
     raise typer.Exit(status)

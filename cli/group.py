@@ -35,19 +35,31 @@ class Commands(TyperGroup):
         for option in _flags(self):
             option.metavar = ""  # the help would call it a <bool>, as if it took a value
 
-    def main(self, args: Sequence[str] | None = None, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run the command that the arguments name; standalone, end the program with its status."""
-        if not standalone_mode:
-            return super().main(args, standalone_mode=False, **extra)
         try:
-            status = super().main(args, standalone_mode=False, **extra)
+            status = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.TyperException as error:
+            if not standalone_mode:
+                raise
             # Where no arguments were given, the help has been printed, and nothing is left to say.
             if error.format_message().strip():
                 fatal(self.explain(error))
             sys.exit(error.exit_code)
         except typer.Abort:
+            if not standalone_mode:
+                raise
             sys.exit(1)
+        if not standalone_mode:
+            return status
         sys.exit(status if isinstance(status, int) else 0)
 
     def explain(self, error: Any) -> str:

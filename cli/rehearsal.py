@@ -10,10 +10,14 @@ from rehearsal.server import serve_forever
 
 
 def rehearsal(
-    port: Annotated[int, typer.Option(help="0: one that is free.")] = 0,
-    delay: Annotated[float, typer.Option(min=0, help="Seconds before each piece of an answer.")] = 0.02,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="The port to listen on. 0 takes one that is free.")
+    ] = 0,
+    delay: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="How long to wait before each piece of an answer.")
+    ] = 0.02,
 ) -> None:
-    """Serve the simulated Anthropic API alone, on loopback. Its address is printed first."""
+    """Serve the simulated Anthropic API alone, on this machine. Prints its address first."""
     log_to_stderr("info")
     raise typer.Exit(run_to_end(rehearse(port, delay)))
 

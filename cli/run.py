@@ -65,7 +65,7 @@ def run(
     log_level: LogLevel = None,
     log_file: LogFile = None,
 ) -> None:
-    """Run a program with its OpenAI traffic answered by Claude. Ends with the program's own exit status."""
+    """Run a program and answer its OpenAI requests with Claude. Ends with the program's own exit status."""
     loaded = load_settings(
         config,
         upstream_proxy=upstream_proxy,

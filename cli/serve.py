@@ -67,7 +67,7 @@ def serve(
     log_level: LogLevel = None,
     log_file: LogFile = None,
 ) -> None:
-    """Run the proxy in the foreground, for programs started elsewhere."""
+    """Run the proxy for programs that are started elsewhere, until Ctrl-C."""
     loaded = load_settings(
         config,
         listen=listen,

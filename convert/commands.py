@@ -30,14 +30,15 @@ def add_convert_command(cli: typer.Typer) -> None:
 
     @cli.command()
     def convert(
-        source: Annotated[Path, typer.Argument(metavar="IN")],
-        target: Annotated[Path, typer.Argument(metavar="OUT")],
+        source: Annotated[Path, typer.Argument(metavar="IN", help="What is converted: .jsonl, .har, .flow, .yaml.")],
+        target: Annotated[Path, typer.Argument(metavar="OUT", help="What is written: .jsonl, .har, .flow.")],
         kind: Annotated[
-            str | None, typer.Option("--format", help="OUT's: har, flows, openai-jsonl; else by its suffix.")
+            str | None,
+            typer.Option("--format", help="The format of OUT, if its suffix does not tell: har, flows, openai-jsonl."),
         ] = None,
-        force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
+        force: Annotated[bool, typer.Option("--force", help="Overwrite OUT if it exists.")] = False,
     ) -> None:
-        """Convert a cassette to HAR, mitmproxy's flows or lines for evaluations; or HAR, flows, vcrpy's YAML to one."""
+        """Convert a cassette to HAR, mitmproxy flows or JSON lines; or HAR, flows or vcrpy YAML to a cassette."""
         try:
             done = _convert(source, target, kind, force=force)
         except (ConvertError, LookError, TapeError) as error:

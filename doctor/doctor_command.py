@@ -33,9 +33,11 @@ def add_doctor_command(cli: typer.Typer, load_settings: Callable[[Path | None], 
             list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="Run this once and see how it connects.")
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-        config: Annotated[Path | None, typer.Option("--config", help="Another configuration file.")] = None,
+        config: Annotated[
+            Path | None, typer.Option("--config", metavar="FILE", help="Another configuration file.")
+        ] = None,
     ) -> None:
-        """Check what may keep an app from working. Ends with 1 if there is a fault."""
+        """Check this machine for what may keep an app from working. Ends with 1 if there is a fault."""
         settings = load_settings(config)
         console = Console(highlight=False)
         found: list[Finding] = []

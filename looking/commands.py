@@ -91,7 +91,7 @@ def add_looking_commands(cli: typer.Typer) -> None:
         timing: Annotated[bool, typer.Option("--timing", help="Other times count as a difference too.")] = False,
         as_json: AsJson = False,
     ) -> None:
-        """Compare two exchanges, or two cassettes one by one. Ends with 0: the same, 1: different, 2: a mistake."""
+        """Compare two exchanges, or two cassettes exchange by exchange. Ends with 1 if they differ."""
         found = []
         with _screen() as screen:
             is_one_of_many = comparing.parse(a)[1] is None

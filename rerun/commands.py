@@ -28,7 +28,9 @@ FINE, DIFFERENT, WRONG = 0, 1, 2
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A cassette: a file or a folder.")]
 Which = Annotated[str | None, typer.Argument(metavar="[N|ID]", help="One exchange, as `understudy show` lists them.")]
 Rehearsal = Annotated[bool | None, typer.Option("--rehearsal", help="Ask a simulated API; needs no account.")]
-Config = Annotated[Path | None, typer.Option("--config", help="Another configuration file than understudy.toml.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Another configuration file than understudy.toml.")
+]
 Model = Annotated[str | None, typer.Option(help="Ask for this model instead.")]
 Change = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=JSON", help="Another value for a parameter.")]
 
@@ -42,7 +44,7 @@ def add_rerun_commands(cli: typer.Typer, load_settings: LoadSettings, open_proxy
 
     @cli.command()
     def retranslate(file: File, which: Which = None) -> None:
-        """Feed what Claude said to today's translation. Ends with 1 if an app would get anything else than it got."""
+        """Translate Claude's recorded events again. Ends with 1 if an app would get another answer than it got."""
         counts = {"same": 0, "differs": 0, "skipped": 0}
         retranslator = Retranslator()
         with _told():
@@ -58,7 +60,7 @@ def add_rerun_commands(cli: typer.Typer, load_settings: LoadSettings, open_proxy
 
     @cli.command()
     def reassemble(file: File) -> None:
-        """Make the bytes of answers anew whose messages were edited by hand."""
+        """Rebuild the recorded bytes of answers whose messages you edited by hand."""
         with _told():
             open_cassette(file)
             done, problems = rewrite(file)
@@ -74,11 +76,13 @@ def add_rerun_commands(cli: typer.Typer, load_settings: LoadSettings, open_proxy
         which: Which = None,
         model: Model = None,
         change: Change = None,
-        into: Annotated[Path | None, typer.Option(help="Record here instead of beside the old answers.")] = None,
+        into: Annotated[
+            Path | None, typer.Option(metavar="FILE", help="Record here instead of beside the old answers.")
+        ] = None,
         rehearsal: Rehearsal = None,
         config: Config = None,
     ) -> None:
-        """Ask recorded requests again, live, and record the answers."""
+        """Send recorded requests to Claude again, and record the new answers."""
         with _told():
             changes = _changes(model, change)
             settings = _live(load_settings(config, rehearsal=rehearsal), record=into or file)
@@ -87,7 +91,7 @@ def add_rerun_commands(cli: typer.Typer, load_settings: LoadSettings, open_proxy
 
     @cli.command()
     def check(file: File, which: Which = None, rehearsal: Rehearsal = None, config: Config = None) -> None:
-        """Ask recorded requests again, live, and say what has changed in shape. Ends with 1 if anything has."""
+        """Send recorded requests to Claude again. Ends with 1 if an answer has another shape than the recorded one."""
         with _told():
             settings = _live(load_settings(config, rehearsal=rehearsal), record=None)
             answers = asyncio.run(_ask_all(_entries(file, which), settings, open_proxy, {}))
@@ -105,9 +109,9 @@ def add_rerun_commands(cli: typer.Typer, load_settings: LoadSettings, open_proxy
     def fixture(
         file: File,
         which: Annotated[str, typer.Argument(metavar="N|ID", help="The exchange.")],
-        into: Annotated[Path, typer.Option(help="The cassette to make; it may not be there yet.")],
+        into: Annotated[Path, typer.Option(metavar="FILE", help="The cassette to make. It must not exist yet.")],
     ) -> None:
-        """Make a cassette of one exchange: a test that `understudy retranslate` plays."""
+        """Copy one exchange into a cassette of its own, as a test for `understudy retranslate`."""
         with _told():
             row = open_cassette(file).find(which)
             write_fixture(row.file, row.summary, into)

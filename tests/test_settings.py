@@ -210,6 +210,16 @@ def test_a_databases_password_is_not_shown(url: str, told: str) -> None:
     assert shown["store"] == told
 
 
+@pytest.mark.parametrize(
+    "url", ["http://ann:can/ary@proxy:1", "http://ann:canary@proxy", "socks5://ann:canary@proxy:1"]
+)
+def test_a_password_is_not_in_what_is_said_of_a_proxy_that_cannot_be(url: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({}, {"UNDERSTUDY_UPSTREAM_PROXY": url})
+
+    assert "can" not in str(refused.value)
+
+
 def test_a_password_in_a_list_of_addresses_is_not_shown() -> None:
     environ = {"UNDERSTUDY_MCP_SERVERS": "https://ann:canary@mcp.example/*\nhttps://other.example/*?api_key=canary"}
 

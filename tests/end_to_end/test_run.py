@@ -1,6 +1,7 @@
 """`understudy run -- COMMAND`: an unmodified program, its status, its environment, and what is left behind."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -92,6 +93,16 @@ def test_all_that_stands_behind_the_program_is_its_own(line: list[str], home: Pa
     )
 
     assert (done.returncode, done.stdout.splitlines()) == (0, own)
+
+
+def test_the_log_file_has_what_the_programs_terminal_does_not_show(cloud: Cloud, home: Path) -> None:
+    env = clean_environment(home, cloud.base_url)
+
+    done = run(["true"], env, "--log-file", "understudy.log")
+
+    log = (home / "understudy.log").read_text("utf-8")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^\d{4}-\d\d-\d\dT[\d:.]+[+-]\d\d:\d\d INFO Claude Code runs with: ", log, re.MULTILINE)
 
 
 def streaming(cloud: Cloud, home: Path, gate: Gate) -> Started:

@@ -173,6 +173,38 @@ def test_what_failed_is_marked_and_what_an_app_got_before_it_hung_up_is_kept(clo
     assert told[3].response is not None and got[1] is not None and got[1].encode() in (told[3].response.content or b"")
 
 
+def test_a_setting_that_is_wrong_ends_mitmdump_with_one_line(home: Path) -> None:
+    env = clean_environment(home, UNDERSTUDY_RETRY="3")
+    command = [str(BIN / "mitmdump"), "-s", str(ROOT / "run_proxy.py"), "--listen-host", "127.0.0.1", "-p", "0"]
+
+    done = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=GUARD_S)
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "understudy: the environment: there is no setting for UNDERSTUDY_RETRY (did you mean UNDERSTUDY_RETRIES?)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [
+        ({"UNDERSTUDY_PROVIDER": "foo"}, "Understudy cannot start: there is no provider 'foo'; "),
+        ({"UNDERSTUDY_STORE_KEY": "canary"}, "Understudy cannot start: a key for what is stored is 32 bytes "),
+    ],
+)
+def test_what_keeps_the_proxy_from_starting_is_told_once(variable: dict[str, str], told: str, home: Path) -> None:
+    command = [UNDERSTUDY, "serve", "--listen", "127.0.0.1:0", "--log-level", "warning"]
+
+    done = subprocess.run(
+        command, env=clean_environment(home, **variable), cwd=home, capture_output=True, text=True, timeout=GUARD_S
+    )
+
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert line.startswith(f"understudy: {told}")
+    assert "canary" not in line
+
+
 class Mitmdump(Proxy):
     """mitmdump says on its standard output where it listens."""
 
