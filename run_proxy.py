@@ -28,7 +28,8 @@ def main() -> None:
 
 
 def settings_for_a_script() -> "Settings":
-    """Put the settings together of the environment and the file; what is wrong with them ends mitmproxy with a line."""
+    """Read the settings from the environment and the file. A wrong one ends mitmproxy with one line."""
+    # Not above: reading them takes a while in which a terminal should see a sign of life.
     import settings as configuration
 
     try:

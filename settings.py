@@ -83,6 +83,14 @@ def parse_hosts(text: str) -> tuple[str, ...]:
     return hosts
 
 
+def parse_patterns(text: str) -> tuple[str, ...]:
+    """Read host names, addresses or patterns, separated by commas or spaces; ``*`` is every host. Raises ValueError."""
+    hosts = tuple(dict.fromkeys(host.lower().strip("[]") for host in re.split(r"[,\s]+", text) if host))
+    if bad := [host for host in hosts if not re.fullmatch(r"[\w.*:-]+", host)]:
+        raise ValueError(f"{bad[0]!r} is not a host name or pattern")
+    return hosts
+
+
 def _bool(text: str) -> bool:
     if text.lower() in ("1", "true", "yes", "on"):
         return True
@@ -221,7 +229,7 @@ class Settings:
         _texts, "further names under which the base-URL door may be reached; addresses and localhost always may", ()
     )
     origins: tuple[str, ...] = _setting(
-        _texts, "web pages, by their origins, that may use the base-URL door; those of this machine may; * for all", ()
+        _texts, "web pages, by origin, that may use the base-URL door and the proxy's own page; * for all", ()
     )
     mode: tuple[str, ...] = _setting(
         _modes, "further doors, as mitmproxy names them: socks5, local:NAME, transparent, wireguard", ()
@@ -247,6 +255,9 @@ class Settings:
     max_processes: int = _setting(_at_least(1, int), "turns at once; more wait", 8)
     spare_processes: int = _setting(_at_least(0, int), "Claude Code processes kept booted for the next request", 1)
     max_waiting: int = _setting(_at_least(0, int), "requests that may wait for their turn; more are refused (429)", 100)
+    kept_processes: int = _setting(
+        _at_least(0, int), "turns of max_processes that are kept for keys of which none runs, with client_auth", 1
+    )
     max_memory_mb: int = _setting(
         _at_least(0, int), "what Claude Code's processes may take together (PSS); 0: half of the machine's", 0
     )
@@ -262,7 +273,43 @@ class Settings:
     drain_s: float = _setting(
         _at_least(0, float), "how long running answers may take to end when `serve` is ended", 10.0
     )
-    max_body_bytes: int = _setting(_at_least(1024, int), "the largest request that is read", 64 * 1024 * 1024)
+    max_body_bytes: int = _setting(
+        _at_least(1024, int), "the largest request body or WebSocket message that is read", 64 * 1024 * 1024
+    )
+    max_bodies_mb: int = _setting(
+        _at_least(1, int),
+        "what the request bodies that the proxy holds may take together; more get 503, but for bodies up to 64 KiB",
+        128,
+    )
+    request_timeout_s: float = _setting(
+        _at_least(0.1, float),
+        "how long a new connection may be without a request, a head may take, and a body may be silent (408)",
+        30.0,
+    )
+    min_upload_bytes_per_s: float = _setting(
+        _at_least(0, float),
+        "how fast a body must come after its first request_timeout_s (408); 0: as slow as it likes",
+        1024.0,
+    )
+    max_connections: int = _setting(
+        _at_least(8, int),
+        "connections of clients at once, as far as the limit of open files allows; one that rests makes room",
+        1000,
+    )
+    max_new_connections: int = _setting(
+        _at_least(4, int),
+        "connections at once without a request yet (with client_auth: without a key); the oldest makes room",
+        128,
+    )
+    image_max_megapixels: float = _setting(
+        _at_least(0.01, float), "the largest image that is taken, in millions of pixels", 64.0
+    )
+    image_processes: int = _setting(_at_least(1, int), "images that are scaled down at once; more wait", 1)
+    image_memory_mb: int = _setting(
+        _at_least(128, int),
+        "what scaling an image down may take, where the system can bound it (not on macOS, Windows)",
+        768,
+    )
     client_auth: bool = _setting(
         _bool, "ask for a key (`understudy keys make`) at every door; needed to listen beyond this machine", False
     )
@@ -271,6 +318,15 @@ class Settings:
         "the model whose price counts for models that the price list does not know, where a key has a budget in US"
         " dollars; without it such a key cannot ask them",
         None,
+    )
+    tunnel: tuple[str, ...] = _setting(
+        parse_patterns,
+        "with client_auth: the only hosts besides `hosts` that a key leads to; empty: every host with a public address."
+        " What is named without * may have a private address",
+        (),
+    )
+    key_check_s: float = _setting(
+        _at_least(0.1, float), "how often the keys of open tunnels are checked; a revoked key's tunnels end then", 5.0
     )
     store: str | None = _setting(
         str, "where keys and what is kept lie: a file, or postgresql://…; the default is a file in data_dir", None
@@ -299,6 +355,11 @@ class Settings:
         None,
     )
     api_key_helper: str | None = _setting(str, "a command that prints the API key for Claude Code", None)
+    claude_env: tuple[str, ...] = _setting(
+        _texts,
+        "further variables that `claude` and agents inherit, * for any part: GIT_*; none of UNDERSTUDY_* ever",
+        (),
+    )
     cli_path: Path | None = _setting(_file_path, "another `claude` program than the SDK's own", None)
     data_dir: Path = _setting(
         _file_path,
@@ -310,6 +371,11 @@ class Settings:
     )
     record: Path | None = _setting(_file_path, "the cassette that exchanges are recorded into", None)
     record_passthrough: bool = _setting(_bool, "also record what is passed through to the real host", False)
+    record_refused: str = _setting(
+        _one_of("head", "whole", "never"),
+        "how requests that client_auth refuses (401, 403, 404, 405) are recorded: head (without bodies), whole, never",
+        "head",
+    )
     record_max_mb: int = _setting(_at_least(0, int), "a larger cassette goes on in another file; 0: never", 0)
     record_fsync: str = _setting(
         _one_of("never", "entry", "event"),

@@ -1,16 +1,21 @@
 """What happens to a flow: one file, one class, one job.
 
-The order matters twice: the origin must be there before a flow is sent to it, and a flow's real address must be put
-back before anything looks at the finished flow.
+The order matters: the origin must be there before a flow is sent to it, a flow's real address must be put back before
+anything looks at the finished flow, and a connection's bytes wait between the first addon that sees a head and the one
+that judges it.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from addons.bound_connections import BoundConnections
+from addons.bound_requests import BoundRequests
 from addons.count_requests import CountRequests
 from addons.decrypt_only_ours import DecryptOnlyOurs
 from addons.explain_doors import ExplainDoors
 from addons.guard_base_url import GuardBaseUrl
+from addons.guard_own_page import GuardOwnPage
+from addons.guard_tunnels import GuardTunnels
 from addons.log_exchanges import LogExchanges
 from addons.login_upstream import LoginUpstream
 from addons.name_in_certificate import NameInCertificate
@@ -36,14 +41,26 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
     serve.more_status = lambda: {**log.status(), **record.status()}
     serve.record = record.switch
     serve.before_done = record.settle
+    connections = BoundConnections(settings)
+    redirect = RedirectToOrigin(settings, serve)
+    keys: list[Any] = []
+    if settings.client_auth:
+        login = ProxyLogin(serve.access, connections.is_known)
+        keys = [
+            login,
+            GuardTunnels(settings, redirect, serve.access, key_of=login.key_of, is_tunnel=connections.is_tunnel),
+        ]
     return [
         DecryptOnlyOurs(settings.hosts),
-        NameInCertificate(),
+        NameInCertificate(settings.hosts),
+        connections,
         serve,
-        *([ProxyLogin(serve.access)] if settings.client_auth else []),
+        *keys,
         GuardBaseUrl(settings),
+        GuardOwnPage(settings),
         ExplainDoors(settings),
-        RedirectToOrigin(settings, serve),
+        redirect,
+        BoundRequests(settings, redirect, serve.access, known=connections.is_known, judged=connections.was_judged),
         *([LoginUpstream(settings.upstream_proxy)] if settings.upstream_proxy else []),
         StreamEvents(),
         record,

@@ -2,13 +2,15 @@
 
 A page may send requests to any address that its browser reaches, also this one: blindly by a form or a plain ``fetch``,
 and readably by a WebSocket, or under a name of its own that it lets point here (DNS rebinding). Browsers say where such
-a request comes from (``Origin``) and under which name the door was reached (``Host``); no page can say otherwise. Where
-keys are asked for, a page without one is refused anyway. Through the other doors no page comes by itself.
+a request comes from (``Origin``, ``Sec-Fetch-Site``) and under which name the door was reached (``Host``); no page can
+say otherwise. Where keys are asked for, a page without one is refused anyway. Through the other doors no page comes by
+itself; the proxy's own page, which can be reached through them, has a guard beside this one.
 
 Pages that may use the door get what browsers ask for (https://fetch.spec.whatwg.org/#http-cors-protocol).
 """
 
 import ipaddress
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from mitmproxy import ctx, http
@@ -36,8 +38,8 @@ class GuardBaseUrl:
         self._origins = settings.origins
         self._keys = settings.client_auth
 
-    def request(self, flow: http.HTTPFlow) -> None:
-        """Look where a request comes from."""
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Look where a request comes from, before its body is read."""
         if not isinstance(flow.client_conn.proxy_mode, ReverseMode) or flow.response:
             return
         request = flow.request
@@ -50,35 +52,12 @@ class GuardBaseUrl:
                 told = f"This door is not known as {reached!r}. If you meant that name, set base_url_hosts."
                 refuse(flow, forbidden(told))
                 return
-        origin = request.headers.get("origin")
-        if origin is None:
-            return
-        if not self.may_use(origin):
-            told = f"Web pages of {origin!r} may not use this door. Whoever runs it can allow them: origins."
-            refuse(flow, forbidden(told))
-        elif request.method == "OPTIONS" and "access-control-request-method" in request.headers:
-            flow.response = http.Response.make(204, b"", preflight(request.headers, origin))
+        answer_page(flow, ("*",) if self._keys else self._origins)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Let a page that may use the door read the answer."""
-        origin = flow.request.headers.get("origin")
-        if origin is not None and flow.response and isinstance(flow.client_conn.proxy_mode, ReverseMode):
-            flow.response.headers["access-control-allow-origin"] = origin
-            flow.response.headers["access-control-expose-headers"] = "*"
-            flow.response.headers["vary"] = "origin"
-
-    def may_use(self, origin: str) -> bool:
-        """Whether pages of an origin may use the door.
-
-        Pages served on this machine may, and so may programs that are made of pages (``app://``, extensions).
-        """
-        if self._keys or any(pattern == "*" or matches(origin, (pattern,)) for pattern in self._origins):
-            return True
-        parts = _split(origin)
-        if parts is None:
-            return False
-        scheme, host = parts
-        return is_loopback(host) if scheme in ("http", "https") else bool(scheme)
+        if isinstance(flow.client_conn.proxy_mode, ReverseMode):
+            let_page_read(flow)
 
     def _is_own(self, host: str) -> bool:
         if host == "localhost" or host.endswith(".localhost") or matches(host, self._names):
@@ -88,6 +67,53 @@ class GuardBaseUrl:
         except ValueError:
             return False
         return True
+
+
+def answer_page(flow: http.HTTPFlow, origins: Sequence[str]) -> None:
+    """Refuse a request of a page that may not use the door; tell a browser that asks first that its page may.
+
+    ``origins`` are patterns of the origins that may, beside those of this machine; ``*`` is for all.
+    """
+    request = flow.request
+    origin = request.headers.get("origin")
+    if origin is None:
+        # A picture, a script or a form that only reads: a browser tells no origin then, but that there is a page.
+        if request.headers.get("sec-fetch-site") == "cross-site" and not is_visit(request) and "*" not in origins:
+            refuse(flow, forbidden("Web pages of other sites may not use this door."))
+    elif not may_use(origin, origins):
+        told = f"Web pages of {origin!r} may not use this door. Whoever runs it can allow them: origins."
+        refuse(flow, forbidden(told))
+    elif request.method == "OPTIONS" and "access-control-request-method" in request.headers:
+        flow.response = http.Response.make(204, b"", preflight(request.headers, origin))
+
+
+def is_visit(request: http.Request) -> bool:
+    """Whether a person has followed a link to here: they see the answer, and the page that they came from does not."""
+    told = request.headers.get
+    return request.method == "GET" and told("sec-fetch-mode") == "navigate" and told("sec-fetch-dest") == "document"
+
+
+def may_use(origin: str, origins: Sequence[str]) -> bool:
+    """Whether pages of an origin may use the door.
+
+    Pages served on this machine may, and so may programs that are made of pages (``app://``, extensions).
+    """
+    if any(pattern == "*" or matches(origin, (pattern,)) for pattern in origins):
+        return True
+    parts = _split(origin)
+    if parts is None:
+        return False
+    scheme, host = parts
+    return is_loopback(host) if scheme in ("http", "https") else bool(scheme)
+
+
+def let_page_read(flow: http.HTTPFlow) -> None:
+    """Let the page that has sent a request read its answer."""
+    origin = flow.request.headers.get("origin")
+    if origin is not None and flow.response:
+        flow.response.headers["access-control-allow-origin"] = origin
+        flow.response.headers["access-control-expose-headers"] = "*"
+        flow.response.headers["vary"] = "origin"
 
 
 def preflight(asked: http.Headers, origin: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 from mitmproxy import http
 
 from addons.ending import Ending, ending_of, ending_of_message
+from translate.printable import one_line
 
 log = logging.getLogger("understudy")
 
@@ -45,7 +46,14 @@ class LogExchanges:
         ending = ending_of(flow)
         if flow.response is None or flow.response.status_code != SWITCHED:
             self.counts[ending.outcome] += 1
-        log.info("%s", describe(flow, ending))
+        # Whoever is refused can be refused ten thousand times.
+        log.info("%s", describe(flow, ending), extra={"folds": _kind(flow, ending)} if ending.failed else None)
+
+
+def _kind(flow: http.HTTPFlow, ending: Ending) -> str:
+    """Name what lines about such an end have in common."""
+    status = flow.response.status_code if flow.response is not None else None
+    return f"{status}" if status is not None and status >= 400 else ending.outcome
 
 
 def describe(flow: http.HTTPFlow, ending: Ending) -> str:
@@ -60,9 +68,13 @@ def describe(flow: http.HTTPFlow, ending: Ending) -> str:
         headers = response.headers
         if model := headers.get("x-understudy-model"):
             parts.append(f"by {model} ({headers.get('x-understudy-process', 'no')} process)")
+        # What else the log says of a failure, it says of the request by this name.
+        if response.status_code >= 400 and (request_id := headers.get("x-request-id")):
+            parts.append(f"request {request_id}")
         if "x-understudy-rehearsal" in headers:
             parts.append("REHEARSAL: no model was asked")
     began, ended = request.timestamp_start, (response.timestamp_end if response else None)
     if began and ended:
         parts.append(f"{ended - began:.2f} s")
-    return ", ".join(parts)
+    # mitmproxy's own programs show the log as it comes.
+    return one_line(", ".join(parts))

@@ -24,6 +24,11 @@ class LoginUpstream:
         if self._login is not None:
             flow.request.headers[HEADER] = self._login
 
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Log in for a request whose body is passed on as it comes: its head goes first."""
+        if flow.request.stream:
+            self.request(flow)
+
     def request(self, flow: http.HTTPFlow) -> None:
         """Log in for a request that is not encrypted and goes through that proxy as it is."""
         through = isinstance(flow.client_conn.proxy_mode, UpstreamMode) and flow.server_conn.via is not None

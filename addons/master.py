@@ -16,14 +16,11 @@ from mitmproxy.master import Master
 from mitmproxy.options import Options
 from mitmproxy.proxy import mode_specs
 
+from addons.doors import CannotListenError, check_doors, doors_of
 from addons.hosts import is_loopback
 from settings import Settings, write_address
 
 LOOPBACK = "127.0.0.1"
-
-
-class CannotListenError(Exception):
-    """A door could not be opened; the message says which and why."""
 
 
 class _Ready:
@@ -49,7 +46,11 @@ def options_for(settings: Settings, confdir: Path, environ: Mapping[str, str]) -
         kind = f"upstream:{upstream.scheme}://{write_address(upstream.hostname or '', upstream.port or 0)}"
     modes = [f"{kind}@{host}:{port}"]
     if settings.base_url is not None:
-        modes.append(f"reverse:https://{settings.hosts[0]}@{settings.base_url[0]}:{settings.base_url[1]}")
+        door = f"reverse:https://{settings.hosts[0]}@{settings.base_url[0]}:{settings.base_url[1]}"
+        # mitmproxy would listen for HTTP/3 there, too, which nobody asked for. It reads each mode once, so this is
+        # the mode that it will run.
+        mode_specs.ProxyMode.parse(door).transport_protocol = "tcp"  # type: ignore[misc]
+        modes.append(door)
     for mode in settings.mode:
         spec = parse_mode(mode)
         if isinstance(spec, mode_specs.LocalMode):
@@ -110,6 +111,7 @@ async def proxy(
 
     Raises CannotListenError when a door cannot be opened or an addon cannot start.
     """
+    check_doors(doors_of(options, web))
     ready = _Ready()
     with _errors_logged() as (errors, show_errors):
         if web is None:
@@ -122,11 +124,13 @@ async def proxy(
         waiting = asyncio.create_task(ready.event.wait(), name="until the proxy is ready")
         try:
             await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done() and (why := running.exception()) is not None:
+                raise CannotListenError(str(why).partition("\n")[0]) from why
             server = master.addons.get("proxyserver")  # type: ignore[no-untyped-call]
             # A reverse proxy also listens on UDP, at the same address.
             addresses = list(dict.fromkeys((host, port) for host, port, *_ in server.listen_addrs()))
             if errors or not all(instance.is_running for instance in server.servers):
-                told = [error.partition("Stack backtrace")[0].strip() for error in errors]
+                told = [" ".join(error.partition("Stack backtrace")[0].split()) for error in errors]
                 raise CannotListenError("; ".join(told) or "the proxy could not be started")
             errors.clear()
             show_errors()
@@ -134,7 +138,10 @@ async def proxy(
         finally:
             waiting.cancel()
             master.should_exit.set()
-            await asyncio.shield(running)
+            await asyncio.wait({running})
+            failure = None if running.cancelled() else running.exception()
+    if failure is not None:
+        raise failure
 
 
 def web_master(options: Options, host: str, port: int) -> Master:

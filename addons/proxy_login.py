@@ -30,8 +30,14 @@ class ProxyLogin:
     over that connection is that key's, whatever the app itself sends as its OpenAI key.
     """
 
-    def __init__(self, access: Callable[[], Awaitable[Access | None]]) -> None:
+    def __init__(
+        self,
+        access: Callable[[], Awaitable[Access | None]],
+        known: Callable[[connection.Client], None] = lambda client: None,
+    ) -> None:
+        """``known`` is told of each client that has shown a key."""
         self._access = access
+        self._known = known
         self._keys: weakref.WeakKeyDictionary[connection.Client, str] = weakref.WeakKeyDictionary()
 
     def load(self, loader: Loader) -> None:
@@ -46,6 +52,7 @@ class ProxyLogin:
         """Ask for the login of a connection."""
         if (key := await self._login(flow)) is not None:
             self._keys[flow.client_conn] = key
+            self._known(flow.client_conn)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Note whose request it is; ask where no CONNECT came before."""
@@ -57,12 +64,18 @@ class ProxyLogin:
             key = await self._login(flow)
         if key:
             flow.request.headers[KEY_HEADER] = key
+            self._known(flow.client_conn)
+
+    def key_of(self, client: connection.Client) -> str | None:
+        """Return the key that a connection has logged in with, None if it has not."""
+        return self._keys.get(client)
 
     async def socks5_auth(self, data: modes.Socks5AuthData) -> None:
         """Ask for the login of a SOCKS connection."""
         if await self._is_key(data.password):
             data.valid = True
             self._keys[data.client_conn] = data.password
+            self._known(data.client_conn)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Forget the key, before anything looks at the finished flow."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +33,11 @@ log = logging.getLogger("understudy")
 
 OURS = frozenset({TOKEN_HEADER, CLIENT_HEADER, KEY_HEADER, FLOW_HEADER, "proxy-authorization"})
 """Headers between the proxy's addons and the origin, which no app sent."""
+
+REFUSALS = frozenset({401, 403, 404, 405})
+"""Where Claude has not been asked: no key, none that may do this, or nothing there."""
+
+NOT_ACCEPTED = "a request that is refused, or breaks off before it is accepted, is kept without its body"
 
 SETTLE_S = 5.0
 """How long the end of recording waits for turns that were left: each is interrupted within milliseconds."""
@@ -88,6 +94,8 @@ class Record:
             log.info("recording to %s has ended", self._recorder.file)
             for taken in self._ending.values():
                 taken.finish()
+            for taken in self._taken.values():
+                taken.begin_entry()
             self._recorder.close()
             self._not_kept += self._recorder.not_kept
             self._recorder = None
@@ -150,12 +158,21 @@ class Record:
         host = real[3] or real[1] if real else request.headers.get("host", request.host)
         headers = [("host", host)]
         headers += [(name, value) for name, value in pairs(request) if name.lower() not in {*OURS, "host"}]
-        if (body := decoded(request, self._settings.max_body_bytes)) != request.raw_content:
-            headers = [(name, value) for name, value in headers if name.lower() != "content-encoding"]
-        taken = self.begin(request.method, request.path, headers, body)
-        if taken is None:
-            return
-        self._taken[flow.id] = taken
+        method, path, recorder = request.method, request.path, self._recorder
+        began = datetime.datetime.now(datetime.UTC)
+
+        def begin(why_no_body: str | None) -> Recording:
+            body, fields = request.raw_content or b"", headers
+            if why_no_body is None:
+                body = decoded(request, self._settings.max_body_bytes)
+            if body != request.raw_content:
+                fields = [(name, value) for name, value in headers if name.lower() != "content-encoding"]
+            return recorder.begin(method, path, fields, body, started=began, why_no_body=why_no_body)
+
+        # Where keys are asked for, strangers send requests too. Nothing of theirs is looked through, or written, before
+        # it is known that they are not refused.
+        may_be_refused = real is not None and self._settings.client_auth and self._settings.record_refused != "whole"
+        self._taken[flow.id] = taken = Taken(begin, at_once=not may_be_refused)
         if real is not None:
             request.headers[FLOW_HEADER] = flow.id
             self._witnesses.add(flow.id, taken)
@@ -166,7 +183,10 @@ class Record:
         if taken is None or response is None:
             return
         if REPLAYED_HEADER in response.headers:
-            self._forget(flow).recording.discard()
+            self._forget(flow).discard()
+            return
+        if taken.is_refused(response.status_code) and self._settings.record_refused == "never":
+            self._forget(flow).discard()
             return
         taken.respond(response.status_code, pairs(response))
         if response.stream:
@@ -197,7 +217,8 @@ class Record:
 
     def begin(self, method: str, path: str, headers: Sequence[tuple[str, str]], body: bytes) -> "Taken | None":
         """Begin an entry; return None if nothing is recorded."""
-        return None if self._recorder is None else Taken(self._recorder.begin(method, path, headers, body))
+        recorder = self._recorder
+        return None if recorder is None else Taken(lambda _: recorder.begin(method, path, headers, body))
 
     def finish(self, taken: "Taken", how: str, *, error: Any = None) -> None:
         """End an entry, once Claude's side of it has ended too: it goes on in the background, or is interrupted."""
@@ -222,13 +243,18 @@ class Record:
 
 
 class Taken:
-    """One exchange that is being recorded: a witness of Claude's side, and what the addon saw of the app's."""
+    """One exchange that is being recorded: a witness of Claude's side, and what the addon saw of the app's.
 
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
+    ``begin`` begins its entry, with the request's body if it is given no reason to leave that out. Unless that is to be
+    done ``at_once``, it is done when the request is known to be answered, or to be refused.
+    """
+
+    def __init__(self, begin: Callable[[str | None], Recording], *, at_once: bool = True) -> None:
+        self._begin = begin
+        self._recording = begin(None) if at_once else None
         self.responded = False
         self.sent: list[bytes] = []
-        self._began = time.monotonic()
+        self._since = time.monotonic()
         self._content_type = ""
         self._process = ""
         self._turns: list[Running] = []
@@ -245,8 +271,29 @@ class Taken:
         if self._left is not None:
             self._left.set()
 
+    def begin_entry(self, status: int | None = None) -> Recording:
+        """Begin the entry, if that is not done: without the request's body if the status is a refusal, or not known."""
+        if self._recording is None:
+            self._recording = self._begin(NOT_ACCEPTED if status is None or self.is_refused(status) else None)
+        return self._recording
+
+    def is_refused(self, status: int) -> bool:
+        """Whether a status says that the request was refused, when nothing of it has been kept yet."""
+        return self._recording is None and status in REFUSALS
+
+    def discard(self) -> None:
+        """Keep nothing of it."""
+        if self._recording is not None:
+            self._recording.discard()
+
+    @property
+    def recording(self) -> Recording:
+        """The entry, begun."""
+        return self.begin_entry()
+
     def turn(self, of: int, turn: Turn, running: Running) -> None:
         """Keep a turn."""
+        self.begin_entry(200)
         self._turns.append(running)
         self.recording.turn(to_json(turn), at_ms=self._at(), of=of)
 
@@ -260,7 +307,7 @@ class Taken:
         named = {name.lower(): value for name, value in headers}
         self._content_type = named.get("content-type", "")
         self._process = named.get("x-understudy-process", "")
-        self.recording.respond(self._at(), status, headers)
+        self.begin_entry(status).respond(self._at(), status, headers)
 
     def passing(self, before: Any) -> Callable[[bytes], Any]:
         """Return what keeps each piece of a stream and passes it on, by way of what was to pass it on before."""
@@ -313,7 +360,7 @@ class Taken:
         self.recording.end(**self._end, claude_usage=messages, cost_usd=cost_of(messages))
 
     def _at(self) -> float:
-        return (time.monotonic() - self._began) * 1000
+        return (time.monotonic() - self._since) * 1000
 
 
 def is_handshake(flow: http.HTTPFlow) -> bool:

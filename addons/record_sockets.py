@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mitmproxy import http
+from mitmproxy.websocket import WebSocketMessage
 
 from addons.record import OURS, Record, Taken, is_handshake, pairs
 from addons.redirect_to_origin import REAL_ADDRESS
@@ -21,7 +22,8 @@ NOT_OF_A_POST = frozenset({*OF_THE_CONNECTION, *OURS, "host", "content-type"})
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 MOST_MESSAGES = 1000
-"""How many messages of a WebSocket are kept for whoever looks; mitmproxy itself keeps all."""
+MOST_BYTES = 4 * 1024 * 1024
+"""How many messages of a WebSocket are kept for whoever looks, and how large together; mitmproxy itself keeps all."""
 
 
 @dataclass(slots=True)
@@ -35,12 +37,12 @@ class _Asked:
 
 @dataclass(slots=True)
 class _Socket:
-    """One WebSocket: how many messages the app has sent, and what is being answered, by its stream."""
+    """One WebSocket: how many messages the app has sent, and what is being answered, by the number of its message."""
 
     headers: list[tuple[str, str]]
     path: str
     count: int = 0
-    asked: dict[str | None, list[_Asked]] = field(default_factory=dict)
+    asked: dict[int, _Asked] = field(default_factory=dict)
 
 
 class RecordSockets:
@@ -50,15 +52,24 @@ class RecordSockets:
         self._record = record
         self._witnesses = witnesses
         self._sockets: dict[str, _Socket] = {}
+        self._kept: dict[str, int] = {}
+        """How many bytes of messages are kept, by flow."""
 
     def request(self, flow: http.HTTPFlow) -> None:
         """Tell the origin which flow a handshake is."""
         if REAL_ADDRESS in flow.metadata and is_handshake(flow):
             flow.request.headers[FLOW_HEADER] = flow.id
+            self._witnesses.follow(flow.id)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """Forget a handshake that failed."""
+        if flow.websocket is None:
+            self._witnesses.leave(flow.id)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Remember a WebSocket that is open."""
         if flow.response is None or flow.response.status_code != 101 or REAL_ADDRESS not in flow.metadata:
+            self._witnesses.leave(flow.id)
             return
         host = flow.metadata[REAL_ADDRESS][3] or flow.metadata[REAL_ADDRESS][1]
         headers = [("host", host), ("content-type", "application/json")]
@@ -70,44 +81,51 @@ class RecordSockets:
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Take a message."""
         assert flow.websocket is not None  # noqa: S101 - that is what the hook is for
-        messages = flow.websocket.messages
+        message = flow.websocket.messages[-1]
         socket = self._sockets.get(flow.id)
-        if socket is None:
-            return
-        message = messages[-1]
-        if message.from_client:
+        if socket is not None and message.from_client:
             self._ask(flow.id, socket, message.content)
-        elif socket.asked:
-            self._answer(socket, message.content)
-        # The last one is yet to be passed on.
-        del messages[:-MOST_MESSAGES]
+        elif socket is not None:
+            # An error may overtake the answers of what was asked before, so neither order nor stream tells.
+            self._answer(socket, self._witnesses.said(flow.id), message.content)
+        self._forget_old(flow.id, flow.websocket.messages)
+
+    def _forget_old(self, flow_id: str, messages: list[WebSocketMessage]) -> None:
+        """Keep the last messages. The very last one is yet to be passed on."""
+        kept = self._kept.get(flow_id, 0) + len(messages[-1].content)
+        while len(messages) > 1 and (len(messages) > MOST_MESSAGES or kept > MOST_BYTES):
+            kept -= len(messages.pop(0).content)
+        self._kept[flow_id] = kept
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         """End what was not answered to its end."""
+        self._kept.pop(flow.id, None)
         socket = self._sockets.pop(flow.id, None)
-        for asked in [each for lane in socket.asked.values() for each in lane] if socket else ():
+        self._witnesses.leave(flow.id)
+        for asked in socket.asked.values() if socket else ():
             self._end(asked, "cut_by_app")
 
     def _ask(self, flow_id: str, socket: _Socket, content: bytes) -> None:
-        key, socket.count = f"{flow_id}/{socket.count}", socket.count + 1
+        number, socket.count = socket.count, socket.count + 1
+        key = f"{flow_id}/{number}"
         fields = _object(content)
         if fields.pop("type", None) != "response.create" or fields.pop("generate", None) is False:
             return
-        stream_id = fields.pop("stream_id", None)
+        fields.pop("stream_id", None)
         body = json.dumps({**fields, "stream": True}, ensure_ascii=False).encode()
         taken = self._record.begin("POST", socket.path, socket.headers, body)
         if taken is None:
             return
         self._witnesses.add(key, taken)
-        socket.asked.setdefault(stream_id if isinstance(stream_id, str) else None, []).append(_Asked(key, taken))
+        socket.asked[number] = _Asked(key, taken)
 
-    def _answer(self, socket: _Socket, content: bytes) -> None:
-        event = _object(content)
-        stream_id = event.pop("stream_id", None)
-        lane = socket.asked.get(stream_id)
-        if not lane:
+    def _answer(self, socket: _Socket, number: int | None, content: bytes) -> None:
+        asked = None if number is None else socket.asked.get(number)
+        if number is None or asked is None:
             return
-        asked, kind = lane[0], str(event.get("type"))
+        event = _object(content)
+        event.pop("stream_id", None)
+        kind = str(event.get("type"))
         if kind == "error" and not asked.begun:
             asked.taken.respond(int(event.get("status") or 500), [("content-type", "application/json")])
             asked.taken.chunk(json.dumps({"error": event.get("error")}, ensure_ascii=False).encode())
@@ -115,11 +133,9 @@ class RecordSockets:
             if not asked.begun:
                 asked.taken.respond(200, [("content-type", "text/event-stream")])
             asked.taken.chunk(f"event: {kind}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode())
-        begun, asked.begun = asked.begun, True
-        if kind in ENDS or (kind == "error" and not begun):
-            lane.pop(0)
-            if not lane:
-                del socket.asked[stream_id]
+        asked.begun = True
+        if kind in ENDS or kind == "error":
+            del socket.asked[number]
             self._end(asked, "done")
 
     def _end(self, asked: _Asked, how: str) -> None:

@@ -2,9 +2,11 @@
 
 import itertools
 import logging
+import weakref
 from typing import Protocol
 
 from mitmproxy import http
+from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_specs import LocalMode
 
 from addons.hosts import is_loopback, matches
@@ -57,11 +59,12 @@ class RedirectToOrigin:
         self._origin = origin
         self._turn = itertools.count()
         self._told_of_version = False
+        self._sent: weakref.WeakKeyDictionary[Client, set[tuple[str, int]]] = weakref.WeakKeyDictionary()
 
     def is_ours(self, flow: http.HTTPFlow, *, logged_in: bool = False) -> bool:
         """Whether the origin answers this flow. ``logged_in``: its client has shown a key to the proxy itself."""
         request = flow.request
-        if request.pretty_host == MAGIC_HOST:
+        if is_own_page(request):
             return True
         if not (matches(request.host, self._hosts) or matches(request.pretty_host, self._hosts)):
             return False
@@ -71,16 +74,26 @@ class RedirectToOrigin:
         path = with_version(ROUTES, request.path.partition("?")[0])
         return self._replays or not self._passthrough or supports(ROUTES, path)
 
+    def may_ask(self, flow: http.HTTPFlow) -> bool:
+        """Whether a client is asked for a key, or is on this machine.
+
+        mitmproxy's own programs listen on every address unless told otherwise.
+        """
+        peer = flow.client_conn.peername
+        here = peer is None or is_loopback(str(peer[0])) or isinstance(flow.client_conn.proxy_mode, LocalMode)
+        return self._client_auth or here
+
+    def has_sent(self, client: Client, host: str, port: int) -> bool:
+        """Whether a request of a client was sent to this port of our origin."""
+        return (host, port) in self._sent.get(client, ())
+
     async def request(self, flow: http.HTTPFlow) -> None:
         """Redirect."""
         # Which key a client has logged in with is for the origin, and for no other host that it talks to.
         key = flow.request.headers.pop(KEY_HEADER, None)
         if flow.response or flow.error or not flow.live or not self.is_ours(flow, logged_in=key is not None):
             return
-        peer = flow.client_conn.peername
-        here = peer is None or is_loopback(str(peer[0])) or isinstance(flow.client_conn.proxy_mode, LocalMode)
-        if not (self._client_auth or here):
-            # mitmproxy's own programs listen on every address unless told otherwise.
+        if not self.may_ask(flow):
             refuse(flow, forbidden(ONLY_HERE))
             return
         try:
@@ -91,18 +104,20 @@ class RedirectToOrigin:
             refuse(flow, OpenAIError(NOT_STARTED, status=503, type="server_error", code="unavailable"))
             return
         request = flow.request
-        real_host = request.pretty_host
+        own_page = is_own_page(request)
         flow.metadata[REAL_ADDRESS] = (request.scheme, request.host, request.port, request.headers.get("host"))
         # Another proxy may stand between us and the world, but not between us and ourselves.
         flow.server_conn.via = None
         request.scheme = "http"
         request.host, request.port = addresses[next(self._turn) % len(addresses)]
+        self._sent.setdefault(flow.client_conn, set()).add((request.host, request.port))
         request.headers[TOKEN_HEADER] = self._origin.token
+        peer = flow.client_conn.peername
         request.headers[CLIENT_HEADER] = str(peer[0]) if peer else ""
         if key is not None:
             request.headers[KEY_HEADER] = key
         request.headers.pop(FLOW_HEADER, None)
-        if real_host == MAGIC_HOST and request.path == "/":
+        if own_page and request.path == "/":
             request.path = STATUS_PATH
         self._complete_path(request)
         if request.raw_content and not {"content-length", "transfer-encoding"} & {h.lower() for h in request.headers}:
@@ -127,6 +142,11 @@ class RedirectToOrigin:
     def error(self, flow: http.HTTPFlow) -> None:
         """Restore."""
         restore(flow)
+
+
+def is_own_page(request: http.Request) -> bool:
+    """Whether a request is for the proxy itself."""
+    return matches(request.pretty_host, (MAGIC_HOST,))
 
 
 def forbidden(message: str) -> OpenAIError:

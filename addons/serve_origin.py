@@ -17,16 +17,28 @@ from mitmproxy import ctx
 
 from auth.budgets import Budgets
 from auth.clients import Clients
-from auth.sources import REHEARSAL, SOURCES, Source, SourceError, cli_settings, environment, find_source
+from auth.sources import (
+    REHEARSAL,
+    SOURCES,
+    Source,
+    SourceError,
+    api_url,
+    cli_settings,
+    environment,
+    find_source,
+    not_inherited,
+)
 from engine import Engine
 from engine.agent_engine import AgentEngine
 from engine.cost_check import CostCheck
 from engine.pool import Pool
+from engine.reach import Reach, reach_of
 from engine.retry import Retrying
 from engine.sdk import Spawn
 from origin.access import Access
 from origin.app import Service, app, render_error
 from origin.meter import Totals
+from origin.pictures import Pictures
 from origin.replay import Expiry, Failures, NoEngine, Pace, Player, ReplayError, replaying
 from origin.routes import ROUTES
 from origin.sealing import Sealer, derived_key
@@ -38,6 +50,7 @@ from rehearsal.server import Rehearsal
 from remembering.keeping import Limits
 from settings import Settings
 from store.database import Database, StoreError
+from store.folders import make_private_folder
 from tape.faults import Faults, FaultsError
 from tape.match import IGNORED_PATTERNS, Rules
 from tape.redact import Redactor
@@ -152,7 +165,15 @@ class ServeOrigin:
         if settings.client_auth:
             budgets = await self._stack.enter_async_context(Budgets(database, lease_s=settings.store_lease_s))
             self._access = Access(Clients(database), budgets, unknown_price_as=settings.unknown_price_as)
+        pictures = Pictures(
+            max_megapixels=settings.image_max_megapixels,
+            processes=settings.image_processes,
+            memory_mb=settings.image_memory_mb,
+            max_waiting=settings.max_waiting,
+            wait_s=settings.wait_s,
+        )
         service = Service(
+            pictures=await self._stack.enter_async_context(pictures),
             engine=self.around(engine),
             model_map=settings.full_model_map(),
             default_model=settings.default_model,
@@ -202,7 +223,10 @@ class ServeOrigin:
             log.warning("REHEARSAL: answers come from a simulated API at %s; no model is asked", rehearsal.base_url)
         self._source = source
         log.info("Claude Code runs with: %s%s", source.kind, f" ({source.variable})" if source.variable else "")
+        # Without keys all come from this machine, and nobody else is kept waiting.
+        kept = settings.kept_processes if settings.client_auth else 0
         cost_check = CostCheck()
+        reach = reach_for(source, {**self._environ, **env})
         pool = await self._stack.enter_async_context(
             Pool(
                 spawn_for(settings, source, self._environ, env),
@@ -215,6 +239,7 @@ class ServeOrigin:
                 idle_timeout_s=settings.idle_timeout_s,
                 keep_s=settings.keep_idle_s,
                 memory_bytes=settings.max_memory_mb * 1024 * 1024 or None,
+                kept=kept,
                 cost_check=cost_check,
             )
         )
@@ -227,14 +252,16 @@ class ServeOrigin:
                     max_waiting=settings.max_waiting,
                     wait_s=settings.wait_s,
                     timeout_s=settings.timeout_s,
+                    kept=kept,
                     cost_check=cost_check,
+                    reach=reach,
                 )
             )
             log.info("agent %s: %s in %s", agent.model_name, ", ".join(agent.tools) or "no tools", agent.cwd)
-        return Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s)
+        return Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s, reach=reach)
 
 
-NOT_RECORDED = ("/v1/models", STATUS_PATH, RECORD_PATH)
+NOT_RECORDED = ("/v1/models", "/health", "/v1/auth/status", STATUS_PATH, RECORD_PATH)
 """What a replay answers by itself where the recording has it not: it asks no Claude."""
 
 
@@ -308,6 +335,12 @@ def none_for_loopback(environ: Mapping[str, str]) -> dict[str, str]:
     return {"NO_PROXY": here, "no_proxy": here}
 
 
+def reach_for(source: Source, environ: Mapping[str, str]) -> Reach:
+    """Return where the API is that Claude Code asks with these credentials and this environment."""
+    url = api_url(source, environ)
+    return Reach(source.kind) if url is None else reach_of(url, environ)
+
+
 def rehearsal_environment(base_url: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return what makes the CLI ask the rehearsal, and keeps every real credential from it."""
     nothing = {source.variable: "" for source in SOURCES if source.variable} | {"ANTHROPIC_CUSTOM_HEADERS": ""}
@@ -318,7 +351,7 @@ def rehearsal_environment(base_url: str, environ: Mapping[str, str]) -> dict[str
 def spawn_for(settings: Settings, source: Source, environ: Mapping[str, str], env: Mapping[str, str]) -> Spawn:
     """Return how Claude Code's processes are started: in an empty folder, their state in ours where that can be.
 
-    ``environ`` is what they inherit, ``env`` what is laid over it.
+    ``environ`` is what they inherit from, ``env`` what is laid over it.
     """
     folder = {}
     if source.own_config_dir and (source is REHEARSAL or "CLAUDE_CONFIG_DIR" not in environ):
@@ -330,6 +363,8 @@ def spawn_for(settings: Settings, source: Source, environ: Mapping[str, str], en
         env={**env, **folder},
         cli_path=settings.cli_path,
         settings=settings_file(settings.data_dir, cli_settings(source, settings.api_key_helper)),
+        inherits=(*source.inherits, *settings.claude_env),
+        not_inherited=not_inherited(source),
     )
 
 
@@ -348,16 +383,27 @@ def sealing_key(data_dir: Path) -> bytes:
     """Return the key that reasoning is sealed with, made on first use; only we can read it."""
     path = private_folder(data_dir) / "reasoning.key"
     if not path.exists():
-        # Whole from the start, and never another than one that is being used: two proxies may be first at once.
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name) as file:
-            file.write(Fernet.generate_key())
-            file.flush()
-            with contextlib.suppress(FileExistsError):
-                os.link(file.name, path)
+        put_new(path, Fernet.generate_key())
     return path.read_bytes()
+
+
+def put_new(path: Path, content: bytes) -> None:
+    """Write a file that only we can read, unless there is one.
+
+    It is whole from the start, and one that another proxy has made in the same moment stays as it is.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        with contextlib.suppress(FileExistsError):
+            # Windows renames onto nothing that is there; elsewhere a rename would replace it.
+            (os.rename if os.name == "nt" else os.link)(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def private_folder(path: Path) -> Path:
     """Make a folder that is only ours."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path)
     return path

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from mitmproxy.tls import TlsData
 
 from addons.hosts import matches
+from translate.printable import one_line
 
 log = logging.getLogger(__name__)
 
@@ -29,4 +30,4 @@ class TrustHint:
         name = data.conn.sni or (data.context.server.address or ("",))[0]
         if name and matches(name, self._hosts) and name not in self._told:
             self._told.add(name)
-            log.warning(HINT, name)
+            log.warning(HINT, one_line(name))

@@ -20,12 +20,14 @@ from auth.sources import PROVIDERS, Source, SourceError, find_source
 from auth.status import Check, Found, Status, check, find_cli, status
 from engine.sdk import Spawn
 from settings import Settings
+from translate.errors import Kind
 
 USABLE, NOT_USABLE, WRONG = 0, 1, 2
 """Exit statuses: there are credentials (with --check: and they work); there are none (or they do not); a mistake."""
 
 # What a person can do about a turn that failed; for the rest its kind says enough.
-ADVICE = {
+ADVICE: dict[Kind, str] = {
+    "not_logged_in": "Claude Code finds no credentials: `understudy auth login`",
     "authentication_error": "the API does not take these credentials",
     "permission_error": "the credentials are good, but may not use this model",
     "billing_error": "the account has no credit",
@@ -161,7 +163,7 @@ def _lines(known: Status, checked: Check | None) -> Iterator[str]:
         tokens = f"{checked.input_tokens} tokens in, {checked.output_tokens} out"
         yield f"Checked: {checked.model} answered ({tokens}{price})"
     else:
-        advice = ADVICE.get(str(checked.error))
+        advice = ADVICE.get(checked.error) if checked.error is not None else None
         yield f"Checked: {checked.model} did not answer: {checked.error}{f' ({advice})' if advice else ''}"
 
 

@@ -40,6 +40,7 @@ from mitmproxy.certs import CERT_VALIDITY_OFFSET, DEFAULT_DHPARAM, CertStore
 
 from auth.constraints import constraints_of, is_address, name_constraints, names_in, permitted_names
 from settings import OPENAI_HOSTS
+from store.folders import make_private_folder
 
 log = logging.getLogger(__name__)
 
@@ -345,7 +346,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _private_folder(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path)
     _make_private(path, 0o700)
 
 

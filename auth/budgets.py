@@ -8,8 +8,13 @@ are made one after the other (a lock on the key's row; on SQLite the one write l
 
 Minutes slide: in no sixty seconds, wherever they begin, are more requests admitted than the key may make. Tokens are
 counted from the moment that the answer tells them, since an answer may take longer than a minute; until then a request
-counts with what its caller says it may come to, if anything. Dollars are alike. Without such an estimate a key can
-overdraw its tokens or dollars by what it has running at once; with a true upper bound it never can.
+counts with what its caller says it may come to, if anything. Without such an estimate a key can overdraw its tokens by
+what it has running at once; with a true upper bound it never can.
+
+Of dollars a request reserves what each of its turns may cost, before the turn is played, and gives that back when it is
+settled. What is reserved counts as spent for all others. A request that may cost more than all that is left is let run
+when nothing else does, so that the last dollars can be spent; by what it costs more than that, and by what an estimate
+was too low, a key can overdraw.
 
 A proxy that dies settles nothing. Its requests therefore hold a lease, which a live proxy renews for all it has
 running: the places that the dead one held are free again after `lease_s`.
@@ -39,6 +44,7 @@ from auth.limits import (
     Refusal,
     Usage,
     decide,
+    decide_usd,
     headers_for,
     message,
     nanodollars,
@@ -49,6 +55,10 @@ from store.tables import admissions, clients, spending
 
 DAY_S = 86_400
 LEASE_S = 30.0
+
+# What is dated later than this is of a clock that has been set back since, and counts no more: else it would lock its
+# key out until the clock has come there again.
+AHEAD_S = MINUTE_S
 
 # When a place comes free that a running request holds, nobody knows; so soon it is worth asking again.
 SOON_S = 1.0
@@ -148,6 +158,22 @@ class Budgets:
         self._running.add(decided.id)
         return decided
 
+    async def reserve(self, admission: Admission, client: Client, usd: float, *, may_refuse: bool = True) -> None:
+        """Reserve so many dollars more for a request that was admitted, until it is settled.
+
+        Nothing happens for a key without a budget in dollars. Raises OverBudgetError, unless it may not be refused any
+        more, and StoreError.
+        """
+        if not client.budget.has_usd:
+            return
+        _check(0, usd)
+        work = functools.partial(
+            self._reserve, admission=admission, client=client, nano=nanodollars(usd), may_refuse=may_refuse
+        )
+        refused = await asyncio.shield(self._start(self._database.awrite(work), "reserve dollars"))
+        if refused is not None:
+            raise refused
+
     async def settle(self, admission: Admission, tokens: int, usd: float | None, usd_is_estimated: bool = True) -> None:
         """Book what a request has used; its place is free again. A second time, nothing happens.
 
@@ -205,7 +231,7 @@ class Budgets:
         connection.execute(select(clients.c.id).where(clients.c.id == client.id).with_for_update(key_share=True))
         now = self._now(connection)
         _forget(connection, client.id, now)
-        usage = _usage(connection, client.id, now)
+        usage = _usage(connection, client.id, now, self._lease_s)
         refusal = decide(client.budget, usage, tokens, nano)
         if refusal is None:
             id = secrets.token_hex(16)
@@ -223,6 +249,27 @@ class Budgets:
         wait_s = _wait_s(connection, client, usage, refusal, tokens)
         headers = headers_for(client.budget, usage) + retry_headers(refusal, wait_s)
         return OverBudgetError(refusal, wait_s, headers, client.budget)
+
+    def _reserve(
+        self, connection: Connection, admission: Admission, client: Client, nano: int, may_refuse: bool
+    ) -> OverBudgetError | None:
+        connection.execute(select(clients.c.id).where(clients.c.id == client.id).with_for_update(key_share=True))
+        now = self._now(connection)
+        usage = _usage(connection, client.id, now, self._lease_s)
+        this = (admissions.c.id == admission.id) & admissions.c.settled_at.is_(None)
+        row = connection.execute(select(admissions.c.nanodollars, admissions.c.lease_until).where(this)).one_or_none()
+        if row is None:
+            return None  # settled meanwhile
+        own = int(row.nanodollars) if row.lease_until > now else 0
+        if may_refuse and (refusal := decide_usd(client.budget, usage, nano, own)) is not None:
+            wait_s = _wait_s(connection, client, usage, refusal, 0)
+            return OverBudgetError(refusal, wait_s, retry_headers(refusal, wait_s), client.budget)
+        connection.execute(
+            update(admissions)
+            .where(this)
+            .values(nanodollars=admissions.c.nanodollars + nano, lease_until=now + self._lease_s)
+        )
+        return None
 
     def _settle(
         self, connection: Connection, admission: Admission, tokens: int, nano: int | None, is_estimated: bool
@@ -290,16 +337,17 @@ def _forget(connection: Connection, client_id: str, now: float) -> None:
         delete(admissions).where(
             admissions.c.client_id == client_id,
             (admissions.c.settled_at <= now - MINUTE_S)
+            | (admissions.c.settled_at > now + AHEAD_S)
             | (admissions.c.settled_at.is_(None) & (admissions.c.lease_until <= now - DAY_S)),
         )
     )
 
 
-def _usage(connection: Connection, client_id: str, now: float) -> Usage:
+def _usage(connection: Connection, client_id: str, now: float, lease_s: float) -> Usage:
     row = admissions.c
-    asked = row.admitted_at > now - MINUTE_S
-    running = row.settled_at.is_(None) & (row.lease_until > now)
-    answered = row.settled_at > now - MINUTE_S
+    asked = (row.admitted_at > now - MINUTE_S) & (row.admitted_at <= now + AHEAD_S)
+    running = row.settled_at.is_(None) & (row.lease_until > now) & (row.lease_until <= now + lease_s + AHEAD_S)
+    answered = (row.settled_at > now - MINUTE_S) & (row.settled_at <= now + AHEAD_S)
     counted = connection.execute(
         select(
             func.sum(case((asked, 1), else_=0)),
@@ -347,7 +395,8 @@ def _place_free_at(connection: Connection, client: Client, usage: Usage) -> floa
     if limit is None or usage.requests < limit:
         return None
     # The oldest of the last so many requests must be a minute old.
-    times = select(admissions.c.admitted_at).where(admissions.c.client_id == client.id)
+    of_this_clock = admissions.c.admitted_at <= usage.now + AHEAD_S
+    times = select(admissions.c.admitted_at).where(admissions.c.client_id == client.id, of_this_clock)
     newest_first = times.order_by(admissions.c.admitted_at.desc())
     return float(connection.execute(newest_first.offset(limit - 1).limit(1)).scalar_one()) + MINUTE_S
 
@@ -359,7 +408,7 @@ def _tokens_free_at(connection: Connection, client: Client, usage: Usage, tokens
         return None
     row = admissions.c
     answered = select(row.settled_at, row.tokens).where(
-        row.client_id == client.id, row.settled_at > usage.now - MINUTE_S
+        row.client_id == client.id, row.settled_at > usage.now - MINUTE_S, row.settled_at <= usage.now + AHEAD_S
     )
     for answer in connection.execute(answered.order_by(row.settled_at)):
         excess -= answer.tokens

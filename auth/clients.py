@@ -41,7 +41,7 @@ class ClientError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A key, without its secret. Times are Unix seconds. Empty ``models`` or ``agents`` allow all of them."""
+    """A key, without its secret. Times are Unix seconds. Empty ``models`` allow all models, empty ``agents`` none."""
 
     id: str
     name: str
@@ -58,10 +58,10 @@ class Client:
 
     def may_use_model(self, name: str) -> bool:
         """Whether a model's name fits one of ``models`` (fnmatch's patterns, in any case of letters)."""
-        return _fits(name, self.models)
+        return not self.models or _fits(name, self.models)
 
     def may_use_agent(self, name: str) -> bool:
-        """Do as :meth:`may_use_model`, for agents."""
+        """Whether an agent's name fits one of ``agents``, which are patterns as those of models."""
         return _fits(name, self.agents)
 
 
@@ -148,7 +148,7 @@ def _digest(secret: str) -> str:
 
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:
-    return not patterns or any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
+    return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 
 def _client(row: Row[Any]) -> Client:

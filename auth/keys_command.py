@@ -57,10 +57,16 @@ def keys_command(open_store: Callable[[], Database]) -> typer.Typer:
             list[str] | None, typer.Option(help="A model that it may use. Wildcards work. May be given several times.")
         ] = None,
         agent: Annotated[
-            list[str] | None, typer.Option(help="An agent that it may use. Wildcards work. May be given several times.")
+            list[str] | None,
+            typer.Option(
+                help="An agent that it may use; without this, none. Wildcards work. May be given several times."
+            ),
         ] = None,
     ) -> None:
-        """Make a key and print it. It cannot be shown again. Without options it has no limits."""
+        """Make a key and print it. It cannot be shown again.
+
+        Without options it may use every model and no agent, and has no limits.
+        """
         try:
             budget = Budget(requests_per_minute, tokens_per_minute, concurrent, usd_per_day, usd_total)
             expires_at = None if expires is None else time.time() + seconds(expires)

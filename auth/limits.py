@@ -81,19 +81,30 @@ class Refusal:
     limit: Limit
 
 
-def decide(budget: Budget, usage: Usage, tokens: int = 0, nano: int = 0) -> Refusal | None:
-    """Say which limit keeps a request from running now, None if none does. What waiting does not help comes first."""
+def decide_usd(budget: Budget, usage: Usage, nano: int = 0, own: int = 0) -> Refusal | None:
+    """Say which limit in dollars keeps a request from running now, None if none does.
+
+    ``nano`` are the nanodollars that it may cost, ``own`` what of ``usage.reserved`` is its own. A request that may
+    cost more than all that is left may run as long as nothing else does.
+    """
     caps: tuple[tuple[Limit, int | None, int], ...] = (
         ("usd_total", nanodollars(budget.usd_total), usage.spent_total),
         ("usd_per_day", nanodollars(budget.usd_per_day), usage.spent_today),
     )
     for name, most, spent in caps:
-        if most is not None and (spent >= most or spent + nano > most):
+        if most is not None and spent >= most:
             return Refusal("quota", name)
     for name, most, spent in caps:
         # Only what running requests have reserved stands in the way, and they may come to less.
-        if most is not None and spent + usage.reserved + nano > most:
+        if most is not None and spent + usage.reserved - own + min(own + nano, most - spent) > most:
             return Refusal("rate", name)
+    return None
+
+
+def decide(budget: Budget, usage: Usage, tokens: int = 0, nano: int = 0) -> Refusal | None:
+    """Say which limit keeps a request from running now, None if none does. What waiting does not help comes first."""
+    if (refusal := decide_usd(budget, usage, nano)) is not None:
+        return refusal
     if budget.requests_per_minute is not None and usage.requests >= budget.requests_per_minute:
         return Refusal("rate", "requests")
     if (per_minute := budget.tokens_per_minute) is not None and (

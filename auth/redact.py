@@ -1,8 +1,10 @@
-"""Secrets stay out of the log."""
+"""Secrets stay out of the log, and so does what would steer the terminal that it is shown on."""
 
 import logging
 import re
 from collections.abc import Iterable, Mapping
+
+from translate.printable import safe
 
 # Variables that hold secrets, by what such variables are called.
 SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?|AUTH|HEADERS)(_|$)", re.IGNORECASE)
@@ -38,7 +40,10 @@ def mask(secret: str) -> str:
 
 
 class RedactSecrets(logging.Filter):
-    """A filter for handlers: no record passes with a secret in it, be it in the message, an argument or a traceback."""
+    """A filter for handlers: no record passes with a secret in it, be it in the message, an argument or a traceback.
+
+    What a stranger may have written into it (a path, a method, a name) is escaped.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         super().__init__()
@@ -47,9 +52,9 @@ class RedactSecrets(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact the record in place and let it pass."""
-        record.msg, record.args = redact(record.getMessage(), self._secrets), None
+        record.msg, record.args = safe(redact(record.getMessage(), self._secrets)), None
         if record.exc_info and not record.exc_text:
             record.exc_text = self._formatter.formatException(record.exc_info)
         if record.exc_text:
-            record.exc_text = redact(record.exc_text, self._secrets)
+            record.exc_text = safe(redact(record.exc_text, self._secrets))
         return True

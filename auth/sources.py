@@ -26,6 +26,7 @@ class Source:
     keeps its state in a folder of ours, not the person's ``~/.claude``. ``secrets`` are the variables that hold
     secrets, ``others`` those that belong to it and hold none. ``base_url`` is where its address can be set.
     ``skip_auth``, when on, leaves the credentials to a gateway, which may then know the person by a bearer token.
+    ``inherits`` are patterns of all the variables that its cloud's own libraries read.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Source:
     others: tuple[str, ...] = ()
     base_url: str = "ANTHROPIC_BASE_URL"
     skip_auth: str | None = None
+    inherits: tuple[str, ...] = ()
 
     @property
     def is_cloud(self) -> bool:
@@ -48,9 +50,24 @@ _AWS_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN
 _AWS = ("AWS_REGION", "AWS_PROFILE")
 _GOOGLE = ("GOOGLE_APPLICATION_CREDENTIALS",)  # a path
 BEARER = "ANTHROPIC_AUTH_TOKEN"
+API_URL = "https://api.anthropic.com"
 
 
-def _cloud(kind: str, name: str, word: str, secrets: tuple[str, ...], others: tuple[str, ...], use: str = "") -> Source:
+# What the clouds' libraries read: more than the documents of Claude Code name, and more with each of their versions.
+_OF_AWS = ("AWS_*",)
+_OF_GOOGLE = ("GOOGLE_*", "GCLOUD_*", "GCP_*", "CLOUDSDK_*", "GCE_METADATA_*", "CLOUD_ML_REGION", "VERTEX_REGION_*")
+_OF_AZURE = ("AZURE_*", "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IMDS_ENDPOINT", "MSI_ENDPOINT", "MSI_SECRET")
+
+
+def _cloud(
+    kind: str,
+    name: str,
+    word: str,
+    secrets: tuple[str, ...],
+    others: tuple[str, ...],
+    inherits: tuple[str, ...],
+    use: str = "",
+) -> Source:
     """Return a cloud provider, whose variables are all named after ``word`` (``use``, where its switch is not)."""
     return Source(
         kind,
@@ -62,18 +79,20 @@ def _cloud(kind: str, name: str, word: str, secrets: tuple[str, ...], others: tu
         others=others,
         base_url=f"ANTHROPIC_{word}_BASE_URL",
         skip_auth=f"CLAUDE_CODE_SKIP_{use or word}_AUTH",
+        inherits=inherits,
     )
 
 
 # The clouds in the CLI's own order of preference, then what else the CLI would mix (the module's docstring).
 SOURCES: tuple[Source, ...] = (
-    _cloud("Amazon Bedrock", "bedrock", "BEDROCK", _AWS_SECRETS, (*_AWS, "CLAUDE_CODE_USE_MANTLE")),
+    _cloud("Amazon Bedrock", "bedrock", "BEDROCK", _AWS_SECRETS, (*_AWS, "CLAUDE_CODE_USE_MANTLE"), _OF_AWS),
     _cloud(
         "Microsoft Foundry",
         "foundry",
         "FOUNDRY",
         ("ANTHROPIC_FOUNDRY_API_KEY", "ANTHROPIC_FOUNDRY_AUTH_TOKEN"),
         ("ANTHROPIC_FOUNDRY_RESOURCE",),
+        _OF_AZURE,
     ),
     _cloud(
         "Claude Platform on AWS",
@@ -81,6 +100,7 @@ SOURCES: tuple[Source, ...] = (
         "AWS",
         ("ANTHROPIC_AWS_API_KEY", *_AWS_SECRETS[:3]),
         (*_AWS, "ANTHROPIC_AWS_WORKSPACE_ID"),
+        _OF_AWS,
         use="ANTHROPIC_AWS",
     ),
     _cloud(
@@ -89,10 +109,18 @@ SOURCES: tuple[Source, ...] = (
         "GOOGLE_CLOUD",
         (),
         (*_GOOGLE, "ANTHROPIC_GOOGLE_CLOUD_PROJECT", "ANTHROPIC_GOOGLE_CLOUD_LOCATION"),
+        _OF_GOOGLE,
         use="ANTHROPIC_GOOGLE_CLOUD",
     ),
-    _cloud("Amazon Bedrock (Mantle)", "mantle", "BEDROCK_MANTLE", _AWS_SECRETS, _AWS, use="MANTLE"),
-    _cloud("Google Vertex AI", "vertex", "VERTEX", (), (*_GOOGLE, "ANTHROPIC_VERTEX_PROJECT_ID", "CLOUD_ML_REGION")),
+    _cloud("Amazon Bedrock (Mantle)", "mantle", "BEDROCK_MANTLE", _AWS_SECRETS, _AWS, _OF_AWS, use="MANTLE"),
+    _cloud(
+        "Google Vertex AI",
+        "vertex",
+        "VERTEX",
+        (),
+        (*_GOOGLE, "ANTHROPIC_VERTEX_PROJECT_ID", "CLOUD_ML_REGION"),
+        _OF_GOOGLE,
+    ),
     Source("API key", "ANTHROPIC_API_KEY", True, True, "api-key", ("ANTHROPIC_API_KEY",)),
     Source("bearer token", BEARER, True, True, "auth-token", (BEARER,)),
     Source("OAuth token", "CLAUDE_CODE_OAUTH_TOKEN", False, True, "oauth-token", ("CLAUDE_CODE_OAUTH_TOKEN",)),
@@ -134,6 +162,20 @@ def environment(source: Source, environ: Mapping[str, str]) -> dict[str, str]:
     if source.skip_auth and switched_on(environ, source.skip_auth):
         kept.add(BEARER)
     return {s.variable: "" for s in SOURCES if s.variable and s.variable not in kept and environ.get(s.variable)}
+
+
+def not_inherited(source: Source) -> frozenset[str]:
+    """Return the variables of the other sources, which the CLI is not to see: their switches and their secrets."""
+    own = {source.variable, source.skip_auth, source.base_url, *source.secrets, *source.others}
+    if source.skip_auth:
+        own.add(BEARER)
+    others = {name for s in SOURCES for name in (s.variable, s.skip_auth, *s.secrets) if name}
+    return frozenset(others - own)
+
+
+def api_url(source: Source, environ: Mapping[str, str]) -> str | None:
+    """Return the address that Claude Code asks with this source; None for a cloud, whose address only it knows."""
+    return environ.get(source.base_url, "").strip() or (None if source.is_cloud else API_URL)
 
 
 def cli_settings(source: Source, api_key_helper: str | None) -> dict[str, str]:

@@ -24,6 +24,7 @@ from auth.sources import HELPER, LOGIN, Source, SourceError, environment, find_s
 from engine.errors import ClaudeError
 from engine.pool import Pool
 from engine.sdk import Spawn
+from translate.errors import Kind
 from translate.prices import cost_of
 from translate.turn import Message, Turn
 from translate.usage import UsageReader
@@ -100,7 +101,7 @@ class Check:
     """
 
     model: str
-    error: str | None = None
+    error: Kind | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     usd: float | None = None

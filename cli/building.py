@@ -102,8 +102,8 @@ async def watch(settings: Settings, watcher: Watcher, command: Sequence[str]) ->
     """Run a command through a proxy that only watches."""
     ca = authority(settings)
     own = dataclasses.replace(settings, listen=("127.0.0.1", 0), base_url=None, mode=(), upstream_proxy=None)
-    with tempfile.TemporaryDirectory(prefix="understudy-") as directory:
+    with tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True) as directory:
         options = options_for(own, ca.certificate.parent, os.environ)
-        async with proxy(options, [DecryptOnlyOurs(own.hosts), NameInCertificate(), watcher]) as addresses:
+        async with proxy(options, [DecryptOnlyOurs(own.hosts), NameInCertificate(own.hosts), watcher]) as addresses:
             wrapped = wrapped_environment(own, addresses[0], Path(directory))
             return await run_command(command, wrapped.full)

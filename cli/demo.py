@@ -8,6 +8,7 @@ import typer
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
+from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log_to_stderr
 from cli.run_to_end import run_to_end

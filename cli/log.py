@@ -18,6 +18,7 @@ from rich.logging import RichHandler
 from rich.text import Text
 from rich.traceback import Traceback
 
+from addons.fold_lines import FoldLines
 from auth.redact import RedactSecrets
 from cli.fatal import fatal, stderr
 from settings import hide_password
@@ -113,6 +114,7 @@ def log_to_stderr(level: str, *, file: Path | None = None, file_level: str | Non
             least = min(least, file_level.upper(), key=logging.getLevelName)
     redacted = RedactSecrets(os.environ)
     for handler in handlers:
+        handler.addFilter(FoldLines(handler))
         handler.addFilter(redacted)
     logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
     for name in LOGGED:

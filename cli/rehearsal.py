@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from addons.doors import Door
 from cli.log import log_to_stderr
 from cli.run_to_end import run_to_end
 from rehearsal.server import serve_forever
@@ -24,5 +25,6 @@ def rehearsal(
 
 async def rehearse(port: int, delay_s: float) -> int:
     """Serve the rehearsal until the program is told to end."""
+    Door("--port", "127.0.0.1", port).check()
     await serve_forever(port=port, delay_s=delay_s, ready=lambda base_url: print(base_url, flush=True))
     return 0

@@ -105,7 +105,7 @@ async def run_wrapped(settings: Settings, command: list[str], *, is_summed_up: b
     ``is_summed_up``: a line at the end says what came through the proxy.
     """
     ca = authority(settings)
-    with tempfile.TemporaryDirectory(prefix="understudy-") as directory:
+    with tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True) as directory:
         options = options_for(settings, ca.certificate.parent, os.environ)
         addons = addons_for(settings)
         async with proxy(options, addons) as addresses:

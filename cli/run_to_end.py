@@ -1,25 +1,26 @@
 """A command's coroutine is run until it ends, or until a signal ends it."""
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Coroutine
 from typing import Any
 
-from addons.master import CannotListenError
+from addons.doors import CannotListenError
 from cli.fatal import fatal
+from wrapping.signals import known, listening
+
+ENDING = ("SIGTERM", "SIGHUP", "SIGBREAK")
+"""By name, since no system has all of them."""
 
 
 def run_to_end(main: Coroutine[Any, Any, int]) -> int:
-    """Run a coroutine; SIGTERM and SIGHUP end it as Ctrl-C does, with everything that it started."""
+    """Run a coroutine; the signals of :data:`ENDING` end it as Ctrl-C does, with everything that it started."""
 
     async def guarded() -> int:
         loop = asyncio.get_running_loop()
         task = asyncio.ensure_future(main)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            with contextlib.suppress(NotImplementedError):
-                loop.add_signal_handler(number, end, task, int(number))
-        return await task
+        with listening(loop, known(ENDING), lambda number: end(task, int(number))):
+            return await task
 
     ended_by: list[int] = []
 

@@ -7,6 +7,7 @@ import os
 import typer
 
 import settings as configuration
+from addons.bound_connections import raise_descriptors
 from addons.hosts import is_loopback
 from addons.master import options_for, proxy
 from addons.redirect_to_origin import MAGIC_HOST
@@ -106,6 +107,7 @@ def serve(
 
 async def serve_until_ended(settings: Settings, web: tuple[str, int] | None = None) -> int:
     """Run the proxy until the program is told to end; ``web``: where mitmweb shows it."""
+    raise_descriptors()
     options = options_for(settings, authority(settings).certificate.parent, os.environ)
     addons = addons_for(settings, shown=web is not None)
     async with proxy(options, addons, web) as addresses:

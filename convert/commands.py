@@ -45,7 +45,7 @@ def add_convert_command(cli: typer.Typer) -> None:
             raise _wrong(str(error)) from None
         except OSError as error:
             raise _wrong(f"{error.filename or source}: {error.strerror or error}") from None
-        print(done)
+        print(one_line(done))
 
 
 def _convert(source: Path, target: Path, kind: str | None, *, force: bool) -> str:

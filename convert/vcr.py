@@ -3,17 +3,22 @@
 import base64
 import binascii
 import datetime
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import Node, ScalarNode
 
 from convert.exchange import ConvertError, Exchange
 from tape.unpack import unpack
 
 GZIP = b"\x1f\x8b"
+
+MIN_BYTES = 1024 * 1024
+"""As much as aliases may always stand for."""
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
 
@@ -21,8 +26,10 @@ MAX_BODY_BYTES = 256 * 1024 * 1024
 def from_vcr(path: Path) -> Iterator[Exchange]:
     """Yield a cassette's exchanges. Nothing in the file is run. Raises ConvertError, OSError."""
     try:
-        loaded = YAML(typ="safe", pure=True).load(path.read_bytes())
+        loaded = _loaded(path.read_bytes())
         interactions = loaded["interactions"]
+    except ConvertError as error:
+        raise ConvertError(f"{path} is no cassette of vcrpy's: {error}") from None
     except (YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ConvertError(f"{path} is no cassette of vcrpy's: {str(error).splitlines()[0]}") from None
     started = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
@@ -32,6 +39,39 @@ def from_vcr(path: Path) -> Iterator[Exchange]:
         except (KeyError, TypeError, ValueError, AttributeError, OSError, binascii.Error) as error:
             told = f"{type(error).__name__}: {error}"
             raise ConvertError(f"{path}: interactions[{number}] cannot be read: {told}") from None
+
+
+def _loaded(text: bytes) -> Any:
+    """Load a document whose aliases stand for no more than a text could say without them. Raises ConvertError.
+
+    A few lines of aliases to aliases stand for gigabytes, or for something that has itself inside.
+    """
+    yaml = YAML(typ="safe", pure=True)
+    document = yaml.compose(text)
+    if document is None:
+        return None
+    if _size_without_aliases(document) > 10 * len(text) + MIN_BYTES:
+        raise ConvertError("its aliases (*name) stand for far more than the file has")
+    return yaml.constructor.construct_document(document)
+
+
+def _size_without_aliases(document: Node) -> float:
+    """Return how long a document would be, about, if each alias were written out; infinity if one has itself inside."""
+    sizes: dict[int, float] = {}
+    left = [(document, False)]
+    while left:
+        node, inside_is_known = left.pop()
+        if isinstance(node, ScalarNode):
+            sizes[id(node)] = 1 + len(node.value)
+            continue
+        inside = [part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,))]
+        if inside_is_known:
+            sizes[id(node)] = 1 + sum(sizes[id(part)] for part in inside)
+        elif id(node) not in sizes:
+            # Until it is known: whoever meets it now is inside of it.
+            sizes[id(node)] = math.inf
+            left += [(node, True), *((part, False) for part in inside)]
+    return sizes[id(document)]
 
 
 def _exchange(one: Any, started: datetime.datetime) -> Exchange:

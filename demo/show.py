@@ -46,7 +46,7 @@ async def show(settings: Settings, console: Console) -> int:
     serve = next(addon for addon in addons if isinstance(addon, ServeOrigin))
     serve.around = lambda engine: OverheardEngine(engine, overheard)
     ca = Authority.open(settings.data_dir / FOLDER, settings.hosts)
-    with tempfile.TemporaryDirectory(prefix="understudy-") as directory:
+    with tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True) as directory:
         options = options_for(settings, ca.certificate.parent, os.environ)
         async with proxy(options, [*addons, WireTap(overheard)]) as addresses:
             trust = write_trust_files(Path(directory), ca.certificate, os.environ)

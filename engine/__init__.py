@@ -15,7 +15,7 @@ The glossary:
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from engine.errors import ClaudeError
 from translate.turn import Turn
@@ -23,16 +23,19 @@ from translate.usage import MessageUsage
 
 type Event = Mapping[str, Any]
 
+type Ending = Literal["finished", "cut", "cancelled", "failed"]
+"""How a turn can end: Claude Code reported its result, we ended the process at the stop reason, nobody wanted the rest,
+or it failed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a turn ended.
 
-    ``how``: ``finished`` (the process reported its result), ``cut`` (ended by us at the stop reason), ``cancelled``
-    (nobody wanted the rest) or ``failed``.
+    ``process`` says how its process came to it (:attr:`Running.process`).
     """
 
-    how: str
+    how: Ending
     process: str
     error: ClaudeError | None = None
 
@@ -84,4 +87,4 @@ class Engine(Protocol):
         """Return the engine's state for people and monitors: numbers and names, nothing of any conversation."""
 
 
-__all__ = ["ClaudeError", "Engine", "Event", "Outcome", "Running"]
+__all__ = ["ClaudeError", "Ending", "Engine", "Event", "Outcome", "Running"]

@@ -10,14 +10,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, S
 from dataclasses import replace
 from typing import Any
 
-from engine import Event, Outcome, Running
+from engine import Ending, Event, Outcome, Running
 from engine.agent_events import OneAnswer
 from engine.agents import Agent
 from engine.cost_check import CostCheck, ProcessCosts
-from engine.errors import ClaudeError, kind_of
+from engine.errors import ClaudeError
 from engine.flags import flag_settings
 from engine.messages import said, user
 from engine.places import Places
+from engine.progress import Progress, Wait
+from engine.reach import Reach
+from engine.reports import Told, failed, retry_announced
 from engine.sdk import AssistantMessage, Connection, ResultMessage, Spawn, StreamEvent, SystemMessage, sdk_errors
 from engine.watchdog import Watchdog
 from translate.prices import count, price_name, web_searches
@@ -45,13 +48,16 @@ class AgentEngine:
         max_waiting: int,
         wait_s: float,
         timeout_s: float,
+        kept: int = 0,
         cost_check: CostCheck | None = None,
+        reach: Reach | None = None,
     ) -> None:
         self.agent = agent
         self._cost_check = cost_check or CostCheck()
+        self._reach = reach
         # Bare, Claude Code has but three of its tools (F2).
         self._spawn = replace(spawn, cwd=agent.cwd, agent=agent, bare=False)
-        self._places = Places(limit, max_waiting=max_waiting, wait_s=wait_s)
+        self._places = Places(limit, max_waiting=max_waiting, wait_s=wait_s, kept=kept)
         self._timeout_s = timeout_s
         self._watchdog = Watchdog()
         self._running: set[_AgentRun] = set()
@@ -72,9 +78,22 @@ class AgentEngine:
     @contextlib.asynccontextmanager
     async def run(self, turn: Turn) -> AsyncIterator[Running]:
         """Play a turn. Leaving the context before the end ends the process, and what it was at."""
+        with Progress(host=self._reach.name if self._reach is not None else "") as progress:
+            try:
+                async with self._process(turn, progress) as run:
+                    yield run
+            except ClaudeError as error:
+                if error.kind == "connection_error" and self._reach is not None:
+                    error.detail = await self._reach.why()
+                log.warning("%s; an agent's turn is not tried again", progress.describe_failure(error))
+                raise
+
+    @contextlib.asynccontextmanager
+    async def _process(self, turn: Turn, progress: Progress) -> AsyncIterator["_AgentRun"]:
         timeout_s = min(self._timeout_s, turn.timeout_s or self._timeout_s)
         async with self._places.place(turn.client):
-            run = _AgentRun(self.agent, self._spawn, turn, timeout_s, self._cost_check)
+            progress.on(Wait.READY)
+            run = _AgentRun(self.agent, self._spawn, turn, progress, timeout_s, self._cost_check)
             self._running.add(run)
             try:
                 with sdk_errors():
@@ -95,8 +114,11 @@ class _AgentRun:
     process = "agent"
     retries = 0
 
-    def __init__(self, agent: Agent, spawn: Spawn, turn: Turn, timeout_s: float, cost_check: CostCheck) -> None:
+    def __init__(
+        self, agent: Agent, spawn: Spawn, turn: Turn, progress: Progress, timeout_s: float, cost_check: CostCheck
+    ) -> None:
         self._agent = agent
+        self._progress = progress
         self._turn = turn
         self._timeout_s = timeout_s
         self._told = UsageReader()
@@ -138,7 +160,7 @@ class _AgentRun:
             # Not before: until then it may tell of more tokens.
             self._end("cancelled")
 
-    def _end(self, how: str, error: ClaudeError | None = None) -> None:
+    def _end(self, how: Ending, error: ClaudeError | None = None) -> None:
         if not self._ended.done():
             self._ended.set_result(Outcome(how, "agent", error))
 
@@ -151,9 +173,12 @@ class _AgentRun:
             async with asyncio.timeout(self._timeout_s) as until:
                 with sdk_errors():
                     await self._ask()
+                    self._progress.on(Wait.TOKEN)
                     async with contextlib.aclosing(self._until_result(answer)) as events:
                         async for event in events:
+                            self._progress.on(Wait.READER)
                             yield event
+                            self._progress.heard(event)
             if not answer.begun:
                 raise ClaudeError("cli_failed", detail="a result without an answer")  # noqa: TRY301
             self._end("finished")
@@ -189,26 +214,24 @@ class _AgentRun:
             pass
 
     async def _until_result(self, answer: OneAnswer) -> AsyncGenerator[Event]:
-        word: str | None = None
+        told = Told()
         while True:
             match await self._connection.next():
                 case StreamEvent(event=event):
-                    for told in answer.feed(event):
-                        yield told
+                    for more in answer.feed(event):
+                        yield more
                 case SystemMessage(subtype="api_retry", data=data):
                     if not answer.begun:
-                        status = data.get("error_status")
-                        raise ClaudeError(kind_of(status, data.get("error")), detail=f"status {status}")
+                        raise retry_announced(data)
                 case AssistantMessage(error=str(error)):
-                    word = error
+                    told = Told(error, self._connection.request_id)
                 case ResultMessage() as result:
                     self._unheard = unheard(result.model_usage, self._told.messages)
                     for message in self._unheard:
                         answer.add(message.usage)
                     self._costs.result(result.total_cost_usd, self.messages, whole=self._told.is_whole)
                     if result.is_error and result.subtype not in ENOUGH:
-                        kind = kind_of(result.api_error_status, word, result.terminal_reason)
-                        raise ClaudeError(kind, detail=f"{result.subtype}, {word}: {result.result or result.errors}")
+                        raise failed(result, told)
                     return
                 case _:
                     pass

@@ -1,11 +1,13 @@
 """What can go wrong on Claude's side, in Claude's words.
 
-Claude Code reports most failures as values (an AssistantMessage with ``error`` and a ResultMessage with ``is_error``,
-fact F51), some as exceptions (F57). Both become one ClaudeError whose ``kind`` is Anthropic's error type
-(https://docs.anthropic.com/en/api/errors) or one of ours where no API error exists.
+Claude Code reports most failures as values (:mod:`engine.reports`), some as exceptions (fact F57). Both become one
+ClaudeError. Its ``kind`` is Anthropic's error type (https://docs.anthropic.com/en/api/errors), or one of ours where no
+API error exists; :data:`translate.errors.Kind` has them all.
 """
 
-KIND_BY_STATUS: dict[int, str] = {
+from translate.errors import Kind
+
+KIND_BY_STATUS: dict[int, Kind] = {
     400: "invalid_request_error",
     401: "authentication_error",
     402: "billing_error",
@@ -22,7 +24,7 @@ KIND_BY_STATUS: dict[int, str] = {
 }
 
 # The `error` of an AssistantMessage or of an `api_retry` message, where no status came with it.
-KIND_BY_WORD: dict[str, str] = {
+KIND_BY_WORD: dict[str, Kind] = {
     "authentication_failed": "authentication_error",
     "cloud_credential_error": "authentication_error",
     "billing_error": "billing_error",
@@ -35,16 +37,35 @@ KIND_BY_WORD: dict[str, str] = {
 
 
 class ClaudeError(Exception):
-    """A turn failed. ``detail`` is Claude's side's own text, for the log only: it may name hosts and request ids."""
+    """A turn failed.
 
-    def __init__(self, kind: str, *, detail: str = "", retry_after_s: int | None = None) -> None:
+    ``detail`` is Claude's side's own text, for the log only: it may name hosts and request ids. ``reason`` is that part
+    of it which an app may read, None for nothing. ``request_id`` is the API's own name for the request.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        detail: str = "",
+        retry_after_s: int | None = None,
+        reason: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
         super().__init__(kind)
-        self.kind = kind
+        self.kind: Kind = kind
         self.detail = detail
         self.retry_after_s = retry_after_s
+        self.reason = reason
+        self.request_id = request_id
+
+    def describe(self) -> str:
+        """Return it as one line for the log."""
+        asked = f" (request {self.request_id} at Anthropic)" if self.request_id else ""
+        return f"{self.kind}: {self.detail}{asked}" if self.detail else f"{self.kind}{asked}"
 
 
-def kind_of(status: int | None, word: str | None = None, terminal_reason: str | None = None) -> str:
+def kind_of(status: int | None, word: str | None = None, terminal_reason: str | None = None) -> Kind:
     """Name the failure that Claude Code reported.
 
     ``status`` is the API's HTTP status, None if there was no answer; ``word`` is Claude Code's own class for it;

@@ -20,12 +20,14 @@ from engine.conversation import digest
 from engine.cost_check import CostCheck
 from engine.errors import ClaudeError
 from engine.memory import ESTIMATE_BYTES, machine_bytes, total_pss_bytes
-from engine.places import Places
+from engine.places import Places, owner_in
 from engine.plan import How, plan
 from engine.process import ClaudeProcess
+from engine.progress import Wait, waiting_for
 from engine.sdk import Spawn
 from engine.transcript import Transcript, resumable, transcript
 from engine.watchdog import Watchdog
+from translate.errors import Kind
 from translate.prices import cost_of
 from translate.turn import Turn
 from translate.usage import MessageUsage
@@ -46,8 +48,8 @@ START_S = 30.0
 HOUSEKEEPING_S = 5.0
 
 # After these nobody knows what the process is doing.
-BEYOND_REPAIR = frozenset(
-    {"authentication_error", "cli_not_found", "cli_failed", "first_token_timeout", "idle_timeout"}
+BEYOND_REPAIR: frozenset[Kind] = frozenset(
+    {"authentication_error", "not_logged_in", "cli_not_found", "cli_failed", "first_token_timeout", "idle_timeout"}
 )
 
 # By default the processes may have this part of the machine's memory.
@@ -100,9 +102,10 @@ class Play:
 class Pool:
     """Runs turns on Claude Code processes.
 
-    At most ``limit`` run at once and ``max_waiting`` wait, each up to ``wait_s``. ``spare`` wait booted; processes idle
-    for ``keep_s`` are ended. ``memory_bytes`` bounds the sum of their PSS (None: half of the machine's). The limits of
-    a turn: ``timeout_s`` in all, ``first_token_timeout_s`` to its first event, ``idle_timeout_s`` between events.
+    At most ``limit`` run at once and ``max_waiting`` wait, each up to ``wait_s``; ``kept`` of the limit are only for
+    clients of which none runs (:mod:`engine.places`). ``spare`` wait booted; processes idle for ``keep_s`` are ended.
+    ``memory_bytes`` bounds the sum of their PSS (None: half of the machine's). The limits of a turn: ``timeout_s`` in
+    all, ``first_token_timeout_s`` to its first event, ``idle_timeout_s`` between events.
     """
 
     def __init__(
@@ -119,12 +122,13 @@ class Pool:
         keep_s: float = 600.0,
         memory_bytes: int | None = None,
         boot_s: float = BOOT_S,
+        kept: int = 0,
         cost_check: CostCheck | None = None,
     ) -> None:
         self._spawn = spawn
         self._cost_check = cost_check or CostCheck()
         self._limit = limit
-        self._places = Places(limit, max_waiting=max_waiting, wait_s=wait_s)
+        self._places = Places(limit, max_waiting=max_waiting, wait_s=wait_s, kept=kept)
         self._spare_target = spare
         self._timeout_s = timeout_s
         self._first_token_timeout_s = first_token_timeout_s
@@ -221,6 +225,7 @@ class Pool:
     @contextlib.asynccontextmanager
     async def _playing(self, turn: Turn) -> AsyncIterator[Play]:
         began = time.monotonic()
+        waiting_for(Wait.READY)
         digests = [digest(message, turn.model) for message in turn.messages]
         process = await self._take(turn, digests)
         play = Play(self, process, turn, digests)
@@ -229,7 +234,7 @@ class Pool:
             yield play
         except ClaudeError as error:
             outcome = Outcome("failed", process.how, error=error)
-            if error.kind == "authentication_error":
+            if error.kind in ("authentication_error", "not_logged_in"):
                 self._retire()
             raise
         finally:
@@ -239,7 +244,7 @@ class Pool:
             self.refill()
 
     def _retire(self) -> None:
-        """End every process that waits: it has the credentials that were refused, and a new one asks for them anew."""
+        """End every process that waits: a new one reads the credentials anew, which may be others by then."""
         for process in (*self._spare, *self._idle):
             self._discard(process)
         self._spare.clear()
@@ -258,11 +263,14 @@ class Pool:
     # Taking.
 
     async def _take(self, turn: Turn, digests: Sequence[bytes]) -> ClaudeProcess:
+        owner = owner_in(turn.client)
         while True:
             self._drop_dead()
             at_rest = [process for process in self._idle if process not in self._settling]
             choice = plan(
-                [process for process in self._idle if process.system == turn.system],
+                # Of the same owner alone: how a process came to a turn is told, and nobody is to learn by it what
+                # another has said. That a conversation or a system prompt is known here would be enough.
+                [process for process in self._idle if (process.system, process.owner) == (turn.system, owner)],
                 turn.messages,
                 digests,
                 spare=bool(self._spare),
@@ -279,7 +287,9 @@ class Pool:
                 process.how = choice.how
                 return process
             else:
-                return await self._another(choice.how, turn, digests)
+                process = await self._another(choice.how, turn, digests)
+                process.owner = owner
+                return process
 
     async def _another(self, how: How, turn: Turn, digests: Sequence[bytes]) -> ClaudeProcess:
         """Return a process that holds nothing: a spare one, or one that is started now."""
@@ -411,8 +421,6 @@ class Pool:
         usd = cost_of(play.messages)
         cost = "at an unknown price" if usd is None else f"{usd:.6f} USD"
         log.debug("%r: turn %s after %.3f s, %s", process, outcome.how, after_s, cost)
-        if outcome.error is not None:
-            log.warning("Claude's side failed: %s (%s)", outcome.error.kind, outcome.error.detail)
 
     # Housekeeping.
 

@@ -20,9 +20,11 @@ from typing import Any
 
 from engine.conversation import UNKNOWN, AnswerSoFar, Held, digest, is_prompt, keep, results_of
 from engine.cost_check import CostCheck, ProcessCosts
-from engine.errors import ClaudeError, kind_of
+from engine.errors import ClaudeError
 from engine.flags import flag_settings
 from engine.messages import said, user
+from engine.progress import Wait, waiting_for
+from engine.reports import Told, failed, retry_announced
 from engine.sdk import (
     VERIFIED_CLI,
     AssistantMessage,
@@ -48,9 +50,6 @@ CLEAN_STOPS = frozenset({"end_turn", "stop_sequence"})
 
 # The CLI prints what it was sent when that is malformed; the log needs no more than its beginning.
 MAX_STDERR_CHARS = 500
-
-# A delay shorter than this is the CLI's own back-off, not the API's retry-after header.
-MIN_RETRY_AFTER_MS = 900
 
 # How long an answered process may take to report its result, or to bring its tool calls to the park.
 SETTLE_S = 5.0
@@ -88,6 +87,8 @@ class ClaudeProcess:
         self.system: str | None = None
         self.initialized = False
         self.how = "cold"
+        self.owner = ""
+        """Whose conversation it holds (:func:`engine.places.owner_in`)."""
         self.version: str | None = None
         self.turns = 0
         self.cut = False
@@ -160,6 +161,7 @@ class ClaudeProcess:
         try:
             async with asyncio.timeout(self._first_token_timeout_s) as until:
                 await self._ask(turn, digests)
+                waiting_for(Wait.TOKEN)
                 return await anext(events, None)
         except TimeoutError:
             if not until.expired():
@@ -329,7 +331,7 @@ class ClaudeProcess:
 
     async def _events(self) -> AsyncGenerator[dict[str, Any]]:
         started = False
-        word: str | None = None
+        told = Told()
         while True:
             match await self._next():
                 case StreamEvent(event=event):
@@ -349,15 +351,15 @@ class ClaudeProcess:
                         return
                     yield event
                 case SystemMessage(subtype="api_retry", data=data):
-                    raise _retry_announced(data, started)
+                    raise retry_announced(data, started=started)
                 case AssistantMessage(error=str(error)):
-                    word = error
+                    told = Told(error, self._connection.request_id)
                 case AssistantMessage(content=blocks):
                     self._compare(blocks)
                 case ResultMessage() as result:
                     self._held.append(UNKNOWN)
                     self._asked = False
-                    raise _failed(result, word, started)
+                    raise failed(result, told, started=started)
                 case _:
                     pass
 
@@ -368,15 +370,15 @@ class ClaudeProcess:
 
     async def _until_result(self, *, ended_early: bool = False) -> ResultMessage:
         """Read up to the result. Raises ClaudeError when it is one of failure, unless the turn was ``ended_early``."""
-        word: str | None = None
+        told = Told()
         while True:
             match await self._next():
                 case ResultMessage() as result if ended_early or not result.is_error:
                     return result
                 case ResultMessage() as result:
-                    raise _failed(result, word, started=False)
+                    raise failed(result, told)
                 case AssistantMessage(error=str(error)):
-                    word = error
+                    told = Told(error, self._connection.request_id)
                 case _:
                     pass
 
@@ -437,25 +439,3 @@ def _names(turn: Turn) -> list[str]:
 
 def _question(message: Message, name: str) -> dict[str, Any]:
     return {"type": "user", "uuid": name, "message": user(message)}
-
-
-def _retry_announced(data: dict[str, Any], started: bool) -> ClaudeError:
-    """Read the CLI's announcement of a retry, the one place where the API's retry-after shows."""
-    status, delay_ms = data.get("error_status"), data.get("retry_delay_ms") or 0
-    detail = f"status {status}, {data.get('error')}"
-    if started:
-        return ClaudeError("stream_error", detail=detail)
-    # The CLI waits up to a quarter longer than the header says, never shorter: rounding down stays at or above it.
-    retry_after_s = delay_ms // 1000 or 1 if delay_ms >= MIN_RETRY_AFTER_MS else None
-    return ClaudeError(kind_of(status, data.get("error")), detail=detail, retry_after_s=retry_after_s)
-
-
-def _failed(result: ResultMessage, word: str | None, started: bool) -> ClaudeError:
-    kind = kind_of(result.api_error_status, word, result.terminal_reason)
-    detail = f"status {result.api_error_status}, {word}, {result.terminal_reason}: {result.result or result.errors}"
-    # An error event inside the stream has a status of its own (529, fact F54), which the answer cannot have any more.
-    if started and kind not in ("overloaded_error", "rate_limit_error"):
-        kind = "stream_error"
-    if not result.is_error:
-        kind, detail = "cli_failed", "a result without an answer"
-    return ClaudeError(kind, detail=detail)

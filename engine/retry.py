@@ -19,13 +19,18 @@ from typing import Any
 
 from engine import Engine, Event, Outcome, Running
 from engine.errors import ClaudeError
+from engine.progress import FIRST_S, Progress, Wait
+from engine.reach import Reach
+from translate.errors import Kind
 from translate.turn import Turn
 from translate.usage import MessageUsage
 
 log = logging.getLogger(__name__)
 
 # What may be otherwise in a moment.
-PASSING = frozenset({"rate_limit_error", "overloaded_error", "api_error", "connection_error", "timeout_error"})
+PASSING: frozenset[Kind] = frozenset(
+    {"rate_limit_error", "overloaded_error", "api_error", "connection_error", "timeout_error"}
+)
 
 # The pause before the second try, and the longest, in seconds.
 FIRST_PAUSE_S = 0.5
@@ -33,7 +38,11 @@ LONGEST_PAUSE_S = 8.0
 
 
 class Retrying:
-    """An engine that tries again, up to ``retries`` times within a turn's time limit (``timeout_s`` at most)."""
+    """An engine that tries again, up to ``retries`` times within a turn's time limit (``timeout_s`` at most).
+
+    It tells the log of every try that fails, and of a turn that waits for longer than ``first_s`` seconds. ``reach``
+    says where the API is.
+    """
 
     def __init__(
         self,
@@ -41,12 +50,16 @@ class Retrying:
         *,
         retries: int = 2,
         timeout_s: float = 600.0,
+        reach: Reach | None = None,
+        first_s: float = FIRST_S,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._engine = engine
         self.retries = retries
         self.timeout_s = timeout_s
         self.jitter = jitter
+        self.reach = reach
+        self.first_s = first_s
         self.counts: Counter[str] = Counter()
         """Further tries, by what had failed."""
 
@@ -58,16 +71,20 @@ class Retrying:
     async def run(self, turn: Turn) -> AsyncIterator["Tries"]:
         """Play a turn. Raises ClaudeError when the last try fails."""
         limit_s = min(turn.timeout_s or self.timeout_s, self.timeout_s)
-        tries = Tries(self, self._engine, turn, deadline=time.monotonic() + limit_s)
-        async with aclosing(tries):
-            yield tries
+        host = self.reach.name if self.reach is not None else ""
+        progress = Progress(tries=self.retries + 1, host=host, first_s=self.first_s)
+        tries = Tries(self, self._engine, turn, progress, deadline=time.monotonic() + limit_s)
+        with progress:
+            async with aclosing(tries):
+                yield tries
 
 
 class Tries:
     """One turn being played, on one try after another. Iterate it once."""
 
-    def __init__(self, policy: Retrying, engine: Engine, turn: Turn, *, deadline: float) -> None:
+    def __init__(self, policy: Retrying, engine: Engine, turn: Turn, progress: Progress, *, deadline: float) -> None:
         self._policy = policy
+        self._progress = progress
         self._engine = engine
         self._turn = turn
         self._deadline = deadline
@@ -110,22 +127,34 @@ class Tries:
         return self._events
 
     async def _play(self) -> AsyncGenerator[Event]:
+        progress = self._progress
         while True:
             began = False
             left_s = self._deadline - time.monotonic()
+            progress.begin_try(self.retries + 1)
             try:
                 async with self._engine.run(replace(self._turn, timeout_s=left_s)) as self._running:
                     self._tried.append(self._running)
                     async for event in self._running:
                         began = True
+                        if event.get("type") == "ping":  # says that the connection lives, and nothing of the answer
+                            yield event
+                            continue
+                        progress.on(Wait.READER)
                         yield event
+                        progress.heard(event)
             except ClaudeError as error:
+                if error.kind == "connection_error" and self._policy.reach is not None:
+                    error.detail = await self._policy.reach.why()
                 pause_s = None if began else self._pause_s(error)
+                told = progress.describe_failure(error)
                 if pause_s is None:
+                    log.warning("%s; not tried again", told)
                     raise
-                log.info("tried again in %.1f s after: %s (%s)", pause_s, error.kind, error.detail)
+                log.info("%s; tried again in %.1f s", told, pause_s)
                 self._policy.counts[error.kind] += 1
                 self.retries += 1
+                progress.on(Wait.RETRY)
                 # Its place in the pool has been given back: others go on while this one waits.
                 await asyncio.sleep(pause_s)
             else:

@@ -16,8 +16,10 @@ import itertools
 import json
 import logging
 import os
+import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,7 @@ from claude_agent_sdk.types import Message
 
 from engine.agents import Agent
 from engine.errors import ClaudeError
+from engine.inherited import inherited
 from engine.park import SERVER, Park, Rpc
 from engine.transcript import Transcript, remove
 
@@ -67,18 +70,34 @@ log = logging.getLogger(__name__)
 logging.getLogger("claude_agent_sdk").setLevel(logging.CRITICAL)
 
 
+# The whole environment of the program that is being started; the SDK asks for its version in the same task.
+_environment: ContextVar[Mapping[str, str] | None] = ContextVar("environment of claude", default=None)
+
+
 class _OwnSession:
-    """anyio for the SDK's transport: programs are started in a session of their own.
+    """anyio for the SDK's transport: programs start in a session of their own, with the environment that is theirs.
 
     Ctrl-C in a terminal goes to everyone in the foreground, and Claude Code would break off its answers; we decide what
-    ends when. The SDK has no option for it.
+    ends when. The SDK adds its options to the whole environment of this process, of which the program is to have no
+    more than :mod:`engine.inherited` lets through. The SDK has no option for either.
     """
 
     def __getattr__(self, name: str) -> Any:
         return getattr(anyio, name)
 
-    async def open_process(self, *args: Any, **kwargs: Any) -> Any:
-        return await anyio.open_process(*args, **kwargs, start_new_session=True)
+    async def open_process(self, *args: Any, env: Mapping[str, str] | None = None, **kwargs: Any) -> Any:
+        ours = _environment.get()
+        if ours is None:
+            ours = inherited(os.environ)
+        # What the SDK itself has set is neither as we inherited it nor ours.
+        sdks = {name: value for name, value in (env or {}).items() if os.environ.get(name) != value}
+        if os.name == "posix":
+            kwargs["start_new_session"] = True
+        else:
+            # Windows has no sessions; its Ctrl-C goes to the programs of one group.
+            group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+            kwargs["creationflags"] = kwargs.get("creationflags", 0) | group
+        return await anyio.open_process(*args, env={**sdks, **ours}, **kwargs)
 
 
 subprocess_cli.anyio = _OwnSession()  # type: ignore[assignment, attr-defined]
@@ -141,8 +160,9 @@ class Spawn:
     """How to start a process.
 
     ``bare`` drops Claude Code's reminder blocks (fact F2); a login by OAuth does not work with it (F4). ``env`` is laid
-    over this process's environment. ``cli_path`` None means the program that the SDK brings. ``settings`` is a file
-    with Claude Code's own settings. ``agent`` gives it tools of its own.
+    over what it inherits from this process's environment: the names in :mod:`engine.inherited`, those that fit one of
+    the patterns ``inherits``, and none of ``not_inherited``. ``cli_path`` None means the program that the SDK brings.
+    ``settings`` is a file with Claude Code's own settings. ``agent`` gives it tools of its own.
     """
 
     bare: bool = True
@@ -151,6 +171,8 @@ class Spawn:
     cli_path: Path | None = None
     settings: Path | None = None
     agent: Agent | None = None
+    inherits: Sequence[str] = ()
+    not_inherited: Collection[str] = ()
 
     @property
     def can_resume(self) -> bool:
@@ -181,7 +203,10 @@ def apart(system: str) -> str:
 class ControlTransport(SubprocessCLITransport):
     """The SDK's transport, with our own control requests beside the client's."""
 
-    def __init__(self, options: ClaudeAgentOptions, *, has_park: bool = True) -> None:
+    def __init__(
+        self, options: ClaudeAgentOptions, *, inherits: Mapping[str, str] | None = None, has_park: bool = True
+    ) -> None:
+        self._environment = {**(inherited(os.environ) if inherits is None else inherits), **options.env}
         if has_park:
             # Only the program is told of the server; the client would want an instance of its own kind.
             servers: dict[str, Any] = {SERVER: {"type": "sdk", "name": SERVER}}
@@ -194,6 +219,16 @@ class ControlTransport(SubprocessCLITransport):
         self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._ids = (f"understudy-{n}" for n in itertools.count(1))
         self._killed = False
+        self.request_id: str | None = None
+        """What the API called the request that it answered with an error; the SDK does not pass that on."""
+
+    async def connect(self) -> None:
+        """Start the program, with its own environment and nothing more of ours. Once it runs, nothing happens."""
+        token = _environment.set(self._environment)
+        try:
+            await super().connect()
+        finally:
+            _environment.reset(token)
 
     async def connect_with(self, session: str) -> None:
         """Start the program with a session that lies in its folder."""
@@ -229,6 +264,8 @@ class ControlTransport(SubprocessCLITransport):
                 if message.get("type") == "control_request" and message["request"].get("subtype") == "mcp_message":
                     await self._receive_rpc(message["request_id"], message["request"]["message"])
                     continue
+                if message.get("type") == "assistant" and message.get("error"):
+                    self.request_id = message.get("request_id")
                 if message.get("type") == "stream_event" and self.on_event is not None:
                     self.on_event(message["event"])
                 yield message
@@ -337,7 +374,8 @@ class Connection:
         )
         if spawn.agent is not None:
             self._options = agent_options(self._options, spawn.agent)
-        self._transport = ControlTransport(self._options, has_park=spawn.agent is None)
+        inherits = inherited(os.environ, spawn.inherits, spawn.not_inherited)
+        self._transport = ControlTransport(self._options, inherits=inherits, has_park=spawn.agent is None)
         # Told of each event as soon as it is read: what must happen at once cannot wait for its turn in the queues.
         self._transport.on_event = on_event
         self._client = ClaudeSDKClient(self._options, transport=self._transport)
@@ -385,6 +423,11 @@ class Connection:
     def backlog(self) -> int:
         """How many events have come that nobody has taken yet."""
         return self._backlog
+
+    @property
+    def request_id(self) -> str | None:
+        """What the API called the last request that it answered with an error."""
+        return self._transport.request_id
 
     async def initialize(self, system: str | None, tools: Iterable[str] = ()) -> dict[str, Any]:
         """Tell the program who it is, and return what it says of itself. Can be done once: the prompt stays (F89)."""

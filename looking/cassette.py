@@ -19,7 +19,7 @@ from looking.safe import one_line, size
 from looking.story import claudes_model, header, looks_streamed
 from looking.timeline import TokenReader, is_claudes_token, sound
 from tape.assemble import is_event_stream
-from tape.files import all_files, first_of, journals
+from tape.files import all_files, first_of, journals, open_regular
 from tape.format import Entry, LineError, Problem, check_header, decode_line
 from tape.index import Index, Summary, scan
 from tape.read import read_block
@@ -148,7 +148,7 @@ class _Wrong:
 
 
 def _why_not(file: Path) -> _Wrong | None:
-    with file.open("rb") as opened:
+    with open_regular(file) as opened:
         first = opened.readline(_FIRST_LINE)
     if not first:
         return _Wrong("it is empty: not even the line with its version is there", entries=False)
@@ -162,7 +162,7 @@ def _why_not(file: Path) -> _Wrong | None:
 def _uncovered(file: Path, summaries: Iterable[Summary]) -> Iterator[str]:
     """Read what belongs to no exchange that the index has, and say what it is."""
     blocks = sorted((summary.offset, summary.offset + summary.length) for summary in summaries)
-    with file.open("rb") as opened:
+    with open_regular(file) as opened:
         end = opened.seek(0, 2)
         opened.seek(0)
         at = len(line) if _is_header(line := opened.readline(_FIRST_LINE)) else 0
@@ -213,7 +213,7 @@ def glances(rows: Iterable[Row]) -> Iterator[Glance]:
         with contextlib.ExitStack() as stack:
             opened = None
             with contextlib.suppress(OSError):
-                opened = stack.enter_context(file.open("rb"))
+                opened = stack.enter_context(open_regular(file))
             for row in group:
                 yield _glance(opened, row) if opened is not None else Glance()
 

@@ -1,7 +1,6 @@
-"""What a cassette holds was written by others: nothing of it may steer the terminal that it is shown on.
+"""What a cassette holds was written by others: nothing of it may steer the terminal that it is shown on, or flood it.
 
-Control characters (escape sequences begin with one), characters that change the direction of text or cannot be seen,
-and halves of characters are written as the escapes that Python and JSON have for them.
+How single characters are escaped is said in :mod:`translate.printable`.
 """
 
 import base64
@@ -14,51 +13,26 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tape.blobs import media_type
+from translate.printable import UNSAFE, escape, one_line, safe
 
-# All but tab and line feed of C0, DEL, C1, marks of direction, separators of lines, what is invisible, halves of pairs.
-_CLASS = (
-    r"\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e"
-    r"\u2060-\u206f\u3164\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U000e0000-\U000e0fff"
-)
-_UNSAFE = re.compile(f"[{_CLASS}]")
+__all__ = ["blob", "one_line", "pieces", "safe", "safe_json", "size", "without_blobs"]
+
 MIN_BLOB_CHARACTERS = 256
 _BLOB = re.compile(
     r"(?:data:(?P<media>[\w.+/-]{1,100})(?:;[\w=.+-]{0,100}){0,4};base64,)?(?P<data>[A-Za-z0-9+/]+={0,2})"
 )
 
 
-def _escaped(match: re.Match[str]) -> str:
-    return escape(match.group())
-
-
-def escape(character: str) -> str:
-    """Write a character as the escape that Python has for it."""
-    code = ord(character)
-    if code == 13:
-        return "\\r"
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def safe(text: object) -> str:
-    """Return a text that a terminal only shows; it may have lines and tabs. What is no text is written as it prints."""
-    return _UNSAFE.sub(_escaped, text if isinstance(text, str) else str(text))
-
-
 def pieces(text: str) -> Iterator[tuple[str, bool]]:
     """Split a text into what is safe as it is, and escapes (True): these can then be told from what looks like one."""
     at = 0
-    for match in _UNSAFE.finditer(text):
+    for match in UNSAFE.finditer(text):
         if match.start() > at:
             yield text[at : match.start()], False
         yield escape(match.group()), True
         at = match.end()
     if at < len(text):
         yield text[at:], False
-
-
-def one_line(text: object) -> str:
-    """Return a safe text without lines and tabs."""
-    return safe(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def safe_json(value: Any, indent: int | None = 2) -> str:
@@ -68,7 +42,7 @@ def safe_json(value: Any, indent: int | None = 2) -> str:
     except ValueError:
         text = json.dumps(_finite(value), ensure_ascii=False, indent=indent)
     # Outside of its strings JSON has none of these, and inside an escape means the same.
-    return _UNSAFE.sub(lambda match: json.dumps(match.group())[1:-1] if match.group() != "\x7f" else "\\u007f", text)
+    return UNSAFE.sub(lambda match: json.dumps(match.group())[1:-1] if match.group() != "\x7f" else "\\u007f", text)
 
 
 def _finite(value: Any) -> Any:

@@ -8,6 +8,8 @@ import msgspec
 
 from auth.budgets import Admission, Budgets, OverBudgetError
 from auth.clients import Client, Clients
+from auth.estimates import may_cost
+from auth.limits import MAX_USD
 from auth.redact import mask
 from engine.agents import PREFIX
 from origin.meter import Meter
@@ -16,6 +18,7 @@ from store.database import StoreError
 from tape.usage import of_messages
 from translate.errors import OpenAIError
 from translate.prices import cost_of, price_is_known
+from translate.turn import Turn
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +80,10 @@ class Access:
         """
         model = asked_model(request.body)
         if model.startswith(PREFIX):
-            if not client.may_use_agent(model.removeprefix(PREFIX)):
-                raise OpenAIError(
-                    f"This key may not use the agent {model!r}.", status=403, param="model", code="model_not_allowed"
-                )
-        elif client.models and not client.may_use_model(model):
+            if not client.may_use_agent(name := model.removeprefix(PREFIX)):
+                told = f"This key may not use the agent {name!r}; `understudy keys make --agent` makes one that may."
+                raise OpenAIError(told, status=403, param="model", code="model_not_allowed")
+        elif not client.may_use_model(model):
             raise OpenAIError(
                 f"This key may not use the model {model!r}.", status=403, param="model", code="model_not_allowed"
             )
@@ -97,11 +99,25 @@ class Access:
             admission = await self._budgets.admit(client)
         except OverBudgetError as error:
             exchange.headers += error.headers
-            kind, code = RATE_LIMITED if error.kind == "rate" else NO_QUOTA
-            raise OpenAIError(str(error), status=429, type=kind, code=code) from error
+            raise over_budget(error) from error
         except StoreError as error:
             raise unavailable(error) from error
         exchange.headers += admission.headers
+
+        async def reserve(turn: Turn, is_first: bool) -> None:
+            usd = may_cost(turn, unknown_as=self._unknown_price_as or claudes_model)
+            try:
+                # What has begun goes on; its further turns only count.
+                await self._budgets.reserve(admission, client, min(usd, MAX_USD), may_refuse=is_first)
+            except OverBudgetError as error:
+                exchange.headers += error.headers
+                raise over_budget(error) from error
+            except StoreError as error:
+                if is_first:
+                    raise unavailable(error) from error
+                log.warning("what a turn may cost could not be reserved: %s", error)
+
+        meter.before_turn = reserve
         try:
             await answer()
         finally:
@@ -119,6 +135,12 @@ class Access:
             await self._budgets.settle(admission, tokens, usd, is_estimated and usd is not None)
         except StoreError as error:
             log.warning("%d tokens could not be booked: %s", tokens, error)
+
+
+def over_budget(error: OverBudgetError) -> OpenAIError:
+    """Return OpenAI's 429."""
+    kind, code = RATE_LIMITED if error.kind == "rate" else NO_QUOTA
+    return OpenAIError(str(error), status=429, type=kind, code=code)
 
 
 def bearer(request: Request) -> str:

@@ -13,9 +13,11 @@ import msgspec
 from engine import Engine
 from engine.agent_engine import AgentEngine
 from engine.agents import PREFIX, Agent
+from engine.progress import REQUEST_ID
 from origin.access import Access, asked_model
 from origin.meter import Meter, Totals
 from origin.paths import LONGEST, VERSION, closest_path
+from origin.pictures import Pictures
 from origin.recent import Recent
 from origin.sealing import Sealer
 from origin.server import Exchange, Handler, Request
@@ -64,6 +66,7 @@ class Service:
     is_ending: Callable[[], bool] = lambda: False
     access: Access | None = None
     sealer: Sealer = field(default_factory=Sealer)
+    pictures: Pictures = field(default_factory=Pictures)
     shelves: "Shelves | None" = None
     """Where things are kept; None: nowhere."""
     recent: Recent | None = None
@@ -255,6 +258,7 @@ def app(service: Service, routes: tuple[Route, ...], around: Callable[[Handler],
     service = replace(service, handler=lambda changed: app(changed, routes, around))
 
     async def handle(request: Request, exchange: Exchange) -> None:
+        REQUEST_ID.set(new_request_id())
         try:
             check_token(service, request)
             if service.is_ending():
@@ -298,8 +302,13 @@ def error_headers(error: OpenAIError) -> list[tuple[str, str]]:
 
 
 def common_headers() -> list[tuple[str, str]]:
-    """Return what OpenAI's answers always carry."""
-    return [("x-request-id", f"req_{secrets.token_hex(16)}"), ("openai-version", "2020-10-01")]
+    """Return what OpenAI's answers always carry. The log knows a request by the same id as its app."""
+    return [("x-request-id", REQUEST_ID.get() or new_request_id()), ("openai-version", "2020-10-01")]
+
+
+def new_request_id() -> str:
+    """Return an id as OpenAI has them."""
+    return f"req_{secrets.token_hex(16)}"
 
 
 def render_error(status: int, message: str) -> tuple[list[tuple[str, str]], bytes]:

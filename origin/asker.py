@@ -3,7 +3,7 @@
 import hashlib
 
 from origin.access import KEY_HEADER, bearer
-from origin.app import CLIENT_HEADER
+from origin.app import CLIENT_HEADER, Service
 from origin.server import Request
 
 
@@ -16,10 +16,15 @@ def client_timeout_s(request: Request) -> float | None:
     return seconds if 0 < seconds < float("inf") else None
 
 
-def client_of(request: Request) -> str:
-    """Return what tells one client from another, for fairness: its address, its key and its name, not to be read."""
-    told = [request.header(name) or "" for name in (CLIENT_HEADER, KEY_HEADER, "authorization", "user-agent")]
-    return _digest("client", *told)
+def client_of(service: Service, request: Request) -> str:
+    """Return what tells one client from another, for fairness (:mod:`engine.places`): ``owner/app``, not to be read.
+
+    The owner is the key where keys are asked for, else the address. What a client says of itself, without that anybody
+    looks at it, only tells its own apps apart.
+    """
+    key = (request.header(KEY_HEADER) or bearer(request)) if service.access is not None else ""
+    owner = _digest("client", key or request.header(CLIENT_HEADER) or "")
+    return f"{owner}/{_digest('app', bearer(request), request.header('user-agent') or '')}"
 
 
 def owner_of(request: Request) -> str:

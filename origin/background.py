@@ -10,6 +10,7 @@ import msgspec
 
 from engine import ClaudeError, Engine
 from origin.app import JSON, Service
+from origin.failures import as_openai
 from origin.heartbeat import EventStream
 from origin.responses import Events, Prepared, events_of, prepare
 from origin.server import Exchange, Request
@@ -17,7 +18,7 @@ from origin.shelves import Shelves, given_up
 from remembering.background import EndedError, Event, Progress
 from remembering.responses import NoConversationError
 from store.database import StoreError
-from translate.errors import OpenAIError, openai_error
+from translate.errors import OpenAIError
 from translate.responses.fold import fold
 
 log = logging.getLogger(__name__)
@@ -101,8 +102,11 @@ async def _answer(engine: Engine, shelves: Shelves, prepared: Prepared) -> None:
                 if await shelves.background.append_events(id, _encoded(events)):
                     shelves.cancel(id)
     except ClaudeError as error:
-        log.warning("%s broke off: %s (%s)", id, error.kind, error.detail)
-        told = stream.failed(openai_error(error.kind, retry_after_s=error.retry_after_s, prompt="input"))
+        log.warning("%s broke off: %s", id, error.describe())
+        told = stream.failed(as_openai(error, "input"))
+    except OpenAIError as error:
+        # The key's budget does not allow it. That is checked when the turn is about to run.
+        told = stream.failed(error)
     response = fold(told)
     await shelves.background.finish(
         id, response.status, msgspec.json.encode(response), output=prepared.output(), events=_encoded(told)

@@ -14,8 +14,8 @@ from engine import ClaudeError
 from origin.app import JSON, Service, refuse_own_tools
 from origin.asker import client_of, client_timeout_s, owner_of
 from origin.choices import Choices
+from origin.failures import as_openai
 from origin.heartbeat import EventStream
-from origin.pictures import fit_pictures
 from origin.server import Exchange, Request
 from origin.sessions import in_session
 from origin.told import headers_of_answer
@@ -25,7 +25,7 @@ from store.database import StoreError
 from translate import sse
 from translate.answer import chat_streams
 from translate.completion import fold
-from translate.errors import OpenAIError, openai_error
+from translate.errors import OpenAIError
 from translate.openai_wire import ChatCompletion, ChatCompletionChunk
 from translate.request import Translated, translate_request
 from translate.usage import add_usage
@@ -59,11 +59,8 @@ async def _create(service: Service, request: Request, exchange: Exchange, rememb
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
     refuse_own_tools(service, translated.turn)
-    turn = replace(
-        await fit_pictures(translated.turn, asked.messages, "messages"),
-        timeout_s=client_timeout_s(request),
-        client=client_of(request),
-    )
+    turn = replace(translated.turn, timeout_s=client_timeout_s(request), client=client_of(service, request))
+    turn = await service.pictures.fit_turn(turn, asked.messages, "messages")
     streams = chat_streams(
         translated,
         id=f"chatcmpl-{secrets.token_urlsafe(22)}",
@@ -98,7 +95,7 @@ async def _create(service: Service, request: Request, exchange: Exchange, rememb
                     await finished(chunks)
                 await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(fold(chunks)))
     except ClaudeError as error:
-        raise openai_error(error.kind, retry_after_s=error.retry_after_s) from error
+        raise as_openai(error) from error
 
 
 def keeper_of(service: Service, request: Request, translated: Translated) -> Keep | None:
@@ -153,9 +150,14 @@ async def send_stream(
     except ClaudeError as error:
         if not exchange.started:
             raise
-        log.warning("the stream broke off: %s (%s)", error.kind, error.detail)
-        failure: OpenAIError = openai_error(error.kind, retry_after_s=error.retry_after_s)
+        log.warning("the stream broke off: %s", error.describe())
+        failure = as_openai(error)
         await exchange.send(sse.raw_event(failure.body()))
+    except OpenAIError as error:
+        if not exchange.started:
+            raise
+        log.warning("a streamed answer could not be kept: %s", error)
+        await exchange.send(sse.raw_event(error.body()))
     await exchange.finish()
 
 

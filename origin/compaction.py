@@ -7,10 +7,11 @@ import msgspec
 
 from engine import ClaudeError
 from origin.app import JSON, Service
+from origin.failures import as_openai
 from origin.responses import events_of, prepare
 from origin.server import Exchange, Request
 from remembering.item_ids import asked_id
-from translate.errors import OpenAIError, openai_error
+from translate.errors import OpenAIError
 from translate.request import decode_object
 from translate.responses.compaction import TRIGGER, compacted
 from translate.responses.fold import fold
@@ -30,7 +31,7 @@ async def compact_response(service: Service, request: Request, exchange: Exchang
             events = [event async for more in events_of(running, prepared.stream) for event in more]
             headers = prepared.headers(service, process=running.process, retries=running.retries)
     except ClaudeError as error:
-        raise openai_error(error.kind, retry_after_s=error.retry_after_s, prompt="input") from error
+        raise as_openai(error, "input") from error
     response = fold(events)
     if response.status != "completed":
         raise OpenAIError("The conversation could not be summed up.", status=500, type="server_error")

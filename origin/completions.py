@@ -12,12 +12,12 @@ from engine import ClaudeError
 from origin.app import JSON, Service
 from origin.asker import client_of, client_timeout_s
 from origin.choices import Choices
+from origin.failures import as_openai
 from origin.heartbeat import EventStream
 from origin.server import Exchange, Request
 from origin.told import headers_of_answer
 from translate import sse
 from translate.completions import CompletionStream, fold_completion, translate_completion_request
-from translate.errors import openai_error
 from translate.stream import ChatCompletionStream
 from translate.usage import add_usage
 
@@ -37,7 +37,7 @@ async def create_completion(service: Service, request: Request, exchange: Exchan
         )
         for index, chat in enumerate(translated.chats)
     ]
-    timeout_s, client = client_timeout_s(request), client_of(request)
+    timeout_s, client = client_timeout_s(request), client_of(service, request)
     turns = [replace(chat.turn, timeout_s=timeout_s, client=client) for chat in translated.chats]
     choices = Choices(service.engine, turns, streams)
     legacy = CompletionStream(
@@ -73,9 +73,9 @@ async def create_completion(service: Service, request: Request, exchange: Exchan
                         await stream.send(b"".join(map(sse.event, told)))
         await exchange.send(sse.DONE)
     except ClaudeError as error:
-        failure = openai_error(error.kind, retry_after_s=error.retry_after_s, prompt="prompt")
+        failure = as_openai(error, "prompt")
         if not exchange.started:
             raise failure from error
-        log.warning("the stream broke off: %s (%s)", error.kind, error.detail)
+        log.warning("the stream broke off: %s", error.describe())
         await exchange.send(sse.raw_event(failure.body()))
     await exchange.finish()

@@ -19,7 +19,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, EmbeddedResource, ImageContent, TextContent, TextResourceContents
 
-from origin.pictures import fit
+from origin.pictures import Pictures
 from translate.content import image_type, is_blank, text_block
 from translate.errors import OpenAIError
 from translate.responses.mcp import ListedTool, McpServer
@@ -61,15 +61,18 @@ def check_allowed(servers: Sequence[McpServer], allowed: Sequence[str]) -> None:
 def _fits(url: str, pattern: str) -> bool:
     """Whether an address is one of a pattern's.
 
-    The host by itself, too: ``https://*.example.com/*`` is not ``https://elsewhere/.example.com/``. And no path that
-    leads out of the pattern's: it would be asked for without its dots.
+    The host must fit by itself, too: ``https://*.example.com/*`` is not ``https://elsewhere/.example.com/``, and
+    ``https://mcp.example.com*`` is not ``https://mcp.example.com.elsewhere/``. No path may lead out of the pattern's:
+    it would be asked for without its dots.
     """
-    scheme, _, rest = pattern.partition("://")
-    host = rest.partition("/")[0].rpartition("@")[2] if rest else "*"
+    scheme, separator, rest = pattern.rpartition("://")
+    host = rest.partition("/")[0].rpartition("@")[2]
+    # A * right behind a name stands for what follows the host, as in a pattern without a slash.
+    host = re.sub(r"(?<=[\w-])\*+$", "", host)
     parts = urlsplit(url)
     return (
         fnmatchcase(url, pattern)
-        and fnmatchcase(parts.scheme, scheme if rest else "*")
+        and fnmatchcase(parts.scheme, scheme if separator else "*")
         and fnmatchcase(parts.netloc.rpartition("@")[2], host)
         and not _DOTS.search(parts.path)
     )
@@ -113,15 +116,14 @@ async def list_tools(server: McpServer) -> tuple[ListedTool, ...]:
     return tuple(tools)
 
 
-async def call_tool(server: McpServer, name: str, arguments: Mapping[str, Any]) -> Result:
+async def call_tool(server: McpServer, name: str, arguments: Mapping[str, Any], pictures: Pictures) -> Result:
     """Have a server's tool called. What goes wrong is a result too: Claude can say so, or try something else."""
     try:
         async with _asking(server, CALL_S) as session:
             result = await session.call_tool(name, dict(arguments))
     except McpServerError as error:
         return Result((text_block(f"The tool could not be called: {error}"),), is_error=True)
-    # Images take their time.
-    return await asyncio.to_thread(_result, result)
+    return await _result(result, pictures)
 
 
 @asynccontextmanager
@@ -204,16 +206,16 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:200]
 
 
-def _result(result: CallToolResult) -> Result:
-    blocks = [_block(part) for part in result.content]
+async def _result(result: CallToolResult, pictures: Pictures) -> Result:
+    blocks = [await _block(part, pictures) for part in result.content]
     return Result(tuple(block for block in blocks if block is not None), is_error=result.isError)
 
 
-def _block(part: object) -> ContentBlock | None:
+async def _block(part: object, pictures: Pictures) -> ContentBlock | None:
     match part:
         case TextContent(text=text):
             return None if is_blank(text) else text_block(text)
-        case ImageContent(data=data, mimeType=said) if (image := _image(data, said)) is not None:
+        case ImageContent(data=data, mimeType=said) if (image := await _image(data, said, pictures)) is not None:
             return image
         case EmbeddedResource(resource=TextResourceContents(text=text)):
             return None if is_blank(text) else text_block(text)
@@ -221,11 +223,11 @@ def _block(part: object) -> ContentBlock | None:
             return text_block(f"[{getattr(part, 'type', 'something')} that cannot be shown]")
 
 
-def _image(data: str, said: str) -> ContentBlock | None:
+async def _image(data: str, said: str, pictures: Pictures) -> ContentBlock | None:
     """Return an image as Claude Code passes it on; None for one that it would not."""
     try:
         decoded = base64.b64decode(data, validate=True)
         source = {"type": "base64", "media_type": image_type(said, decoded, ""), "data": data}
-        return fit({"type": "image", "source": source}, "")
+        return await pictures.fit({"type": "image", "source": source}, "")
     except (ValueError, OpenAIError):
         return None

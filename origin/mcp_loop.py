@@ -13,6 +13,7 @@ from typing import Any
 
 from engine import Engine, Event, Outcome, Running
 from origin.mcp import call_tool
+from origin.pictures import Pictures
 from translate.content import text_block
 from translate.responses.mcp import LISTED, ListedTool, McpCall, McpServer
 from translate.responses.tool_loop import Called, Result, ToolLoop
@@ -29,7 +30,8 @@ class McpLoop:
     """Plays turns on another engine.
 
     ``servers`` are those that may be asked, ``calls`` whose each tool is by Claude's name for it, ``new`` the tools
-    that the answer begins by telling of. At most ``most`` calls are made.
+    that the answer begins by telling of. ``pictures`` makes the images fit that tools give. At most ``most`` calls are
+    made.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class McpLoop:
         servers: Sequence[McpServer],
         calls: Mapping[str, McpCall],
         new: Mapping[str, Sequence[ListedTool]],
+        pictures: Pictures,
         *,
         most: int | None = None,
     ) -> None:
@@ -45,6 +48,7 @@ class McpLoop:
         self._servers = {server.label: server for server in servers}
         self._calls = calls
         self._new = new
+        self._pictures = pictures
         self._most = most
 
     def status(self) -> dict[str, Any]:
@@ -97,7 +101,7 @@ class McpLoop:
 
     async def _call(self, call: Called) -> Result:
         assert call.mine is not None  # noqa: S101 - that is what was asked for
-        return await call_tool(self._servers[call.mine.label], call.mine.tool, call.input)
+        return await call_tool(self._servers[call.mine.label], call.mine.tool, call.input, self._pictures)
 
     def _listed(self, loop: ToolLoop) -> list[Event]:
         return [

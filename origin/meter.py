@@ -1,6 +1,6 @@
 """What requests have used: an engine around the engine that counts, and the totals of a proxy."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,8 @@ class Meter:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._turns: list[Running] = []
+        self.before_turn: Callable[[Turn, bool], Awaitable[None]] | None = None
+        """Told of each turn before it is run, and whether it is the request's first; may raise to prevent it."""
 
     def status(self) -> dict[str, Any]:
         """Return the state of the engine underneath."""
@@ -26,6 +28,8 @@ class Meter:
     @asynccontextmanager
     async def run(self, turn: Turn) -> AsyncIterator[Running]:
         """Play a turn on the engine underneath."""
+        if self.before_turn is not None:
+            await self.before_turn(turn, not self._turns)
         async with self._engine.run(turn) as running:
             self._turns.append(running)
             yield running

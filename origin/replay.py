@@ -29,6 +29,7 @@ from tape.pace import recut, script_of
 from tape.play import play
 from tape.redact import Redactor, parse_json
 from translate.errors import OpenAIError
+from translate.printable import one_line
 from translate.turn import Turn
 
 log = logging.getLogger("understudy")
@@ -110,7 +111,10 @@ class Score:
         return [id for id in self.entries if id not in self.used]
 
     def lines(self) -> Iterator[str]:
-        """Say it to a person."""
+        """Say it to a person. What a cassette or an app has said is escaped."""
+        return map(one_line, self._lines())
+
+    def _lines(self) -> Iterator[str]:
         answers = sum(self.used.values())
         used = f"{len(self.used)} of {len(self.entries)} entries"
         yield f"replay: {answers} answers from {used}, {len(self.missed)} misses"

@@ -14,16 +14,18 @@ remembers its last responses by itself, so that they can be gone on from without
 """
 
 import asyncio
+import functools
 import logging
 import re
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
+from engine.progress import REQUEST_ID
 from origin.app import Service, unreadable
 from origin.heartbeat import COMMENT
 from origin.recent import Recent
@@ -74,7 +76,8 @@ async def connect(service: Service, request: Request, exchange: Exchange) -> Non
 class Lane:
     """Requests that are answered one after the other."""
 
-    waiting: deque[tuple[int, dict[str, Any]]] = field(default_factory=deque)
+    waiting: deque[tuple[int, dict[str, Any], int]] = field(default_factory=deque)
+    """The number, the fields and the size of each."""
     task: asyncio.Task[None] | None = None
 
 
@@ -94,6 +97,7 @@ class Lanes:
         )
         self._lanes: dict[str | None, Lane] = {}
         self._count = 0
+        self._waiting_size = 0
         self.ending = False
 
     async def take(self, message: str) -> None:
@@ -105,15 +109,23 @@ class Lanes:
             stream_id = _stream_id(fields)
             if self.ending:
                 raise openai_error("draining")
-            lane = self._lane(stream_id)
-            lane.waiting.append((number, fields))
+            lane = self._lane(stream_id, len(message))
+            lane.waiting.append((number, fields, len(message)))
+            self._waiting_size += len(message)
         except OpenAIError as error:
-            await self._socket.send(error_message(error.status, error.body(), stream_id))
+            await self.say(number, error_message(error.status, error.body(), stream_id))
             return
         if lane.task is None:
             # Not create_task: mitmproxy's loop starts tasks at once, and this one must be known before it is done.
             work: Coroutine[Any, Any, None] = self._answer_all(stream_id, lane)
             lane.task = asyncio.Task(work, loop=asyncio.get_running_loop(), name="answer over a WebSocket")
+
+    async def say(self, number: int, text: str) -> None:
+        """Send a message that answers the ``number``-th one."""
+        if self._socket.is_open:
+            # It is written before anything else can be.
+            self._service.witnesses.say(self._flow, number)
+        await self._socket.send(text)
 
     def end(self) -> None:
         """Take nothing more: what is being answered is answered to its end, then the WebSocket closes."""
@@ -135,7 +147,7 @@ class Lanes:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _lane(self, stream_id: str | None) -> Lane:
+    def _lane(self, stream_id: str | None, size: int) -> Lane:
         lane = self._lanes.get(stream_id)
         if lane is None:
             if len(self._lanes) >= MAX_LANES:
@@ -143,12 +155,16 @@ class Lanes:
             lane = self._lanes[stream_id] = Lane()
         if len(lane.waiting) >= MAX_WAITING:
             raise _too_many("Too many requests of this stream are waiting.")
+        if self._waiting_size and self._waiting_size + size > self._service.max_body_bytes:
+            raise _too_many("The requests that wait on this connection are too large together.")
         return lane
 
     async def _answer_all(self, stream_id: str | None, lane: Lane) -> None:
         try:
             while lane.waiting:
-                await self._answer(stream_id, *lane.waiting.popleft())
+                number, fields, size = lane.waiting.popleft()
+                self._waiting_size -= size
+                await self._answer(stream_id, number, fields)
         finally:
             del self._lanes[stream_id]
 
@@ -157,7 +173,7 @@ class Lanes:
         body = msgspec.json.encode({**fields, "stream": True})
         flow = [(FLOW_HEADER, f"{self._flow}/{number}")] if self._flow else []
         request = Request("POST", PATH, "", (*self._headers, *flow), body)
-        answer = Messages(self._socket, stream_id)
+        answer = Messages(self._socket, stream_id, functools.partial(self.say, number))
         began = time.monotonic()
         try:
             if generate is False:
@@ -174,7 +190,8 @@ class Lanes:
         except Exception:
             log.exception("a request on a WebSocket failed")
             await answer.respond(500, [], openai_error("api_error").body())
-        log.info("%s over a WebSocket %s, %.2f s", PATH, answer.told, time.monotonic() - began)
+        after_s = time.monotonic() - began
+        log.info("%s over a WebSocket %s, %.2f s, request %s", PATH, answer.told, after_s, REQUEST_ID.get())
 
     async def _warm(self, request: Request, answer: "Messages") -> None:
         """Remember what a request says, and generate nothing."""
@@ -187,10 +204,11 @@ class Lanes:
 class Messages(Exchange):
     """An answer whose events become messages, and whose errors become ``error`` events."""
 
-    __slots__ = ("_held", "_lane", "_socket", "told")
+    __slots__ = ("_held", "_lane", "_say", "_socket", "told")
 
-    def __init__(self, socket: WebSocket, stream_id: str | None) -> None:
+    def __init__(self, socket: WebSocket, stream_id: str | None, say: Callable[[str], Awaitable[None]]) -> None:
         self._socket = socket
+        self._say = say
         self._lane = b"" if stream_id is None else b',"stream_id":"' + stream_id.encode("ascii") + b'"'
         self._held = b""
         self.told = "200"
@@ -202,7 +220,7 @@ class Messages(Exchange):
         """Send an error. There is no other whole answer to a request for a stream."""
         self.started = self.ended = True
         self.told = str(status)
-        await self._socket.send(error_message(status, body, None, lane=self._lane))
+        await self._say(error_message(status, body, None, lane=self._lane))
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send nothing: an answer begins with its first event."""
@@ -215,7 +233,7 @@ class Messages(Exchange):
             if event + b"\n\n" == COMMENT:
                 await self._socket.ping()
             elif (start := event.find(b"data: ")) >= 0 and (told := event[start + 6 :]).endswith(b"}"):
-                await self._socket.send((told[:-1] + self._lane + b"}").decode("utf-8"))
+                await self._say((told[:-1] + self._lane + b"}").decode("utf-8"))
 
     async def finish(self) -> None:
         """End the answer."""

@@ -13,10 +13,11 @@ from engine import ClaudeError, Engine, Event, Running
 from origin.app import JSON, Service, refuse_own_tools
 from origin.asker import client_of, client_timeout_s, owner_of
 from origin.choices import MAX_TOGETHER
+from origin.failures import as_openai
 from origin.heartbeat import EventStream
 from origin.mcp import check_allowed, listed
 from origin.mcp_loop import McpLoop
-from origin.pictures import fit_pictures
+from origin.pictures import Pictures
 from origin.server import Exchange, Request
 from origin.told import headers_of_answer
 from remembering.item_ids import new_response_id, output_ids
@@ -24,7 +25,6 @@ from remembering.responses import NoConversationError, StoredResponse
 from remembering.shelf import ConflictError, Item
 from store.database import StoreError
 from translate.claude_wire import join_deltas
-from translate.errors import openai_error
 from translate.responses import sse
 from translate.responses.fold import fold
 from translate.responses.mcp import ListedTool, McpServer, listed_before
@@ -56,13 +56,14 @@ class Prepared:
     before: tuple[Item, ...]
     servers: tuple[McpServer, ...] = ()
     new_tools: Mapping[str, Sequence[ListedTool]] = field(default_factory=dict)
+    pictures: Pictures = field(default_factory=Pictures)
 
     def engine(self, engine: Engine) -> Engine:
         """Return the engine that plays the turn: with the MCP servers that it may use, if there are any."""
         if not self.servers:
             return engine
         most = self.translated.request.max_tool_calls
-        return McpLoop(engine, self.servers, self.translated.mcp_calls, self.new_tools, most=most)
+        return McpLoop(engine, self.servers, self.translated.mcp_calls, self.new_tools, self.pictures, most=most)
 
     def headers(self, service: Service, *, process: str = "", retries: int = 0) -> list[tuple[str, str]]:
         """Return the answer's headers."""
@@ -114,7 +115,7 @@ async def create_response(service: Service, request: Request, exchange: Exchange
                     response = await keep(service, prepared, fold(events))
                     await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(response))
     except ClaudeError as error:
-        raise openai_error(error.kind, retry_after_s=error.retry_after_s, prompt="input") from error
+        raise as_openai(error, "input") from error
 
 
 async def prepare(service: Service, request: Request, *, generate: bool = True) -> Prepared:
@@ -148,11 +149,8 @@ async def prepare(service: Service, request: Request, *, generate: bool = True) 
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
     refuse_own_tools(service, translated.turn)
-    turn = replace(
-        await fit_pictures(translated.turn, asked.input, "input"),
-        timeout_s=client_timeout_s(request),
-        client=client_of(request),
-    )
+    turn = replace(translated.turn, timeout_s=client_timeout_s(request), client=client_of(service, request))
+    turn = await service.pictures.fit_turn(turn, asked.input, "input")
     id, created_at = new_response_id(), time.time()
     stream = ResponseStream(
         id=id,
@@ -168,7 +166,19 @@ async def prepare(service: Service, request: Request, *, generate: bool = True) 
         show_sources=translated.show_sources,
         compact=translated.compact,
     )
-    return Prepared(id, owner, began, created_at, translated, turn, stream, before or (), wanted.servers, new_tools)
+    return Prepared(
+        id,
+        owner,
+        began,
+        created_at,
+        translated,
+        turn,
+        stream,
+        before or (),
+        wanted.servers,
+        new_tools,
+        service.pictures,
+    )
 
 
 async def events_of(running: Running, stream: ResponseStream) -> AsyncGenerator[Events]:
@@ -228,8 +238,8 @@ async def send_stream(
     except ClaudeError as error:
         if not exchange.started:
             raise
-        log.warning("the stream broke off: %s (%s)", error.kind, error.detail)
-        failed = stream.failed(openai_error(error.kind, retry_after_s=error.retry_after_s, prompt="input"))
+        log.warning("the stream broke off: %s", error.describe())
+        failed = stream.failed(as_openai(error, "input"))
         await exchange.send(b"".join(map(sse.event, failed)))
     await exchange.finish()
 

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 SESSION_HEADER = "x-understudy-session"
 FIELD = "session_id"
 
+NOT_KEPT = "The answer could not be kept in its session, which is as it was before. Try again in a moment."
+
 
 @dataclass(slots=True)
 class InSession:
@@ -45,7 +47,11 @@ class InSession:
     new: tuple[Item, ...] = ()
 
     async def keep(self, completion: ChatCompletion) -> None:
-        """Remember what was asked and answered. What goes wrong is told, and the answer is given."""
+        """Remember what was asked and answered.
+
+        Raises OpenAIError: 503 where the store cannot be used, 409 for a session that went on meanwhile. An app that
+        keeps no history of its own must not go on from an answer that its session does not have.
+        """
         if self.shelves is None:
             return
         message = msgspec.to_builtins(completion.choices[0].message)
@@ -54,8 +60,18 @@ class InSession:
         try:
             tokens = completion.usage.total_tokens
             self.version = await self.shelves.sessions.append(self.owner, self.id, said, self.version, tokens=tokens)
-        except (StoreError, ConflictError, ValueError) as error:
+        except StoreError as error:
             log.warning("the session could not be kept: %s", error)
+            raise OpenAIError(
+                NOT_KEPT, status=503, type="server_error", param=FIELD, code="session_not_kept"
+            ) from error
+        except ConflictError as error:
+            told = "The session went on meanwhile, and does not have this answer."
+            raise OpenAIError(told, status=409, param=FIELD, code="session_in_use") from error
+        except ValueError as error:
+            log.warning("the session could not be kept: %s", error)
+            told = f"The answer could not be kept in its session: {error}."
+            raise OpenAIError(told, param=FIELD, code="session_not_kept") from error
 
 
 @contextlib.asynccontextmanager

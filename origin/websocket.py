@@ -11,6 +11,8 @@ from typing import Self
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
+from wsproto.extensions import Extension
+from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
 from wsproto.utilities import LocalProtocolError, generate_accept_token
 
 from origin.server import Exchange, Request
@@ -18,12 +20,51 @@ from translate.errors import OpenAIError
 
 VERSION = "13"
 
-NORMAL, GOING_AWAY, UNSUPPORTED, TOO_BIG = 1000, 1001, 1003, 1009
+NORMAL, GOING_AWAY, UNSUPPORTED = 1000, 1001, 1003
 
 
 def is_upgrade(request: Request) -> bool:
     """Whether a request asks for a WebSocket."""
     return (request.header("upgrade") or "").strip().lower() == "websocket"
+
+
+class MessageLimit(Extension):
+    """Refuses a message at the head of the frame that makes it larger than ``max_bytes``: 1009.
+
+    wsproto shows extensions each frame's head before the frame has come. It goes on with others that are in use, so
+    this one stands beside them and is never offered to the peer.
+    """
+
+    name = "x-understudy-limit"
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._before = self._bytes = 0
+        self._is_control = False
+
+    def enabled(self) -> bool:
+        """Take part."""
+        return True
+
+    def offer(self) -> bool:
+        """Offer nothing."""
+        return False
+
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> RsvBits:
+        """Look at a frame's head; wsproto may show it twice. Raises ParseFailed, which closes the WebSocket."""
+        self._is_control = opcode.iscontrol()
+        if not self._is_control:
+            self._bytes = self._before + payload_length
+            if self._bytes > self._max_bytes:
+                raise ParseFailed(f"a message has at most {self._max_bytes} bytes", CloseReason.MESSAGE_TOO_BIG)
+        return RsvBits(False, False, False)
+
+    def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> None:
+        """Count a frame that has come. Control frames may come between those of a message."""
+        if not self._is_control:
+            self._before = 0 if fin else self._bytes
 
 
 class WebSocket:
@@ -33,7 +74,7 @@ class WebSocket:
         """Prepare; :meth:`accept` makes one of a request."""
         self._exchange = exchange
         self._max_bytes = max_bytes
-        self._protocol = Connection(ConnectionType.SERVER)
+        self._protocol = Connection(ConnectionType.SERVER, [MessageLimit(max_bytes)])
         self._messages: deque[str] = deque()
         self._news = asyncio.Event()
         self._part: list[str] = []
@@ -131,9 +172,7 @@ class WebSocket:
     def _add(self, event: TextMessage) -> None:
         self._part.append(event.data)
         self._part_bytes += len(event.data)
-        if self._part_bytes > self._max_bytes:
-            self._refuse(TOO_BIG, f"a message has at most {self._max_bytes} bytes")
-        elif event.message_finished:
+        if event.message_finished:
             self._messages.append("".join(self._part))
             self._held_bytes += self._part_bytes
             self._part, self._part_bytes = [], 0

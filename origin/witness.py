@@ -4,6 +4,7 @@ The proxy's addons see the app's side of an exchange and nothing of Claude's; wh
 flow's id, and with it the origin finds who wants to know.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
@@ -37,6 +38,7 @@ class Witnesses:
 
     def __init__(self) -> None:
         self._witnesses: dict[str, list[Witness]] = {}
+        self._said: dict[str, deque[int]] = {}
 
     def add(self, flow_id: str, witness: Witness) -> None:
         """Have somebody listen in on a flow."""
@@ -45,6 +47,24 @@ class Witnesses:
     def forget(self, flow_id: str) -> None:
         """Let nobody listen in on a flow any more."""
         self._witnesses.pop(flow_id, None)
+
+    def follow(self, flow_id: str) -> None:
+        """Note which request each message on a flow's WebSocket answers, until the flow is left."""
+        self._said[flow_id] = deque()
+
+    def leave(self, flow_id: str) -> None:
+        """Note it no more."""
+        self._said.pop(flow_id, None)
+
+    def say(self, flow_id: str | None, number: int) -> None:
+        """Note that the next message on a flow's WebSocket answers its ``number``-th message, from 0."""
+        if (said := self._said.get(flow_id or "")) is not None:
+            said.append(number)
+
+    def said(self, flow_id: str) -> int | None:
+        """Return which message the next one on a flow's WebSocket answers; messages keep their order on the way."""
+        said = self._said.get(flow_id)
+        return said.popleft() if said else None
 
     @contextmanager
     def around(self, engine: Engine, flow_id: str | None) -> Iterator[Engine]:

@@ -12,7 +12,8 @@ from anyio.from_thread import start_blocking_portal
 
 import settings as configuration
 from addons import default_addons
-from addons.master import CannotListenError, options_for, proxy
+from addons.doors import CannotListenError
+from addons.master import options_for, proxy
 from addons.record import Record
 from addons.serve_origin import ServeOrigin
 from auth.authority import FOLDER, Authority, AuthorityError

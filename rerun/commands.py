@@ -52,7 +52,7 @@ def add_rerun_commands(cli: typer.Typer, load_settings: LoadSettings, open_proxy
                 verdict = retranslator.check(entry)
                 counts[verdict.how] += 1
                 if verdict.how != "same" or verdict.why:
-                    print(f"{n} {entry.id}: {verdict.how}{f': {verdict.why}' if verdict.why else ''}")
+                    print(one_line(f"{n} {entry.id}: {verdict.how}{f': {verdict.why}' if verdict.why else ''}"))
                 for line in verdict.lines:
                     print(f"    {safe(line)}")
         print(", ".join(f"{count} {how}" for how, count in counts.items()))
@@ -67,7 +67,7 @@ def add_rerun_commands(cli: typer.Typer, load_settings: LoadSettings, open_proxy
         for problem in problems:
             typer.echo(f"understudy: {one_line(problem)}", err=True)
         for id in done:
-            print(f"{id}: made anew")
+            print(one_line(f"{id}: made anew"))
         print(f"{len(done)} made anew")
 
     @cli.command()
@@ -87,7 +87,7 @@ def add_rerun_commands(cli: typer.Typer, load_settings: LoadSettings, open_proxy
             changes = _changes(model, change)
             settings = _live(load_settings(config, rehearsal=rehearsal), record=into or file)
             for n, entry, answer in asyncio.run(_ask_all(_entries(file, which), settings, open_proxy, changes)):
-                print(f"{n} {entry.id}: {entry.status} → {answer.status}")
+                print(one_line(f"{n} {entry.id}: {entry.status} → {answer.status}"))
 
     @cli.command()
     def check(file: File, which: Which = None, rehearsal: Rehearsal = None, config: Config = None) -> None:
@@ -99,7 +99,7 @@ def add_rerun_commands(cli: typer.Typer, load_settings: LoadSettings, open_proxy
             for n, entry, answer in answers:
                 lines = drift(entry, answer)
                 changed += bool(lines)
-                print(f"{n} {entry.id}: {'changed' if lines else 'the same shape'}")
+                print(one_line(f"{n} {entry.id}: {'changed' if lines else 'the same shape'}"))
                 for line in lines:
                     print(f"    {safe(line)}")
         print(f"{changed} of {len(answers)} have changed")
@@ -115,7 +115,7 @@ def add_rerun_commands(cli: typer.Typer, load_settings: LoadSettings, open_proxy
         with _told():
             row = open_cassette(file).find(which)
             write_fixture(row.file, row.summary, into)
-        print(f"{into}: {row.summary.id}")
+        print(one_line(f"{into}: {row.summary.id}"))
 
 
 @contextlib.contextmanager
@@ -126,15 +126,15 @@ def _told() -> Iterator[None]:
     except (LookError, FixtureError) as error:
         raise _wrong(str(error)) from None
     except httpx.HTTPError as error:
-        raise _wrong(f"the proxy did not answer: {one_line(error)}") from None
+        raise _wrong(f"the proxy did not answer: {error}") from None
     except BrokenPipeError:
         raise  # whoever reads has read enough, and is told nothing more
     except (OSError, ValueError) as error:
-        raise _wrong(one_line(error)) from None
+        raise _wrong(str(error)) from None
 
 
 def _wrong(message: str) -> typer.Exit:
-    typer.echo(f"understudy: {message}", err=True)
+    typer.echo(f"understudy: {one_line(message)}", err=True)
     return typer.Exit(WRONG)
 
 

@@ -35,6 +35,7 @@ from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, mak
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
+from store.folders import make_private_folder
 from store.migrations import MIGRATIONS, Migration, TooNewError, migrate
 
 READERS = 4
@@ -66,9 +67,10 @@ class NewerSchemaError(StoreError):
 class Database:
     """An open database. Close it, or use it in a ``with``."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Engine, name: str, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         """Take an engine that is set up; :meth:`open` makes one. ``name`` is what errors call the database."""
         self._engine = engine
+        self._lock_timeout_s = lock_timeout_s
         self._writing_engine = engine.execution_options(understudy_writes=True)
         self._name = name
         writers = 1 if self.is_sqlite else POSTGRESQL_WRITERS
@@ -93,7 +95,7 @@ class Database:
             engine = (
                 _sqlite(url, lock_timeout_s) if url.get_backend_name() == "sqlite" else _postgresql(url, lock_timeout_s)
             )
-        database = cls(engine, name)
+        database = cls(engine, name, lock_timeout_s)
         try:
             database.write(functools.partial(migrate, migrations=migrations))
         except TooNewError as error:
@@ -136,8 +138,13 @@ class Database:
 
     def write[T](self, work: Callable[[Connection], T]) -> T:
         """Run work and commit it; what it raises undoes it. Blocks. Raises StoreError, and what the work raises."""
-        with _store_errors(self._name), self._writing_engine.begin() as connection:
-            return work(connection)
+        return self._write(work, self._lock_timeout_s)
+
+    def _write[T](self, work: Callable[[Connection], T], lock_timeout_s: float) -> T:
+        with _store_errors(self._name), self._writing_engine.connect() as connection:
+            waits = connection.execution_options(understudy_lock_timeout_ms=max(1, int(lock_timeout_s * 1000)))
+            with waits.begin():
+                return work(waits)
 
     async def aread[T](self, work: Callable[[Connection], T]) -> T:
         """Do as :meth:`read`, without blocking."""
@@ -145,7 +152,13 @@ class Database:
 
     async def awrite[T](self, work: Callable[[Connection], T]) -> T:
         """Do as :meth:`write`, without blocking. Cancelled before its turn came, nothing is done; after, all is."""
-        return await asyncio.get_running_loop().run_in_executor(self._writers, self.write, work)
+        queued = time.monotonic()
+
+        def write() -> T:
+            # Who has waited behind others for the same lock has waited for it, too; else ten would wait ten times.
+            return self._write(work, self._lock_timeout_s - (time.monotonic() - queued))
+
+        return await asyncio.get_running_loop().run_in_executor(self._writers, write)
 
     def now(self, connection: Connection) -> float:
         """Return the time in Unix seconds, by the one clock that all who share the database have."""
@@ -193,8 +206,10 @@ def _sqlite(url: URL, lock_timeout_s: float) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("understudy_writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        options = connection.get_execution_options()
+        if (wait_ms := options.get("understudy_lock_timeout_ms")) is not None:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {wait_ms}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("understudy_writes") else "BEGIN")
 
     return engine
 
@@ -202,7 +217,7 @@ def _sqlite(url: URL, lock_timeout_s: float) -> Engine:
 def _prepare_file(path: Path, lock_timeout_s: float) -> None:
     """Make the file private before anything is in it, and set its journal's mode, which it keeps."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
             path.chmod(0o600)
@@ -242,6 +257,12 @@ def _postgresql(url: URL, lock_timeout_s: float) -> Engine:
         connection.execute(f"SET lock_timeout = {int(lock_timeout_s * 1000)}")
         connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_S * 1000}")
         connection.autocommit = False
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        wait_ms = connection.get_execution_options().get("understudy_lock_timeout_ms")
+        if wait_ms is not None and wait_ms < lock_timeout_s * 900:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait_ms}")
 
     return engine
 

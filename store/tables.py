@@ -18,7 +18,7 @@ clients = Table(
     Column("expires_at", Double),
     Column("revoked_at", Double),
     Column("models", Text, nullable=False),  # a JSON array of patterns; empty allows all
-    Column("agents", Text, nullable=False),  # the same
+    Column("agents", Text, nullable=False),  # a JSON array of patterns; empty allows none
     Column("requests_per_minute", BigInteger),
     Column("tokens_per_minute", BigInteger),
     Column("concurrent", BigInteger),

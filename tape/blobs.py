@@ -15,7 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tape.files import open_regular
+
 MIN_CHARACTERS = 4096
+MAX_BYTES = 256 * 1024 * 1024
+"""As much as a line of a cassette may have."""
 
 _LARGE = re.compile(
     r"(?P<before>data:(?P<media>[\w.+/-]{1,100})(?:;[\w=.+-]{0,100}){0,4};base64,)?(?P<data>[A-Za-z0-9+/]+={0,2})"
@@ -61,9 +65,12 @@ class Blobs:
         if match is None:
             raise BlobError(f"{name[:80]!r} is no blob's name")
         try:
-            data = (self._folder / match[1]).read_bytes()
-        except OSError:
+            with open_regular(self._folder / match[1], MAX_BYTES) as file:
+                data = file.read()
+        except FileNotFoundError:
             raise BlobError(f"the blob {name} is not there") from None
+        except OSError as error:
+            raise BlobError(f"the blob {name} cannot be read: {error.strerror}") from None
         if hashlib.sha256(data).hexdigest() != match[1]:
             raise BlobError(f"the blob {name} is not what it was when it was recorded")
         return data

@@ -5,8 +5,13 @@
 has one ``.jsonl`` (and its parts) for each run.
 """
 
+import contextlib
+import errno
+import os
 import re
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 _PRIVATE = "# Who the pseudonyms stand for, and what a running recorder needs: not for others, not for git.\n"
 _IGNORED = "names\nlock\n*.part\n*.index\n.gitignore\n"
@@ -20,11 +25,37 @@ def side_folder(file: Path) -> Path:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder that belongs to a cassette, if there is none: for its owner alone, and git takes only its blobs."""
+    """Make a folder that belongs to a cassette, if there is none: for its owner alone, and git takes only its blobs.
+
+    Raises OSError, also where the folder is a link: a cassette of somebody else's must not have us write elsewhere.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ignored = folder / ".gitignore"
-    if not ignored.exists():
-        ignored.write_text(_PRIVATE + _IGNORED, encoding="utf-8")
+    if folder.is_symlink():
+        raise OSError(errno.ELOOP, "it is a link to another folder", str(folder))
+    with contextlib.suppress(FileExistsError):
+        # O_EXCL does not follow a link either.
+        descriptor = os.open(folder / ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as ignored:
+            ignored.write(_PRIVATE + _IGNORED)
+
+
+def open_regular(path: Path, most_bytes: int | None = None) -> BinaryIO:
+    """Open a file of a cassette for reading. Raises OSError, also for what is no regular file, or larger than that.
+
+    A cassette may come from somebody else. A named pipe beside it would have us wait for ever, a device or a file with
+    a hole read until the memory is full.
+    """
+    # Opening a pipe without it would wait for somebody who writes.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+    file = os.fdopen(os.open(path, flags), "rb")
+    about = os.fstat(file.fileno())
+    if not stat.S_ISREG(about.st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    if most_bytes is not None and about.st_size > most_bytes:
+        file.close()
+        raise OSError(errno.EFBIG, f"it is larger than {most_bytes} bytes", str(path))
+    return file
 
 
 def index_path(file: Path) -> Path:
@@ -60,7 +91,8 @@ def all_files(path: Path) -> list[Path]:
 def journals(file: Path) -> list[Path]:
     """Return the journals that lie beside a cassette's file."""
     folder = side_folder(file)
-    return sorted(folder.glob("*.part")) if folder.is_dir() else []
+    found = folder.glob("*.part") if folder.is_dir() else ()
+    return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
 
 def first_of(file: Path) -> Path:

@@ -7,6 +7,7 @@ only, and decodes no more than the lines that a summary is made of.
 """
 
 import contextlib
+import math
 import os
 import re
 import tempfile
@@ -17,8 +18,8 @@ from typing import Any
 import msgspec
 
 from tape import words
-from tape.files import all_files, index_path, journals, make_private_folder, side_folder
-from tape.format import KINDS, Entry, LineError, Problem, decode_line
+from tape.files import all_files, index_path, journals, make_private_folder, open_regular, side_folder
+from tape.format import HOW, KINDS, MAX_LINES, Entry, LineError, Problem, decode_line
 from tape.outcome import failed_at_the_proxy, outcome
 from tape.read import raw_lines, read_block, read_journal
 from tape.usage import MODEL_HEADER, claude_usage, in_order
@@ -30,6 +31,12 @@ _HEAD = re.compile(
     rb'(?:, "of": \d{1,4})?, "([a-z_0-9]{1,20})": '
 )
 
+
+_ID = re.compile(r"[\w.-]{1,100}", re.ASCII)
+
+MAX_INDEX_BYTES = 512 * 1024 * 1024
+MAX_MS = 1e12
+MAX_STATUS = 999
 
 _EMPTY = msgspec.Raw(b"{}")
 
@@ -209,6 +216,8 @@ def append_to_index(path: Path, summary: Summary) -> None:
     is_new = not path.exists()
     if is_new and summary.offset > 100:
         return  # it would not be whole: reading makes it
+    if path.is_symlink():
+        return  # it would be written elsewhere
     with path.open("ab") as file:
         file.write((_HEADER if is_new else b"") + _encoder.encode(summary) + b"\n")
 
@@ -313,16 +322,32 @@ def _read_index(path: Path, file: Path) -> list[Summary] | None:
         about = file.stat()
         if path.stat().st_mtime_ns < about.st_mtime_ns:
             return None
-        header, *lines = path.read_bytes().split(b"\n")
+        with open_regular(path, MAX_INDEX_BYTES) as opened:
+            header, *lines = opened.read().split(b"\n")
         rows = [_row.decode(line) for line in lines if line]
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if header + b"\n" != _HEADER:
+    if header + b"\n" != _HEADER or not all(_is_possible(row, about.st_size) for row in rows):
         return None
     covered = max((row.offset + row.length for row in rows), default=0)
     if not covered or covered < about.st_size:
         return None
     return [row for row in rows if row.id]
+
+
+def _is_possible(row: Summary, size: int) -> bool:
+    """Whether a row can be of a file of this size. An index may come from somebody else, together with its cassette."""
+    return (
+        (not row.id or _ID.fullmatch(row.id) is not None)
+        and 0 <= row.offset <= size
+        and 0 <= row.length <= size - row.offset
+        and 0 <= row.ms <= MAX_MS
+        and 0 <= row.events <= MAX_LINES
+        and 0 <= row.chunks <= MAX_LINES
+        and row.how in HOW
+        and (row.status is None or 0 <= row.status <= MAX_STATUS)
+        and (row.cost_usd is None or math.isfinite(row.cost_usd))
+    )
 
 
 def _write_index(path: Path, rows: Iterable[Summary], covered: os.stat_result) -> None:

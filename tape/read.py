@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import UNSET
 
 from tape.blobs import BlobError, Blobs
-from tape.files import all_files, journals, side_folder
+from tape.files import all_files, journals, open_regular, side_folder
 from tape.format import (
     Chunk,
     Entry,
@@ -153,7 +153,7 @@ def read_block(file: Path, offset: int, length: int) -> Iterator[Entry | Problem
 
 def raw_lines(file: Path, offset: int = 0, length: int | None = None) -> Iterator[RawLine]:
     """Read a file's lines, with bounded memory. Empty lines are passed over. Raises OSError."""
-    with file.open("rb") as opened:
+    with open_regular(file) as opened:
         opened.seek(offset)
         number, end = 0, None if length is None else offset + length
         while end is None or offset < end:

@@ -31,7 +31,7 @@ import msgspec
 
 from tape import words
 from tape.blobs import Blobs
-from tape.files import index_path, journals, make_private_folder, part_path, parts
+from tape.files import index_path, journals, make_private_folder, open_regular, part_path, parts
 from tape.format import HEADER, VERSION, LineError, check_header, encode_line
 from tape.index import append_to_index, drop_stale_index, summary_of
 from tape.locking import lock
@@ -156,10 +156,14 @@ class Recorder:
         body: bytes,
         *,
         started: datetime.datetime | None = None,
+        why_no_body: str | None = None,
     ) -> "Recording":
-        """Begin an entry. ``path`` has the query; ``body`` is without content encoding. ``started`` None means now."""
+        """Begin an entry. ``path`` has the query; ``body`` is without content encoding. ``started`` None means now.
+
+        With a reason ``why_no_body`` only the body's size is kept, beside the reason.
+        """
         at = (started or self._clock()).astimezone(datetime.UTC)
-        recording = Recording(self, self._ids(at), at, method, path, list(headers), body)
+        recording = Recording(self, self._ids(at), at, method, path, list(headers), body, why_no_body)
         self._running[recording.id] = recording
         return recording
 
@@ -271,6 +275,7 @@ class Recording:
         path: str,
         headers: list[tuple[str, str]],
         body: bytes,
+        why_no_body: str | None = None,
     ) -> None:
         if not re.fullmatch(r"[\w.-]{1,100}", id):
             raise ValueError(f"{id!r} cannot be an entry's id")
@@ -295,11 +300,20 @@ class Recording:
             self._journal = os.open(self._path, flags, 0o600)
         except OSError as error:
             recorder.failed(error)
-        self._start(started, method, path, headers, body)
+        limit = recorder.keep.body_bytes
+        if why_no_body is None and len(body) > limit:
+            why_no_body = f"a body of more than {limit} bytes is not kept"
+        self._start(started, method, path, headers, body, why_no_body)
         self._version = self._redactor.version
 
     def _start(
-        self, started: datetime.datetime, method: str, path: str, headers: list[tuple[str, str]], body: bytes
+        self,
+        started: datetime.datetime,
+        method: str,
+        path: str,
+        headers: list[tuple[str, str]],
+        body: bytes,
+        why_no_body: str | None,
     ) -> None:
         content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
         for _ in range(2):
@@ -309,15 +323,13 @@ class Recording:
                 "path": self._redactor.target(path),
                 "headers": _fold(self._redactor.headers(headers)),
             }
-            kept = len(body) <= self._recorder.keep.body_bytes
-            if kept:
+            if why_no_body is None:
                 request |= self._body(body, content_type)
             if self._redactor.version == version:
                 break  # else a secret of the body may stand in what had been looked at before
         self._add({"started": started.isoformat(timespec="milliseconds").replace("+00:00", "Z"), "request": request})
-        if not kept:
-            limit = self._recorder.keep.body_bytes
-            self._add({"left_out": {"body_bytes": len(body), "why": f"a body of more than {limit} bytes is not kept"}})
+        if why_no_body is not None and body:
+            self._add({"left_out": {"body_bytes": len(body), "why": why_no_body}})
 
     def _body(self, body: bytes, content_type: str) -> dict[str, Any]:
         if not body:
@@ -543,7 +555,9 @@ class _Journal:
         self.path = path
         self.marker: dict[str, Any] | None = None
         found: dict[int, dict[str, Any]] = {}
-        for raw in path.read_bytes().split(b"\n"):
+        with open_regular(path) as file:
+            left = file.read()
+        for raw in left.split(b"\n"):
             with contextlib.suppress(ValueError, RecursionError):
                 fields = json.loads(raw)
                 if isinstance(fields, dict) and isinstance(fields.get("append"), int):

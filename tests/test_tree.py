@@ -61,6 +61,7 @@ ELSEWHERE = {
     "looking/show.py": "tests/looking/test_commands.py",
     "looking/story.py": "tests/looking/test_commands.py",
     "looking/timeline.py": "tests/looking/test_commands.py",
+    "origin/picture_process.py": "tests/origin/test_pictures.py",
     "origin/background.py": "tests/origin/test_kept.py",
     "origin/conversations.py": "tests/origin/test_kept.py",
     "origin/kept_chats.py": "tests/origin/test_kept.py",

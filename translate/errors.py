@@ -2,13 +2,42 @@
 
 OpenAI's: https://platform.openai.com/docs/guides/error-codes and what its SDKs raise for each status (401
 AuthenticationError, 429 RateLimitError, …). Claude's: https://docs.anthropic.com/en/api/errors.
-The messages are ours, but for the words by which LiteLLM and others know an error. What Claude's side wrote may name
-hosts, request ids or keys, and stays in the log.
+The messages are ours, except for the words by which LiteLLM and other libraries recognise an error. What Claude's side
+wrote may name hosts, request ids or keys. It stays in the log, except for what :mod:`translate.reasons` lets through.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
+
+type Kind = Literal[
+    # Anthropic's own words.
+    "invalid_request_error",
+    "authentication_error",
+    "billing_error",
+    "permission_error",
+    "not_found_error",
+    "request_too_large",
+    "rate_limit_error",
+    "api_error",
+    "overloaded_error",
+    "timeout_error",
+    # What Anthropic's API has no word for, or what goes wrong before it is asked.
+    "context_length_exceeded",
+    "not_logged_in",
+    "timeout",
+    "first_token_timeout",
+    "idle_timeout",
+    "connection_error",
+    "stream_error",
+    "cli_not_found",
+    "cli_failed",
+    "busy",
+    "queue_full",
+    "draining",
+]
+"""Every way in which a turn can fail. Each has its row in :data:`ERRORS`."""
 
 
 class OpenAIError(Exception):
@@ -48,9 +77,7 @@ class Row:
     message: str
 
 
-# Claude's error type -> OpenAI's error. The first nine are Anthropic's own words, the rest name what can go wrong
-# between us and Claude Code (engine/errors.py).
-ERRORS: dict[str, Row] = {
+ERRORS: dict[Kind, Row] = {
     "invalid_request_error": Row(
         400, "invalid_request_error", None, "Claude's API found this request invalid. The proxy's log has its words."
     ),
@@ -61,6 +88,14 @@ ERRORS: dict[str, Row] = {
         "Incorrect API key provided to Claude: it did not accept the credentials that Understudy runs with, which are"
         " not yours. On the proxy's machine, set ANTHROPIC_API_KEY or run `claude setup-token` and set"
         " CLAUDE_CODE_OAUTH_TOKEN.",
+    ),
+    # Its code is not invalid_api_key: an app that reads that asks its person for another key, and theirs is all right.
+    "not_logged_in": Row(
+        401,
+        "invalid_request_error",
+        "claude_not_logged_in",
+        "There are no Claude credentials on the proxy's machine. Log in there with `understudy auth login`, or set"
+        " ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN and start Understudy again. This is not about your own API key.",
     ),
     "billing_error": Row(
         429,
@@ -96,6 +131,8 @@ ERRORS: dict[str, Row] = {
         "This model's maximum context length is exceeded. Please reduce the length of the messages.",
     ),
     "timeout_error": Row(504, "server_error", "timeout", "Claude did not answer in time."),
+    # A whole run of an agent, which asks Claude many times.
+    "timeout": Row(504, "server_error", "timeout", "The answer took longer than it may (timeout_s)."),
     "first_token_timeout": Row(
         504, "server_error", "timeout", "Claude did not begin to answer in time (first_token_timeout_s)."
     ),
@@ -121,13 +158,21 @@ ERRORS: dict[str, Row] = {
 }
 
 
-def openai_error(claude_type: str, *, retry_after_s: int | None = None, prompt: str = "messages") -> OpenAIError:
-    """Return what OpenAI would have answered where Claude's side failed with ``claude_type``.
+# What an app that is told Claude's own reason hears before it, where the row's message would say that there is none.
+WITH_REASON: dict[Kind, str] = {"invalid_request_error": "Claude's API found this request invalid"}
 
-    ``prompt`` is what the dialect calls what Claude was asked.
+
+def openai_error(
+    kind: Kind, *, retry_after_s: int | None = None, prompt: str = "messages", reason: str | None = None
+) -> OpenAIError:
+    """Return what OpenAI would have answered where Claude's side failed in this way.
+
+    ``prompt`` is what the dialect calls what Claude was asked. ``reason`` is Claude's own, if an app may read it
+    (:func:`translate.reasons.reason`).
     """
-    row = ERRORS.get(claude_type, ERRORS["api_error"])
-    param = {"not_found_error": "model", "context_length_exceeded": prompt}.get(claude_type)
+    row = ERRORS[kind]
+    param = {"not_found_error": "model", "context_length_exceeded": prompt}.get(kind)
+    message = f"{WITH_REASON.get(kind, row.message.removesuffix('.'))}: {reason}" if reason else row.message
     return OpenAIError(
-        row.message, status=row.status, type=row.type, code=row.code, param=param, retry_after_s=retry_after_s
+        message, status=row.status, type=row.type, code=row.code, param=param, retry_after_s=retry_after_s
     )

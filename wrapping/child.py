@@ -23,6 +23,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
+from wrapping.signals import known, listening
+
 NOT_FOUND = 127  # the shell's words for the two ways in which a command does not start
 NOT_EXECUTABLE = 126
 GRACE_S = 10.0  # what Docker gives between SIGTERM and SIGKILL
@@ -63,7 +65,14 @@ async def run_command(
 
 
 async def _start(command: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """Start a command; a text file without an interpreter's name is the shell's to run, as `execvp` has it."""
+    """Start a command; a text file without an interpreter's name is the shell's to run, as `execvp` has it.
+
+    On Windows only programs start by their bare names, and our own PATH is looked at. `npm` is a script there, so the
+    command is looked up first.
+    """
+    if os.name != "posix":
+        found = shutil.which(command[0], path=env.get("PATH"))
+        return await asyncio.create_subprocess_exec(found or command[0], *command[1:], env=dict(env))
     try:
         return await asyncio.create_subprocess_exec(*command, env=dict(env))
     except OSError as error:
@@ -148,28 +157,11 @@ def _is_in_terminal_foreground() -> bool:
 @contextmanager
 def _signals_go_to(receive: Callable[[int], None]) -> Iterator[None]:
     """Have ``receive`` called with each signal, in the running loop, and put the earlier handlers back at the end."""
-    loop = asyncio.get_running_loop()
-    earlier = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in (*FROM_TERMINAL, *HANDED_ON):
-            number = getattr(signal, name, None)
-            if number is not None and (before := signal.getsignal(number)) not in (signal.SIG_IGN, None):
-                earlier[number] = before
-                _listen(loop, number, receive)
-    try:
+    if threading.current_thread() is not threading.main_thread():
         yield
-    finally:
-        for number, before in earlier.items():
-            with suppress(NotImplementedError):
-                loop.remove_signal_handler(number)
-            signal.signal(number, before)
-
-
-def _listen(loop: asyncio.AbstractEventLoop, number: int, receive: Callable[[int], None]) -> None:
-    try:
-        loop.add_signal_handler(number, receive, number)
-    except NotImplementedError:  # Windows
-        signal.signal(number, lambda number, _frame: loop.call_soon_threadsafe(receive, number))
+        return
+    with listening(asyncio.get_running_loop(), known((*FROM_TERMINAL, *HANDED_ON)), receive):
+        yield
 
 
 def _why_not_started(name: str, error: OSError | ValueError) -> tuple[int, str]:

@@ -35,7 +35,7 @@ def asked(
     with taddons.context(guard) as context:  # type: ignore[no-untyped-call]
         context.options.add_option("keep_host_header", bool, keep, "")
         context.options.keep_host_header = keep
-        guard.request(flow)
+        guard.requestheaders(flow)
     return flow
 
 

@@ -87,3 +87,19 @@ def test_exchanges_are_counted_by_how_they_ended() -> None:
         addon.websocket_message(socket)
 
     assert addon.status() == {"exchanges": {"done": 2, "failed": 3, "cut_by_app": 1}}
+
+
+def test_a_failure_is_told_with_the_name_that_the_rest_of_the_log_has_for_its_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failed, answered = tflow.tflow(resp=True), tflow.tflow(resp=True)
+    assert failed.response is not None and answered.response is not None
+    failed.response.status_code = 502
+    for response in (failed.response, answered.response):
+        response.headers["x-request-id"] = "req_7"
+
+    with caplog.at_level(logging.INFO):
+        for flow in (failed, answered):
+            LogExchanges().response(flow)
+
+    assert ["request req_7" in line for line in caplog.messages] == [True, False]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from mitmproxy.proxy.mode_specs import ProxyMode, UpstreamMode
 
-from addons.master import CannotListenError, options_for, proxy
+from addons.doors import CannotListenError
+from addons.master import options_for, proxy
 from settings import Settings
 
 pytestmark = pytest.mark.anyio

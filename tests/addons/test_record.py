@@ -50,7 +50,7 @@ def test_a_stream_that_told_an_error_or_broke_off_has_failed(
     tmp_path: Path, pieces: tuple[bytes, ...], how: str, error: str | None, told: str, code: str | None
 ) -> None:
     with Recorder(tmp_path / "a.jsonl") as recorder:
-        taken = Taken(recorder.begin("POST", "/v1/chat/completions", [], b"{}"))
+        taken = Taken(lambda _: recorder.begin("POST", "/v1/chat/completions", [], b"{}"))
         taken.respond(200, [("content-type", "text/event-stream")])
         for piece in pieces:
             taken.chunk(piece)
@@ -62,3 +62,41 @@ def test_a_stream_that_told_an_error_or_broke_off_has_failed(
     assert (entry.error["code"] if isinstance(entry.error, dict) else entry.error) == code
     (row,) = load(tmp_path / "a.jsonl")
     assert row.outcome == told
+
+
+def begun_late(recorder: Recorder) -> Taken:
+    """Return an exchange whose entry is begun when it is known whether it is refused."""
+    return Taken(
+        lambda why: recorder.begin("POST", "/v1/chat/completions", [], b'{"a": "body"}', why_no_body=why),
+        at_once=False,
+    )
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, None], ids=str)
+def test_a_request_that_is_refused_or_never_accepted_is_kept_without_its_body(
+    tmp_path: Path, status: int | None
+) -> None:
+    with Recorder(tmp_path / "a.jsonl") as recorder:
+        taken = begun_late(recorder)
+        written = list(recorder.folder.glob("*.part"))
+        if status is not None:
+            taken.respond(status, [("content-type", "application/json")])
+        taken.app_ended("done", None)
+        taken.finish()
+
+    (entry,) = read(tmp_path / "a.jsonl")
+    assert written == []
+    assert isinstance(entry, Entry) and entry.request.json is None
+    assert b"body" not in entry.request.body
+    assert '"body_bytes":13' in (tmp_path / "a.jsonl").read_text().replace(" ", "")
+
+
+def test_a_request_that_is_answered_is_kept_whole(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "a.jsonl") as recorder:
+        taken = begun_late(recorder)
+        taken.respond(429, [("content-type", "application/json")])
+        taken.app_ended("done", None)
+        taken.finish()
+
+    (entry,) = read(tmp_path / "a.jsonl")
+    assert isinstance(entry, Entry) and entry.request.json == {"a": "body"}

@@ -1,9 +1,13 @@
 """How Claude Code's processes are started, and what they are kept from."""
 
+import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
-from addons.serve_origin import rehearsal_environment, spawn_for
+import pytest
+
+from addons.serve_origin import NOT_RECORDED, put_new, reach_for, rehearsal_environment, spawn_for
 from auth.sources import LOGIN, REHEARSAL, SOURCES, find_source
 from settings import Settings
 
@@ -14,6 +18,28 @@ def test_the_rehearsal_gets_no_real_credential() -> None:
     others = {source.variable for source in SOURCES} - {"ANTHROPIC_API_KEY"}
     assert all(environment[str(name)] == "" for name in others)
     assert environment["ANTHROPIC_API_KEY"] == "rehearsal"
+
+
+@pytest.mark.parametrize("name", ["posix", "nt"])
+def test_a_key_file_is_whole_private_and_never_replaced(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, path = os.rename, tmp_path / "key"
+
+    def rename(source: str, target: Path) -> None:
+        """Rename as Windows does."""
+        if target.exists():
+            raise FileExistsError
+        real(source, target)
+
+    windows = SimpleNamespace(name=name, link=os.link, rename=rename, fdopen=os.fdopen)
+    monkeypatch.setattr("addons.serve_origin.os", windows)
+    for content in (b"first", b"second"):
+        put_new(path, content)
+
+    assert path.read_bytes() == b"first"
+    assert path.stat().st_mode & 0o077 == 0
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_processes_start_in_an_empty_private_folder_with_their_own_state(tmp_path: Path) -> None:
@@ -38,3 +64,20 @@ def test_a_folder_that_the_person_chose_is_kept_but_not_for_a_rehearsal(tmp_path
 
     assert "CLAUDE_CONFIG_DIR" not in spawn_for(settings, SOURCES[0], environ, {}).env
     assert spawn_for(settings, REHEARSAL, environ, {}).env["CLAUDE_CONFIG_DIR"] != "/mine"
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({}, "api.anthropic.com:443"),
+        ({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9/x"}, "127.0.0.1:9"),
+        ({"CLAUDE_CODE_USE_BEDROCK": "1"}, "Amazon Bedrock"),
+        ({"CLAUDE_CODE_USE_BEDROCK": "1", "ANTHROPIC_BEDROCK_BASE_URL": "https://b.example"}, "b.example:443"),
+    ],
+)
+def test_where_the_api_is_follows_from_the_credentials(environ: dict[str, str], name: str) -> None:
+    assert reach_for(find_source(environ), environ).name == name
+
+
+def test_a_replay_says_by_itself_whether_it_lives() -> None:
+    assert {"/health", "/v1/auth/status"} <= set(NOT_RECORDED)

@@ -311,6 +311,105 @@ async def test_money_that_a_running_request_may_need_is_not_given_to_another(bud
     assert await budgets.admit(client, usd=0.7)
 
 
+async def test_what_a_turn_may_cost_is_reserved_until_the_request_is_settled(budgets: Budgets, key: Keys) -> None:
+    client = await key(usd_total=1.0)
+    one, other = await budgets.admit(client), await budgets.admit(client)
+    await budgets.reserve(one, client, 0.7)
+    with pytest.raises(OverBudgetError) as raised:
+        await budgets.reserve(other, client, 0.7)
+    await budgets.settle(one, 10, 0.1)
+    await budgets.reserve(other, client, 0.7)
+
+    assert (raised.value.kind, raised.value.limit) == ("rate", "usd_total")
+    assert dict(raised.value.headers)["retry-after"] == "1"
+
+
+async def test_a_request_reserves_for_each_of_its_turns_and_stands_in_no_way_of_its_own(
+    budgets: Budgets, key: Keys
+) -> None:
+    client = await key(usd_total=1.0)
+    one, other = await budgets.admit(client), await budgets.admit(client)
+    for _ in range(3):
+        await budgets.reserve(one, client, 0.4)
+
+    # What is reserved is more than there is; it is its own, and what has begun goes on.
+    with pytest.raises(OverBudgetError):
+        await budgets.reserve(other, client, 0.01)
+    await budgets.reserve(other, client, 0.01, may_refuse=False)
+
+
+async def test_the_last_dollars_are_spent_by_one_request_at_a_time(budgets: Budgets, key: Keys) -> None:
+    client = await key(usd_per_day=1.0)
+    await budgets.settle(await budgets.admit(client), 10, 0.9)
+    one, other = await budgets.admit(client), await budgets.admit(client)
+    await budgets.reserve(one, client, 5.0)
+    with pytest.raises(OverBudgetError) as raised:
+        await budgets.reserve(other, client, 5.0)
+
+    assert (raised.value.kind, raised.value.limit) == ("rate", "usd_per_day")
+
+
+async def test_what_a_dead_proxy_had_reserved_is_free_again(budgets: Budgets, key: Keys, clock: Clock) -> None:
+    client = await key(usd_total=1.0)
+    dead = await budgets.admit(client)
+    await budgets.reserve(dead, client, 1.0)
+    clock.now += LEASE_S + 1
+
+    await budgets.reserve(await budgets.admit(client), client, 1.0)
+
+
+async def test_fifty_at_once_reserve_no_more_than_there_is(database: Database, key: Keys) -> None:
+    client = await key(usd_total=1.0)
+
+    async def ask(budgets: Budgets) -> bool:
+        try:
+            await budgets.reserve(await budgets.admit(client), client, 0.3)
+        except OverBudgetError:
+            return False
+        return True
+
+    async with Budgets(database) as one, Budgets(database) as other:
+        answered = await asyncio.gather(*(ask(one if n % 2 else other) for n in range(50)))
+
+    assert sum(answered) == 3
+
+
+async def test_a_key_without_dollars_reserves_nothing(
+    budgets: Budgets, key: Keys, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await key(requests_per_minute=5)
+    admission = await budgets.admit(client)
+    monkeypatch.setattr(database, "awrite", None)
+
+    await budgets.reserve(admission, client, 1.0)
+
+
+async def test_a_clock_that_is_set_back_locks_no_key_out(budgets: Budgets, key: Keys, clock: Clock) -> None:
+    client = await key(requests_per_minute=2, tokens_per_minute=100, concurrent=1)
+    await budgets.settle(await budgets.admit(client), 100, 0)
+    clock.now += 61
+    await budgets.settle(await budgets.admit(client), 100, 0)
+    clock.now += 1
+    clock.now -= 3600
+
+    admission = await budgets.admit(client)
+    await budgets.settle(admission, 100, 0)
+    refused = await refusal(budgets, client)
+
+    assert (refused.kind, refused.limit) == ("rate", "tokens")
+    assert refused.retry_after_s is not None and refused.retry_after_s <= 60
+
+
+async def test_a_place_of_a_dead_proxy_is_free_again_though_the_clock_was_set_back(
+    budgets: Budgets, key: Keys, clock: Clock
+) -> None:
+    client = await key(concurrent=1)
+    await budgets.admit(client)
+    clock.now -= 3600
+
+    assert await budgets.admit(client)
+
+
 async def test_what_was_used_is_kept_by_key(database: Database, budgets: Budgets, key: Keys, clock: Clock) -> None:
     one, other, idle = await key(), await key(), await key()
     await budgets.settle(await budgets.admit(one), 100, 0.25, usd_is_estimated=False)

@@ -228,6 +228,13 @@ async def test_a_key_may_use_what_its_patterns_name(clients: Clients, clock: Clo
     assert not client.may_use_agent("writer")
 
 
+async def test_a_key_without_patterns_may_use_every_model_and_no_agent(clients: Clients) -> None:
+    client = await clients.check(clients.make("alice"))
+
+    assert client and client.may_use_model("gpt-4o")
+    assert not client.may_use_agent("reviewer")
+
+
 def test_keys_are_listed_the_oldest_first(clients: Clients, clock: Clock) -> None:
     for name in ("zoe", "adam", "mia"):
         clients.make(name)

@@ -41,7 +41,20 @@ NOW = 1_763_683_200.25
             Budget(usd_total=1), Usage(NOW, spent_total=NANO), 0, 0, ("quota", "usd_total"), id="all of it is spent"
         ),
         pytest.param(
-            Budget(usd_total=1), Usage(NOW), 0, 1.5, ("quota", "usd_total"), id="it may cost more than there is"
+            Budget(usd_total=1),
+            Usage(NOW, spent_total=1),
+            0,
+            1.5,
+            None,
+            id="it may cost more than is left, alone",
+        ),
+        pytest.param(
+            Budget(usd_total=1),
+            Usage(NOW, reserved=1),
+            0,
+            1.5,
+            ("rate", "usd_total"),
+            id="it may cost more than is left, beside another",
         ),
         pytest.param(
             Budget(usd_total=1),

@@ -59,3 +59,20 @@ def test_no_record_passes_with_a_secret_in_it() -> None:
     assert "in the traceback" in written
     assert "ValueError" in written
     assert SECRET not in written
+
+
+def test_what_would_steer_the_terminal_is_escaped_in_messages_and_tracebacks() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(RedactSecrets({}))
+    log = logging.Logger("test")
+    log.addHandler(handler)
+
+    log.warning("GET %s", "/\x1b[2J\u202e")
+    try:
+        exec("\x1b")
+    except SyntaxError:
+        log.exception("failed")
+
+    assert "GET /\\x1b[2J\\u202e" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from auth.sources import (
+    BEARER,
     HELPER,
     LOGIN,
     PROVIDERS,
@@ -15,6 +16,7 @@ from auth.sources import (
     environment,
     find_source,
     found_sources,
+    not_inherited,
 )
 
 COMMAND = "print-the-key"
@@ -141,3 +143,21 @@ def test_only_the_helper_needs_a_setting_of_claude_code() -> None:
 def test_only_logins_by_oauth_go_without_bare_and_only_a_kept_one_into_the_persons_folder() -> None:
     assert [source.name for source in PROVIDERS if not source.bare] == ["oauth-token", "login"]
     assert [source.name for source in PROVIDERS if not source.own_config_dir] == ["login"]
+
+
+@named
+def test_the_secrets_of_the_others_are_not_inherited(source: Source) -> None:
+    hidden = not_inherited(source)
+
+    assert not hidden & {source.variable, *source.secrets, *source.others}
+    for other in SOURCES:
+        assert set(other.secrets) <= hidden | {source.variable, BEARER, *source.secrets, *source.others}
+
+
+def test_a_cloud_inherits_what_its_libraries_read() -> None:
+    by_name = {source.name: source.inherits for source in SOURCES}
+
+    assert "AWS_*" in by_name["bedrock"]
+    assert "GOOGLE_*" in by_name["vertex"]
+    assert "AZURE_*" in by_name["foundry"]
+    assert by_name["api-key"] == ()

@@ -299,5 +299,5 @@ async def test_a_check_without_credentials_asks_nobody(rehearsal: Rehearsal, spa
 
     checked = await check(nobody, "claude-haiku-4-5")
 
-    assert checked.error == "authentication_error"
+    assert checked.error == "not_logged_in"
     assert rehearsal.requests == []

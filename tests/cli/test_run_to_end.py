@@ -7,7 +7,7 @@ import signal
 import pytest
 import typer
 
-from addons.master import CannotListenError
+from addons.doors import CannotListenError
 from cli.run_to_end import run_to_end
 
 
@@ -38,3 +38,27 @@ def test_a_door_that_cannot_be_opened_is_one_line_and_status_2(capsys: pytest.Ca
 
     assert ended.value.exit_code == 2
     assert capsys.readouterr().err == "understudy: 127.0.0.1:80: permission denied\n"
+
+
+def test_a_signal_that_we_were_started_to_ignore_ends_nothing() -> None:
+    """As under `nohup`."""
+
+    async def hang_up() -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0)
+        return 5
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run_to_end(hang_up()) == 5
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_it_runs_where_there_is_no_hangup_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def three() -> int:
+        return 3
+
+    monkeypatch.delattr(signal, "SIGHUP")
+
+    assert run_to_end(three()) == 3

@@ -1,5 +1,6 @@
 """Whatever goes wrong on Claude's side becomes OpenAI's error, once, and tells nothing of that side."""
 
+import asyncio
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from websockets.asyncio.client import connect
 
 from rehearsal import AT_HEAD, Fault, FaultKind, Reply
 from tests.end_to_end import processes
@@ -80,6 +82,26 @@ def test_a_status_of_claudes_api_becomes_openais(
     assert error.response.headers["x-request-id"].startswith("req_")
     # Where there is no such model, Claude Code looks whether it is only the stream that there is not.
     assert len(cloud.turns) == (2 if status == 404 else 1)
+
+
+TOO_MANY = "max_tokens: 128001 > 64000, which is the maximum allowed number of output tokens for claude-sonnet-5-5"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("dialect", ["chat completions", "responses"])
+def test_claudes_own_reason_reaches_the_app_where_it_is_about_the_request(
+    dialect: str, stream: bool, proxy: Proxy, cloud: Cloud
+) -> None:
+    cloud.script(lambda _: Reply.error(400, message=TOO_MANY))
+    asking: Any = {"input": "Hello"} if dialect == "responses" else {"messages": QUESTION["messages"]}
+
+    with proxy.openai() as client:
+        create: Any = client.responses.create if dialect == "responses" else client.chat.completions.create
+        with pytest.raises(openai.BadRequestError) as caught:
+            create(model="gpt-4o", stream=stream, **asking)
+
+    assert TOO_MANY in caught.value.message
+    assert_tells_nothing(caught.value, cloud)
 
 
 def test_retry_after_reaches_the_app(proxy: Proxy, cloud: Cloud) -> None:
@@ -274,7 +296,7 @@ def test_a_body_over_the_limit_is_refused(declared: bool, strict: Proxy, cloud: 
 
 WRONG_SURROUNDINGS = {
     "nothing listens at the API's address": (502, "upstream_unreachable"),
-    "there are no credentials": (401, "invalid_api_key"),
+    "there are no credentials": (401, "claude_not_logged_in"),
     "the claude program is missing": (500, "claude_code_not_found"),
 }
 
@@ -299,4 +321,47 @@ def test_wrong_surroundings_are_told_to_each_app(what: str, cloud: Cloud, home: 
         assert isinstance(error, openai.APIStatusError)
         assert (error.status_code, error.code) == WRONG_SURROUNDINGS[what]
         assert_tells_nothing(error, cloud, closed, str(home))
+    assert cloud.turns == []
+
+
+async def over_a_websocket(proxy: Proxy) -> dict[str, Any]:
+    """Ask over a WebSocket and return the first event."""
+    async with connect(
+        "wss://api.openai.com/v1/responses",
+        proxy=proxy.url,
+        ssl=proxy.tls(),
+        additional_headers={"authorization": "Bearer sk-of-the-app"},
+    ) as socket:
+        await socket.send(json.dumps({"type": "response.create", "model": "gpt-4o", "input": "Hello"}))
+        event: dict[str, Any] = json.loads(await socket.recv())
+        return event
+
+
+def test_without_credentials_each_door_says_that_there_are_none(cloud: Cloud, home: Path) -> None:
+    """In both dialects, whole and streamed, to an agent's app, and over a WebSocket."""
+    env = clean_environment(home, cloud.base_url)
+    del env["ANTHROPIC_API_KEY"]
+    folder = home / "project"
+    folder.mkdir()
+    config = home / "understudy.toml"
+    config.write_text(f'[agent.review]\ntools = ["Read"]\ncwd = "{folder}"\n')
+    raised: list[openai.AuthenticationError] = []
+
+    with serve(env, "--config", str(config)) as proxy, proxy.openai() as client:
+        for model in ("gpt-4o", "claude-code/review"):
+            for stream in (False, True):
+                asking: Any = {"model": model, "stream": stream}
+                with pytest.raises(openai.AuthenticationError) as chat:
+                    client.chat.completions.create(messages=QUESTION["messages"], **asking)
+                with pytest.raises(openai.AuthenticationError) as response:
+                    client.responses.create(input="Hello", **asking)
+                raised += [chat.value, response.value]
+        event = asyncio.run(over_a_websocket(proxy))
+
+    for error in raised:
+        assert (error.type, error.param, error.code) == ("invalid_request_error", None, "claude_not_logged_in")
+        assert "understudy auth login" in error.message
+        assert "Incorrect API key" not in error.message
+    assert (event["type"], event["status"]) == ("error", 401)
+    assert event["error"] == raised[0].body
     assert cloud.turns == []

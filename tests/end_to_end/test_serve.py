@@ -138,41 +138,6 @@ def test_mitmdump_loads_the_addons_as_they_are(cloud: Cloud, home: Path) -> None
         assert processes.still_there(claude) == []
 
 
-def test_what_failed_is_marked_and_what_an_app_got_before_it_hung_up_is_kept(cloud: Cloud, home: Path) -> None:
-    gate = cloud.gate()
-    cloud.script(
-        Reply(text="Aye."),
-        Reply.error(400),
-        Reply(text="one two three", fault=Fault(FaultKind.SSE_ERROR, after=2)),
-        Reply(text="one two three four", gates={2: gate}),
-    )
-    flows = home / "out.flow"
-    env = clean_environment(home, cloud.base_url, UNDERSTUDY_RETRIES="0", PYTHONUNBUFFERED="1")
-    command = [str(BIN / "mitmdump"), "-s", str(ROOT / "run_proxy.py"), "--listen-host", "127.0.0.1", "-p", "0"]
-    with Mitmdump([*command, "-w", str(flows)], env) as proxy:
-        certificate((proxy.host, proxy.port), "api.openai.com")
-        proxy.authority = home / ".mitmproxy" / "mitmproxy-ca-cert.pem"
-        with proxy.openai() as client:
-            asked: Any = client.with_options(max_retries=0).chat.completions
-            list(asked.create(model="gpt-4o", messages=HELLO, stream=True))
-            with pytest.raises(openai.BadRequestError):
-                asked.create(model="gpt-4o", messages=HELLO)
-            with pytest.raises(openai.APIError):
-                list(asked.create(model="gpt-4o", messages=HELLO, stream=True))
-            with asked.create(model="gpt-4o", messages=HELLO, stream=True) as stream:
-                got = [next(stream).choices[0].delta.content for _ in range(2)]
-        proxy.out.wait_for(r"cut off \(")
-        gate.open()
-        proxy.end()
-
-    with flows.open("rb") as file:
-        told = [flow for flow in mitmproxy_io.FlowReader(file).stream() if isinstance(flow, http.HTTPFlow)]
-    assert [bool(flow.marked) for flow in told] == [False, True, True, True]
-    assert [flow.metadata["understudy"]["how"] for flow in told] == ["done", "failed", "failed", "cut_by_app"]
-    assert told[2].comment.endswith("overloaded")
-    assert told[3].response is not None and got[1] is not None and got[1].encode() in (told[3].response.content or b"")
-
-
 def test_a_setting_that_is_wrong_ends_mitmdump_with_one_line(home: Path) -> None:
     env = clean_environment(home, UNDERSTUDY_RETRY="3")
     command = [str(BIN / "mitmdump"), "-s", str(ROOT / "run_proxy.py"), "--listen-host", "127.0.0.1", "-p", "0"]
@@ -203,6 +168,41 @@ def test_what_keeps_the_proxy_from_starting_is_told_once(variable: dict[str, str
     assert done.returncode == 2
     assert line.startswith(f"understudy: {told}")
     assert "canary" not in line
+
+
+def test_what_failed_is_marked_and_what_an_app_got_before_it_hung_up_is_kept(cloud: Cloud, home: Path) -> None:
+    gate = cloud.gate()
+    cloud.script(
+        Reply(text="Aye."),
+        Reply.error(400),
+        Reply(text="one two three", fault=Fault(FaultKind.SSE_ERROR, after=2)),
+        Reply(text="one two three four", gates={2: gate}),
+    )
+    flows = home / "out.flow"
+    env = clean_environment(home, cloud.base_url, UNDERSTUDY_RETRIES="0", PYTHONUNBUFFERED="1")
+    command = [str(BIN / "mitmdump"), "-s", str(ROOT / "run_proxy.py"), "--listen-host", "127.0.0.1", "-p", "0"]
+    with Mitmdump([*command, "-w", str(flows)], env) as proxy:
+        certificate((proxy.host, proxy.port), "api.openai.com")
+        proxy.authority = home / ".mitmproxy" / "mitmproxy-ca-cert.pem"
+        with proxy.openai() as client:
+            asked: Any = client.with_options(max_retries=0).chat.completions
+            list(asked.create(model="gpt-4o", messages=HELLO, stream=True))
+            with pytest.raises(openai.BadRequestError):
+                asked.create(model="gpt-4o", messages=HELLO)
+            with pytest.raises(openai.APIError):
+                list(asked.create(model="gpt-4o", messages=HELLO, stream=True))
+            with asked.create(model="gpt-4o", messages=HELLO, stream=True) as stream:
+                got = [next(stream).choices[0].delta.content for _ in range(2)]
+        proxy.out.wait_for(r"cut off \(")
+        gate.open()
+        proxy.end()
+
+    with flows.open("rb") as file:
+        told = [flow for flow in mitmproxy_io.FlowReader(file).stream() if isinstance(flow, http.HTTPFlow)]  # type: ignore[no-untyped-call]
+    assert [bool(flow.marked) for flow in told] == [False, True, True, True]
+    assert [flow.metadata["understudy"]["how"] for flow in told] == ["done", "failed", "failed", "cut_by_app"]
+    assert told[2].comment.endswith("overloaded")
+    assert told[3].response is not None and got[1] is not None and got[1].encode() in (told[3].response.content or b"")
 
 
 class Mitmdump(Proxy):

@@ -146,7 +146,7 @@ def responses_over_a_websocket(play: Play) -> None:
             for n in range(4):
                 play.asked += 1
                 asked = {"model": "gpt-4o", "store": False, "input": f"[rehearse: words={7 + n}] Over a socket."}
-                more = {} if before is None else {"previous_response_id": before}
+                more: dict[str, Any] = {} if before is None else {"previous_response_id": before}
                 await socket.send(json.dumps({"type": "response.create", **asked, **more}))
                 event: dict[str, Any] = {}
                 while event.get("type") != "response.completed":
@@ -379,9 +379,17 @@ def test_the_budgets_in_the_database_are_the_apis_sum(sums: Sums) -> None:
 
 def test_the_status_is_the_apis_sum(sums: Sums) -> None:
     used = sums.status
-    names = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "web_searches", "usd")
+    told = Total(
+        input=used["input_tokens"],
+        cached=used["cached_tokens"],
+        cache_written=used["cache_write_tokens"],
+        output=used["output_tokens"],
+        web_searches=used["web_searches"],
+        cost_usd=used["usd"],
+        unpriced=used["requests_unpriced"],
+    )
 
-    assert same(Total(*(used[name] for name in names), used["requests_unpriced"]), sums.api), (used, sums.api)
+    assert same(told, sums.api), (used, sums.api)
     assert used["requests"] == sums.asked
 
 

@@ -103,6 +103,38 @@ async def test_what_passed_over_a_websocket_is_recorded_and_replayed(cloud: Clou
     assert "sk-of-the-app" not in cassette.read_text()
 
 
+async def test_each_answer_is_recorded_with_its_own_request_whatever_comes_between(cloud: Cloud, home: Path) -> None:
+    gate = cloud.gate()
+    cloud.script(Reply(text="one two", gates={1: gate}), Reply(text="three"))
+    cassette = home / "c.jsonl"
+    with serve(clean_environment(home, cloud.base_url), "--record", str(cassette)) as proxy:
+        async with websocket(proxy) as socket:
+            # The first is amid its answer, and two more wait, when two are refused at once.
+            await socket.send(json.dumps({**CREATE, "input": "Good."}))
+            while json.loads(await socket.recv())["type"] != "response.output_text.delta":
+                pass
+            await socket.send(json.dumps({**CREATE, "input": "Warm.", "generate": False}))
+            await socket.send(json.dumps({**CREATE, "input": "Later."}))
+            await socket.send(json.dumps({**CREATE, "input": "Refused.", "background": True}))
+            await socket.send(json.dumps({"type": "nothing", "input": "Not understood."}))
+            errors = [json.loads(await socket.recv())["type"] for _ in range(2)]
+            gate.open()
+            ends = 0
+            while ends < 3:
+                ends += json.loads(await socket.recv())["type"] == "response.completed"
+        proxy.end()
+
+    entries = {str(entry.request.json["input"]): entry for entry in read(cassette) if isinstance(entry, Entry)}
+    assert errors == ["error", "error"]
+    assert {asked: (entry.status, entry.how) for asked, entry in entries.items()} == {
+        "Good.": (200, "done"),
+        "Later.": (200, "done"),
+        "Refused.": (400, "done"),
+    }
+    assert b"one" in entries["Good."].body and b"event: error" not in entries["Good."].body
+    assert b"three" in entries["Later."].body and b"two" not in entries["Later."].body
+
+
 async def test_a_proxy_that_ends_closes_its_websockets_when_they_have_been_answered(cloud: Cloud, home: Path) -> None:
     gate = cloud.gate()
     cloud.script(Reply(text="one two", gates={1: gate}))

@@ -23,7 +23,7 @@ from engine.pool import Pool
 from engine.process import ClaudeProcess
 from engine.sdk import OWN_BLOCKS, Connection, Spawn
 from engine.transcript import transcript
-from origin.pictures import fit
+from origin.pictures import Pictures
 from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
 from rehearsal.server import Rehearsal
 from translate.messages import call_input
@@ -355,7 +355,7 @@ async def test_f56_without_credentials_nothing_is_asked(rehearsal: Rehearsal, sp
 
     error = await failure(replace(spawn, env=env), turn("Hello"))
 
-    assert error.kind == "authentication_error"
+    assert error.kind == "not_logged_in"
     assert rehearsal.requests == []
 
 
@@ -631,7 +631,9 @@ async def test_f25_images_inside_our_limits_arrive_as_they_are_and_larger_ones_d
         data = base64.b64encode(buffer.getvalue()).decode()
         return {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
 
-    largest = tuple(fit(image(side, side - less), "") for side in (2500, 4000) for less in (0, 100, 200, 1000))
+    async with Pictures() as pictures:
+        sizes = [(side, side - less) for side in (2500, 4000) for less in (0, 100, 200, 1000)]
+        largest = tuple([await pictures.fit(image(*size), "") for size in sizes])
     for images in (largest, (image(2000, 1868),)):
         await play(spawn, Turn(model="haiku", messages=(Message("user", images),)))
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -396,3 +397,25 @@ async def test_a_pool_that_cannot_start_a_spare_still_tells_the_next_turn_why(sp
                 pass
 
     assert caught.value.kind == "cli_not_found"
+
+
+async def test_a_process_is_continued_or_reused_by_its_owner_alone(rehearsal: Rehearsal, spawn: Spawn) -> None:
+    rehearsal.script(*[Reply(text="Hi")] * 9)
+    first = turn("Hello", system="S")
+    second = turn("Hello", "Hi", "And?", system="S")
+
+    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
+        used = {}
+        for name, client, wanted in (
+            ("a's first", "a/app", first),
+            ("b's guess", "b/app", second),
+            ("b's own", "b/app", turn("Else", system="S")),
+            ("a's second, of another app", "a/other", second),
+        ):
+            used[name] = await finish(pool, replace(wanted, client=client))
+            await at_rest(pool)
+
+    assert used["a's first"] == "cold"
+    assert used["b's guess"] not in ("continued", "reused")
+    assert used["b's own"] == "reused"
+    assert used["a's second, of another app"] == "continued"

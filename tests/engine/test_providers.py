@@ -139,7 +139,7 @@ async def test_f4_an_oauth_token_does_not_work_with_bare(
     with pytest.raises(ClaudeError) as caught:
         await play(spawn, turn())
 
-    assert caught.value.kind == "authentication_error"
+    assert caught.value.kind == "not_logged_in"
     assert rehearsal.requests == []
 
 
@@ -377,7 +377,7 @@ async def test_f56_fifty_turns_without_credentials_all_fail_and_leave_nothing(
     done.set()
     await watcher
 
-    assert kinds == ["authentication_error"] * 50
+    assert kinds == ["not_logged_in"] * 50
     assert rehearsal.requests == []
     assert seen
     assert listened == set()

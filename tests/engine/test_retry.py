@@ -9,6 +9,7 @@ import pytest
 
 from engine import ClaudeError, Event, Outcome
 from engine.retry import Retrying
+from translate.errors import Kind
 from translate.turn import Message, Turn
 from translate.usage import MessageUsage, UsageReader
 
@@ -93,7 +94,7 @@ async def play(engine: Retrying, turn: Turn = HELLO) -> tuple[list[Event], int]:
 @pytest.mark.parametrize(
     "kind", ["rate_limit_error", "overloaded_error", "api_error", "connection_error", "timeout_error"]
 )
-async def test_what_passes_by_itself_is_tried_again(kind: str, pauses: list[float]) -> None:
+async def test_what_passes_by_itself_is_tried_again(kind: Kind, pauses: list[float]) -> None:
     scripted = Scripted([ClaudeError(kind)], [ClaudeError(kind)], [EVENT])
     engine = Retrying(scripted, retries=2, jitter=lambda: 0)
 
@@ -106,12 +107,13 @@ async def test_what_passes_by_itself_is_tried_again(kind: str, pauses: list[floa
 @pytest.mark.parametrize(
     "kind",
     [
-        "invalid_request_error", "authentication_error", "billing_error", "permission_error", "not_found_error",
+        "invalid_request_error", "authentication_error", "not_logged_in", "timeout", "billing_error",
+        "permission_error", "not_found_error",
         "request_too_large", "context_length_exceeded", "busy", "queue_full", "cli_not_found", "cli_failed",
         "first_token_timeout", "idle_timeout", "stream_error",
     ],
 )  # fmt: skip
-async def test_what_will_be_the_same_again_is_told_at_once(kind: str, pauses: list[float]) -> None:
+async def test_what_will_be_the_same_again_is_told_at_once(kind: Kind, pauses: list[float]) -> None:
     scripted = Scripted([ClaudeError(kind)])
 
     with pytest.raises(ClaudeError) as caught:

@@ -11,6 +11,7 @@ import httpx
 
 from engine import Event, Outcome
 from origin.app import Service, app, render_error
+from origin.pictures import Pictures
 from origin.routes import ROUTES
 from origin.server import Server
 from origin.shelves import Shelves
@@ -93,6 +94,8 @@ async def client(engine: Any, **fields: Any) -> AsyncIterator[httpx.AsyncClient]
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             database = stack.enter_context(Database.open(Path(folder) / "kept.db"))
             fields["shelves"] = await stack.enter_async_context(Shelves.on(database))
+        if "pictures" not in fields:
+            fields["pictures"] = await stack.enter_async_context(Pictures())
         service = Service(**{"engine": engine, "model_map": {}, "default_model": "sonnet", **fields})
         server = Server(app(service, ROUTES), render_error=render_error, max_body_bytes=100_000)
         await stack.enter_async_context(server)

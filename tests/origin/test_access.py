@@ -1,5 +1,6 @@
 """Who may ask, how much, and what is booked: keys and budgets in a real database."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -207,3 +208,29 @@ async def test_when_keys_cannot_be_looked_up_nothing_is_answered(database: Datab
         answer = await http.get("/v1/models", headers=login(secret))
 
     assert answer.status_code in (500, 503)
+
+
+async def test_fifty_requests_at_once_do_not_each_spend_what_is_left(database: Database) -> None:
+    # Each may cost a little more than 0.01: 1000 tokens at 10 USD for a million.
+    secret = Clients(database).make("ann", budget=Budget(usd_total=0.025))
+    gate = asyncio.Event()
+    scripts = [[START, *text("a"), gate, END]] * 50
+
+    async with guarded(database, *scripts) as http:
+
+        async def ask() -> httpx.Response:
+            body = {**BODY, "max_completion_tokens": 1000}
+            answer = await http.post("/v1/chat/completions", json=body, headers=login(secret))
+            if answer.status_code == 429:
+                refused.append(answer)
+                if len(refused) == 48:
+                    gate.set()
+            return answer
+
+        refused: list[httpx.Response] = []
+        async with asyncio.timeout(30):
+            answers = await asyncio.gather(*(ask() for _ in range(50)))
+
+    assert sorted(answer.status_code for answer in answers) == [200] * 2 + [429] * 48
+    assert {answer.json()["error"]["code"] for answer in refused} == {"rate_limit_exceeded"}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from engine import ClaudeError
+from engine.retry import Retrying
 from origin.app import TOKEN_HEADER, Route, supports, with_version
 from origin.routes import ROUTES
 from tests.origin.scripted import Scripted, client
@@ -103,3 +105,15 @@ def test_paths_are_supported_whatever_the_method() -> None:
 )
 def test_a_path_without_its_version_gets_it_where_that_makes_a_route(asked: str, answered: str) -> None:
     assert with_version(ROUTES, asked) == answered
+
+
+async def test_the_log_knows_a_request_by_the_id_that_its_app_has(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Retrying(Scripted([ClaudeError("request_too_large")], [ClaudeError("request_too_large")]))
+    asking = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
+    async with client(engine) as http:
+        answers = [await http.post("/v1/chat/completions", json=asking) for _ in range(2)]
+
+    ids = [answer.headers["x-request-id"] for answer in answers]
+    told = [line for line in caplog.messages if line.startswith("Claude's side failed")]
+    assert [f"(request {id}, " in line for id, line in zip(ids, told, strict=True)] == [True, True]
+    assert ids[0] != ids[1]

@@ -19,8 +19,9 @@ from origin.server import Request
 from origin.shelves import Shelves
 from remembering.background import Background
 from remembering.responses import StoredResponse
+from remembering.shelf import ConflictError
 from remembering.vault import Vault, VaultError
-from store.database import Database
+from store.database import Database, StoreError
 from store.tables import responses
 from tests.origin.scripted import END, START, Scripted, client, text
 from translate.turn import Turn
@@ -411,6 +412,34 @@ async def test_in_a_session_only_what_is_new_is_sent(stream: bool) -> None:
     assert [message["role"] for message in session["messages"]] == ["user", "assistant", "user", "assistant"]
     assert (totals["sessions"], totals["tokens"]) == (1, 14)
     assert gone.json()["deleted"] is True and after.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "code"),
+    [(StoreError("it is gone"), 503, "session_not_kept"), (ConflictError("meanwhile"), 409, "session_in_use")],
+    ids=["the store is gone", "the session went on"],
+)
+async def test_a_turn_that_its_session_could_not_keep_is_no_answer(
+    failure: Exception, status: int, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client(Scripted(ANSWER, ANSWER, ANSWER)) as http:
+        body = {**CHAT, "session_id": "s-1"}
+        await http.post("/v1/chat/completions", json=body)
+        with monkeypatch.context() as patched:
+
+            async def fails(*_: object, **__: object) -> None:
+                raise failure
+
+            patched.setattr("remembering.sessions.Sessions.append", fails)
+            whole = await http.post("/v1/chat/completions", json=body)
+            stream = await http.post("/v1/chat/completions", json={**body, "stream": True})
+        session = (await http.get("/v1/sessions/s-1")).json()
+
+    assert (whole.status_code, whole.json()["error"]["code"]) == (status, code)
+    last = stream.text.strip().split("\n\n")[-1]
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == code
+    assert "[DONE]" not in stream.text
+    assert len(session["messages"]) == 2
 
 
 async def test_two_requests_of_a_session_are_answered_in_order() -> None:

@@ -15,7 +15,8 @@ from PIL import Image
 
 from origin import mcp as asking
 from origin.mcp import McpServerError, call_tool, check_allowed, list_tools, listed
-from origin.pictures import MAX_SIDE
+from origin.picture_process import MAX_SIDE
+from origin.pictures import Pictures
 from tests import mcp_server as mcp
 from translate.errors import OpenAIError
 from translate.responses.mcp import ListedTool, McpServer
@@ -49,15 +50,15 @@ async def test_a_server_lists_its_tools(running: mcp.McpServer) -> None:
 
 
 async def test_a_tool_gives_text_or_an_image(running: mcp.McpServer) -> None:
-    added = await call_tool(named(running.url), "add", {"a": 1, "b": 2})
-    drawn = await call_tool(named(running.url), "draw", {})
+    added = await call_tool(named(running.url), "add", {"a": 1, "b": 2}, Pictures())
+    drawn = await call_tool(named(running.url), "draw", {}, Pictures())
 
     assert (added.content, added.is_error) == (({"type": "text", "text": "3"},), False)
     assert drawn.content[0]["source"] == {"type": "base64", "media_type": "image/png", "data": mcp.PNG}
 
 
 async def test_a_tool_that_fails_is_a_result(running: mcp.McpServer) -> None:
-    result = await call_tool(named(running.url), "fail.always", {})
+    result = await call_tool(named(running.url), "fail.always", {}, Pictures())
 
     assert result.is_error
     assert "it never works" in result.content[0]["text"]
@@ -80,7 +81,7 @@ async def test_what_it_takes_to_get_in_is_shown_to_the_server_alone(running: mcp
 async def test_a_server_that_is_not_there_is_named_without_its_login(nowhere: str) -> None:
     with pytest.raises(McpServerError) as caught:
         await list_tools(named(nowhere))
-    result = await call_tool(named(nowhere), "add", {})
+    result = await call_tool(named(nowhere), "add", {}, Pictures())
 
     assert "'calc' at 127.0.0.1:" in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -172,7 +173,7 @@ async def test_a_server_that_answers_nonsense_is_given_up_at_once(
 async def test_half_a_character_in_what_a_tool_gives_fails_that_call_at_once() -> None:
     half = {"type": "text", "text": "\ud83d"}
     async with answering(lambda asked: result(asked, content=[half])) as url:
-        told = await call_tool(named(url), "any", {})
+        told = await call_tool(named(url), "any", {}, Pictures())
 
     assert told.is_error
     assert "Invalid JSON" in told.content[0]["text"]
@@ -184,7 +185,7 @@ async def test_an_image_of_a_tools_is_made_to_fit_or_said_not_to_be_shown() -> N
     large = base64.b64encode(buffer.getvalue()).decode()
     images = [{"type": "image", "data": data, "mimeType": "image/png"} for data in (large, "bm9uZQ==", "%%%%")]
     async with answering(lambda asked: result(asked, content=images)) as url:
-        told = await call_tool(named(url), "any", {})
+        told = await call_tool(named(url), "any", {}, Pictures())
 
     fitted, *others = told.content
     with Image.open(io.BytesIO(base64.b64decode(fitted["source"]["data"]))) as image:
@@ -219,3 +220,27 @@ def test_only_what_the_operator_has_allowed_is_asked(url: str, allowed: bool) ->
     with pytest.raises(OpenAIError) as caught:
         check_allowed([named(url)], patterns)
     assert caught.value.param == "tools[0].server_url"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "url", "allowed"),
+    [
+        ("https://mcp.example.com*", "https://mcp.example.com/tools", True),
+        ("https://mcp.example.com*", "https://mcp.example.com", True),
+        ("https://mcp.example.com*", "https://mcp.example.com.elsewhere/tools", False),
+        ("https://mcp.example.com*", "https://mcp.example.community/tools", False),
+        ("https://mcp.example.com*/", "https://mcp.example.com.elsewhere/", False),
+        ("https://mcp.example.com*", "https://mcp.example.com@elsewhere/", False),
+        ("*.example.com/*", "https://elsewhere/.example.com/tools", False),
+        ("*.example.com/*", "https://mcp.example.com/tools", True),
+        ("http://127.0.0.1:*", "http://127.0.0.1:8000/mcp", True),
+        ("https://*", "https://anywhere.example/mcp", True),
+        ("*", "https://anywhere.example/mcp", True),
+    ],
+)
+async def test_a_pattern_without_a_slash_is_of_its_own_host(pattern: str, url: str, allowed: bool) -> None:
+    if allowed:
+        check_allowed([named(url)], [pattern])
+        return
+    with pytest.raises(OpenAIError):
+        check_allowed([named(url)], [pattern])

@@ -135,6 +135,29 @@ def test_a_lock_that_another_keeps_is_an_error_in_the_end(database_url: str, cou
         assert other.write(add_one) == 2
 
 
+async def test_those_who_wait_for_the_same_lock_wait_together(database_url: str, counter: Database) -> None:
+    locked, leave = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        add_one(connection)
+        locked.set()
+        leave.wait(60)
+
+    holder = threading.Thread(target=counter.write, args=[hold])
+    with Database.open(database_url, lock_timeout_s=1.5) as other:
+        holder.start()
+        await asyncio.to_thread(locked.wait, 60)
+        try:
+            # One after the other, forty waits would take a minute on the one writing thread of SQLite.
+            async with asyncio.timeout(30):
+                failed = await asyncio.gather(*(other.awrite(add_one) for _ in range(40)), return_exceptions=True)
+        finally:
+            leave.set()
+            holder.join()
+        assert {type(error) for error in failed} == {StoreError}
+        assert await other.awrite(add_one) == 2
+
+
 def test_everyone_has_the_same_clock(database: Database) -> None:
     first = database.read(database.now)
     second = database.write(database.now)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tape.faults import Fault, Faults, FaultsError, Rule, apply
 from tape.pace import Script, Step, recut
-from translate.errors import ERRORS
+from translate.errors import ERRORS, Kind
 
 BODY = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}'
 PATH = "/v1/chat/completions"
@@ -263,7 +263,7 @@ def test_each_rule_throws_its_own_dice() -> None:
 
 @pytest.mark.parametrize("kind", ["authentication_error", "permission_error", "not_found_error", "request_too_large",
                                   "rate_limit_error", "api_error", "overloaded_error"])  # fmt: skip
-def test_a_refusal_has_the_words_that_understudy_itself_has_for_its_status(kind: str) -> None:
+def test_a_refusal_has_the_words_that_understudy_itself_has_for_its_status(kind: Kind) -> None:
     row = ERRORS[kind]
     error = json.loads(body_of(apply(script(), Fault(status=row.status))))["error"]
     assert (error["type"], error["code"]) == (row.type, row.code)

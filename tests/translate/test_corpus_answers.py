@@ -17,7 +17,7 @@ from tests.translate.test_corpus_tools import (
     load,
     validator,  # noqa: F401 — a fixture
 )
-from translate.errors import OpenAIError, openai_error
+from translate.errors import Kind, OpenAIError, openai_error
 from translate.finish_reason import FINISH_REASON
 from translate.request import translate_request
 from translate.stream import ChatCompletionStream, ClaudeProtocolError
@@ -89,7 +89,7 @@ def test_a_stream_that_an_error_ends_never_looks_like_success(events: list[dict[
 @pytest.mark.parametrize(("status", "kind"), failures())
 def test_a_recorded_error_is_a_valid_error_of_the_same_class(
     status: int,
-    kind: str,
+    kind: Kind,
     validator: Any,  # noqa: F811
 ) -> None:
     error = openai_error(kind_of(status))

@@ -20,7 +20,7 @@ from tests.translate.test_corpus_tools import (
     recorded_calls,
     validator,  # noqa: F401 — a fixture
 )
-from translate.errors import openai_error
+from translate.errors import Kind, openai_error
 from translate.finish_reason import FINISH_REASON
 from translate.responses import sse
 from translate.responses.fold import fold
@@ -175,7 +175,7 @@ def test_a_stream_that_an_error_ends_never_looks_like_success(
 @pytest.mark.parametrize(("status", "kind"), failures())
 def test_every_recorded_failure_can_be_told(
     status: int,
-    kind: str | None,
+    kind: Kind | None,
     validator: Any,  # noqa: F811
 ) -> None:
     events = machine().failed(openai_error(kind or "api_error"))

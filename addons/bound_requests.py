@@ -1,0 +1,142 @@
+"""Requests are judged by their heads, and bodies have bounds."""
+
+from collections.abc import Awaitable, Callable
+
+from mitmproxy import http
+from mitmproxy.connection import Client
+from mitmproxy.proxy.layer import Layer, NextLayer
+from mitmproxy.proxy.layers import HttpLayer
+
+from addons.bounded_http import STREAMED, BoundedHttpLayer, Bounds, too_large
+from addons.hosts import matches
+from addons.redirect_to_origin import MAGIC_HOST, ONLY_HERE, RedirectToOrigin, forbidden
+from origin.access import KEY_HEADER, Access
+from origin.app import error_headers, find
+from origin.routes import ROUTES
+from origin.server import Request
+from settings import Settings
+from translate.errors import OpenAIError
+
+
+class BoundRequests:
+    """Refuse at the head what would be refused anyway, before a byte of the body is read.
+
+    Unknown paths get 404, wrong keys 401, bodies that say that they are too large 413. The origin says the same of what
+    gets past here. Everything that a recording or the real host may answer gets past. It must come after the addons
+    that let clients log in.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        redirect: RedirectToOrigin,
+        access: Callable[[], Awaitable[Access | None]],
+        *,
+        known: Callable[[Client], None],
+        judged: Callable[[http.HTTPFlow], None],
+    ) -> None:
+        """``known`` is told of clients whose keys are right, ``judged`` of each request that was looked at."""
+        self._settings = settings
+        self._redirect = redirect
+        self._access = access
+        self._known = known
+        self._judged = judged
+        self.bounds = Bounds(
+            max_body_bytes=settings.max_body_bytes,
+            max_bodies_bytes=settings.max_bodies_mb * 1024 * 1024,
+            timeout_s=settings.request_timeout_s,
+            min_bytes_per_s=settings.min_upload_bytes_per_s,
+        )
+
+    def next_layer(self, data: NextLayer) -> None:
+        """Put our layer where mitmproxy would speak HTTP."""
+        if data.layer is not None:
+            data.layer = self._bounded(data.layer)
+
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Look at a head."""
+        try:
+            if flow.response is None and flow.error is None:
+                await self._judge(flow)
+            if flow.response is not None:
+                # Nobody is to be told to go on.
+                flow.request.headers.pop("expect", None)
+        finally:
+            self._judged(flow)
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Pass on what others answer."""
+        if flow.response is not None and STREAMED in flow.metadata and not flow.response.stream:
+            flow.response.stream = True
+
+    async def _judge(self, flow: http.HTTPFlow) -> None:
+        request = flow.request
+        # Compressed messages may unpack to any size.
+        request.headers.pop("sec-websocket-extensions", None)
+        key = request.headers.get(KEY_HEADER)
+        is_ours = self._redirect.is_ours(flow, logged_in=key is not None)
+        if not is_ours and not self._is_intercepted(request):
+            # It is not recorded, and nobody looks at it: there is no reason to keep it. The key is not for others.
+            request.headers.pop(KEY_HEADER, None)
+            flow.metadata[STREAMED] = request.stream = True
+            return
+        try:
+            if is_ours:
+                await self._refuse_early(flow)
+            self._refuse_large(request)
+        except OpenAIError as error:
+            flow.response = http.Response.make(error.status, error.body(), dict(error_headers(error)))
+
+    async def _refuse_early(self, flow: http.HTTPFlow) -> None:
+        """Raise the OpenAIError that the origin would answer with, as far as a head tells."""
+        request = flow.request
+        if not self._redirect.may_ask(flow):
+            raise forbidden(ONLY_HERE)
+        if request.pretty_host == MAGIC_HOST:
+            return
+        path, _, query = request.path.partition("?")
+        route = None
+        # A recording may answer other paths too.
+        if self._settings.replay is None:
+            route = find(ROUTES, request.method, path)
+        access = await self._granted()
+        if access is not None and route is not None and not route.for_everybody and KEY_HEADER not in request.headers:
+            headers = tuple((name.lower(), value) for name, value in request.headers.items(multi=True))
+            await access.client(Request(request.method, path, query, headers, b""))
+        self._known(flow.client_conn)
+
+    def _refuse_large(self, request: http.Request) -> None:
+        most = self._settings.max_body_bytes
+        if content_length(request) > most:
+            raise OpenAIError(too_large(most), status=413, code="request_too_large")
+
+    async def _granted(self) -> Access | None:
+        """Return who may ask, None if everybody may, or if that is not known yet: then the origin's answer says why."""
+        if not self._settings.client_auth:
+            return None
+        try:
+            return await self._access()
+        except Exception:
+            return None
+
+    def _is_intercepted(self, request: http.Request) -> bool:
+        hosts = self._settings.hosts
+        return matches(request.host, hosts) or matches(request.pretty_host, hosts)
+
+    def _bounded(self, layer: Layer) -> Layer:
+        """Return a stack of layers with ours in the place of mitmproxy's ``HttpLayer``, which is always its last."""
+        if type(layer) is HttpLayer:
+            layer.context.layers.remove(layer)
+            return BoundedHttpLayer(layer.context, layer.mode, self.bounds)
+        child = getattr(layer, "child_layer", None)
+        if type(child) is HttpLayer:
+            layer.child_layer = self._bounded(child)  # type: ignore[attr-defined]
+        elif isinstance(child, Layer):
+            self._bounded(child)
+        return layer
+
+
+def content_length(request: http.Request) -> int:
+    """Return how long a body says it is, 0 if it does not say."""
+    text = str(request.headers.get("content-length", "")).strip()
+    return int(text[:20]) if text.isascii() and text.isdigit() else 0

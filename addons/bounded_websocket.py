@@ -1,0 +1,129 @@
+"""mitmproxy's WebSocket layer, with a bound on messages: a longer one closes the WebSocket with 1009."""
+
+import weakref
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import wsproto
+from mitmproxy import http
+from mitmproxy.connection import Connection
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.layers.websocket import WebsocketConnection, WebsocketEndHook, WebsocketLayer
+from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
+
+from origin.websocket import MessageLimit
+
+if TYPE_CHECKING:
+    from addons.bounded_http import Bounds
+
+REFUSED = "understudy_refused"
+"""``flow.metadata``: a client was answered before it had sent all. What still comes is thrown away."""
+
+
+class SharedLimit(MessageLimit):
+    """A limit for each message, and one for all that the proxy holds, which bodies and messages share."""
+
+    def __init__(self, bounds: "Bounds") -> None:
+        super().__init__(bounds.max_body_bytes)
+        self._bounds = bounds
+        self.refused = False
+        weakref.finalize(self, bounds.release, id(self)).atexit = False
+
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> RsvBits:
+        """Look at a frame's head. Raises ParseFailed."""
+        try:
+            return super().frame_inbound_header(proto, opcode, rsv, payload_length)
+        except ParseFailed:
+            self.refused = True
+            raise
+
+    def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes:
+        """Count a piece of a frame. Raises ParseFailed."""
+        if self._is_control:
+            return data
+        if (refusal := self._bounds.hold(id(self), len(data))) is not None:
+            self.refused = True
+            raise ParseFailed(refusal[1], CloseReason.TRY_AGAIN_LATER)
+        return data
+
+    def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> None:
+        """Count a frame that has come."""
+        super().frame_inbound_complete(proto, fin)
+        if not self._before:
+            self.release()
+
+    def release(self) -> None:
+        """Forget the message that is coming."""
+        self._bounds.release(id(self))
+
+
+class BoundedWebsocketLayer(WebsocketLayer):
+    """Passes messages on, within bounds in either direction.
+
+    No extension is spoken: :class:`addons.bound_requests.BoundRequests` takes offers of one out of the handshake, since
+    a compressed message may unpack to any size.
+    """
+
+    def __init__(self, context: Context, flow: http.HTTPFlow, bounds: "Bounds") -> None:
+        super().__init__(context, flow)
+        self._limits = {
+            wsproto.ConnectionType.SERVER: SharedLimit(bounds),
+            wsproto.ConnectionType.CLIENT: SharedLimit(bounds),
+        }
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        assert self.flow.response is not None  # noqa: S101 - it is what has opened the WebSocket
+        if "sec-websocket-extensions" in self.flow.response.headers:
+            # Nobody has offered one.
+            for connection in (self.context.client, self.context.server):
+                yield commands.CloseConnection(connection)
+            self._handle_event = self.done  # type: ignore[method-assign]
+            return
+        for command in self.start(event):
+            if isinstance(command, commands.StartHook):
+                # The first thing that happens after mitmproxy has made its own two.
+                self.client_ws = self._bounded(wsproto.ConnectionType.SERVER, self.context.client)
+                self.server_ws = self._bounded(wsproto.ConnectionType.CLIENT, self.context.server)
+            yield command
+
+    def relay_messages(self, event: events.Event) -> CommandGenerator[None]:
+        """Pass on what has come. A client that was refused is given time to read why."""
+        for command in super().relay_messages(event):
+            if isinstance(command, WebsocketEndHook):
+                for limit in self._limits.values():
+                    limit.release()
+            if self._limits[wsproto.ConnectionType.SERVER].refused:
+                self.flow.metadata[REFUSED] = True
+                if isinstance(command, commands.CloseConnection) and command.connection is self.context.client:
+                    continue
+            yield command
+
+    def done(self, event: events.Event) -> CommandGenerator[None]:
+        """Close what the client has left."""
+        if isinstance(event, events.ConnectionClosed):
+            yield commands.CloseConnection(event.connection)
+
+    def _bounded(self, kind: wsproto.ConnectionType, conn: Connection) -> "BoundedWebsocketConnection":
+        return BoundedWebsocketConnection(kind, [self._limits[kind]], conn=conn)
+
+
+class BoundedWebsocketConnection(WebsocketConnection):
+    """One side of a WebSocket. The fragments of a message grow in place, where mitmproxy copies all for each piece."""
+
+    @property
+    def frame_buf(self) -> "_Fragments":
+        """The frames of the message that is coming."""
+        return self._frames
+
+    @frame_buf.setter
+    def frame_buf(self, frames: Iterable[bytes]) -> None:
+        self._frames = _Fragments(map(bytearray, frames))
+
+
+class _Fragments(list[Any]):
+    def append(self, frame: bytes) -> None:
+        super().append(bytearray(frame))

@@ -1,0 +1,54 @@
+"""What the `claude` program inherits from the environment of the proxy: a list of names, and nothing else.
+
+An agent may run `printenv`, and so may an MCP server that it starts. The proxy's environment holds settings of ours
+(``UNDERSTUDY_STORE_KEY``), and whatever else the person has set for other programs. So only what Claude Code, the
+proxies on its way, TLS, the locale and the system itself need is handed on. What the credentials in use need comes from
+:func:`auth.sources.inherited`, what else a person wants handed on from the setting ``claude_env``.
+"""
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+# Patterns of names, in capitals: Windows knows no others, and proxies are set in both.
+NAMES = (
+    # The person and their folders.
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TEMP", "TMP", "TERM"),
+    *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"),
+    # Language and time.
+    *("LANG", "LANGUAGE", "LC_*", "TZ", "TZDIR"),
+    # Proxies and TLS.
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("NODE_EXTRA_CA_CERTS", "NODE_USE_SYSTEM_CA", "NODE_TLS_REJECT_UNAUTHORIZED"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NIX_SSL_CERT_FILE"),
+    # What Claude Code itself reads, without its credentials and its switches between clouds.
+    *("CLAUDE_*", "ANTHROPIC_*", "API_TIMEOUT_MS", "BASH_DEFAULT_TIMEOUT_MS", "BASH_MAX_TIMEOUT_MS"),
+    *("BASH_MAX_OUTPUT_LENGTH", "MAX_MCP_OUTPUT_TOKENS", "MCP_TIMEOUT", "USE_BUILTIN_RIPGREP"),
+    # How the system finds its libraries.
+    *("LD_LIBRARY_PATH", "NIX_LD", "NIX_LD_LIBRARY_PATH", "__CF_USER_TEXT_ENCODING"),
+    # What every Windows program needs.
+    *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "OS", "USERNAME", "USERPROFILE", "USERDOMAIN"),
+    *("HOMEDRIVE", "HOMEPATH", "APPDATA", "LOCALAPPDATA", "ALLUSERSPROFILE", "PROGRAMDATA", "PROGRAMFILES*"),
+    *("PROGRAMW6432", "COMMONPROGRAMFILES*", "COMMONPROGRAMW6432", "NUMBER_OF_PROCESSORS", "PROCESSOR_*"),
+)
+
+NEVER = ("UNDERSTUDY_*",)
+"""Our own settings, the key of the store among them."""
+
+
+def inherited(environ: Mapping[str, str], more: Iterable[str] = (), without: Iterable[str] = ()) -> dict[str, str]:
+    """Return what of ``environ`` the program inherits.
+
+    ``more`` are further patterns of names (fnmatch's, in any case of letters). ``without`` are names that it must not
+    see although a pattern of NAMES allows them; a pattern in ``more`` allows them again. NEVER wins over all.
+    """
+    wanted = tuple(pattern.upper() for pattern in more)
+    hidden = {name.upper() for name in without}
+
+    def is_on(name: str) -> bool:
+        return not _fits(name, NEVER) and (_fits(name, wanted) or (_fits(name, NAMES) and name not in hidden))
+
+    return {name: value for name, value in environ.items() if is_on(name.upper())}
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

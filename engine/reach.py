@@ -1,0 +1,134 @@
+"""Where the API is, and why it could not be reached.
+
+Claude Code says that it got no answer, and why only after it has asked a second time, which we do not let it do
+(docs/claude-code.md). So we look ourselves: we resolve the name, connect, and shake hands, by the same proxy as it
+would. No request is made.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
+
+import certifi
+
+# How long looking may take. An app waits for it when the last try has failed.
+LOOK_S = 1.0
+
+PORTS = {"http": 80, "https": 443}
+
+# What the API was able to do when we looked: whatever had gone wrong was gone by then, or came later.
+REACHABLE = "the connection ended before an answer came"
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where the API is.
+
+    ``name`` is what may be told of it: a host and its port, or a cloud's name. ``host`` is None where only Claude Code
+    knows it. ``proxy`` says that the host is a proxy which connects to ``name``. ``authorities`` is a file with further
+    certificate authorities that Claude Code trusts.
+    """
+
+    name: str
+    host: str | None = None
+    port: int = 0
+    tls: bool = False
+    proxy: bool = False
+    authorities: str | None = None
+
+    async def why(self, within_s: float = LOOK_S) -> str:
+        """Return in words why no connection comes about, or that one does."""
+        if self.host is None:
+            return REACHABLE
+        told = await self._look(self.host, within_s)
+        return f"the proxy {write(self.host, self.port)} before it: {told}" if self.proxy else told
+
+    async def _look(self, host: str, within_s: float) -> str:
+        try:
+            async with asyncio.timeout(within_s):
+                # It reads a few hundred certificates.
+                tls = await asyncio.to_thread(self._context) if self.tls and not self.proxy else None
+                _, writer = await asyncio.open_connection(host, self.port, ssl=tls)
+        except TimeoutError:
+            return f"timed out (no connection within {within_s:g} s)"
+        except OSError as error:
+            return in_words(error)
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return REACHABLE
+
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        # Not every Python finds its system's own.
+        context.load_verify_locations(certifi.where())
+        if self.authorities is not None:
+            with contextlib.suppress(OSError):
+                context.load_verify_locations(self.authorities)
+        return context
+
+
+def in_words(error: OSError) -> str:
+    """Return why a connection failed."""
+    match error:
+        case socket.gaierror():
+            return "name not resolved"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case ssl.SSLCertVerificationError():
+            return f"TLS failure: its certificate was not accepted ({error.verify_message})"
+        case ssl.SSLError():
+            return "TLS failure"
+        case ConnectionResetError() | BrokenPipeError():
+            return "connection reset"
+        case TimeoutError():
+            return "timed out"
+        case OSError(errno=errno.EHOSTUNREACH | errno.ENETUNREACH):
+            return "no route to the host"
+        case _:
+            # Several addresses were tried, and asyncio puts what each one's failure said into one text.
+            refused = "refused" in str(error).lower()
+            return "connection refused" if refused else error.strerror or "the connection failed"
+
+
+def reach_of(url: str, environ: Mapping[str, str]) -> Reach:
+    """Return how Claude Code reaches an address with this environment. Nothing of a user or a path in it is told."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError:
+        host = None
+    if not host:
+        return Reach("an address that cannot be read")
+    name, tls = write(host, port), parts.scheme == "https"
+    authorities = environ.get("NODE_EXTRA_CA_CERTS") or None
+    if (before := _proxy(parts.scheme, host, port, environ)) is not None:
+        return Reach(name, *before, tls=tls, proxy=True, authorities=authorities)
+    return Reach(name, host, port, tls=tls, authorities=authorities)
+
+
+def _proxy(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> tuple[str, int] | None:
+    """Return the proxy that lies before a host, as the usual variables have it."""
+
+    def value(name: str) -> str:
+        return environ.get(name.lower()) or environ.get(name) or ""
+
+    url = value(f"{scheme.upper()}_PROXY")
+    if not url or proxy_bypass_environment(f"{host}:{port}", {"no": value("NO_PROXY")}):
+        return None
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        return (parts.hostname, parts.port or PORTS.get(parts.scheme, 80)) if parts.hostname else None
+    except ValueError:
+        return None
+
+
+def write(host: str, port: int) -> str:
+    """Write an address as a URL has it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,123 @@
+"""A WebSocket's messages are bounded at the head of each frame, in the sum of their fragments, and all together."""
+
+import base64
+import json
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.attacks.victim import HOST, MIB, Victim, flood
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured by /proc")
+
+LIMIT = 4 * MIB
+SMALL = {"max_body_bytes": LIMIT, "max_bodies_mb": 8, "request_timeout_s": 5}
+SPARE = 12 * MIB
+SENT = 64 * MIB
+TEXT, CONTINUATION, CLOSE = 1, 0, 8
+
+
+@contextmanager
+def websocket(proxy: Victim, *, tls: bool = False) -> Iterator[socket.socket]:
+    """Open a WebSocket at the base-URL door."""
+    key = base64.b64encode(os.urandom(16)).decode()
+    with proxy.secure() if tls else proxy.open() as opened:
+        upgrade = (
+            "Connection: upgrade",
+            "Upgrade: websocket",
+            f"Sec-WebSocket-Key: {key}",
+            "Sec-WebSocket-Version: 13",
+        )
+        opened.sendall(proxy.head(*upgrade, method="GET", path="/v1/responses"))
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += opened.recv(1)
+        assert head.split()[1] == b"101", head
+        yield opened
+
+
+def frame(opcode: int, length: int, *, last: bool = True) -> bytes:
+    """Return the head of a frame; its mask changes nothing."""
+    size = struct.pack("!BQ", 0xFF, length) if length > 65535 else struct.pack("!BH", 0xFE, length)
+    return bytes([0x80 * last | opcode]) + size + bytes(4)
+
+
+def closed_with(opened: socket.socket) -> tuple[int, str]:
+    """Return the code and the reason of the close frame that comes, (0, "") if none does."""
+    opened.settimeout(30)
+    data = b""
+    try:
+        while len(data) < 2 or len(data) < 2 + data[1]:
+            more = opened.recv(65536)
+            if not more:
+                return 0, ""
+            data += more
+    except OSError:
+        return 0, ""
+    assert data[0] == 0x80 | CLOSE, data[:20]
+    return struct.unpack("!H", data[2:4])[0], data[4 : 2 + data[1]].decode()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_frame_that_is_too_large_is_refused_at_its_head(tls: bool, victim: Callable[..., Victim]) -> None:
+    proxy = victim(**SMALL)
+    with websocket(proxy, tls=tls) as opened:
+        opened.sendall(frame(TEXT, 1 << 40))
+        assert closed_with(opened) == (1009, f"a message has at most {LIMIT} bytes")
+
+
+@pytest.mark.parametrize("size", [1000, 65536 * 4], ids=["small fragments", "large fragments"])
+def test_fragments_are_counted_together(size: int, victim: Callable[..., Victim]) -> None:
+    proxy = victim(**SMALL)
+    before = proxy.resident()
+    with websocket(proxy) as opened:
+        opened.sendall(frame(TEXT, size, last=False) + b"a" * size)
+        piece = (frame(CONTINUATION, size, last=False) + b"a" * size) * (MIB // size)
+        flood(opened, piece, SENT)
+        assert closed_with(opened) == (1009, f"a message has at most {LIMIT} bytes")
+    assert proxy.peak() - before < 2 * LIMIT + SPARE
+    assert proxy.innocent().status_code == 200
+
+
+def test_messages_that_are_on_their_way_are_bounded_together(victim: Callable[..., Victim]) -> None:
+    proxy = victim(**SMALL)
+    before = proxy.resident()
+    with ExitStack() as stack:
+        opened = [stack.enter_context(websocket(proxy)) for _ in range(12)]
+        for one in opened:
+            one.sendall(frame(TEXT, LIMIT - 1, last=False))
+            flood(one, b"a" * (LIMIT - 1), LIMIT - 1)
+        assert proxy.innocent().status_code == 200
+        codes = [closed_with(one)[0] for one in opened[4:]]
+    assert set(codes) == {1013}
+    assert proxy.peak() - before < 8 * MIB + LIMIT + SPARE
+
+
+def test_an_ordinary_client_is_told_why(victim: Callable[..., Victim]) -> None:
+    proxy = victim(**SMALL)
+    url = f"ws://127.0.0.1:{proxy.door[1]}/v1/responses"
+    headers = {"authorization": f"Bearer {proxy.key}", "host": HOST}
+    with connect(url, additional_headers=headers, proxy=None, max_size=None) as client:
+        client.send(json.dumps({"type": "nothing", "input": "a" * (LIMIT - 1000)}))  # as large as may be
+        assert json.loads(client.recv(timeout=30))["error"]["param"] == "type"
+        with pytest.raises(ConnectionClosed) as caught:  # noqa: PT012 - which of the two is told does not matter
+            client.send("a" * (2 * LIMIT))
+            client.recv(timeout=30)
+    received = caught.value.rcvd
+    assert received is not None
+    assert (received.code, received.reason) == (1009, f"a message has at most {LIMIT} bytes")
+
+
+def test_compression_is_not_agreed_on_since_a_message_may_unpack_to_any_size(victim: Callable[..., Victim]) -> None:
+    proxy = victim(**SMALL)
+    url = f"ws://127.0.0.1:{proxy.door[1]}/v1/responses"
+    headers = {"authorization": f"Bearer {proxy.key}"}
+    with connect(url, additional_headers=headers, proxy=None, compression="deflate") as client:
+        assert client.protocol.extensions == []
