@@ -8,6 +8,15 @@ VERSION = "v1"
 ALIKE = 0.8
 """How alike two paths must be, as ``difflib`` counts it, for one to be offered in place of the other."""
 
+NOT_ANSWERED = frozenset(
+    {
+        *("assistants", "audio", "batches", "chatkit", "containers", "embeddings", "evals", "files", "fine_tuning"),
+        *("graders", "images", "moderations", "organization", "realtime", "threads", "uploads", "vector_stores"),
+        "videos",
+    }
+)
+"""What OpenAI's API has besides: whoever asks for one of these means it, and nothing that is spelt like it."""
+
 LONGEST = 200
 """A longer path is not compared: the time that comparing takes grows with the square of the length."""
 
@@ -27,6 +36,8 @@ def closest_path(path: str, templates: Iterable[str], is_known: Callable[[str], 
         if other != path and is_known(other):
             return other
     segments = path.rstrip("/").split("/")
+    if NOT_ANSWERED & set(segments):
+        return None
     best, how_alike = None, ALIKE
     for template in templates:
         parts = template.replace("**", "*").split("/")

@@ -81,12 +81,12 @@ def test_passthrough_sends_only_unsupported_paths_on_with_the_apps_own_key(
     assert site.requests == [("POST", "/v1/moderations?q=1", KEY, b'{"input": "x"}')]
 
 
-def test_a_path_that_is_not_supported_gets_openais_404_that_names_what_is(proxy: Proxy, cloud: Cloud) -> None:
+def test_a_path_that_is_not_supported_gets_openais_404_that_says_where_to_look(proxy: Proxy, cloud: Cloud) -> None:
     with proxy.openai() as client, pytest.raises(openai.NotFoundError) as caught:
         client.moderations.create(input="x")
 
     assert caught.value.code == "unknown_url"
     assert "POST /v1/moderations" in caught.value.message
-    assert "POST /v1/chat/completions" in caught.value.message
-    assert "GET /v1/models/{id}" in caught.value.message
+    assert "GET /v1 lists what Understudy answers" in caught.value.message
+    assert "Did you mean" not in caught.value.message
     assert cloud.turns == []

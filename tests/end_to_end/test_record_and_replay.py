@@ -81,6 +81,20 @@ def entries_of(cassette: Path) -> list[Entry]:
     return sorted((entry for entry in found if isinstance(entry, Entry)), key=lambda entry: entry.started)
 
 
+def test_what_is_recorded_from_a_base_url_without_its_version_answers_one_with_it(cloud: Cloud, home: Path) -> None:
+    cloud.script(Reply(text="Aye."))
+    cassette, env = home / "session.jsonl", clean_environment(home, cloud.base_url)
+    with serve(env, "--record", str(cassette)) as proxy, proxy.openai(base_url="https://api.openai.com") as client:
+        recorded = client.chat.completions.create(**ask("Hello"))
+        proxy.end()
+    with serve(env, "--replay", str(cassette)) as proxy, proxy.openai() as client:
+        replayed = client.chat.completions.create(**ask("Hello"))
+
+    assert replayed == recorded
+    assert [entry.request.path for entry in entries_of(cassette)] == ["/v1/chat/completions"]
+    assert len(cloud.turns) == 1
+
+
 def test_a_session_is_replayed_byte_for_byte_without_claude_or_credentials(cloud: Cloud, home: Path) -> None:
     cloud.script(*ANSWERS)
     cassette = home / "session.jsonl"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.cloud import GUARD_S
-from tests.end_to_end.understudy import ROOT, clean_environment
+from tests.end_to_end.understudy import APPS, ROOT, clean_environment
 from wrapping.python import programs_of
 
 UV = os.environ.get("UV") or shutil.which("uv")
@@ -66,13 +66,15 @@ def test_the_demo_works_without_openais_client(installed: Path, home: Path) -> N
         assert words in done.stdout
 
 
-def test_a_program_is_run_in_an_environment_of_its_own(installed: Path, home: Path) -> None:
+def test_a_program_with_packages_of_its_own_is_answered(installed: Path, home: Path) -> None:
     home.mkdir()
-    (home / "app.py").write_text("import sys, os; print(sys.prefix, os.environ['HTTPS_PROXY'])")
+    shutil.copy(APPS / "one_stream.py", home / "app.py")
     venv.create(home / ".venv", symlinks=os.name != "nt")
+    uv("pip", "install", "--quiet", "--python", str(home / ".venv"), "openai")
     theirs = programs_of(home / ".venv") / "python"
 
-    done = run([installed / "understudy", "run", "--rehearsal", "--", theirs, "app.py"], home)
+    done = run([installed / "understudy", "run", "--rehearsal", "--summary", "--", theirs, "app.py"], home)
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{home / '.venv'} http://127.0.0.1:")
+    assert "".join(done.stdout.splitlines()).startswith("This is a rehearsal: no model was asked.")
+    assert done.stderr.splitlines()[-1].startswith("understudy: 1 request, ")

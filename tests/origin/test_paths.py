@@ -27,6 +27,7 @@ def closest(path: str) -> str | None:
         pytest.param("/v1/response/resp_1", "/v1/responses/resp_1", id="a letter is missing before an id"),
         pytest.param("/v1/model/gpt-4o", "/v1/models/gpt-4o", id="a letter is missing before a model"),
         pytest.param("/v1/embeddings", None, id="an endpoint that is not answered"),
+        pytest.param("/v1/moderations", None, id="an endpoint of OpenAI's that is spelt like one of ours"),
         pytest.param("/v1/files/file-0123456789abcdef0123", None, id="an id makes no likeness"),
         pytest.param("/v1/responses/input_tokens", None, id="never the path itself"),
         pytest.param("/responses/input_tokens", None, id="never a path that is not answered"),
