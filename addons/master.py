@@ -136,6 +136,8 @@ async def proxy(
             yield addresses
         finally:
             waiting.cancel()
+            # mitmproxy leaves its doors open to the end of the process.
+            await master.addons.get("proxyserver").servers.update([])  # type: ignore[no-untyped-call]
             master.should_exit.set()
             await asyncio.shield(running)
 
