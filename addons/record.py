@@ -35,6 +35,10 @@ COST_S = 5.0
 """How long an entry waits for Claude Code to say what it cost; a turn's end is known within milliseconds."""
 
 
+LAST_BYTES = 1024 * 1024
+"""So much of what was sent tells whether a stream had come to its end."""
+
+
 class Record:
     """Record what the origin answers, and by setting what it does not.
 
@@ -100,6 +104,7 @@ class Record:
             fsync=settings.record_fsync,  # type: ignore[arg-type]
             max_bytes=settings.record_max_mb * 1024 * 1024 or None,
             keep=Keep(body_bytes=settings.max_body_bytes),
+            beside=True,
         )
         self.stop()
         self._recorder = recorder
@@ -170,7 +175,7 @@ class Record:
         taken = self._taken.get(flow.id)
         if taken is None:
             return
-        if is_complete(b"".join(taken.sent)):
+        if is_complete(b"".join(taken.sent)[-LAST_BYTES:]):
             # Clients may leave as soon as they have read what ends a stream.
             self._end(flow, "done")
         else:
@@ -214,7 +219,7 @@ class Taken:
         self._content_type = ""
         self._process = ""
         self._turns: list[Running] = []
-        self._end: dict[str, Any] = {}
+        self._ended: tuple[str, float, Any] = "interrupted", 0.0, None
 
     def turn(self, of: int, turn: Turn, running: Running) -> None:
         """Keep a turn."""
@@ -251,26 +256,34 @@ class Taken:
 
     def end(self, how: str, error: Any) -> None:
         """Note how the exchange ended; what it cost is known a little later."""
-        body = b"".join(self.sent)
-        message = assemble(self._content_type, body)
-        if how == "done" and is_event_stream(self._content_type) and not is_complete(body):
-            how = "failed"
-        self._end = {
-            "how": how,
-            "at_ms": self._at(),
-            "message": message,
-            "usage": usage_in(message),
-            "process": self._process or None,
-            "error": error or error_in(message),
-        }
+        self._ended = how, self._at(), error
 
     async def bill(self) -> None:
         """Finish the entry, once it is known what it cost."""
         self.finish(await self._cost_usd())
+        if self.recording.is_busy:
+            await asyncio.to_thread(self.recording.wait)
 
     def finish(self, cost_usd: float | None) -> None:
-        """Finish the entry, if it is not finished."""
-        self.recording.end(**self._end, cost_usd=cost_usd)
+        """Finish the entry, if it is not finished. A large answer is put together beside the event loop."""
+        sent, self.sent = self.sent, []
+        self.recording.end_with(sum(map(len, sent)), lambda: self._about(b"".join(sent), cost_usd))
+
+    def _about(self, body: bytes, cost_usd: float | None) -> dict[str, Any]:
+        """Return what ends the entry."""
+        how, at_ms, error = self._ended
+        message = assemble(self._content_type, body)
+        if how == "done" and is_event_stream(self._content_type) and not is_complete(body):
+            how = "failed"
+        return {
+            "how": how,
+            "at_ms": at_ms,
+            "message": message,
+            "usage": usage_in(message),
+            "process": self._process or None,
+            "error": error or error_in(message),
+            "cost_usd": cost_usd,
+        }
 
     async def _cost_usd(self) -> float | None:
         """Return what Claude Code says that the turns cost, None if it does not."""
