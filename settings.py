@@ -18,6 +18,7 @@ import platformdirs
 
 from engine.agents import Agent, AgentError, read_agents
 from tape.match import IGNORED_PATHS
+from tape.patterns import Pattern
 from tape.redact import parse_path
 from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP
 from translate.prices import price_is_known
@@ -137,10 +138,7 @@ def _texts(raw: Any) -> tuple[str, ...]:
 
 def _patterns(raw: Any) -> tuple[str, ...]:
     for pattern in (texts := _texts(raw)):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"{pattern!r} is not a pattern: {error}") from None
+        Pattern(pattern)
     return texts
 
 
@@ -384,7 +382,9 @@ class Settings:
     )
     record_redact_headers: tuple[str, ...] = _setting(_texts, "further headers that hold secrets", ())
     record_redact_paths: tuple[str, ...] = _setting(_json_paths, "further places in bodies that hold secrets", ())
-    record_redact_patterns: tuple[str, ...] = _setting(_patterns, "further shapes of secrets", ())
+    record_redact_patterns: tuple[str, ...] = _setting(
+        _patterns, "further shapes of secrets: regular expressions of RE2", ()
+    )
     replay: Path | None = _setting(_file_path, "the cassette that requests are answered from, instead of Claude", None)
     replay_on_miss: str = _setting(
         _one_of("fail", "live", "record"),
@@ -414,7 +414,7 @@ class Settings:
         _json_paths, "places of bodies that may differ from what was recorded", IGNORED_PATHS
     )
     replay_ignore_patterns: tuple[str, ...] = _setting(
-        _patterns, "what may differ inside texts, besides ids, UUIDs and times", ()
+        _patterns, "what may differ inside texts, besides ids, UUIDs and times: regular expressions of RE2", ()
     )
     replay_in_order: bool = _setting(_bool, "requests must come in the order of the recording", False)
     replay_once: bool = _setting(_bool, "an entry answers once", False)

@@ -43,6 +43,10 @@ SETTLE_S = 5.0
 """How long the end of recording waits for turns that were left: each is interrupted within milliseconds."""
 
 
+LAST_BYTES = 1024 * 1024
+"""So much of what was sent tells whether a stream had come to its end."""
+
+
 class Record:
     """Record what the origin answers, and by setting what it does not.
 
@@ -114,6 +118,7 @@ class Record:
             fsync=settings.record_fsync,  # type: ignore[arg-type]
             max_bytes=settings.record_max_mb * 1024 * 1024 or None,
             keep=Keep(body_bytes=settings.max_body_bytes, failures=failures),
+            beside=True,
         )
         self.stop()
         self._recorder = recorder
@@ -208,7 +213,7 @@ class Record:
         taken = self._taken.get(flow.id)
         if taken is None:
             return
-        if is_complete(b"".join(taken.sent)):
+        if is_complete(b"".join(taken.sent)[-LAST_BYTES:]):
             # Clients may leave as soon as they have read what ends a stream.
             self._end(flow, "done")
         else:
@@ -258,7 +263,7 @@ class Taken:
         self._content_type = ""
         self._process = ""
         self._turns: list[Running] = []
-        self._end: dict[str, Any] = {}
+        self._ended: tuple[str, float, Any] = "interrupted", 0.0, None
         self._is_asked = False
         self._left: asyncio.Event | None = None
 
@@ -327,21 +332,7 @@ class Taken:
 
     def app_ended(self, how: str, error: Any) -> None:
         """Note how the exchange ended for the app."""
-        body = b"".join(self.sent)
-        message = assemble(self._content_type, body)
-        told = error_in(message)
-        if is_event_stream(self._content_type) and (told is not None or (how == "done" and not is_complete(body))):
-            # Clients hang up when they have read an error; it is the error that ended the exchange.
-            how, error = "failed", told or error
-        error = error or told
-        self._end = {
-            "how": how,
-            "at_ms": self._at(),
-            "message": message,
-            "usage": usage_in(message),
-            "process": self._process or None,
-            "error": error,
-        }
+        self._ended = how, self._at(), error
 
     async def claude_ended(self) -> None:
         """Finish the entry when Claude's side of it has ended."""
@@ -350,14 +341,37 @@ class Taken:
         with contextlib.suppress(Exception):  # what kept a turn from running is told by the answer
             await messages_of(self._turns)
         self.finish()
+        if self.recording.is_busy:
+            await asyncio.to_thread(self.recording.wait)
 
     def finish(self) -> None:
-        """Finish the entry with what is known now, if it is not finished."""
-        if not self._is_asked:
-            self.recording.end(**self._end)
-            return
-        messages = [message for running in self._turns for message in running.messages]
-        self.recording.end(**self._end, claude_usage=messages, cost_usd=cost_of(messages))
+        """Finish the entry with what is known now, if it is not finished.
+
+        A large answer is put together beside the event loop.
+        """
+        used: dict[str, Any] = {}
+        if self._is_asked:
+            messages = [message for running in self._turns for message in running.messages]
+            used = {"claude_usage": messages, "cost_usd": cost_of(messages)}
+        sent, self.sent = self.sent, []
+        self.recording.end_with(sum(map(len, sent)), lambda: {**self._about(b"".join(sent)), **used})
+
+    def _about(self, body: bytes) -> dict[str, Any]:
+        """Return what ends the entry, but for what was used."""
+        how, at_ms, error = self._ended
+        message = assemble(self._content_type, body)
+        told = error_in(message)
+        if is_event_stream(self._content_type) and (told is not None or (how == "done" and not is_complete(body))):
+            # Clients hang up when they have read an error; it is the error that ended the exchange.
+            how, error = "failed", told or error
+        return {
+            "how": how,
+            "at_ms": at_ms,
+            "message": message,
+            "usage": usage_in(message),
+            "process": self._process or None,
+            "error": error or told,
+        }
 
     def _at(self) -> float:
         return (time.monotonic() - self._since) * 1000

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 
+from tape.finder import look_through
 from translate.printable import safe
 
 # Variables that hold secrets, by what such variables are called.
@@ -12,6 +13,9 @@ OF_PROVIDERS = re.compile(r"^(ANTHROPIC|CLAUDE|OPENAI|AWS|AZURE|GOOGLE|GCP|VERTE
 
 # Secrets by their own shape, wherever they turn up.
 SHAPES = re.compile(r"\b(?:sk-[\w-]{8,}|Bearer\s+[\w.~+/=-]{8,})", re.IGNORECASE)
+
+MAX_LOGGED = 32 * 1024
+"""A longer line is cut: it would take long to look through, and nobody reads it."""
 
 # Shorter values are words like "1" or "true", and masking them would make the log unreadable.
 MIN_LENGTH = 8
@@ -28,10 +32,19 @@ def secrets_in(environ: Mapping[str, str]) -> list[str]:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Replace secrets by ``…`` and, for long ones, their last four characters."""
+    """Replace secrets by ``…`` and, for long ones, their last four characters. A text that is too long is cut."""
+    if len(text) > MAX_LOGGED:
+        # At the end of a word, since a piece of a secret would not be known for one.
+        text = f"{text[:MAX_LOGGED].rpartition(' ')[0]} … ({len(text)} characters)"
     for secret in secrets:
         text = text.replace(secret, mask(secret))
-    return SHAPES.sub(lambda match: mask(match.group()), text)
+    text = SHAPES.sub(lambda match: mask(match.group()), text)
+    done, at = list[str](), 0
+    for start, end, _ in sorted(look_through(text, 0, final=True).found):
+        if start >= at:
+            done += [text[at:start], mask(text[start:end])]
+        at = max(at, end)
+    return "".join([*done, text[at:]])
 
 
 def mask(secret: str) -> str:

@@ -90,7 +90,7 @@ class Database:
         ``lock_timeout_s`` is how long work waits for another's lock before it fails. Blocks. Raises StoreError.
         """
         url = _url(where)
-        name = url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+        name = url.database or "" if url.get_backend_name() == "sqlite" else _shown(url)
         with _store_errors(name):
             engine = (
                 _sqlite(url, lock_timeout_s) if url.get_backend_name() == "sqlite" else _postgresql(url, lock_timeout_s)
@@ -186,6 +186,12 @@ def _url(where: str | Path) -> URL:
             return url.set(drivername="postgresql+psycopg")
         case other:
             raise StoreError(f"a database is a SQLite file or a postgresql:// URL, not {other}")
+
+
+def _shown(url: URL) -> str:
+    """Write an address without its passwords: libpq takes one in the query as well."""
+    query = {key: "***" if "pass" in key.lower() or key.lower() == "pwd" else value for key, value in url.query.items()}
+    return url.set(query=query).render_as_string(hide_password=True)
 
 
 def _sqlite(url: URL, lock_timeout_s: float) -> Engine:

@@ -15,15 +15,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import re2
+
+from tape import slowly
 from tape.files import open_regular
 
 MIN_CHARACTERS = 4096
 MAX_BYTES = 256 * 1024 * 1024
 """As much as a line of a cassette may have."""
 
-_LARGE = re.compile(
-    r"(?P<before>data:(?P<media>[\w.+/-]{1,100})(?:;[\w=.+-]{0,100}){0,4};base64,)?(?P<data>[A-Za-z0-9+/]+={0,2})"
-)
+_DATA_URL = re.compile(r"data:(?P<media>[\w.+/-]{1,100})(?:;[\w=.+-]{0,100}){0,4};base64,")
+_BASE64 = re2.compile(r"[A-Za-z0-9+/]+={0,2}")
 _REFERENCE = re.compile(r"sha256:([0-9a-f]{64})")
 _OURS = frozenset({"$blob", "$literal"})
 _MAGIC = (  # what files begin with
@@ -97,16 +99,21 @@ class Blobs:
         return {key: self.put_back(item, problems) for key, item in value.items()}
 
     def _put_string(self, text: str) -> Any:
-        if len(text) < MIN_CHARACTERS or (match := _LARGE.fullmatch(text)) is None:
+        if len(text) < MIN_CHARACTERS or not text.isascii():
+            return text
+        match = _DATA_URL.match(text)
+        before = match.group() if match else ""
+        encoded = text[len(before) :].encode("ascii")
+        if not _BASE64.fullmatch(encoded):
             return text
         try:
-            data = base64.b64decode(match["data"], validate=True)
+            data = slowly.from_base64(encoded)
         except (binascii.Error, ValueError):
             return text
-        if base64.b64encode(data).decode("ascii") != match["data"]:
+        if base64.b64encode(data) != encoded:
             return text
-        reference = {"$blob": self.put(data), "media": match["media"] or media_type(data)}
-        return {**reference, "before": match["before"]} if match["before"] else reference
+        reference = {"$blob": self.put(data), "media": (match["media"] if match else None) or media_type(data)}
+        return {**reference, "before": before} if before else reference
 
 
 def media_type(data: bytes) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from tape import slowly
 from translate.usage import MessageUsage
 
 VERSION = 1
@@ -29,10 +30,10 @@ HOW = ("done", "cut_by_app", "failed", "interrupted")
 
 type Headers = Mapping[str, str | list[str]]
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-_encode_ascii = json.JSONEncoder().encode
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_encoder_ascii = json.JSONEncoder()
 # Some editors break lines at these too.
-_BREAKS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029", 0x7F: "\\u007f"}
+_BREAKS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029", "\x7f": "\\u007f"}
 
 
 class LineError(Exception):
@@ -166,16 +167,18 @@ class Problem:
         return f"{self.file.name}:{self.line}: {self.reason}{of}" if self.line else f"{self.file.name}: {self.reason}"
 
 
-def encode_line(fields: Mapping[str, Any]) -> bytes:
-    """Encode one line, its line break included."""
+def encode_line(fields: Mapping[str, Any], *, beside: bool = False) -> bytes:
+    """Encode one line, its line break included. ``beside``: so that other threads can run meanwhile if it is large."""
+    write = slowly.write if beside else json.JSONEncoder.encode
     try:
-        text = _encode(fields)
+        text = write(_encoder, fields)
         if not text.isascii():
-            text = text.translate(_BREAKS)
+            for character, escape in _BREAKS.items():
+                text = text.replace(character, escape)
         return text.encode() + b"\n"
     except UnicodeEncodeError:
         # A lone surrogate, which JSON can escape and UTF-8 cannot hold.
-        return _encode_ascii(fields).encode() + b"\n"
+        return write(_encoder_ascii, fields).encode() + b"\n"
 
 
 def decode_line(raw: bytes) -> Line:

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
+from tape import slowly
 from tape.format import Entry, Request
-from tape.names import PSEUDONYM
+from tape.patterns import Pattern
 from tape.redact import parse_path, path_matches
 
 IGNORED_PATHS = (
@@ -37,7 +38,7 @@ IGNORED_PATHS = (
 """Who asks and how it is kept: nothing that an answer depends on."""
 
 IGNORED_PATTERNS: Mapping[str, str] = {  # pattern -> what stands for it
-    PSEUDONYM.pattern: "<secret>",
+    r"redacted:(?:held|[a-z]+(?:-[a-z]+)*-\d+)": "<secret>",
     r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b": "<uuid>",
     r"\b(?:chatcmpl|call|toolu|msg|resp|rs|fc|ctc|ctco|tsc|ws|cmp|at|amsg|run|thread|asst|file|req|item|cmpl)"
     r"[-_][A-Za-z0-9]{8,}(?:(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})?\b": "<id>",
@@ -49,9 +50,19 @@ IGNORED_PATTERNS: Mapping[str, str] = {  # pattern -> what stands for it
 
 MAX_DIFF_LINES = 60
 
-type Patterns = Sequence[tuple[re.Pattern[str], str]]
+MAX_COMPARED = 200
+"""So many messages or lines are compared, from the first that differs: to align them takes the square of that."""
 
-_PSEUDONYMS: Patterns = ((PSEUDONYM, "<secret>"),)
+MAX_LINE = 400
+"""A longer line of a difference is cut."""
+
+_encoder = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
+_WHITE = re.compile(r"\s")
+_STEP = 256 * 1024
+
+type Patterns = Sequence[tuple[Pattern, str]]
+
+_PSEUDONYMS: Patterns = tuple((Pattern(pattern), instead) for pattern, instead in list(IGNORED_PATTERNS.items())[:1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +125,13 @@ class InMemory:
 
 
 class Matcher:
-    """Finds entries for requests. Raises ValueError or re.error for rules that cannot be read."""
+    """Finds entries for requests. Raises ValueError for rules that cannot be read."""
 
     def __init__(self, entries: Iterable[Entry | Place], rules: Rules | None = None) -> None:
         self._rules = rules or Rules()
         self._paths = tuple(parse_path(path) for path in self._rules.paths)
         patterns = IGNORED_PATTERNS if self._rules.patterns is None else self._rules.patterns
-        self._patterns = tuple((re.compile(pattern), instead) for pattern, instead in patterns.items())
+        self._patterns = tuple((Pattern(pattern), instead) for pattern, instead in patterns.items())
         self._places: list[Place] = []
         self._waiting: dict[bytes, deque[tuple[bytes, Place]]] = {}
         self._spent: dict[bytes, Place] = {}
@@ -182,7 +193,7 @@ class Matcher:
         parts = urlsplit(path)
         query = sorted(parse_qsl(parts.query, keep_blank_values=True))
         whole = [method.upper(), parts.path, self._canonical(query, (), patterns), self._compared(body, patterns)]
-        return json.dumps(whole, sort_keys=True, ensure_ascii=False)
+        return slowly.write(_encoder, whole)
 
     def _compared(self, body: Any, patterns: Patterns | None = None) -> Any:
         """Return what is compared of a body."""
@@ -253,10 +264,21 @@ def _text(text: str, patterns: Patterns) -> str:
     if text[:1] in ("{", "[") and text[-1:] in ("}", "]"):
         with contextlib.suppress(ValueError, RecursionError):
             # The arguments of a tool call: JSON, whose keys have no order either.
-            text = json.dumps(json.loads(text), sort_keys=True, ensure_ascii=False)
+            text = slowly.write(_encoder, slowly.read(text))
     for pattern, instead in patterns:
-        text = pattern.sub(instead, text)
-    return " ".join(text.split())
+        text = pattern.replace(text, instead)
+    return _one_space(text)
+
+
+def _one_space(text: str) -> str:
+    """Write white space as one space, a piece at a time, so that other threads can run meanwhile."""
+    words, at = list[str](), 0
+    while at < len(text):
+        end = _WHITE.search(text, at + _STEP)
+        until = end.start() if end else len(text)
+        words.append(" ".join(text[at:until].split()))
+        at = until
+    return " ".join(filter(None, words))
 
 
 def difference(recorded: Any, now: Any) -> list[str]:
@@ -288,14 +310,20 @@ def _conversation(body: Mapping[str, Any]) -> tuple[str | None, list[Any]]:
 def _messages(old: list[Any], new: list[Any]) -> list[str]:
     """Align the messages: those in common stay silent, so an inserted one does not make all that follow differ."""
     lines: list[str] = []
-    matcher = difflib.SequenceMatcher(None, [_shown(m) for m in old], [_shown(m) for m in new], autojunk=False)
+    before_all, after_all = [_shown(m) for m in old], [_shown(m) for m in new]
+    first, last = _common_ends(before_all, after_all)
+    old, new = old[first : len(old) - last][:MAX_COMPARED], new[first : len(new) - last][:MAX_COMPARED]
+    ends = slice(first, first + MAX_COMPARED)
+    matcher = difflib.SequenceMatcher(
+        None, before_all[: len(before_all) - last][ends], after_all[: len(after_all) - last][ends], autojunk=False
+    )
     for what, a, b, c, d in matcher.get_opcodes():
         if what == "equal":
             continue
         for place in range(max(b - a, d - c)):
             before = old[a + place] if a + place < b else None
             after = new[c + place] if c + place < d else None
-            number = (c if after is not None else a) + place + 1
+            number = first + (c if after is not None else a) + place + 1
             lines += _changed(f"message {number} ({_role(after or before)})", before, after)
     return lines
 
@@ -331,22 +359,43 @@ def _changed(what: str, old: Any, new: Any) -> list[str]:
     if old == new:
         return []
     if old is None:
-        return [f"{what}: not in the recording:", *(f"  + {line}" for line in _lines(new))]
+        return [f"{what}: not in the recording:", *(f"  + {_cut(line)}" for line in _lines(new))]
     if new is None:
-        return [f"{what}: only in the recording:", *(f"  - {line}" for line in _lines(old))]
+        return [f"{what}: only in the recording:", *(f"  - {_cut(line)}" for line in _lines(old))]
     before, after = _lines(old), _lines(new)
     if len(before) == len(after) == 1 and len(before[0]) + len(after[0]) < 80:
         return [f"{what}: recorded {before[0]}, now {after[0]}"]
+    first, last = _common_ends(before, after)
+    first, last = max(0, first - 1), max(0, last - 1)  # one line around what differs
+    before, after = before[first : len(before) - last][:MAX_COMPARED], after[first : len(after) - last][:MAX_COMPARED]
     diff = list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]
-    return [f"{what}:", *(f"  {line[:1]} {line[1:]}" for line in diff if not line.startswith("@@"))]
+    return [f"{what}:", *(f"  {line[:1]} {_cut(line[1:])}" for line in diff if not line.startswith("@@"))]
+
+
+def _common_ends(one: Sequence[str], other: Sequence[str]) -> tuple[int, int]:
+    """Return how many items at the beginning, and then at the end, are the same."""
+    most = min(len(one), len(other))
+    first = next((place for place in range(most) if one[place] != other[place]), most)
+    last = next((place for place in range(most - first) if one[-1 - place] != other[-1 - place]), most - first)
+    return first, last
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}… ({len(line)} characters)"
 
 
 def _lines(value: Any) -> list[str]:
     """Write a value over lines that can be compared: JSON indented, texts by sentence."""
     if isinstance(value, str):
-        return re.split(r"(?<=[.!?:;]) |\n", value)
+        return _sentences(value, ".!?:;").split("\n")
     text = json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
-    return [part for line in text.split("\n") for part in re.split(r"(?<=[.!?]) (?=\S)", line)]
+    return _sentences(text, ".!?").split("\n")
+
+
+def _sentences(text: str, ends: str) -> str:
+    for end in ends:
+        text = text.replace(f"{end} ", f"{end}\n")
+    return text
 
 
 def _shown(value: Any) -> str:

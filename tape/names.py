@@ -15,6 +15,7 @@ import re
 import secrets as randomness
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import IO
 
 from tape.locking import locked
 
@@ -43,6 +44,7 @@ class Names:
         self._path = path
         self._failed = failed
         self._unwritten: list[str] = []
+        self._read_to = 0  # so much of the file is known
         self._key = randomness.token_bytes(32)
         self._known: dict[str, str] = {}
         self._highest: dict[str, int] = {}
@@ -63,20 +65,28 @@ class Names:
             with os.fdopen(descriptor, "wb") as new:
                 new.write("".join(f"{line}\n" for line in lines).encode())
         with path.open("rb") as file, locked(file):
-            self._read(file.read())
+            key = file.readline()
+            with contextlib.suppress(ValueError):
+                self._key = bytes.fromhex(key.decode("ascii", "replace"))
+            self._read_to = len(key)
+            self._read(file)
 
-    def _read(self, content: bytes) -> None:
-        """Take over what the file says. A line that a crash has torn names nothing, and is passed over."""
-        key, *lines = content.decode("ascii", "replace").split("\n")
-        with contextlib.suppress(ValueError):
-            self._key = bytes.fromhex(key)
-        for line in lines:
+    def _read(self, file: IO[bytes]) -> bytes:
+        """Take over what the file says that is not known yet, and return it.
+
+        A line that a crash has torn names nothing, and is passed over.
+        """
+        file.seek(self._read_to)
+        content = file.read()
+        self._read_to += len(content)
+        for line in content.decode("ascii", "replace").split("\n"):
             digest, _, name = line.partition(" ")
             kind, _, number = name.rpartition("-")
             if kind and number.isdigit():
                 self._highest[kind] = max(self._highest.get(kind, 0), int(number))
                 if digest != "-":
                     self._known.setdefault(digest, name)
+        return content
 
     def _add(self, digest: str, kind: str) -> None:
         if self._path is None:
@@ -86,18 +96,24 @@ class Names:
         try:
             # Another recorder may share the file, so look again under its lock before a number is given out.
             with self._path.open("a+b") as file, locked(file):
-                file.seek(0)
-                content = file.read()
-                self._read(content)
+                content = self._read(file)
                 self._number(digest, kind)
                 new = [one for one in self._unwritten if one.encode() not in content]
                 if new:
-                    torn = "" if content.endswith(b"\n") else "\n"
-                    file.write(torn.encode() + "".join(f"{one} {self._known[one]}\n" for one in new).encode())
+                    lines = "".join(f"{one} {self._known[one]}\n" for one in new).encode()
+                    if self._read_to and not self._ends_line(file):
+                        lines = b"\n" + lines
+                    file.write(lines)
+                    file.flush()
+                    self._read_to += len(lines)
             self._unwritten.clear()
         except OSError as error:
             self._number(digest, kind)
             self._failed(error)
+
+    def _ends_line(self, file: IO[bytes]) -> bool:
+        file.seek(self._read_to - 1)
+        return file.read(1) == b"\n"
 
     def _number(self, digest: str, kind: str) -> None:
         if digest not in self._known:

@@ -22,14 +22,14 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import msgspec
-
-from tape import words
+from tape import slowly, words
+from tape.aside import InOrder, weight
 from tape.blobs import Blobs
 from tape.files import index_path, journals, make_private_folder, open_regular, part_path, parts
 from tape.format import HEADER, VERSION, LineError, check_header, encode_line
@@ -89,7 +89,9 @@ class Recorder:
 
     ``path``: a ``.jsonl`` file, or a folder in which this run gets a file of its own. ``fsync``: when the disk is made
     to have it too (a crash of the process alone loses nothing without). ``max_bytes``: a file that would grow beyond
-    is left as it is, and the cassette goes on in the next part. Raises TapeError.
+    is left as it is, and the cassette goes on in the next part. ``beside``: what is large is looked through and written
+    by a thread, so that whoever records need not wait; what is small is written before a call returns.
+    Raises TapeError.
     """
 
     def __init__(
@@ -100,10 +102,12 @@ class Recorder:
         fsync: Fsync = "never",
         max_bytes: int | None = None,
         keep: Keep | None = None,
+        beside: bool = False,
         clock: Callable[[], datetime.datetime] = _now,
         ids: Callable[[datetime.datetime], str] = new_id,
     ) -> None:
         self.fsync, self.keep = fsync, keep or Keep()
+        self.beside = ThreadPoolExecutor(1, thread_name_prefix="recorder") if beside else None
         self.problem: str | None = None
         """Why recording has failed, if it has; the last failure."""
         self.not_kept: deque[str] = deque(maxlen=1000)
@@ -165,12 +169,15 @@ class Recorder:
         at = (started or self._clock()).astimezone(datetime.UTC)
         recording = Recording(self, self._ids(at), at, method, path, list(headers), body, why_no_body)
         self._running[recording.id] = recording
+        recording.start()
         return recording
 
     def close(self) -> None:
-        """End what still runs as interrupted, and let others record."""
+        """End what still runs as interrupted, and let others record. Blocks until all is written."""
         for recording in list(self._running.values()):
             recording.end("interrupted")
+        if self.beside is not None:
+            self.beside.shutdown(wait=True)
         self._release()
 
     def __enter__(self) -> Self:
@@ -256,6 +263,12 @@ class Recorder:
         self.not_kept.append(f"{what}: {why}")
         _log.warning("not kept in %s: %s failed (%s); it is asked again next time", self._first.name, what, why)
 
+    def could_not(self, id: str, error: Exception) -> None:
+        """Say that something of an exchange could not be recorded, for a reason that is a fault of ours."""
+        # What the error says may have something of the exchange in it.
+        _log.error("something of the exchange %s could not be recorded: %s", id, type(error).__name__)
+        self.problem = f"something of the exchange {id} could not be recorded: {type(error).__name__}"
+
     def failed(self, error: OSError) -> None:
         """Remember that recording has failed, and say so the first time."""
         if self.problem is None:
@@ -264,7 +277,10 @@ class Recorder:
 
 
 class Recording:
-    """One exchange that is being recorded. Times are in ms since the request. Nothing here raises OSError."""
+    """One exchange that is being recorded. Times are in ms since the request. Nothing here raises.
+
+    What is large may be done later, and what follows it then waits for it: see :mod:`tape.aside`.
+    """
 
     def __init__(
         self,
@@ -303,33 +319,62 @@ class Recording:
         limit = recorder.keep.body_bytes
         if why_no_body is None and len(body) > limit:
             why_no_body = f"a body of more than {limit} bytes is not kept"
-        self._start(started, method, path, headers, body, why_no_body)
         self._version = self._redactor.version
+        self._order = InOrder(recorder.beside)
+        self._size = len(body)
+        self._request = started, method, path, headers, body, why_no_body
 
-    def _start(
-        self,
-        started: datetime.datetime,
-        method: str,
-        path: str,
-        headers: list[tuple[str, str]],
-        body: bytes,
-        why_no_body: str | None,
-    ) -> None:
+    def in_order(self, size: int, call: Callable[[], None]) -> None:
+        """Make a call that has ``size`` bytes to look through, after all that came before."""
+
+        def guarded() -> None:
+            try:
+                call()
+            except Exception as error:
+                self._recorder.could_not(self.id, error)
+
+        self._order.do(size, guarded)
+
+    def wait(self) -> None:
+        """Block until all that came has been written."""
+        self._order.wait()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something large is still being looked through."""
+        return self._order.is_busy
+
+    def start(self) -> None:
+        """Keep the request."""
+        self.in_order(self._size, self._start)
+
+    def _start(self) -> None:
+        started, method, path, headers, body, why_no_body = self._request
+        del self._request
         content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
         for _ in range(2):
+            head = self._head(method, path, headers)
             version = self._redactor.version
-            request: dict[str, Any] = {
-                "method": self._redactor.text(method),
-                "path": self._redactor.target(path),
-                "headers": _fold(self._redactor.headers(headers)),
-            }
-            if why_no_body is None:
-                request |= self._body(body, content_type)
+            request = {**head, **(self._body(body, content_type) if why_no_body is None else {})}
             if self._redactor.version == version:
                 break  # else a secret of the body may stand in what had been looked at before
         self._add({"started": started.isoformat(timespec="milliseconds").replace("+00:00", "Z"), "request": request})
         if why_no_body is not None and body:
             self._add({"left_out": {"body_bytes": len(body), "why": why_no_body}})
+        self._version = self._redactor.version
+
+    def _head(self, method: str, path: str, headers: list[tuple[str, str]]) -> dict[str, Any]:
+        """Return what stands before the body, looked at again if that has taught a secret."""
+        for _ in range(2):  # no more: of very many secrets the first are forgotten again
+            version = self._redactor.version
+            head = {
+                "method": self._redactor.text(method),
+                "path": self._redactor.target(path),
+                "headers": _fold(self._redactor.headers(headers)),
+            }
+            if self._redactor.version == version:
+                break
+        return head
 
     def _body(self, body: bytes, content_type: str) -> dict[str, Any]:
         if not body:
@@ -354,11 +399,18 @@ class Recording:
 
     def turn(self, turn: Mapping[str, Any], *, at_ms: float = 0.0, of: int = 0) -> None:
         """Keep the Turn made of the request; ``of`` counts them where there are several."""
-        if self._recorder.keep.turn and not self._is_ended:
+        if self._recorder.keep.turn:
+            self.in_order(max(self._size, weight(turn)), lambda: self._turn(turn, at_ms, of))
+
+    def _turn(self, turn: Mapping[str, Any], at_ms: float, of: int) -> None:
+        if not self._is_ended:
             self._add({**({"of": of} if of else {}), "turn": self._redactor.document(turn)}, at_ms)
 
     def event(self, at_ms: float, value: Mapping[str, Any], *, of: int = 0) -> None:
         """Keep an SDK message or an event of Claude's, of the turn that ``of`` counts."""
+        self.in_order(weight(value), lambda: self._event(at_ms, value, of))
+
+    def _event(self, at_ms: float, value: Mapping[str, Any], of: int) -> None:
         if self._takes("events", self._recorder.keep.events):
             n = self._reserve(at_ms)
             if of:
@@ -367,12 +419,19 @@ class Recording:
 
     def chunk(self, at_ms: float, data: bytes) -> None:
         """Keep bytes that were sent to the app at once."""
+        self.in_order(len(data), lambda: self._chunk(at_ms, data))
+
+    def _chunk(self, at_ms: float, data: bytes) -> None:
         if self._takes("chunks", self._recorder.keep.chunks):
             n = self._reserve(at_ms)
             self._write([self._scrubber.chunk(n, data), *self._scrubber.take_changed(besides=n)])
 
     def respond(self, at_ms: float, status: int, headers: Iterable[tuple[str, str]]) -> None:
         """Keep the head of the answer."""
+        known = list(headers)
+        self.in_order(sum(len(value) for _, value in known), lambda: self._respond(at_ms, status, known))
+
+    def _respond(self, at_ms: float, status: int, headers: list[tuple[str, str]]) -> None:
         if not self._is_ended:
             self._status = status
             self._add({"response": {"status": status, "headers": _fold(self._redactor.headers(headers))}}, at_ms)
@@ -396,9 +455,30 @@ class Recording:
         Calling it again does nothing. ``at_ms`` None: the time of the last line. Where failures are not kept, one that
         is no doing of the app's is discarded, and the log says so.
         """
+        about = {
+            "message": message,
+            "usage": usage,
+            "claude_usage": claude_usage,
+            "cost_usd": cost_usd,
+            "process": process,
+            "error": error,
+        }
+        # All lines are looked at again if a secret became known late.
+        self.in_order(max(self._bytes, weight(message)), lambda: self._end(how, at_ms, about))
+
+    def end_with(self, size: int, make: Callable[[], Mapping[str, Any]]) -> None:
+        """End the entry with what ``make`` returns: the arguments of :meth:`end`. It has ``size`` bytes to look at."""
+
+        def end() -> None:
+            about = dict(make())
+            self._end(about.pop("how"), about.pop("at_ms", None), about)
+
+        self.in_order(max(self._bytes, size), end)
+
+    def _end(self, how: How, at_ms: float | None, about: Mapping[str, Any]) -> None:
         if self._is_ended:
             return
-        said = bool(words.answer(message))
+        error, said = about.get("error"), bool(words.answer(about.get("message")))
         if not self._recorder.keep.failures and failed_at_the_proxy(how, self._status, error, self._method, said=said):
             if self._status is not None:
                 self._recorder.drop(f"{self._method} {self._asked}", reason(self._status, error))
@@ -410,15 +490,6 @@ class Recording:
         if self._left_out:
             self._replace(self._left_out_n, {"left_out": self._left_out})
         self._clean_again()
-        claude = None if claude_usage is None else msgspec.to_builtins(list(claude_usage))
-        about = {
-            "message": message,
-            "usage": usage,
-            "claude_usage": claude,
-            "cost_usd": cost_usd,
-            "process": process,
-            "error": error,
-        }
         try:
             known = {name: self._redactor.document(value) for name, value in about.items() if value is not None}
         except RecursionError:  # nested too deeply to be looked through; the answer's bytes are kept
@@ -428,6 +499,9 @@ class Recording:
 
     def discard(self) -> None:
         """Keep nothing of it."""
+        self.in_order(0, self._discard)
+
+    def _discard(self) -> None:
         if not self._is_ended:
             self._is_ended = True
             self._close_journal()
@@ -452,13 +526,13 @@ class Recording:
         if self._redactor.version == self._version:
             return
         for n, line in enumerate(self._lines):
-            fields = json.loads(line)
+            fields = slowly.read(line)
             clean = self._redactor.document(fields)
             if "chunk_base64" in fields:
                 data = self._redactor.data(base64.b64decode(fields["chunk_base64"]))
                 clean["chunk_base64"] = base64.b64encode(data).decode("ascii")
             if clean != fields:
-                self._lines[n] = encode_line(clean)
+                self._lines[n] = encode_line(clean, beside=self._order.is_busy)
 
     # Lines
 
@@ -519,9 +593,9 @@ class Recording:
 
     def _encode(self, n: int, fields: Mapping[str, Any]) -> bytes:
         head = {"id": self.id, "n": n} if n == 0 else {"id": self.id, "n": n, "at": self._at[n]}
-        line = encode_line({**head, **fields})
+        line = encode_line({**head, **fields}, beside=self._order.is_busy)
         if (len(line) >= _LARGE_LINE or b'"$' in line) and not fields.keys() & {"request", "chunk", "chunk_base64"}:
-            return encode_line({**head, **self._put_away(dict(fields))})
+            return encode_line({**head, **self._put_away(dict(fields))}, beside=self._order.is_busy)
         return line
 
     def _put_away(self, value: Any) -> Any:

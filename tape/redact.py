@@ -20,27 +20,26 @@ import binascii
 import json
 import math
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
+import re2
+
+from tape import slowly
+from tape.finder import look_through
 from tape.names import PSEUDONYM, Names
-from tape.shapes import (
-    BASE64,
-    NAMED_BEGUN,
-    NAMED_HEADS,
-    NAMED_WHOLE,
-    SECRET_HEADERS,
-    SECRET_QUERY,
-    SHAPES,
-    VALUE_KEYS,
-    kind_of_name,
-)
+from tape.patterns import Pattern
+from tape.shapes import OPEN_HEADERS, SECRET_HEADERS, SECRET_QUERY, VALUE_KEYS, kind_of_name
 
 MIN_KNOWN = 8
 """A secret of so many characters is looked for everywhere."""
+
+MAX_KNOWN_LENGTH = 8192
+"""A longer one is replaced where it stands only."""
 
 MIN_HELD = 4
 """So many first characters of a secret say nothing about it (``sk-p``); a text that ends in fewer is not held back."""
@@ -50,6 +49,12 @@ MAX_KNOWN = 64
 
 MAX_DEPTH = 100
 """JSON that is nested deeper is not walked but handled as text."""
+
+MAX_LANE_NAME = 64
+"""So many characters of a key tell the lane of what is below it."""
+
+LARGE = 64 * 1024
+"""In a text of so many characters it is first looked for how known secrets begin, in one go."""
 
 # What stands before the secret in a header: https://www.iana.org/assignments/http-authschemes
 _SCHEMES = frozenset({"bearer", "basic", "digest", "negotiate", "token", "apikey", "aws4-hmac-sha256"})
@@ -113,12 +118,33 @@ def parse_path(path: str) -> tuple[str, ...]:
 
 
 def path_matches(rule: Sequence[str], path: Sequence[str]) -> bool:
-    """Say whether a rule of :func:`parse_path` names this place (keys, and list places as digits)."""
-    if not rule:
-        return not path
-    if rule[0] == "**":
-        return any(path_matches(rule[1:], path[skip:]) for skip in range(len(path) + 1))
-    return bool(path) and rule[0] in ("*", path[0]) and path_matches(rule[1:], path[1:])
+    """Say whether a rule of :func:`parse_path` names this place (keys, and list places as digits).
+
+    All ways to match are followed at once, so that ``**`` costs no more than any other step.
+    """
+    places = _skipping(rule, {0})
+    for step in path:
+        places = _skipping(
+            rule,
+            {
+                place if rule[place] == "**" else place + 1
+                for place in places
+                if place < len(rule) and rule[place] in ("**", "*", step)
+            },
+        )
+        if not places:
+            return False
+    return len(rule) in places
+
+
+def _skipping(rule: Sequence[str], places: set[int]) -> set[int]:
+    """Add the places that are reached over ``**``, which may stand for no step at all."""
+    return places | {
+        place + count
+        for place in places
+        for count in range(1, len(rule) - place + 1)
+        if all(step == "**" for step in rule[place : place + count])
+    }
 
 
 class Redactor:
@@ -127,7 +153,7 @@ class Redactor:
     ``headers``: further names of headers whose values are secret; ``json_paths``: further places in bodies, events and
     chunks (:func:`parse_path`); ``patterns``: further shapes (group 1 if there is one, else the whole match; in
     streams only what lies within one word); ``secrets``: values that are secret wherever they turn up.
-    Raises ValueError for a path, and re.error for a pattern, that cannot be read.
+    Several threads may use it. Raises ValueError for a path or a pattern that cannot be read.
     """
 
     def __init__(
@@ -141,13 +167,12 @@ class Redactor:
     ) -> None:
         self._headers = {**SECRET_HEADERS, **{name.lower(): "secret" for name in headers}}
         self._paths = tuple(parse_path(path) for path in json_paths)
-        self._patterns = tuple(re.compile(pattern) for pattern in patterns)
+        self._patterns = tuple(Pattern(pattern) for pattern in patterns)
         self._configured = tuple(secrets)
         self._names = names or Names()
         self._known: OrderedDict[str, tuple[str, set[str]]] = OrderedDict()  # secret -> its name, its spellings
-        self._literals: dict[str, str] = {}
-        self._heads: frozenset[str] = frozenset()
-        self._longest = 0
+        self._lock = threading.Lock()
+        self._literals = _Literals({})
         self._clean: set[str] = set()
         self.version = 0
         """Grows whenever a secret becomes known."""
@@ -158,8 +183,8 @@ class Redactor:
         """Return a redactor with the same rules that knows no secrets but the configured ones, and uses these names."""
         other = object.__new__(Redactor)
         other.__dict__.update(self.__dict__)
-        other._names, other._known, other._literals, other._clean = names, OrderedDict(), {}, set()
-        other._heads, other._longest, other.version = frozenset(), 0, 0
+        other._names, other._known, other._literals, other._clean = names, OrderedDict(), _Literals({}), set()
+        other._lock, other.version = threading.Lock(), 0
         for secret in other._configured:
             other.learn(secret, "secret")
         return other
@@ -170,23 +195,26 @@ class Redactor:
         """Return a secret's name, and look for the secret everywhere from now on if it is long enough."""
         if not secret or PSEUDONYM.fullmatch(secret):
             return secret
-        name = self._names.name(secret, kind)
-        if secret in self._known:
-            self._known.move_to_end(secret)
-        elif len(secret) >= MIN_KNOWN:
-            self._known[secret] = name, _spellings(secret)
-            self._forget_the_oldest()
-            self._literals = {spelt: known for known, spellings in self._known.values() for spelt in spellings}
-            self._heads = frozenset(literal[:MIN_HELD] for literal in self._literals)
-            self._longest = max(map(len, self._literals))
-            self._clean.clear()
-            self.version += 1
+        with self._lock:
+            name = self._names.name(secret, kind)
+            if secret in self._known:
+                self._known.move_to_end(secret)
+            elif MIN_KNOWN <= len(secret) <= MAX_KNOWN_LENGTH:
+                spellings = _spellings(secret)
+                self._known[secret] = name, spellings
+                # Others may be reading the old ones, so they are replaced and not changed.
+                self._literals = self._literals.changed(name, spellings, self._forget_the_oldest())
+                self._clean.clear()
+                self.version += 1
         return name
 
-    def _forget_the_oldest(self) -> None:
+    def _forget_the_oldest(self) -> list[tuple[str, set[str]]]:
+        """Return the names and spellings of what is no longer looked for."""
+        forgotten = []
         while len(self._known) > MAX_KNOWN + len(self._configured):
             oldest = next(secret for secret in self._known if secret not in self._configured)
-            del self._known[oldest]
+            forgotten.append(self._known.pop(oldest))
+        return forgotten
 
     # Requests and answers
 
@@ -245,9 +273,11 @@ class Redactor:
         if len(text) < MIN_HELD or text in self._clean:
             return text
         result = text
-        if len(text) >= 24 and (match := BASE64.fullmatch(text)):
-            result = text[: match.start(1)] + self._base64(match[1])
-        spans, _ = self.scan(result, 0, final=True)
+        encoded = base64_in(text)
+        if encoded:
+            head, body = encoded
+            result = head + self._base64(body)
+        spans, _ = self.scan(result, 0, final=True, is_base64=encoded is not None)
         result = replace(result, spans) if spans else result
         if result == text and len(text) <= 200:
             if len(self._clean) >= 4096:
@@ -263,76 +293,31 @@ class Redactor:
 
     def _base64(self, encoded: str) -> str:
         try:
-            data = base64.b64decode(encoded, validate=True)
+            data = slowly.from_base64(encoded.encode("ascii"))
         except (binascii.Error, ValueError):
             return encoded
         clean = self.data(data)
         return encoded if clean == data else base64.b64encode(clean).decode("ascii")
 
-    def scan(self, text: str, start: int, *, final: bool) -> tuple[list[Span], int]:
+    def scan(self, text: str, start: int, *, final: bool, is_base64: bool = False) -> tuple[list[Span], int]:
         """Find the secrets in ``text`` from ``start`` on; what lies before is only looked at.
 
         Returns the spans, in order and apart from each other, and where the end of the text begins that may become a
-        secret with what comes next; with ``final`` nothing comes next.
+        secret with what comes next; with ``final`` nothing comes next. ``is_base64``: that it is not to be looked into,
+        because it has been. Takes time that grows with the length of the text, whatever it is.
         """
-        found: list[_Found] = []
-        end = len(text)
-        held = end
-        for literal, name in self._literals.items():
-            at = text.find(literal, start)
-            while at >= 0:
-                found.append((at, at + len(literal), name, ""))
-                at = text.find(literal, at + len(literal))
-        lowered = text.lower()
-        for shape in SHAPES:
-            for head in shape.heads:
-                if head in lowered:
-                    break
-            else:
-                continue
-            for match in shape.whole.finditer(text, start):
-                group = 1
-                found.append((match.start(group), match.end(group), "", shape.kind))
-                if match.end() == end:
-                    held = min(held, match.start(group))
-            if not final and (begun := shape.begun.search(text, start)):
-                held = min(held, begun.start(1))
-        for head in NAMED_HEADS:
-            if head in lowered:
-                held = min(held, self._scan_named(text, start, final, found))
-                break
+        literals, end = self._literals, len(text)
+        look = look_through(text, start, final=final, into_base64=not is_base64)
+        found: list[_Found] = [(first, last, "", kind) for first, last, kind in look.found]
+        found += literals.find(text, start)
         for pattern in self._patterns:
-            group = min(pattern.groups, 1)
-            found += [(m.start(group), m.end(group), "", "secret") for m in pattern.finditer(text, start)]
+            found += [(first, last, "", "secret") for first, last in pattern.spans(text, start)]
         if final:
             return self._merge(text, found, end), end
-        held = min(held, self._begun_literal(text, start))
+        held = min(look.held, literals.begun(text, start))
         if self._patterns:
             held = min(held, max(start, end - 256, 1 + max(map(text.rfind, " \n\t"))))
         return self._merge(text, found, held), self._cut(found, held)
-
-    def _scan_named(self, text: str, start: int, final: bool, found: list[_Found]) -> int:
-        """Find what stands behind the name of a credential; return where an unfinished one begins."""
-        for match in NAMED_WHOLE.finditer(text, max(0, start - 1)):
-            group = "quoted" if match["quoted"] is not None else "bare"
-            if not PSEUDONYM.fullmatch(match[group]) and match.start(group) >= start:
-                found.append((match.start(group), match.end(group), "", "secret"))
-        if not final and (begun := NAMED_BEGUN.search(text, max(0, start - 1))):
-            return max(start, begun.start("quoted" if begun["quoted"] is not None else "bare"))
-        return len(text)
-
-    def _begun_literal(self, text: str, start: int) -> int:
-        """Return where the longest end of the text begins that is the beginning of a known secret."""
-        earliest = len(text)
-        for head in self._heads:
-            at = text.find(head, max(start, len(text) - self._longest))
-            while 0 <= at < earliest:
-                rest = text[at:]
-                if any(literal.startswith(rest) for literal in self._literals):
-                    earliest = at
-                    break
-                at = text.find(head, at + 1)
-        return earliest
 
     @staticmethod
     def _cut(found: list[_Found], held: int) -> int:
@@ -348,13 +333,15 @@ class Redactor:
             return []
         held = self._cut(found, held)
         groups: list[list[_Found]] = []
+        until = 0
         for item in sorted(found, key=lambda item: (item[0], -item[1])):
             if item[0] >= held or item[0] == item[1]:
                 continue
-            if groups and item[0] < max(end for _, end, _, _ in groups[-1]):
+            if groups and item[0] < until:
                 groups[-1].append(item)
             else:
                 groups.append([item])
+            until = max(until, item[1])
         spans = []
         for group in groups:
             start, end = group[0][0], max(item[1] for item in group)
@@ -387,13 +374,17 @@ class Redactor:
                 return self.learn(str(value), secret)
             return value if math.isfinite(value) else str(value)
         if len(path) >= MAX_DEPTH:
-            return self.text(json.dumps(value, default=str)) if len(path) < 2 * MAX_DEPTH else "…"
+            return self.text(_flat(value))
         if isinstance(value, Mapping):
             return self._mapping(value, path, lane, kind, lanes)
         if isinstance(value, (list, tuple)):
             copy: list[Any] = [None] * len(value)
+            plain = (int, bool, type(None)) if kind is None and not self._paths else ()
             for place, item in enumerate(value):
-                self._put(copy, place, item, (*path, str(place)), f"{lane}[]", kind, lanes)
+                if type(item) in plain:
+                    copy[place] = item
+                    continue
+                self._put(copy, place, item, (*path, str(place)), lane and f"{lane}[]", kind, lanes)
             return copy
         return self._leaf(str(value), path, kind)
 
@@ -403,16 +394,24 @@ class Redactor:
         if lanes is not None:
             for mark in _MARKS:
                 if mark in value:
-                    lane = f"{lane}({value[mark]})"
+                    lane = f"{lane}({str(value[mark])[:MAX_LANE_NAME]})"
         copy: dict[str, Any] = {}
+        are_headers = _are_headers(value, path)
         for key, item in value.items():
             name = key if isinstance(key, str) else str(key)
             inherited = kind if name in VALUE_KEYS else None
             below = None if "logprobs" in path else kind_of_name(name)
             if isinstance(item, Mapping) and below == "token" and name in ("token", "tokens"):
                 below = None
-            self._put(copy, self.text(name), item, (*path, name), f"{lane}.{name}", below or inherited, lanes)
+            if are_headers:
+                below = self._kind_of_header(name.lower(), below)
+            under = "" if lanes is None else f"{lane}.{name[:MAX_LANE_NAME]}"
+            self._put(copy, self.text(name), item, (*path, name), under, below or inherited, lanes)
         return copy
+
+    def _kind_of_header(self, name: str, known: str | None) -> str | None:
+        """Return the kind of what a header holds that a request names for somebody else: any may hold a secret."""
+        return self._headers.get(name) or known or (None if name in OPEN_HEADERS else "secret")
 
     def _put(
         self, copy: Any, key: Any, item: Any, path: tuple[str, ...], lane: str, kind: str | None, lanes: Lanes | None
@@ -438,9 +437,20 @@ class Redactor:
         return any(path_matches(rule, path) for rule in self._paths)
 
 
+def _are_headers(value: Mapping[Any, Any], path: tuple[str, ...]) -> bool:
+    """Say whether these are the headers that a tool's server is asked with."""
+    return (
+        len(path) > 1
+        and path[-1] == "headers"
+        and any(step in ("tools", "mcp_servers") for step in path[:-1])
+        and "properties" not in path
+        and all(isinstance(item, (str, list, tuple)) for item in value.values())
+    )
+
+
 def parse_json(text: str | bytes) -> Any:
     """Read JSON of which nothing gets lost: no key twice, no NaN. Raises ValueError or RecursionError."""
-    return json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant)
+    return slowly.read(text, object_pairs_hook=_pairs, parse_constant=_constant)
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -452,6 +462,113 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _flat(value: Any) -> str:
+    """Write JSON, nested however deeply."""
+    done: list[str] = []
+    waiting: list[Any] = [value]
+    while waiting:
+        match waiting.pop():
+            case _Written(text):
+                done.append(text)
+            case Mapping() as mapping:
+                waiting.append(_Written("}"))
+                for place, (key, item) in reversed(list(enumerate(mapping.items()))):
+                    waiting += [item, _Written(f"{', ' if place else ''}{json.dumps(str(key))}: ")]
+                done.append("{")
+            case list() | tuple() as items:
+                waiting.append(_Written("]"))
+                for place, item in reversed(list(enumerate(items))):
+                    waiting += [item, _Written(", " if place else "")]
+                done.append("[")
+            case other:
+                done.append(json.dumps(other, default=str))
+    return "".join(done)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    text: str
+
+
+_BASE64 = re2.compile(r"[A-Za-z0-9+/]{20}[A-Za-z0-9+/]*={0,2}")
+_DATA_URL = re.compile(r"data:[\w.+/-]{0,100}(?:;[\w=.+-]{0,100}){0,4};base64,")
+
+
+def base64_in(text: str) -> tuple[str, str] | None:
+    """Split a text that is base64, as it is or as a data URL, into what stands before it and itself; else None."""
+    if len(text) < 24:
+        return None
+    match = _DATA_URL.match(text) if text.startswith("data:") else None
+    at = match.end() if match else 0
+    if not text.isascii() or not _BASE64.fullmatch(text.encode("ascii"), at):
+        return None
+    return text[:at], text[at:]
+
+
+class _Literals:
+    """Spellings of known secrets, and their names. Never changed, so that it can be read while others are learnt."""
+
+    __slots__ = ("_by_head", "_longest", "_names", "_pattern")
+
+    def __init__(self, names: Mapping[str, str], by_head: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        self._names = names
+        self._by_head = by_head or {}
+        self._longest = max(map(len, names), default=0)
+        self._pattern: Any = None
+
+    def changed(
+        self, name: str, spellings: Iterable[str], forgotten: Iterable[tuple[str, Iterable[str]]]
+    ) -> "_Literals":
+        """Return these with the spellings of one more secret, and without those of the secrets that are forgotten."""
+        names, by_head = dict(self._names), dict(self._by_head)
+        for old, theirs in forgotten:
+            for literal in theirs:
+                if names.get(literal) == old:
+                    del names[literal]
+                    head = literal[:MIN_HELD]
+                    by_head[head] = tuple(other for other in by_head[head] if other != literal)
+                    if not by_head[head]:
+                        del by_head[head]
+        for literal in spellings:
+            if literal not in names:
+                by_head[literal[:MIN_HELD]] = (*by_head.get(literal[:MIN_HELD], ()), literal)
+            names[literal] = name
+        return _Literals(names, by_head)
+
+    def find(self, text: str, start: int) -> list[_Found]:
+        """Find them from ``start`` on."""
+        if not self._names or (len(text) - start >= LARGE and not self._may_have(text, start)):
+            return []
+        found: list[_Found] = []
+        for literal, name in self._names.items():
+            at = text.find(literal, start)
+            while at >= 0:
+                found.append((at, at + len(literal), name, ""))
+                at = text.find(literal, at + len(literal))
+        return found
+
+    def _may_have(self, text: str, start: int) -> bool:
+        if self._pattern is None:
+            heads = {literal[:MIN_KNOWN].encode("latin-1", "replace") for literal in self._names}
+            options = re2.Options()
+            options.encoding = re2.Options.Encoding.LATIN1
+            self._pattern = re2.compile(b"|".join(map(re2.escape, sorted(heads))), options)
+        return self._pattern.search(text.encode("latin-1", "replace"), start) is not None
+
+    def begun(self, text: str, start: int) -> int:
+        """Return where the longest end of the text begins that is the beginning of one of them."""
+        earliest = len(text)
+        for head, literals in self._by_head.items():
+            at = text.find(head, max(start, len(text) - self._longest))
+            while 0 <= at < earliest:
+                rest = text[at:]
+                if any(literal.startswith(rest) for literal in literals):
+                    earliest = at
+                    break
+                at = text.find(head, at + 1)
+        return earliest
 
 
 def replace(text: str, spans: Iterable[Span]) -> str:

@@ -34,13 +34,20 @@ MAX_HELD = 64 * 1024
 """What is held back longer than this counts as secret, up to the next white space or quotation mark."""
 
 LONG_HELD = 1024
-"""What is held back longer than this is looked at again when its word ends, or when it is twice as long."""
+"""What is held back longer than this is looked at again when it is twice as long, or an eighth longer at a word's end.
+
+So however it comes in pieces, all looks together take time that grows with its length.
+"""
 
 MAX_LANES = 512
+
+MAX_UNRECOGNISED = 256
+"""What does not say within so many bytes that it is an event stream is none."""
 
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")  # what a line of an event stream can begin with
 _HELD_BYTES = HELD.encode()
 _ENDS_WORD = re.compile(r"""[\s"'<>,;]""")
+_ENDS_SECRET = re.compile(r"""[\s"']""")
 
 
 class Leaf(Protocol):
@@ -60,7 +67,19 @@ class _Piece:
 class Lane:
     """One text that comes in pieces."""
 
-    __slots__ = ("_from", "_hidden", "_patience", "_pieces", "_redactor", "_settled", "_swallowing", "_text")
+    __slots__ = (
+        "_from",
+        "_hidden",
+        "_patience",
+        "_pieces",
+        "_redactor",
+        "_settled",
+        "_swallowing",
+        "_text",
+        "_waiting",
+        "_waiting_size",
+        "_word_patience",
+    )
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -71,24 +90,43 @@ class Lane:
         self._hidden = False
         self._swallowing = False
         self._patience = 0
+        self._word_patience = 0
+        self._waiting: list[tuple[Leaf, str]] = []
+        self._waiting_size = 0
 
     def feed(self, leaf: Leaf, text: str) -> None:
         """Add a piece. Its leaf shows ``text`` already, and is told only if it must not."""
         if self._swallowing:
             text = self._swallow(leaf, text)
-        start = len(self._text)
-        self._text += text
-        self._pieces.append(_Piece(leaf, start, len(self._text)))
-        self._patience -= len(text)
-        if self._patience > 0 and not _ENDS_WORD.search(text):
-            leaf.show("")
-            return
+        if self._patience > 0:
+            self._waiting.append((leaf, text))
+            self._waiting_size += len(text)
+            size = self._waiting_size
+            if size < self._patience and (size < self._word_patience or not _ENDS_WORD.search(text)):
+                leaf.show("")
+                return
+            self._take()
+        else:
+            start = len(self._text)
+            self._text += text
+            self._pieces.append(_Piece(leaf, start, len(self._text)))
         base = max(0, self._from - 1)
         found, held = self._redactor.scan(self._text[base:], self._from - base, final=False)
         self._settle([Span(s.start + base, s.end + base, s.name) for s in found], held + base)
 
+    def _take(self) -> None:
+        """Add what has waited to the text."""
+        at = len(self._text)
+        for leaf, text in self._waiting:
+            self._pieces.append(_Piece(leaf, at, at + len(text)))
+            at += len(text)
+        self._text = "".join([self._text, *(text for _, text in self._waiting)])
+        self._waiting.clear()
+        self._waiting_size = 0
+
     def finish(self) -> None:
         """Say that the text is at its end, so that nothing is held back any longer."""
+        self._take()
         base = max(0, self._from - 1)
         found, _ = self._redactor.scan(self._text[base:], self._from - base, final=True)
         self._settle([Span(s.start + base, s.end + base, s.name) for s in found], len(self._text))
@@ -104,6 +142,7 @@ class Lane:
         self._hidden = hidden
         long = len(self._text) - held
         self._patience = min(long, MAX_HELD + 1 - long) if long > LONG_HELD else 0
+        self._word_patience = min(long // 8, self._patience)
         self._from = max(self._from, held - CONTEXT, *(span.end for span in found), 0)
         self._trim(min(held, self._from))
 
@@ -140,13 +179,11 @@ class Lane:
 
     def _swallow(self, leaf: Leaf, text: str) -> str:
         """Drop what still belongs to a secret that was too long to hold."""
-        for place, character in enumerate(text):
-            if character.isspace() or character in "\"'":
-                self._swallowing = False
-                leaf.show(text[place:])
-                return text[place:]
-        leaf.show("")
-        return ""
+        end = _ENDS_SECRET.search(text)
+        rest = text[end.start() :] if end else ""
+        self._swallowing = end is None
+        leaf.show(rest)
+        return rest
 
 
 class Record:
@@ -197,6 +234,8 @@ class _Line:
     value: Any = None
     head: bytes = b""
     tail: bytes = b""
+    same: int = 0  # so many bytes at the beginning are the original's, and so many at the end
+    rest: int = 0
 
     def show(self, text: str) -> None:
         """Take the text of bytes that are no JSON, a character for each byte."""
@@ -210,6 +249,10 @@ class _Line:
         shown = None if data == self.original else data
         if shown != self.shown:
             self.shown = shown
+            if shown is not None:
+                self.same = _common(self.original, shown)
+                most = min(len(self.original), len(shown)) - self.same
+                self.rest = min(_common(self.original[::-1], shown[::-1]), most)
             for record in self.records:
                 record.touch()
 
@@ -217,10 +260,7 @@ class _Line:
         """Return what is shown in the place of ``original[start:end]``."""
         if self.shown is None:
             return self.original[start:end]
-        same = _common(self.original, self.shown)
-        most = min(len(self.original), len(self.shown)) - same
-        rest = _common(self.original[::-1], self.shown[::-1])
-        rest = min(rest, most)
+        same, rest = self.same, self.rest
         grown = len(self.shown) - len(self.original)
 
         def moved(place: int) -> int:
@@ -273,7 +313,7 @@ class Scrubber:
         self._changed: dict[int, Record] = {}
         self._is_stream: bool | None = None
         self._has_bytes = False
-        self._pending = b""  # the beginning of a line that is not complete
+        self._pending: list[bytes] = []  # the beginning of a line that is not complete
         self._pending_parts: list[tuple[ChunkRecord, int]] = []  # and who brought how much of it
 
     def event(self, n: int, value: Mapping[str, Any], of: int = 0) -> EventRecord:
@@ -289,25 +329,33 @@ class Scrubber:
         """Take the bytes of one chunk."""
         record = ChunkRecord(n, self._changed)
         if self._is_stream is None and data:
-            self._recognise(self._pending + data)
+            self._recognise(b"".join([*self._pending, data]))
         if self._is_stream is False:
             if self._pending:
-                self._plain(self._pending)
+                self._plain(b"".join(self._pending))
             self._pending_parts.append((record, len(data)))
             self._plain(data)
             return record
-        *lines, rest = (self._pending + data).split(b"\n")
+        first, *more = data.split(b"\n")
+        if not more:
+            if data:
+                self._pending.append(data)
+            self._pending_parts.append((record, len(data)))
+            record.waiting = bool(data)
+            return record
+        *lines, rest = more
+        self._complete(record, b"".join([*self._pending, first, b"\n"]))
         for line in lines:
             self._complete(record, line + b"\n")
-        self._pending = rest
-        self._pending_parts.append((record, len(rest) if lines else len(data)))
-        record.waiting = bool(rest and data)
+        self._pending = [rest] if rest else []
+        self._pending_parts.append((record, len(rest)))
+        record.waiting = bool(rest)
         return record
 
     def finish(self) -> None:
         """Say that nothing comes any more: decide all that is held back."""
         if self._pending:
-            self._plain(self._pending)
+            self._plain(b"".join(self._pending))
         for lane in self._lanes.values():
             lane.finish()
         self._lanes.clear()
@@ -333,13 +381,13 @@ class Scrubber:
         start = data.lstrip(b"\xef\xbb\xbf\r\n")
         if start.startswith(_FIELDS):
             self._is_stream = True
-        elif not any(name.startswith(start) for name in _FIELDS):
+        elif len(data) > MAX_UNRECOGNISED or not any(name.startswith(start) for name in _FIELDS):
             self._is_stream = False
 
     def _plain(self, data: bytes) -> None:
         """Take bytes that are no whole line of an event stream; who brought them stands in ``_pending_parts``."""
         line = self._line(data)
-        self._pending = b""
+        self._pending.clear()
         value = None if self._is_stream or self._has_bytes else _json_or_none(data)
         self._has_bytes = True
         if value is None:
@@ -353,7 +401,7 @@ class Scrubber:
         brought = sum(length for _, length in self._pending_parts)
         self._pending_parts.append((record, len(data) - brought))
         line = self._line(data)
-        self._pending = b""
+        self._pending.clear()
         if len(data) <= 2 or not data.startswith(b"data:"):
             if len(data) > 2:
                 self._lane("bytes").feed(line, data.decode("latin-1"))
@@ -399,10 +447,15 @@ def _json_or_none(data: bytes) -> Any:
 
 def _common(one: bytes, other: bytes) -> int:
     """Return how many first bytes are the same."""
-    for place, (a, b) in enumerate(zip(one, other, strict=False)):
-        if a != b:
-            return place
-    return min(len(one), len(other))
+    same, differ = 0, min(len(one), len(other)) + 1
+    step = 64
+    while same < differ - 1:
+        to = min(same + step, differ - 1)
+        if one[same:to] == other[same:to]:
+            same, step = to, step * 2
+        else:
+            differ, step = to, max(1, (to - same) // 2)
+    return same
 
 
 def _encode_like(value: Any, original: bytes) -> bytes:

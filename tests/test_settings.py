@@ -1,5 +1,6 @@
 """Settings: where each value comes from, and what is wrong with it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +227,20 @@ def test_a_password_in_a_list_of_addresses_is_not_shown() -> None:
     shown = {name: value for name, value, _, _ in rows(load({}, environ))}
 
     assert shown["mcp_servers"] == "https://ann:…@mcp.example/*, https://other.example/*?api_key=…"
+
+
+@pytest.mark.parametrize("name", ["password", "sslpassword", "PASSWORD"])
+def test_a_databases_password_in_the_query_is_not_shown(name: str) -> None:
+    store = f"postgresql://db/x?user=ann&{name}=canary%2F1&sslmode=require"
+    shown = {setting: value for setting, value, _, _ in rows(load({}, {"UNDERSTUDY_STORE": store}))}
+
+    assert shown["store"] == f"postgresql://db/x?user=ann&{name}=…&sslmode=require"
+
+
+@pytest.mark.parametrize("name", ["UNDERSTUDY_RECORD_REDACT_PATTERNS", "UNDERSTUDY_REPLAY_IGNORE_PATTERNS"])
+@pytest.mark.parametrize(("pattern", "why"), [("a(?<=b)", "(?<="), (r"(a)\1", "\\1"), ("(", "missing )")])
+def test_a_pattern_that_takes_no_bounded_time_is_refused_by_name(name: str, pattern: str, why: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(why)) as refused:
+        load({}, {name: pattern})
+
+    assert repr(pattern) in str(refused.value)

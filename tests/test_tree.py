@@ -155,7 +155,7 @@ def test_translate_opens_nothing_by_a_builtin_or_by_urllib(path: Path) -> None:
         ("engine", {"engine", "translate"}),
         ("origin", {"auth", "engine", "origin", "remembering", "store", "tape", "translate"}),
         ("remembering", {"remembering", "store"}),
-        ("auth", {"auth", "engine", "settings", "store", "translate"}),
+        ("auth", {"auth", "engine", "settings", "store", "tape", "translate"}),
         ("store", {"store"}),
         ("tape", {"tape", "translate"}),
         ("convert", {"convert", "looking", "tape"}),

@@ -37,6 +37,25 @@ def test_a_secret_is_replaced_wherever_it_stands(text: str) -> None:
         assert piece not in result
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://ann:hidden1234567@db/x is down",
+        "the token glpat-hidden1234567hidden12 has expired",
+        "SMTP_PASSWORD=hidden1234567",
+    ],
+)
+def test_a_secret_that_nobody_named_is_known_by_its_looks(text: str) -> None:
+    assert "hidden123" not in redact(text)
+
+
+def test_a_line_that_is_too_long_is_cut_at_a_word_and_looked_through() -> None:
+    line = "word " * 10_000 + "the end"
+
+    assert len(redact(line)) < 33_000
+    assert redact(line).endswith("word … (50007 characters)")
+
+
 def test_of_a_long_secret_the_last_four_characters_are_shown() -> None:
     assert mask(SECRET) == "…1234"
     assert mask("short") == "…"

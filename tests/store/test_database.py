@@ -287,6 +287,7 @@ def test_a_file_may_be_named_by_a_url(tmp_path: Path) -> None:
         pytest.param("sqlite:///:memory:", "not sqlite", id="a database that is no file"),
         pytest.param("://hidden", "no URL", id="no URL at all"),
         pytest.param("postgresql://someone:hidden@127.0.0.1:1/name", "cannot be used", id="nobody there"),
+        pytest.param("postgresql://127.0.0.1:1/name?user=me&password=hidden", "cannot be used", id="in the query"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_one_error_without_its_password(where: str, message: str) -> None:

@@ -1,12 +1,16 @@
 """Measures what recording costs: ``PYTHONPATH=. python tests/tape/measure_recording.py``."""
 
 import argparse
+import asyncio
+import itertools
 import json
 import statistics
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 from tape.index import Index, load
 from tape.read import read
@@ -27,6 +31,52 @@ def main() -> None:
         path = Path(folder, "measured.jsonl")
         measure_writing(path, arguments.exchanges, arguments.chunks, arguments.fsync)
         measure_reading(path)
+        for name, body in large_bodies().items():
+            asyncio.run(measure_stall(Path(folder, "large.jsonl"), name, body))
+
+
+def large_bodies() -> dict[str, bytes]:
+    """Make bodies that take long to look through, of 10 MiB and, where each piece looks like a secret, of 256 KiB."""
+    random = Random(1)
+    words = [f"word{n}" for n in range(1000)]
+
+    def asked(text: str) -> bytes:
+        return json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": text}]}).encode()
+
+    size = 10 * 1024 * 1024
+    return {
+        "10 MiB of prose": asked(" ".join(random.choices(words, k=size // 8))[:size]),
+        "10 MiB of base64": asked(b64encode(random.randbytes(size * 3 // 4)).decode()),
+        "10 MiB of numbers": b'{"messages": [' + b"1, " * (size // 3) + b"1]}",
+        "10 MiB of messages": b'{"messages": ['
+        + b", ".join([b'{"role": "user", "content": "What is it?"}'] * (size // 45))
+        + b"]}",
+        "256 KiB of -eyJ": asked("-eyJ" * (64 * 1024)),
+        "10 MiB of -eyJ": asked("-eyJ" * (size // 4)),
+    }
+
+
+async def measure_stall(path: Path, name: str, body: bytes) -> None:
+    """Print how long a body takes to record, and the longest time that the event loop stood still meanwhile."""
+    beats: list[float] = []
+
+    async def beat() -> None:
+        while True:
+            beats.append(time.perf_counter())
+            await asyncio.sleep(0.001)
+
+    beating = asyncio.create_task(beat())
+    with Recorder(path, beside=True) as recorder:
+        await asyncio.sleep(0.05)
+        began = time.perf_counter()
+        recording = recorder.begin("POST", "/v1/chat/completions", HEADERS, body)
+        recording.end("done")
+        await asyncio.to_thread(recording.wait)
+        taken = time.perf_counter() - began
+        await asyncio.sleep(0.01)
+    beating.cancel()
+    gaps = [after - before for before, after in itertools.pairwise(beats)]
+    print(f"{name:20} {taken:7.2f} s, longest stall {max(gaps) * 1e3:7.1f} ms")
 
 
 def measure_writing(path: Path, exchanges: int, chunks: int, fsync: Fsync) -> None:

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,77 @@ def test_ending_twice_and_recording_after_the_end_do_nothing(tmp_path: Path) -> 
     assert (entry.how, entry.error, entry.chunks, entry.status) == ("failed", {"type": "api_error"}, (), None)
 
 
+@pytest.mark.parametrize("depth", [101, 5_000, 50_000])
+def test_what_is_nested_too_deeply_to_be_walked_is_kept_as_text(tmp_path: Path, depth: int) -> None:
+    schema: Any = {"password": "hunter2hunter2"}
+    for _ in range(depth):
+        schema = {"properties": schema}
+    with recorder(tmp_path / "a.jsonl") as tapes:
+        recording = tapes.begin("POST", "/v1/chat/completions", [], b'{"a": ' * depth + b"1" + b"}" * depth)
+        recording.turn({"model": "sonnet", "tools": [schema]})
+        recording.event(1, {"type": "x", "input": schema})
+        recording.end("done", message={"deep": schema})
+        problem = tapes.problem
+
+    (entry,) = entries(tmp_path / "a.jsonl")
+    assert entry.turn is not None and len(entry.events) == 1
+    assert problem is None
+    assert "hunter2" not in (tmp_path / "a.jsonl").read_text()
+
+
+def test_a_large_body_is_looked_through_beside_those_who_record_and_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, document = threading.Event(), Redactor.document
+    threads: list[int] = []
+
+    def slow(self: Redactor, value: Any, *more: Any) -> Any:
+        if value.get("large"):
+            free.wait(30)
+            threads.append(threading.get_ident())
+        return document(self, value, *more)
+
+    monkeypatch.setattr(Redactor, "document", slow)
+    secret = "sk-proj-" + "a1b2c3d4" * 4
+    large = {"large": f"{secret} and {'more ' * 50_000}"}
+    with recorder(tmp_path / "a.jsonl", beside=True) as tapes:
+        one = tapes.begin("POST", "/v1/chat/completions", [], json.dumps(large).encode())
+        one.chunk(2, f"data: {secret}\n\n".encode())
+        one.end("done", message={"said": secret})
+        record(tapes)
+        written_meanwhile = (tmp_path / "a.jsonl").read_text()
+        busy = one.is_busy
+        free.set()
+
+    other, first = entries(tmp_path / "a.jsonl")
+    assert busy
+    assert other.id in written_meanwhile and first.id not in written_meanwhile
+    assert first.request.json["large"].startswith("redacted:key-1 and more ")
+    assert first.body == b"data: redacted:key-1\n\n"
+    assert first.message == {"said": "redacted:key-1"}
+    assert threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_fault_of_ours_is_said_and_does_not_break_the_exchange(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, beside: bool
+) -> None:
+    def broken(self: Redactor, value: Any, *more: Any) -> Any:
+        raise RuntimeError("secret words")
+
+    with recorder(tmp_path / "a.jsonl", beside=beside) as tapes:
+        recording = tapes.begin("POST", "/v1/chat/completions", [], b"")
+        with monkeypatch.context() as patched:
+            patched.setattr(Redactor, "document", broken)
+            recording.turn({"model": "sonnet"})
+        recording.end("done")
+        problem = tapes.problem
+
+    assert [entry.how for entry in entries(tmp_path / "a.jsonl")] == ["done"]
+    assert problem is not None and "RuntimeError" in problem
+    assert "could not be recorded" in caplog.text and "secret words" not in caplog.text
+
+
 def test_two_recorders_cannot_share_a_cassette(tmp_path: Path) -> None:
     with recorder(tmp_path / "a.jsonl"), pytest.raises(TapeError, match="is being recorded by another process"):
         recorder(tmp_path / "a.jsonl")
@@ -411,6 +483,7 @@ def test_a_secret_that_shows_itself_late_is_taken_out_of_what_came_before(tmp_pa
 
 CHILD = """
 import sys
+import threading
 from pathlib import Path
 from tape.record import Recorder
 

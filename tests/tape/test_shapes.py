@@ -2,7 +2,7 @@
 
 import pytest
 
-from tape.shapes import NAMED_HEADS, SHAPES, kind_of_name
+from tape.shapes import MAX_NAME, NAMED_WORDS, SHAPES, kind_of_name
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ from tape.shapes import NAMED_HEADS, SHAPES, kind_of_name
         ("Authorization", "secret"),
         ("max_tokens", None),
         ("next_page_token", None),
+        ("smtp_pass", "password"),
         ("prompt_cache_key", None),
         ("key", None),
         ("tokenizer", None),
@@ -28,7 +29,14 @@ def test_a_name_says_whether_it_holds_a_secret(name: str, kind: str | None) -> N
     assert kind_of_name(name) == kind
 
 
-def test_what_finds_a_shape_is_in_lower_case_and_takes_group_one() -> None:
-    assert all(head == head.lower() for shape in SHAPES for head in shape.heads)
-    assert all(shape.whole.groups == 1 == shape.begun.groups for shape in SHAPES)
-    assert all(head == head.lower() for head in NAMED_HEADS)
+def test_the_end_of_a_long_name_says_what_it_holds() -> None:
+    assert kind_of_name("x" * 10 * MAX_NAME + "_password") == "password"
+    assert kind_of_name("password_" + "x" * 10 * MAX_NAME) is None
+
+
+def test_the_table_can_be_looked_for() -> None:
+    assert all(shape.head.isascii() and shape.least > 0 for shape in SHAPES)
+    assert all(shape.most is None or shape.most >= shape.least for shape in SHAPES)
+    assert all((shape.behind is None) == (shape.reach == 0) for shape in SHAPES)
+    assert len({(shape.head, shape.characters, shape.least) for shape in SHAPES}) == len(SHAPES)
+    assert NAMED_WORDS.lower() == NAMED_WORDS

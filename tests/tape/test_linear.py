@@ -1,0 +1,244 @@
+"""Whatever an app or a model sends, looking through it takes time that grows with its length, not with its square.
+
+Each test takes an input eight times as long as another. What grows with the length then takes about eight times as
+long, what grows with the square 64 times. The processor's time of this process is compared, and the limit is three
+times what is expected, so a busy machine does not matter.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auth.redact import redact
+from looking.safe import blob, safe
+from tape.blobs import Blobs
+from tape.match import Matcher, Miss, Rules, difference
+from tape.names import Names
+from tape.patterns import Pattern
+from tape.redact import Redactor, parse_path, path_matches
+from tape.scrub import Scrubber
+from tape.shapes import NAMED_WORDS, SHAPES, kind_of_name
+from tests.tape.test_match import entry
+
+SHORT = 2048
+TIMES = 8
+LIMIT = 3 * TIMES
+FLOOR_S = 0.001
+"""What takes less is taken for this much: a clock's grain and a cold cache would tell nothing of growth."""
+
+HEADS = sorted({shape.head for shape in SHAPES})
+PIECES = [
+    *(f"{word}{sign}" for word in NAMED_WORDS.split() for sign in ("=", "='", '=\\"', ": ", " ")),
+    *(f"--{word} " for word in NAMED_WORDS.split()),
+    *"aA0-_/+=.:@\"'\\% \n\té",
+    "\ud800",
+    "😀",
+    *("-eyJ", "eyJ", "eyJabcdefghijk.", "eyJabcdefghijk.abcde ", "-sk-", "sk-learn", "x" * 50 + "Q~"),
+    *("://", "a://", "a://b:", "a://b:c", "https://aaaaaaaaaaaaaaaa1", "a://b:c@"),
+    *("Bearer ", "Bearer+", "bearer", "Bearer a", "Basic ", "Basic a", "Basic aaaaaaaa"),
+    *("-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY", "-----END ", "-----"),
+    *("%2", "%2D", "%70", "\\u002d", "\\u00", "\\/", "\\\\u002d", "\\\\"),
+    *("1:AA", "12345678:AA", "M.abcdef.", "patAAAAAAAAAAAAAA.", "1/1234567890123:", "-us1"),
+    *("-u ", "curl -u ", "curl -u a:", "--user=a", "login a password b ", "?sig=", "&sig=a"),
+    *("c2st", "c2stcHJvai1h", "data:;base64,", "data:image/png;base64,", "AAAA"),
+    *("redacted:", "redacted:a-", "redacted:key-1", "redacted:held"),
+    *("00000000-", "00000000-0000-", "1500000000.", "2020-01-01T00:00:00.1", "call_", "call-a", "Mon, 1 Jan 2020"),
+    *("a. ", "&a=", "&token=", "; a=", "<", "{", "[", '{"a":', "(((", "\x1b[", "\u202e"),
+]  # fmt: skip
+NAMED_PIECES = [pytest.param(piece, id=repr(piece)[:40]) for piece in dict.fromkeys(PIECES)]
+
+
+def seconds(call: Callable[[str], Any], text: str) -> float:
+    before = time.process_time()
+    call(text)
+    return time.process_time() - before
+
+
+@pytest.fixture(autouse=True)
+def no_garbage_is_collected() -> Iterator[None]:
+    """Collecting takes time whenever it likes."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def growth(call: Callable[[str], Any], make: Callable[[int], Any], short: int = SHORT) -> float:
+    """Return how many times as long the long input takes. A slow moment of the machine is tried away."""
+    best = float("inf")
+    for _ in range(3):
+        few, many = make(short), make(short * TIMES)
+        best = min(best, seconds(call, many) / max(seconds(call, few), FLOOR_S))
+        if best < LIMIT:
+            break
+    return best
+
+
+def repeated(piece: str) -> Callable[[int], str]:
+    return lambda length: (piece * (length // len(piece) + 1))[:length]
+
+
+def in_pieces(text: str) -> None:
+    scrubber = Scrubber(Redactor())
+    for n, at in enumerate(range(0, len(text), 64)):
+        delta = {"type": "text_delta", "text": text[at : at + 64]}
+        scrubber.event(n, {"type": "content_block_delta", "index": 0, "delta": delta})
+        scrubber.take_changed(besides=n)
+    scrubber.finish()
+
+
+def as_bytes(text: str) -> None:
+    scrubber = Scrubber(Redactor())
+    for n, at in enumerate(range(0, len(text), 64)):
+        scrubber.chunk(n, b"data: " + text[at : at + 64].encode("utf-8", "replace"))
+    scrubber.finish()
+
+
+LOOKS: dict[str, Callable[[str], Any]] = {
+    "a whole text": lambda text: Redactor().text(text),
+    "a text that goes on": lambda text: Redactor().scan(text, 0, final=False),
+    "a query": lambda text: Redactor().target(f"/v1?{text}"),
+    "a request that is looked for": lambda text: Matcher([]).key("POST", f"/v1?a={text}", {"a": text}),
+    "a log line": redact,
+    "what is shown": lambda text: (safe(text), blob(text)),
+}
+
+
+@pytest.mark.parametrize("piece", NAMED_PIECES)
+def test_a_text_of_one_piece_again_and_again(piece: str) -> None:
+    slow = {name: factor for name, look in LOOKS.items() if (factor := growth(look, repeated(piece))) >= LIMIT}
+
+    assert slow == {}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_what_a_token_begins_with_again_and_again(head: str) -> None:
+    for make in (repeated(f"-{head}"), repeated(f"{head}a1")):
+        assert growth(LOOKS["a text that goes on"], make) < LIMIT
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "-eyJ",
+        "a",
+        "sk-",
+        " ",
+        "\n",
+        "-----BEGIN PRIVATE KEY-----\n",
+        "password='a ",
+        "%2D",
+        "\\u002d",
+        "eyJa b",
+        "a://b:",
+    ],
+)
+@pytest.mark.parametrize("look", [in_pieces, as_bytes])
+def test_a_text_that_comes_in_pieces(look: Callable[[str], None], piece: str) -> None:
+    assert growth(look, repeated(piece), short=16 * 1024) < LIMIT
+
+
+@pytest.mark.parametrize("head", ["-----BEGIN PRIVATE KEY-----", "password='", "sk-", "eyJ", "a://b:", "Bearer "])
+@pytest.mark.parametrize("piece", ["a", "a ", "\n", "\t", "=", "."])
+def test_what_begins_a_secret_and_then_goes_on(head: str, piece: str) -> None:
+    make = repeated(piece)
+
+    for look in (LOOKS["a whole text"], LOOKS["a text that goes on"], in_pieces):
+        assert growth(look, lambda length: head + make(length)) < LIMIT
+
+
+def test_a_line_of_a_stream_that_comes_in_many_pieces() -> None:
+    def look(text: str) -> None:
+        scrubber = Scrubber(Redactor())
+        key = "sk-" + "a1b2c3d4" * 3
+        data = f'data: {{"a": "{key}", "b": "{text}"}}\n\n'.encode()
+        records = [scrubber.chunk(n, data[at : at + 16]) for n, at in enumerate(range(0, len(data), 16))]
+        assert all(record.data is not None for record in records)
+
+    assert growth(look, repeated("a"), short=32 * 1024) < LIMIT
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"(x+x+)+y", r"(a|aa)+$", r"a(?:.*b)?", r"(\w+\s?)*\.", r"(.*)(.*)(.*)z", r"\d+-\d+-\d+", r"a*b*c*d"]
+)
+@pytest.mark.parametrize("piece", ["x", "a", "a ", "1", "1-", "ab", "é"])
+def test_a_persons_own_pattern(pattern: str, piece: str) -> None:
+    own = Pattern(pattern)
+    rules = Rules(patterns={pattern: "<own>"})
+
+    assert growth(lambda text: list(own.spans(text)), repeated(piece)) < LIMIT
+    assert growth(lambda text: Redactor(patterns=[pattern]).text(text), repeated(piece)) < LIMIT
+    assert growth(lambda text: Matcher([], rules).key("POST", "/v1", {"a": text}), repeated(piece)) < LIMIT
+
+
+def test_a_persons_own_paths() -> None:
+    rule = parse_path("$" + "..a" * 12)
+
+    assert growth(lambda text: path_matches(rule, list(text)), repeated("a"), short=512) < LIMIT
+
+
+def test_the_name_of_a_key() -> None:
+    for piece in ("a_", "aA", "_key", "token_", "-", "A"):
+        assert growth(kind_of_name, repeated(piece)) < LIMIT
+        below = lambda text: Redactor().document({text: {str(n): "x" for n in range(200)}}, lambda *leaf: None)  # noqa: E731
+        assert growth(below, repeated(piece), short=32 * 1024) < LIMIT
+
+
+@pytest.mark.parametrize("piece", ["-eyJ", "a=b; ", "password=a1b2c3d4;", "Bearer ", "a"])
+def test_a_header(piece: str) -> None:
+    names = ("x-any", "authorization", "cookie")
+
+    assert growth(lambda text: Redactor().headers([(name, text) for name in names]), repeated(piece)) < LIMIT
+
+
+def test_json_that_is_nested() -> None:
+    def nested(length: int) -> Any:
+        value: Any = 1
+        for n in range(length // 8):
+            value = [value] if n % 2 else {"properties": value}
+        return value
+
+    assert growth(lambda value: Redactor().document(value), nested) < LIMIT
+
+
+def test_many_secrets_and_their_names(tmp_path: Path) -> None:
+    def look(count: Any) -> None:
+        redactor = Redactor(names=Names(tmp_path / f"names-{time.monotonic_ns()}"))
+        redactor.document([{"password": f"number {n} of them"} for n in range(count // 16)])
+
+    assert growth(look, lambda length: length) < LIMIT
+
+
+def test_blobs(tmp_path: Path) -> None:
+    for piece in ("AAAA", "data:image/png;base64,", "data:a;a;", "="):
+        assert growth(lambda text: Blobs(tmp_path / "blobs").put_away({"a": text}), repeated(piece)) < LIMIT
+
+
+@pytest.mark.parametrize("unit", ["a. ", "a\n", "{} "])
+def test_how_a_request_differs_from_what_is_recorded(unit: str) -> None:
+    def look(texts: Any) -> None:
+        recorded, now = texts
+        lines = difference(
+            {"messages": [{"role": "user", "content": part} for part in recorded], "input": " ".join(recorded)},
+            {"messages": [{"role": "user", "content": part} for part in now], "input": " ".join(now)},
+        )
+        assert lines
+
+    def make(length: int) -> Any:
+        count = length // 16
+        return [f"{n % 7}{unit}" for n in range(count)], [f"{n % 5}{unit}x" for n in range(count)]
+
+    assert growth(look, make) < LIMIT
+
+
+def test_a_miss_is_told_in_few_characters() -> None:
+    recorded = entry("one", {"messages": [{"role": "user", "content": "a" * 100_000}]})
+    miss = Matcher([recorded]).find(
+        "POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "b" * 100_000}]}
+    )
+
+    assert isinstance(miss, Miss)
+    assert len(miss.diff) < 20_000
