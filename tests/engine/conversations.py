@@ -81,7 +81,7 @@ class Conversation:
             messages=tuple(self.messages),
             system=self.system,
             tools=self.tools,
-            client=self.name,
+            client=f"everybody/{self.name}",
             **parameters,
         )
 
