@@ -166,7 +166,7 @@ class BoundConnections:
 
     def next_layer(self, data: NextLayer) -> None:
         """Close a connection of which cannot be told what it speaks."""
-        if data.layer is None and len(data.data_client()) > UNKNOWN_BYTES:
+        if data.layer is None and len(data.data_client()) > UNKNOWN_BYTES:  # type: ignore[no-untyped-call]
             self._close(data.context.client.id, "it speaks no protocol that is known")
 
     # What makes a connection known

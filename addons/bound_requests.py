@@ -102,7 +102,8 @@ class BoundRequests:
             route = find(ROUTES, request.method, with_version(ROUTES, path))
         access = await self._granted()
         if access is not None and route is not None and not route.for_everybody and KEY_HEADER not in request.headers:
-            headers = tuple((name.lower(), value) for name, value in request.headers.items(multi=True))
+            pairs = request.headers.items(multi=True)  # type: ignore[no-untyped-call]
+            headers = tuple((name.lower(), value) for name, value in pairs)
             await access.client(Request(request.method, path, query, headers, b""))
         self._known(flow.client_conn)
 

@@ -27,6 +27,7 @@ import h2.errors
 import h2.stream
 import h11
 from h11._readers import ChunkedReader
+from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import http
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events
@@ -45,7 +46,7 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseTrailers,
 )
 from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook
-from mitmproxy.proxy.layers.http._http1 import Http1Server, ReceiveBuffer, TBodyReader
+from mitmproxy.proxy.layers.http._http1 import Http1Server
 from mitmproxy.proxy.layers.http._http2 import Http2Server
 
 from addons.bounded_websocket import REFUSED, BoundedWebsocketLayer
@@ -219,7 +220,7 @@ class BoundedHttpStream(HttpStream):
         """Pass a piece of the body on. It may take its time: it takes no room."""
         yield from super().state_stream_request_body(event)
         if STREAMED in self.flow.metadata:
-            self.request_body_buf.clear()
+            self.request_body_buf.clear()  # type: ignore[no-untyped-call]
 
     def state_consume_response_body(
         self, event: ResponseData | ResponseTrailers | ResponseEndOfMessage
@@ -228,7 +229,7 @@ class BoundedHttpStream(HttpStream):
         yield from super().state_consume_response_body(event)
         if len(self.response_body_buf) > self._bounds.max_body_bytes and self.flow.response is not None:
             held = bytes(self.response_body_buf)
-            self.response_body_buf.clear()
+            self.response_body_buf.clear()  # type: ignore[no-untyped-call]
             self.flow.metadata[STREAMED] = self.flow.response.stream = True
             yield from self.start_response_stream()
             yield from self.state_stream_response_body(ResponseData(self.stream_id, held))
@@ -239,7 +240,7 @@ class BoundedHttpStream(HttpStream):
         """Pass a piece of the answer on."""
         yield from super().state_stream_response_body(event)
         if STREAMED in self.flow.metadata:
-            self.response_body_buf.clear()
+            self.response_body_buf.clear()  # type: ignore[no-untyped-call]
 
     def flow_done(self) -> CommandGenerator[None]:
         """End, or go on as a WebSocket: one with bounds."""
@@ -272,7 +273,7 @@ class BoundedHttpStream(HttpStream):
         assert self.flow.response is not None  # noqa: S101 - that is what it is called for
         self._has_ended()
         self._bounds.release(id(self))
-        self.request_body_buf.clear()
+        self.request_body_buf.clear()  # type: ignore[no-untyped-call]
         self.flow.metadata[REFUSED] = True
         if not (self.flow.request.is_http2 or self.flow.request.is_http3):
             self.flow.response.headers["connection"] = "close"
@@ -306,8 +307,6 @@ class WithoutTrailers:
 class BoundedHttp1Server(Http1Server):
     """The client's side of HTTP/1, with bounds on heads and on what comes between the pieces of a body."""
 
-    body_reader: TBodyReader | WithoutTrailers
-
     def __init__(self, context: Context, bounds: Bounds) -> None:
         super().__init__(context)
         self._bounds = bounds
@@ -330,7 +329,7 @@ class BoundedHttp1Server(Http1Server):
     def read_body(self, event: events.Event) -> CommandGenerator[None]:
         """Read a piece of a body."""
         if isinstance(self.body_reader, ChunkedReader):
-            self.body_reader = WithoutTrailers(self.body_reader)
+            self.body_reader = WithoutTrailers(self.body_reader)  # type: ignore[assignment]
         yield from super().read_body(event)
         # A body's bytes have been taken out. What is left is the length of a chunk, or trailers, without an end.
         if self.state == self.read_body and len(self.buf) > MAX_HEAD_BYTES:
@@ -361,7 +360,8 @@ class BoundedHttp1Server(Http1Server):
         headers, body = render_error(status, message)
         answer = http.Response.make(status, body, {**dict(headers), "connection": "close"})
         answer.http_version = "HTTP/1.1"
-        yield commands.SendData(self.conn, http1.assemble_response(answer))
+        raw: bytes = http1.assemble_response(answer)  # type: ignore[no-untyped-call]
+        yield commands.SendData(self.conn, raw)
         self.buf = ReceiveBuffer()
         self.state = self.shut_out
         self.due = self._bounds.clock() + SHUT_OUT_S

@@ -137,6 +137,8 @@ async def proxy(
             yield addresses
         finally:
             waiting.cancel()
+            # mitmproxy leaves its doors open to the end of the process.
+            await master.addons.get("proxyserver").servers.update([])  # type: ignore[no-untyped-call]
             master.should_exit.set()
             await asyncio.wait({running})
             failure = None if running.cancelled() else running.exception()

@@ -251,6 +251,9 @@ def data_folder(folder: Path) -> Iterator[Finding]:
     told = f"{folder}, {free // (1024 * 1024)} MB free"
     if os.name == "posix" and mode & 0o022:
         yield Finding("data folder", "fault", f"others can write to {folder} ({mode:o})", f"chmod 700 {folder}")
+    elif os.name == "posix" and mode & 0o055:
+        # Earlier versions made it with the umask's mode. What is secret in it has always been private.
+        yield Finding("data folder", "warning", f"others can look into {folder} ({mode:o})", f"chmod 700 {folder}")
     elif free < MIN_FREE_BYTES:
         yield Finding("data folder", "warning", told, "make room: recordings and what is stored need some")
     else:

@@ -155,7 +155,7 @@ def cells(one: Listed, *, is_short: bool = False) -> tuple[str, ...]:
         "" if used is None else str(used.input),
         "" if used is None else str(used.cached),
         "" if used is None else str(used.output),
-        "" if used is None else dollars(used.cost_usd),
+        "" if used is None else cost(used),
         "" if one.glance.first_token_ms is None else span(one.glance.first_token_ms),
         span(summary.ms),
         "" if summary.status is None else str(summary.status),
@@ -163,6 +163,11 @@ def cells(one: Listed, *, is_short: bool = False) -> tuple[str, ...]:
         one_line(summary.question),
         one_line(summary.answer),
     )
+
+
+def cost(used: Usage) -> str:
+    """Write what an exchange cost; ``≈`` where Claude's own counts are not in the cassette."""
+    return f"{'≈' if used.is_estimated and used.cost_usd is not None else ''}{dollars(used.cost_usd)}"
 
 
 def dollars(usd: float | None) -> str:

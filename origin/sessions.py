@@ -66,12 +66,12 @@ class InSession:
                 NOT_KEPT, status=503, type="server_error", param=FIELD, code="session_not_kept"
             ) from error
         except ConflictError as error:
-            told = "The session went on meanwhile, and does not have this answer."
-            raise OpenAIError(told, status=409, param=FIELD, code="session_in_use") from error
+            why = "The session went on meanwhile, and does not have this answer."
+            raise OpenAIError(why, status=409, param=FIELD, code="session_in_use") from error
         except ValueError as error:
             log.warning("the session could not be kept: %s", error)
-            told = f"The answer could not be kept in its session: {error}."
-            raise OpenAIError(told, param=FIELD, code="session_not_kept") from error
+            why = f"The answer could not be kept in its session: {error}."
+            raise OpenAIError(why, param=FIELD, code="session_not_kept") from error
 
 
 @contextlib.asynccontextmanager

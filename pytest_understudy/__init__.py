@@ -32,10 +32,11 @@ FROM = pytest.StashKey[tuple[int, int, int]]()
 
 SESSION = pytest.StashKey[contextlib.ExitStack]()
 RUNNING = pytest.StashKey["Running"]()
+PROBLEM = pytest.StashKey[str]()
 
 
 class CannotStartError(Exception):
-    """The proxy cannot run; the message says why."""
+    """The proxy cannot run, or what it recorded cannot be put in its place; the message says why."""
 
 
 @contextlib.contextmanager
@@ -96,7 +97,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if stack is None:
         return
     started = session.config.stash[RUNNING]
-    stack.close()
+    try:
+        stack.close()
+    except CannotStartError as error:  # the new cassette could not take the old one's place
+        session.config.stash[PROBLEM] = str(error)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if started.missed and mode_of(session.config) == "none" and exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -108,6 +113,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("understudy")
         for line in started.lines():
             terminalreporter.line(line)
+        if problem := config.stash.get(PROBLEM, None):
+            terminalreporter.line(f"understudy: {problem}", red=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -43,3 +43,10 @@ async def test_a_door_that_is_taken_is_one_clear_error(tmp_path: Path) -> None:
 
 def test_a_persons_own_authorities_are_believed_upstream(tmp_path: Path) -> None:
     assert options_for(Settings(), tmp_path, {"SSL_CERT_FILE": "/x.pem"}).ssl_verify_upstream_trusted_ca == "/x.pem"
+
+
+async def test_the_base_url_door_does_not_listen_for_http_3() -> None:
+    options = options_for(Settings(base_url=("127.0.0.1", 8081)), Path("nowhere"), {})
+
+    protocols = {mode.partition(":")[0]: ProxyMode.parse(mode).transport_protocol for mode in options.mode}
+    assert protocols == {"regular@127.0.0.1": "tcp", "reverse": "tcp"}

@@ -49,12 +49,14 @@ def attack(proxy: Victim, number: int) -> None:
 @pytest.mark.parametrize("keys", [True, False], ids=["where keys are asked for", "where none are"])
 def test_the_memory_is_bounded_and_an_innocent_request_is_answered(keys: bool, victim: Callable[..., Victim]) -> None:
     proxy = victim(keys=keys)
-    attackers = [threading.Thread(target=attack, args=(proxy, number)) for number in range(200)]
+    attackers = [threading.Thread(target=attack, args=(proxy, number), daemon=True) for number in range(200)]
     for attacker in attackers:
         attacker.start()
     statuses = {proxy.innocent().status_code for _ in range(5)}
     for attacker in attackers:
-        attacker.join()
+        attacker.join(60)
+        if attacker.is_alive():
+            break  # it holds a place, and does nothing
     assert statuses == {200}
     assert proxy.innocent().status_code == 200
     assert proxy.peak() < MOST, json.dumps({"peak_mib": proxy.peak() // MIB})

@@ -198,7 +198,7 @@ def test_what_failed_is_marked_and_what_an_app_got_before_it_hung_up_is_kept(clo
         proxy.end()
 
     with flows.open("rb") as file:
-        told = [flow for flow in mitmproxy_io.FlowReader(file).stream() if isinstance(flow, http.HTTPFlow)]  # type: ignore[no-untyped-call]
+        told = [flow for flow in mitmproxy_io.FlowReader(file).stream() if isinstance(flow, http.HTTPFlow)]
     assert [bool(flow.marked) for flow in told] == [False, True, True, True]
     assert [flow.metadata["understudy"]["how"] for flow in told] == ["done", "failed", "failed", "cut_by_app"]
     assert told[2].comment.endswith("overloaded")

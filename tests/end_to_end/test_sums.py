@@ -237,8 +237,8 @@ def sums(the_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     (home / "project" / "a.txt").write_text("the words of the file")
     config, cassette = home / "understudy.toml", home / "sums.jsonl"
     config.write_text(f'[agent.review]\ntools = ["Read"]\ncwd = "{home / "project"}"\n')
-    ann = understudy(env, "keys", "make", "ann", "--usd-per-day", "5").strip()
-    bob = understudy(env, "keys", "make", "bob", "--usd-total", "5", "--requests-per-minute", "500").strip()
+    ann = understudy(env, "keys", "make", "ann", "--agent", "review", "--usd-per-day", "5").strip()
+    bob = understudy(env, "keys", "make", "bob", "--agent", "review", "--usd-total", "5").strip()
     the_cloud.reset()
     the_cloud.script(slow_to_go_on)
     options = ("--config", str(config), "--client-auth", "--base-url", "127.0.0.1:0", "--record", str(cassette))

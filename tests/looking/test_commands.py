@@ -199,6 +199,18 @@ def test_tokens_and_dollars_are_claudes_where_the_app_was_told_none(tmp_path: Pa
     assert (one["tokens"]["input"], one["cost_usd"]) == (310, pytest.approx(0.0009))
 
 
+def test_dollars_that_are_computed_from_what_the_app_was_told_are_marked(tmp_path: Path) -> None:
+    with tapes.recorder(tmp_path / "a.jsonl") as recorder:
+        recording = recorder.begin("POST", "/v1/chat/completions", [], json.dumps(tapes.ask("Hello")).encode())
+        recording.respond(3, 200, [*tapes.JSON[:1], ("x-understudy-model", "opus")])
+        recording.end("done", at_ms=5, usage={"prompt_tokens": 1000, "completion_tokens": 100}, cost_usd=9.0)
+
+    told = json.loads(run("show", tmp_path / "a.jsonl", "--json").stdout)["exchanges"][0]
+
+    assert "≈0.0060" in run("show", tmp_path / "a.jsonl").stdout.splitlines()[1].split()
+    assert (told["cost_usd"], told["is_estimated"]) == (pytest.approx(0.006), True)
+
+
 def test_the_dollars_of_a_model_whose_price_is_not_known_are_no_zero(tmp_path: Path) -> None:
     with tapes.recorder(tmp_path / "a.jsonl") as recorder:
         exchange(recorder, "claude-opus-9", ended=True)

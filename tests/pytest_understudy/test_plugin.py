@@ -9,6 +9,7 @@ import pytest
 from pytest_understudy import file_name
 from tape.format import Entry
 from tape.read import read
+from tape.record import Recorder
 from tests.end_to_end.cloud import GUARD_S
 from tests.end_to_end.understudy import clean_environment
 
@@ -239,6 +240,16 @@ def test_a_run_played_from_one_cassette_tells_of_each_failed_test_its_own_answer
     done = run_pytest(project, "--understudy-cassette=all.jsonl", TEXT="Hello", **REHEARSED)
     assert done.returncode == 1
     assert done.stdout.count("POST /v1/chat/completions: asked live, recorded in all.jsonl") == 1
+
+
+def test_a_cassette_that_another_process_records_is_not_replaced(project: Path) -> None:
+    (project / "test_app.py").write_text(WHOLE)
+    options = ("--understudy-cassette=all.jsonl", "--understudy-record=again")
+    with Recorder(project / "all.jsonl"):
+        done = run_pytest(project, *options, TEXT="Hello", **REHEARSED)
+    assert done.returncode == 1
+    assert "understudy: the cassette all.jsonl is being recorded by another process" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_suite_that_does_not_ask_for_it_never_notices(project: Path) -> None:

@@ -71,6 +71,28 @@ def test_a_command_that_is_not_there_gives_127() -> None:
     assert run("no-such-program") == (127, ["understudy: no-such-program: command not found"])
 
 
+def test_where_only_programs_start_by_their_bare_names_a_script_is_looked_up_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where `npm` is a script."""
+    (script := tmp_path / "only-here").write_text("#!/bin/sh\nexit 5\n")
+    script.chmod(0o755)
+    monkeypatch.setattr("wrapping.child.os.name", "nt")
+    started: list[str] = []
+    real = asyncio.create_subprocess_exec
+
+    async def start(program: str, *arguments: str, **options: object) -> asyncio.subprocess.Process:
+        started.append(program)
+        return await real(program, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("wrapping.child.asyncio.create_subprocess_exec", start)
+    monkeypatch.setattr("wrapping.child.shutil.which", lambda name, path: f"{path}/{name}")
+
+    status = asyncio.run(run_command(["only-here"], {"PATH": str(tmp_path)}))
+
+    assert (status, started) == (5, [str(script)])
+
+
 def test_the_command_is_looked_for_on_the_path_it_is_given(tmp_path: Path) -> None:
     (program := tmp_path / "only-here").write_text("#!/bin/sh\nexit 5\n")
     program.chmod(0o755)
