@@ -12,7 +12,7 @@ from addons.bound_connections import BoundConnections
 from addons.bound_requests import BoundRequests
 from addons.count_requests import CountRequests
 from addons.decrypt_only_ours import DecryptOnlyOurs
-from addons.explain_doors import ExplainDoors
+from addons.explain_doors import ExplainDoors, ExplainOwnAddress
 from addons.guard_base_url import GuardBaseUrl
 from addons.guard_own_page import GuardOwnPage
 from addons.guard_tunnels import GuardTunnels
@@ -55,6 +55,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
         NameInCertificate(settings.hosts),
         connections,
         serve,
+        ExplainOwnAddress(settings),
         *keys,
         GuardBaseUrl(settings),
         GuardOwnPage(settings),

@@ -8,10 +8,11 @@ from mitmproxy.proxy.layer import Layer, NextLayer
 from mitmproxy.proxy.layers import HttpLayer
 
 from addons.bounded_http import STREAMED, BoundedHttpLayer, Bounds, too_large
+from addons.explain_doors import is_root
 from addons.hosts import matches
 from addons.redirect_to_origin import MAGIC_HOST, ONLY_HERE, RedirectToOrigin, forbidden
 from origin.access import KEY_HEADER, Access
-from origin.app import error_headers, find
+from origin.app import error_headers, find, with_version
 from origin.routes import ROUTES
 from origin.server import Request
 from settings import Settings
@@ -92,13 +93,13 @@ class BoundRequests:
         request = flow.request
         if not self._redirect.may_ask(flow):
             raise forbidden(ONLY_HERE)
-        if request.pretty_host == MAGIC_HOST:
+        if request.pretty_host == MAGIC_HOST or is_root(request):
             return
         path, _, query = request.path.partition("?")
         route = None
         # A recording may answer other paths too.
         if self._settings.replay is None:
-            route = find(ROUTES, request.method, path)
+            route = find(ROUTES, request.method, with_version(ROUTES, path))
         access = await self._granted()
         if access is not None and route is not None and not route.for_everybody and KEY_HEADER not in request.headers:
             pairs = request.headers.items(multi=True)  # type: ignore[no-untyped-call]

@@ -23,29 +23,24 @@ PROXIES = (mode_specs.RegularMode, mode_specs.UpstreamMode)
 ASK_FOR_A_KEY = "This is Understudy. It answers those who have a key. Whoever runs it gives out keys."
 
 
-class ExplainDoors:
-    """Answer ``GET /`` at each door, and anything else that is asked of the proxy's own address."""
+class ExplainOwnAddress:
+    """Answer whatever is asked of the proxy's own address.
+
+    It does so by the head, before other addons judge where the request leads, and whether its body is kept.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def request(self, flow: http.HTTPFlow) -> None:
-        """Explain."""
-        if flow.response or not flow.live:
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Explain, or refuse what takes this address for a base URL."""
+        if flow.response or flow.error or not flow.live or not is_own_address(flow):
             return
-        request = flow.request
-        is_root = request.method in ("GET", "HEAD") and request.path.partition("?")[0] == "/"
-        if is_own_address(flow):
-            at = f"http://{write_address(request.host, request.port)}"
-            if is_root:
-                explain(flow, self._about_proxy(at))
-            else:
-                refuse(flow, misdirected(at, self._base_url()))
-        elif is_root and isinstance(flow.client_conn.proxy_mode, mode_specs.ReverseMode):
-            reached = flow.metadata.get(REACHED_AS) or write_address(*flow.client_conn.sockname[:2])
-            explain(flow, self._about_base_url(f"http://{reached}"))
-        elif is_root and not self._settings.passthrough and matches(request.pretty_host, self._settings.hosts):
-            explain(flow, self._about_host(request.pretty_host))
+        at = f"http://{write_address(flow.request.host, flow.request.port)}"
+        if is_root(flow.request):
+            explain(flow, self._about_proxy(at))
+        else:
+            refuse(flow, misdirected(at, self._base_url()))
 
     def _base_url(self) -> str:
         """Return the base URL that apps can have here, or else what makes one."""
@@ -65,6 +60,24 @@ class ExplainDoors:
             f" {self._base_url()}",
             f"What it is doing: curl --proxy {at} http://{MAGIC_HOST}/",
         ]
+
+
+class ExplainDoors:
+    """Answer ``GET /`` at the base-URL door, and of the hosts that we stand in for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Explain."""
+        request = flow.request
+        if flow.response or flow.error or not flow.live or not is_root(request):
+            return
+        if isinstance(flow.client_conn.proxy_mode, mode_specs.ReverseMode):
+            reached = flow.metadata.get(REACHED_AS) or write_address(*flow.client_conn.sockname[:2])
+            explain(flow, self._about_base_url(f"http://{reached}"))
+        elif not self._settings.passthrough and matches(request.pretty_host, self._settings.hosts):
+            explain(flow, self._about_host(request.pretty_host))
 
     def _about_base_url(self, at: str) -> list[str]:
         if self._settings.client_auth:
@@ -87,6 +100,11 @@ class ExplainDoors:
             f"What it answers: https://{host}/v1",
             f"What it is doing: http://{MAGIC_HOST}/",
         ]
+
+
+def is_root(request: http.Request) -> bool:
+    """Whether a request is one for a page that explains."""
+    return request.method in ("GET", "HEAD") and request.path.partition("?")[0] == "/"
 
 
 def is_own_address(flow: http.HTTPFlow) -> bool:

@@ -11,7 +11,6 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.layers import modes
 
-from addons.explain_doors import is_own_address
 from origin.access import KEY_HEADER, Access
 
 log = logging.getLogger("understudy")
@@ -57,8 +56,8 @@ class ProxyLogin:
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Note whose request it is; ask where no CONNECT came before."""
         flow.request.headers.pop(KEY_HEADER, None)
-        if is_own_address(flow):
-            return  # nothing is forwarded, and ExplainDoors only says that a key is needed
+        if flow.response is not None:
+            return  # it was asked of the proxy's own address, and leads nowhere
         key = self._keys.get(flow.client_conn)
         if key is None and isinstance(flow.client_conn.proxy_mode, ASK_FOR_LOGIN):
             key = await self._login(flow)

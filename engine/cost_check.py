@@ -40,7 +40,7 @@ class CostCheck:
                 )
         elif abs(ours_usd - theirs_usd) > ROUNDING_USD:
             self._told.update(models)
-            log.warning(
+            log.info(
                 "Claude Code says that %s cost %.6f USD, our price list says %.6f USD; the price list counts."
                 " This is said once for a model.",
                 f"{len(messages)} answer{'' if len(messages) == 1 else 's'} of {', '.join(models)}",

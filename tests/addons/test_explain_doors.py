@@ -8,7 +8,7 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import tflow, tutils
 
-from addons.explain_doors import ExplainDoors, is_own_address
+from addons.explain_doors import ExplainDoors, ExplainOwnAddress, is_own_address
 from addons.guard_base_url import REACHED_AS
 from settings import Settings
 
@@ -35,6 +35,7 @@ def asked(
     flow.client_conn.sockname = sockname
     if reached is not None:
         flow.metadata[REACHED_AS] = reached
+    ExplainOwnAddress(Settings(**settings)).requestheaders(flow)
     ExplainDoors(Settings(**settings)).request(flow)
     return flow
 
@@ -162,6 +163,7 @@ def test_what_another_addon_answered_is_left_alone() -> None:
     refused = http.Response.make(403)
     flow.response = refused
 
+    ExplainOwnAddress(Settings()).requestheaders(flow)
     ExplainDoors(Settings()).request(flow)
 
     assert flow.response is refused

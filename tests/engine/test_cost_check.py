@@ -1,6 +1,7 @@
 """Our price list and Claude Code's own figures are compared, and a difference is told once."""
 
 import asyncio
+import logging
 from contextlib import aclosing
 from typing import Any
 
@@ -24,6 +25,11 @@ OPUS = MessageUsage("claude-opus-5-5", {"input_tokens": 1000, "output_tokens": 1
 OPUS_USD = 0.006
 UNKNOWN = MessageUsage("claude-opus-9", {"input_tokens": 1000})
 TOOL: dict[str, Any] = {"name": "weather", "description": "", "input_schema": {"type": "object"}}
+
+
+@pytest.fixture(autouse=True)
+def all_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "engine.cost_check")
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
