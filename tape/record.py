@@ -28,6 +28,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import msgspec
+
 from tape import slowly, words
 from tape.aside import InOrder, weight
 from tape.blobs import Blobs
@@ -490,6 +492,8 @@ class Recording:
         if self._left_out:
             self._replace(self._left_out_n, {"left_out": self._left_out})
         self._clean_again()
+        used = about.get("claude_usage")
+        about = {**about, "claude_usage": None if used is None else msgspec.to_builtins(list(used))}
         try:
             known = {name: self._redactor.document(value) for name, value in about.items() if value is not None}
         except RecursionError:  # nested too deeply to be looked through; the answer's bytes are kept
