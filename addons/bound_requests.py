@@ -12,7 +12,7 @@ from addons.explain_doors import is_root
 from addons.hosts import matches
 from addons.redirect_to_origin import MAGIC_HOST, ONLY_HERE, RedirectToOrigin, forbidden
 from origin.access import KEY_HEADER, Access
-from origin.app import error_headers, find, with_version
+from origin.app import error_headers, find, is_for_everybody, with_version
 from origin.routes import ROUTES
 from origin.server import Request
 from settings import Settings
@@ -96,12 +96,13 @@ class BoundRequests:
         if request.pretty_host == MAGIC_HOST or is_root(request):
             return
         path, _, query = request.path.partition("?")
-        route = None
+        completed = with_version(ROUTES, path)
         # A recording may answer other paths too.
         if self._settings.replay is None:
-            route = find(ROUTES, request.method, with_version(ROUTES, path))
+            find(ROUTES, request.method, completed)
         access = await self._granted()
-        if access is not None and route is not None and not route.for_everybody and KEY_HEADER not in request.headers:
+        needs_key = KEY_HEADER not in request.headers and not is_for_everybody(ROUTES, request.method, completed)
+        if access is not None and needs_key:
             pairs = request.headers.items(multi=True)  # type: ignore[no-untyped-call]
             headers = tuple((name.lower(), value) for name, value in pairs)
             await access.client(Request(request.method, path, query, headers, b""))
