@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tape.record import Recorder
-from tests.attacks.victim import Victim, answer_on, status_of
+from tests.attacks.victim import Victim, answer_on, head_on, status_of
 from tests.end_to_end.cloud import GUARD_S
 
 SECRET = b'{"text": "what somebody else was told"}'
@@ -84,8 +84,7 @@ def test_through_the_proxy_a_key_that_was_revoked_is_answered_no_more(replay: Vi
             f"CONNECT api.openai.com:443 HTTP/1.1\r\nHost: api.openai.com\r\n"
             f"Proxy-Authorization: Basic {login}\r\n\r\n".encode()
         )
-        while not connection.recv(65536).endswith(b"\r\n\r\n"):
-            pass
+        head_on(connection)
         with replay.proxy.tls().wrap_socket(connection, server_hostname="api.openai.com") as secure:
             statuses = []
             for _ in range(2):

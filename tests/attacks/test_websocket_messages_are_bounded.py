@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.attacks.victim import HOST, MIB, Victim, flood
+from tests.attacks.victim import HOST, MIB, Victim, flood, head_on
 from tests.end_to_end.cloud import GUARD_S
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured by /proc")
@@ -40,9 +40,7 @@ def websocket(proxy: Victim, *, tls: bool = False) -> Iterator[socket.socket]:
             "Sec-WebSocket-Version: 13",
         )
         opened.sendall(proxy.head(*upgrade, method="GET", path="/v1/responses"))
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += opened.recv(1)
+        head = head_on(opened)
         assert head.split()[1] == b"101", head
         yield opened
 
