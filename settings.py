@@ -276,17 +276,19 @@ class Settings:
     )
     max_bodies_mb: int = _setting(
         _at_least(1, int),
-        "what the request bodies that the proxy holds may take together; more get 503, but for bodies up to 64 KiB",
+        "what the request bodies that the proxy holds may take together; more get 503, but for bodies up to 64 KiB."
+        " With client_auth each key may hold as much as is still free: one half, two a third each",
         128,
     )
     request_timeout_s: float = _setting(
         _at_least(0.1, float),
-        "how long a new connection may be without a request, a head may take, and a body may be silent (408)",
+        "how long a new connection may be without a request, a head may take, and a body (408) or a WebSocket message"
+        " (1008) may be silent",
         30.0,
     )
     min_upload_bytes_per_s: float = _setting(
         _at_least(0, float),
-        "how fast a body must come after its first request_timeout_s (408); 0: as slow as it likes",
+        "how fast a body or a WebSocket message must come after its first request_timeout_s; 0: as slow as it likes",
         1024.0,
     )
     max_connections: int = _setting(

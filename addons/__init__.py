@@ -23,6 +23,7 @@ from addons.proxy_login import ProxyLogin
 from addons.record import Record
 from addons.record_sockets import RecordSockets
 from addons.redirect_to_origin import RedirectToOrigin
+from addons.refuse_loops import RefuseLoops
 from addons.serve_origin import ServeOrigin
 from addons.show_in_mitmproxy import ShowInMitmproxy
 from addons.stream_events import StreamEvents
@@ -57,6 +58,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
         serve,
         ExplainOwnAddress(settings),
         *keys,
+        RefuseLoops(settings),
         GuardBaseUrl(settings),
         GuardOwnPage(settings),
         ExplainDoors(settings),

@@ -7,12 +7,12 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.layer import Layer, NextLayer
 from mitmproxy.proxy.layers import HttpLayer
 
-from addons.bounded_http import STREAMED, BoundedHttpLayer, Bounds, too_large
+from addons.bounded_http import HOLDER, STREAMED, BoundedHttpLayer, Bounds, too_large
 from addons.explain_doors import is_root
 from addons.hosts import matches
 from addons.redirect_to_origin import MAGIC_HOST, ONLY_HERE, RedirectToOrigin, forbidden
-from origin.access import KEY_HEADER, Access
-from origin.app import error_headers, find, with_version
+from origin.access import KEY_HEADER, Access, bearer
+from origin.app import error_headers, find, is_for_everybody, with_version
 from origin.routes import ROUTES
 from origin.server import Request
 from settings import Settings
@@ -84,6 +84,9 @@ class BoundRequests:
         try:
             if is_ours:
                 await self._refuse_early(flow)
+            if self._settings.client_auth and (secret := key or bearer(as_request(request))):
+                # A number, since metadata is written to files.
+                flow.metadata[HOLDER] = hash(secret)
             self._refuse_large(request)
         except OpenAIError as error:
             flow.response = http.Response.make(error.status, error.body(), dict(error_headers(error)))
@@ -95,16 +98,14 @@ class BoundRequests:
             raise forbidden(ONLY_HERE)
         if request.pretty_host == MAGIC_HOST or is_root(request):
             return
-        path, _, query = request.path.partition("?")
-        route = None
+        completed = with_version(ROUTES, request.path.partition("?")[0])
         # A recording may answer other paths too.
         if self._settings.replay is None:
-            route = find(ROUTES, request.method, with_version(ROUTES, path))
+            find(ROUTES, request.method, completed)
         access = await self._granted()
-        if access is not None and route is not None and not route.for_everybody and KEY_HEADER not in request.headers:
-            pairs = request.headers.items(multi=True)  # type: ignore[no-untyped-call]
-            headers = tuple((name.lower(), value) for name, value in pairs)
-            await access.client(Request(request.method, path, query, headers, b""))
+        needs_key = KEY_HEADER not in request.headers and not is_for_everybody(ROUTES, request.method, completed)
+        if access is not None and needs_key:
+            await access.client(as_request(request))
         self._known(flow.client_conn)
 
     def _refuse_large(self, request: http.Request) -> None:
@@ -136,6 +137,13 @@ class BoundRequests:
         elif isinstance(child, Layer):
             self._bounded(child)
         return layer
+
+
+def as_request(request: http.Request) -> Request:
+    """Return a head as the origin sees it."""
+    path, _, query = request.path.partition("?")
+    pairs = request.headers.items(multi=True)  # type: ignore[no-untyped-call]
+    return Request(request.method, path, query, tuple((name.lower(), value) for name, value in pairs), b"")
 
 
 def content_length(request: http.Request) -> int:

@@ -6,7 +6,8 @@ here change that and nothing else:
 - An addon that answers in ``requestheaders`` is heard at once. The body is not waited for, and what still comes of it
   is thrown away.
 - A body is bounded by itself (``max_body_bytes``, 413), together with all other bodies that the proxy holds
-  (``max_bodies_mb``, 503), and in time (``request_timeout_s`` and ``min_upload_bytes_per_s``, 408).
+  (``max_bodies_mb``, of which each API key has a share, 503), and in time (``request_timeout_s`` and
+  ``min_upload_bytes_per_s``, 408).
 - A head in HTTP/1 is bounded in size (431) and in time (408). For HTTP/2 the h2 library bounds it.
 - A body for a host that we do not stand in for is passed on as it comes, and is not kept.
 - The trailers of a chunked body are dropped, which RFC 9112, section 7.1.2, allows. mitmproxy ends the connection.
@@ -49,7 +50,7 @@ from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 from mitmproxy.proxy.layers.http._http2 import Http2Server
 
-from addons.bounded_websocket import REFUSED, BoundedWebsocketLayer
+from addons.bounded_websocket import REFUSED, BoundedWebsocketLayer, SlowMessage
 from origin.app import render_error
 from origin.server import MAX_HEAD_BYTES
 
@@ -60,6 +61,9 @@ SHUT_OUT_S = 5.0
 """How long a client that was refused in the middle of its head has to read why."""
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
+
+HOLDER = "understudy_holder"
+"""``flow.metadata``: a number that stands for the API key of the request, where keys are asked for."""
 
 STREAMED = "understudy_streamed"
 """``flow.metadata``: bodies are passed on as they come, and are not kept."""
@@ -79,22 +83,52 @@ class Bounds:
     clock: Callable[[], float] = time.monotonic
     held: dict[int, int] = field(default_factory=dict)
     """Bytes by the ``id`` of the stream."""
+    holders: dict[int, int] = field(default_factory=dict)
+    """Whose each body is, by the ``id`` of the stream."""
     total: int = 0
 
-    def hold(self, key: int, more: int) -> tuple[int, str] | None:
-        """Count bytes of a body. Returns the status and the message of a refusal if they are too many."""
+    def hold(self, key: int, more: int, holder: int | None = None) -> tuple[int, str] | None:
+        """Count bytes of a body. Returns the status and the message of a refusal if they are too many.
+
+        ``holder`` stands for the API key that the body came with; None: it has no share of its own, but may take all.
+        """
         size = self.held.get(key, 0) + more
         if size > self.max_body_bytes:
             return 413, too_large(self.max_body_bytes)
-        if size > SMALL_BODY_BYTES and self.total + more > self.max_bodies_bytes:
-            return 503, "The proxy holds as much of requests as it may (max_bodies_mb). Try again in a moment."
+        if size > SMALL_BODY_BYTES:
+            if self.total + more > self.max_bodies_bytes:
+                return 503, "The proxy holds as much of requests as it may (max_bodies_mb). Try again in a moment."
+            if holder is not None and not self._has_share(key, more, holder):
+                return (
+                    503,
+                    "This key holds its share of what the proxy may hold (max_bodies_mb). Try again in a moment.",
+                )
         self.held[key] = size
         self.total += more
+        if holder is not None:
+            self.holders[key] = holder
         return None
+
+    def due(self, began: float, last: float, received: int) -> float:
+        """Return when it is too slow: it was silent since ``last``, or it came in too small pieces since ``began``."""
+        earned = received / self.min_bytes_per_s if self.min_bytes_per_s else float("inf")
+        return min(last, began + earned) + self.timeout_s
 
     def release(self, key: int) -> None:
         """Forget a body."""
         self.total -= self.held.pop(key, 0)
+        self.holders.pop(key, None)
+
+    def _has_share(self, key: int, more: int, holder: int) -> bool:
+        """Whether a holder may have more: as much as is left free then, so that there is always room for a new one.
+
+        One holder gets half of all, each of two a third, and so on. A body that is the only one may take all, since it
+        could be larger than any share.
+        """
+        if self.total == self.held.get(key, 0):
+            return True
+        mine = sum(self.held[other] for other, whose in self.holders.items() if whose == holder)
+        return mine + more <= self.max_bodies_bytes - self.total - more
 
 
 def too_large(most: int) -> str:
@@ -103,7 +137,7 @@ def too_large(most: int) -> str:
 
 
 class SlowBody(HttpEvent):
-    """A body comes too slowly."""
+    """A body, or the message of a WebSocket, comes too slowly."""
 
 
 class BoundedHttpLayer(HttpLayer):
@@ -171,9 +205,10 @@ class BoundedHttpStream(HttpStream):
 
     @property
     def due(self) -> float:
-        """When the body is too slow, by the clock of the bounds: it was silent, or it came in too small pieces."""
-        earned = self._received / self._bounds.min_bytes_per_s if self._bounds.min_bytes_per_s else float("inf")
-        return min(self._last, self._began + earned) + self._bounds.timeout_s
+        """When the body, or the message of a WebSocket, is too slow, by the clock of the bounds."""
+        if isinstance(self.child_layer, BoundedWebsocketLayer):
+            return self.child_layer.due
+        return self._bounds.due(self._began, self._last, self._received)
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, SlowBody):
@@ -207,7 +242,8 @@ class BoundedHttpStream(HttpStream):
                 # However the stream ends: what nobody holds any more does not count.
                 weakref.finalize(self, self._bounds.release, id(self)).atexit = False
             self._count(event)
-            if (refusal := self._bounds.hold(id(self), len(event.data))) is not None:
+            holder = self.flow.metadata.get(HOLDER)
+            if (refusal := self._bounds.hold(id(self), len(event.data), holder)) is not None:
                 yield from self._refuse(*refusal)
                 return
         elif isinstance(event, RequestEndOfMessage):
@@ -248,11 +284,23 @@ class BoundedHttpStream(HttpStream):
         if not self.flow.websocket:
             yield from super().flow_done()
             return
-        self.child_layer = BoundedWebsocketLayer(self.context, self.flow, self._bounds)
+        self.child_layer = BoundedWebsocketLayer(
+            self.context, self.flow, self._bounds, holder=self.flow.metadata.get(HOLDER)
+        )
         self._handle_event = self.passthrough  # type: ignore[method-assign]
         yield from self.child_layer.handle_event(events.Start())
         # As mitmproxy does: not before the layer is there, since data may follow at once.
         yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+
+    def passthrough(self, event: events.Event) -> CommandGenerator[None]:
+        """Let a WebSocket have its bytes, and its time."""
+        if isinstance(event, SlowBody):
+            event = SlowMessage()
+        yield from super().passthrough(event)
+        if isinstance(self.child_layer, BoundedWebsocketLayer) and self.child_layer.is_receiving:
+            self._parent.incoming.add(self)
+        else:
+            self._parent.incoming.discard(self)
 
     def _count(self, event: RequestData) -> None:
         self._received += len(event.data)

@@ -1,7 +1,13 @@
-"""mitmproxy's WebSocket layer, with a bound on messages: a longer one closes the WebSocket with 1009."""
+"""mitmproxy's WebSocket layer, with bounds on the messages that clients send.
+
+A message that is too large closes the WebSocket with 1009. One that comes too slowly, like the body of a request
+(``request_timeout_s``, ``min_upload_bytes_per_s``), closes it with 1008; between messages it may be silent for ever.
+One for which there is no room closes it with 1013.
+"""
 
 import weakref
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import wsproto
@@ -11,6 +17,7 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.websocket import WebsocketConnection, WebsocketEndHook, WebsocketLayer
+from wsproto.events import CloseConnection
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
 
 from origin.websocket import MessageLimit
@@ -25,9 +32,14 @@ REFUSED = "understudy_refused"
 class SharedLimit(MessageLimit):
     """A limit for each message, and one for all that the proxy holds, which bodies and messages share."""
 
-    def __init__(self, bounds: "Bounds") -> None:
+    def __init__(self, bounds: "Bounds", holder: int | None) -> None:
         super().__init__(bounds.max_body_bytes)
         self._bounds = bounds
+        self._holder = holder
+        self._began = self._last = 0.0
+        self._received = 0
+        self.is_receiving = False
+        """Whether a message has begun, and has not ended."""
         self.refused = False
         weakref.finalize(self, bounds.release, id(self)).atexit = False
 
@@ -36,16 +48,24 @@ class SharedLimit(MessageLimit):
     ) -> RsvBits:
         """Look at a frame's head. Raises ParseFailed."""
         try:
-            return super().frame_inbound_header(proto, opcode, rsv, payload_length)
+            seen = super().frame_inbound_header(proto, opcode, rsv, payload_length)
         except ParseFailed:
             self.refused = True
             raise
+        if not (self._is_control or self.is_receiving):
+            self.is_receiving = True
+            self._began = self._last = self._bounds.clock()
+            self._received = 0
+        return seen
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes:
         """Count a piece of a frame. Raises ParseFailed."""
         if self._is_control:
             return data
-        if (refusal := self._bounds.hold(id(self), len(data))) is not None:
+        if data:
+            self._last = self._bounds.clock()
+            self._received += len(data)
+        if (refusal := self._bounds.hold(id(self), len(data), self._holder)) is not None:
             self.refused = True
             raise ParseFailed(refusal[1], CloseReason.TRY_AGAIN_LATER)
         return data
@@ -53,12 +73,23 @@ class SharedLimit(MessageLimit):
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> None:
         """Count a frame that has come."""
         super().frame_inbound_complete(proto, fin)
-        if not self._before:
+        if fin and not self._is_control:
             self.release()
+
+    @property
+    def due(self) -> float:
+        """When the message that is coming is too slow, by the clock of the bounds; never, if none is coming."""
+        return self._bounds.due(self._began, self._last, self._received) if self.is_receiving else float("inf")
 
     def release(self) -> None:
         """Forget the message that is coming."""
+        self.is_receiving = False
         self._bounds.release(id(self))
+
+
+@dataclass
+class SlowMessage(events.Event):
+    """A message may come too slowly."""
 
 
 class BoundedWebsocketLayer(WebsocketLayer):
@@ -68,14 +99,27 @@ class BoundedWebsocketLayer(WebsocketLayer):
     a compressed message may unpack to any size.
     """
 
-    def __init__(self, context: Context, flow: http.HTTPFlow, bounds: "Bounds") -> None:
+    def __init__(self, context: Context, flow: http.HTTPFlow, bounds: "Bounds", *, holder: int | None) -> None:
         super().__init__(context, flow)
+        self._bounds = bounds
         self._limits = {
-            wsproto.ConnectionType.SERVER: SharedLimit(bounds),
-            wsproto.ConnectionType.CLIENT: SharedLimit(bounds),
+            wsproto.ConnectionType.SERVER: SharedLimit(bounds, holder),
+            wsproto.ConnectionType.CLIENT: SharedLimit(bounds, holder),
         }
 
+    @property
+    def is_receiving(self) -> bool:
+        """Whether the client has sent a part of a message."""
+        return self._limits[wsproto.ConnectionType.SERVER].is_receiving
+
+    @property
+    def due(self) -> float:
+        """When the message that the client is sending is too slow."""
+        return self._limits[wsproto.ConnectionType.SERVER].due
+
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, SlowMessage):
+            return  # nothing has come yet
         assert self.flow.response is not None  # noqa: S101 - it is what has opened the WebSocket
         if "sec-websocket-extensions" in self.flow.response.headers:
             # Nobody has offered one.
@@ -92,6 +136,14 @@ class BoundedWebsocketLayer(WebsocketLayer):
 
     def relay_messages(self, event: events.Event) -> CommandGenerator[None]:
         """Pass on what has come. A client that was refused is given time to read why."""
+        if isinstance(event, SlowMessage):
+            if self.due > self._bounds.clock():
+                return  # the rest has come meanwhile
+            self._limits[wsproto.ConnectionType.SERVER].refused = True
+            # As if wsproto had found a fault of the client's.
+            told = CloseConnection(CloseReason.POLICY_VIOLATION, "the message did not arrive in time")
+            self.client_ws._events.append(told)
+            event = events.DataReceived(self.context.client, b"")
         for command in super().relay_messages(event):
             if isinstance(command, WebsocketEndHook):
                 for limit in self._limits.values():
@@ -112,7 +164,11 @@ class BoundedWebsocketLayer(WebsocketLayer):
 
 
 class BoundedWebsocketConnection(WebsocketConnection):
-    """One side of a WebSocket. The fragments of a message grow in place, where mitmproxy copies all for each piece."""
+    """One side of a WebSocket.
+
+    A message grows in place, where mitmproxy copies all of it for each piece. Its fragments become one, which RFC 6455,
+    section 5.4, allows: a buffer for each would let fragments of a byte take a hundred times their size.
+    """
 
     @property
     def frame_buf(self) -> "_Fragments":
@@ -126,4 +182,4 @@ class BoundedWebsocketConnection(WebsocketConnection):
 
 class _Fragments(list[Any]):
     def append(self, frame: bytes) -> None:
-        super().append(bytearray(frame))
+        """Go on with the fragment that there is."""

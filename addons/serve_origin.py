@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.fernet import Fernet
-from mitmproxy import ctx
 
+from addons.refuse_loops import own_addresses
 from auth.budgets import Budgets
 from auth.clients import Clients
 from auth.sources import (
@@ -316,12 +316,6 @@ def shelves_on(database: Database, settings: Settings) -> Shelves:
         wait_s=settings.session_wait_s,
         lease_s=settings.store_lease_s,
     )
-
-
-def own_addresses() -> list[tuple[str, int]]:
-    """Return where this proxy listens: what Claude's own processes must never be sent through."""
-    proxy = ctx.master.addons.get("proxyserver")  # type: ignore[no-untyped-call]
-    return [(host, port) for host, port, *_ in proxy.listen_addrs()] if proxy else []
 
 
 def proxy_variables(url: str, environ: Mapping[str, str]) -> dict[str, str]:

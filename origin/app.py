@@ -248,13 +248,13 @@ def with_version(routes: tuple[Route, ...], path: str) -> str:
 def app(service: Service, routes: tuple[Route, ...], around: Callable[[Handler], Handler] | None = None) -> Handler:
     """Return the server's handler: find the endpoint, let it answer, render what it raises.
 
-    ``around`` puts something before the endpoints, for requests that may be answered at all.
+    ``around`` puts something before the endpoints, such as a replay. It gets requests of those who may ask, no others.
     """
 
     async def route(request: Request, exchange: Exchange) -> None:
         await answer(service, find(routes, request.method, request.path), request, exchange)
 
-    inner = around(route) if around else route
+    inner = keyed(service, routes, around(route)) if around else route
     service = replace(service, handler=lambda changed: app(changed, routes, around))
 
     async def handle(request: Request, exchange: Exchange) -> None:
@@ -275,6 +275,22 @@ def app(service: Service, routes: tuple[Route, ...], around: Callable[[Handler],
             await exchange.respond(error.status, error_headers(error), error.body())
 
     return handle
+
+
+def keyed(service: Service, routes: tuple[Route, ...], handler: Handler) -> Handler:
+    """Return a handler that asks for a key first, where keys are asked for: also for paths that no route has."""
+
+    async def handle(request: Request, exchange: Exchange) -> None:
+        if service.access is not None and not is_for_everybody(routes, request.method, request.path):
+            await service.access.client(request)
+        await handler(request, exchange)
+
+    return handle
+
+
+def is_for_everybody(routes: tuple[Route, ...], method: str, path: str) -> bool:
+    """Whether a request needs no key."""
+    return any(route.for_everybody for route in routes if route.method == method and route.fits(path))
 
 
 def unreadable(failure: StoreError) -> OpenAIError:

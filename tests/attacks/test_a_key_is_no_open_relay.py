@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.attacks.victim import Victim, answer_on, status_of
+from tests.attacks.victim import Victim, answer_on, head_on, status_of
 from tests.end_to_end.cloud import GUARD_S
 
 SPELLINGS = [
@@ -88,12 +88,9 @@ def connect(proxy: Victim, host: str, port: int) -> tuple[socket.socket, bytes]:
     """Ask for a tunnel; return the connection and the answer."""
     connection = proxy.open((proxy.proxy.host, proxy.proxy.port))
     connection.sendall(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{login(proxy)}\r\n\r\n".encode())
-    answer = connection.recv(12)
-    if status_of(answer) != 200:
-        return connection, answer + answer_on(connection)
-    while not answer.endswith(b"\r\n\r\n"):
-        answer += connection.recv(1)
-    return connection, answer
+    head = head_on(connection)
+    # What follows a 200 is the tunnel.
+    return connection, head if status_of(head) == 200 else answer_on(connection, head)
 
 
 def error_in(answer: bytes) -> str:

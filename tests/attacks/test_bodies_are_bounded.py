@@ -11,9 +11,11 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.events
+import httpx
 import pytest
 
 from tests.attacks.victim import HOST, MIB, PATH, Victim, answer_on, chunk, flood, status_of
+from tests.end_to_end.cloud import GUARD_S
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured by /proc")
 
@@ -122,6 +124,22 @@ def test_all_bodies_together_are_bounded_and_an_innocent_one_finds_its_place(vic
     assert set(told) == {408, 503}
     assert told.count(503) > 16
     assert proxy.peak() - before < 8 * MIB + LIMIT + SPARE
+
+
+def test_the_bodies_of_one_key_leave_room_for_those_of_another(victim: Callable[..., Victim]) -> None:
+    proxy = victim(**SMALL | {"request_timeout_s": 60})
+    other = proxy.run("keys", "make", "bob")
+    with ExitStack() as stack:
+        held = [stack.enter_context(proxy.open()) for _ in range(4)]
+        for connection in held:
+            connection.sendall(proxy.head(f"Content-Length: {LIMIT}"))
+            flood(connection, b"a" * (LIMIT - 1), LIMIT - 1)
+        # One has found room, two would take all.
+        assert len([one for one in held if not select.select([one], [], [], 10)[0]]) == 1
+        large = json.dumps({"metadata": {"who": "bob"}}).encode() + b" " * MIB
+        headers = {"authorization": f"Bearer {other}", "content-type": "application/json"}
+        url = f"http://127.0.0.1:{proxy.door[1]}/v1/conversations"
+        assert httpx.post(url, content=large, headers=headers, timeout=GUARD_S).status_code == 200
 
 
 @pytest.mark.parametrize("trickle", [False, True], ids=["silence", "a byte now and then"])

@@ -99,10 +99,23 @@ def flood(connection: socket.socket, piece: bytes, most: int) -> int:
     return sent
 
 
-def answer_on(connection: socket.socket) -> bytes:
-    """Return all that is answered, up to the end of the connection or of one answer with a length."""
+def head_on(connection: socket.socket) -> bytes:
+    """Return the head of an answer, and nothing of what follows it. Raises ConnectionError if the connection ends."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        more = connection.recv(1)
+        if not more:
+            raise ConnectionError(f"the connection ended after {head!r}")
+        head += more
+    return head
+
+
+def answer_on(connection: socket.socket, answer: bytes = b"") -> bytes:
+    """Return all that is answered, up to the end of the connection or of one answer with a length.
+
+    ``answer`` is what was read of it before.
+    """
     connection.settimeout(GUARD_S)
-    answer = b""
     with contextlib.suppress(OSError):
         while more := connection.recv(65536):
             answer += more
