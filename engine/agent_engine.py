@@ -6,7 +6,7 @@ An agent's process has tools and a folder, so it is never shared with another co
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,9 +23,8 @@ from engine.reach import Reach
 from engine.reports import Told, failed, retry_announced
 from engine.sdk import AssistantMessage, Connection, ResultMessage, Spawn, StreamEvent, SystemMessage, sdk_errors
 from engine.watchdog import Watchdog
-from translate.prices import count, price_name, web_searches
 from translate.turn import Message, Turn
-from translate.usage import COUNTED, MessageUsage, UsageReader
+from translate.usage import MessageUsage, UsageReader
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +122,7 @@ class _AgentRun:
         self._timeout_s = timeout_s
         self._told = UsageReader()
         self._unheard: list[MessageUsage] = []
-        self._costs = ProcessCosts(cost_check)
+        self._costs = ProcessCosts(cost_check, asks_more=True)
         self._connection = Connection(spawn, self._on_stderr, self._told.feed)
         self._ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.complete = False
@@ -226,10 +225,11 @@ class _AgentRun:
                 case AssistantMessage(error=str(error)):
                     told = Told(error, self._connection.request_id)
                 case ResultMessage() as result:
-                    self._unheard = unheard(result.model_usage, self._told.messages)
+                    self._unheard = self._costs.result(
+                        result.model_usage, self._told.messages, whole=self._told.is_whole
+                    )
                     for message in self._unheard:
                         answer.add(message.usage)
-                    self._costs.result(result.total_cost_usd, self.messages, whole=self._told.is_whole)
                     if result.is_error and result.subtype not in ENOUGH:
                         raise failed(result, told)
                     return
@@ -238,37 +238,3 @@ class _AgentRun:
 
     def _on_stderr(self, line: str) -> None:
         log.debug("agent %s[%s]: %s", self._agent.name, self.pid, line[:500])
-
-
-# Claude Code's words in the `modelUsage` of a result, and Anthropic's in a usage.
-_WORDS = {
-    "inputTokens": "input_tokens",
-    "outputTokens": "output_tokens",
-    "cacheCreationInputTokens": "cache_creation_input_tokens",
-    "cacheReadInputTokens": "cache_read_input_tokens",
-}
-
-
-def unheard(model_usage: Mapping[str, Any] | None, heard: Sequence[MessageUsage]) -> list[MessageUsage]:
-    """Return what an agent's process used beyond the messages that were heard, one usage for each model.
-
-    Its tools ask the API too: a subagent, a web search, a page that is summed up. Their stream events are not told, but
-    the result says what the whole process has used (``modelUsage``).
-    """
-    left: list[MessageUsage] = []
-    for model, used in (model_usage or {}).items():
-        same = [message.usage for message in heard if price_name(message.model) == price_name(model)]
-        if not isinstance(used, Mapping):
-            continue
-        usage: dict[str, Any] = {
-            name: max(0, count(used, word) - sum(count(usage, name) for usage in same)) for word, name in _WORDS.items()
-        }
-        for_an_hour = sum(count(usage.get("cache_creation"), "ephemeral_1h_input_tokens") for usage in same)
-        searched = sum(web_searches(usage) for usage in same)
-        usage["cache_creation"] = {
-            "ephemeral_1h_input_tokens": max(0, count(used, "cacheCreationEphemeral1hInputTokens") - for_an_hour)
-        }
-        usage["server_tool_use"] = {"web_search_requests": max(0, count(used, "webSearchRequests") - searched)}
-        if any(usage[name] for name in COUNTED) or web_searches(usage):
-            left.append(MessageUsage(model, usage))
-    return left

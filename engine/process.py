@@ -407,8 +407,9 @@ class ClaudeProcess:
         messages = [message for reader in self._told for message in reader.messages][self._compared :]
         whole = all(reader.is_whole for reader in self._told)
         # A result may come amid the preparation of the next turn, which goes on to read into its own.
-        self._told, self._compared = self._told[-1:], len(self._told[-1].messages)
-        self._costs.result(result.total_cost_usd, messages, whole=whole)
+        self._told = self._told[-1:]
+        self._told[0].messages += self._costs.result(result.model_usage, messages, whole=whole)
+        self._compared = len(self._told[0].messages)
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
         """Kill the process at a stop reason after which it would go on by itself.

@@ -27,7 +27,7 @@ from rehearsal.events import (
 )
 from rehearsal.example import example
 from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
-from rehearsal.tokens import TOKEN_CHARS, content_blocks, count
+from rehearsal.tokens import TOKEN_CHARS, content_blocks, count, with_counts
 
 SEARCH_TYPE = "web_search_"
 FOUND_URL = "https://example.com/rehearsal"
@@ -98,7 +98,7 @@ def compose(body: Json, reply: Reply, usage: Json, number: int) -> Score:
         events = [event for _, event in recorded]
         steps = tuple(Step(data, is_delta(event), usage_in(event)) for data, event in recorded)
     else:
-        events = list(events_of(_message(body, reply, {**usage, **reply.usage}, number)))
+        events = list(events_of(_message(body, reply, with_counts(usage, reply.usage), number)))
         steps = tuple(Step(encode(event), is_delta(event), usage_in(event)) for event in events)
     if body.get("stream") is True:
         return _with_fault(Score(200, steps, None), reply.fault)

@@ -106,15 +106,32 @@ class PromptCache:
             del self._known[next(iter(self._known))]
 
 
+def with_counts(usage: Mapping[str, Any], counts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a usage with other counts in it.
+
+    What is written to the cache is told twice, as a sum and by how long it is kept. As the API's, the two agree: where
+    only one of them is given, the other follows it.
+    """
+    changed = {**usage, **counts}
+    created, split = "cache_creation_input_tokens", "cache_creation"
+    if created in counts and split not in counts:
+        kept = "1h" if usage[split]["ephemeral_1h_input_tokens"] else "5m"
+        changed[split] = _by_duration(counts[created], kept)
+    elif split in counts and created not in counts:
+        changed[created] = sum(counts[split].values())
+    return changed
+
+
+def _by_duration(created: int, ttl: str) -> dict[str, int]:
+    return {f"ephemeral_{kept}_input_tokens": created if kept == ttl else 0 for kept in ("5m", "1h")}
+
+
 def _usage(fresh: int, created: int, read: int, ttl: str) -> dict[str, Any]:
     return {
         "input_tokens": fresh,
         "cache_creation_input_tokens": created,
         "cache_read_input_tokens": read,
-        "cache_creation": {
-            "ephemeral_5m_input_tokens": 0 if ttl == "1h" else created,
-            "ephemeral_1h_input_tokens": created if ttl == "1h" else 0,
-        },
+        "cache_creation": _by_duration(created, ttl),
         "service_tier": "standard",
         "inference_geo": "not_available",
     }

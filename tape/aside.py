@@ -5,10 +5,12 @@ steps of a few milliseconds, between which the interpreter may change threads; w
 of many small values, writing it) is done value by value (:mod:`tape.slowly`).
 """
 
+import contextlib
+import gc
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
@@ -63,13 +65,9 @@ class InOrder:
         return self._is_busy
 
     def _run(self) -> None:
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(min(before, SWITCH_S))
-        try:
+        with _giving_way():
             while (call := self._next()) is not None:
                 call()
-        finally:
-            sys.setswitchinterval(before)
 
     def _next(self) -> Callable[[], None] | None:
         with self._is_idle:
@@ -78,6 +76,35 @@ class InOrder:
             self._is_busy = False
             self._is_idle.notify_all()
             return None
+
+
+_ways = threading.Lock()
+_giving = 0
+_before = 0.0, False
+
+
+@contextlib.contextmanager
+def _giving_way() -> Iterator[None]:
+    """Let other threads come soon. Several threads may be at it at once; the last one puts back what was before.
+
+    What is made of large JSON has no cycles, but the garbage collector would go through all of it in one step.
+    """
+    global _giving, _before  # the interpreter has one of each
+    with _ways:
+        if not _giving:
+            _before = sys.getswitchinterval(), gc.isenabled()
+            sys.setswitchinterval(min(_before[0], SWITCH_S))
+            gc.disable()
+        _giving += 1
+    try:
+        yield
+    finally:
+        with _ways:
+            _giving -= 1
+            if not _giving:
+                sys.setswitchinterval(_before[0])
+                if _before[1]:
+                    gc.enable()
 
 
 def weight(value: Any) -> int:

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +129,33 @@ _row = msgspec.json.Decoder(Summary)
 _encoder = msgspec.json.Encoder()
 
 
-class _Builder:
-    """A summary in the making."""
+def asked(started: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a summary says of a request that is at hand, None where that is for its line to say.
 
-    def __init__(self, id: str, offset: int) -> None:
-        self.fields: dict[str, Any] = {"id": id, "offset": offset}
+    ``request`` is as it stands in its line. A request of megabytes is not read again only to be summarised.
+    """
+    body = request.get("json")
+    model = body.get("model") if isinstance(body, Mapping) else None
+    fields = {
+        "started": started,
+        "method": request["method"],
+        "path": request["path"],
+        "model": model if isinstance(model, str) else None,
+        "question": words.question_of(body),
+    }
+    try:
+        _encoder.encode(fields)
+    except UnicodeEncodeError:  # half of a character, which a line has as an escape
+        return None
+    return fields
+
+
+class _Builder:
+    """A summary in the making. ``asked``: what it says of the request, if that is known."""
+
+    def __init__(self, id: str, offset: int, asked: Mapping[str, Any] | None = None) -> None:
+        self.fields: dict[str, Any] = {"id": id, "offset": offset, **(asked or {})}
+        self.knows_request = asked is not None
         self.counts = {"event": 0, "chunk": 0}
         self.told: dict[int, UsageReader] = {}
         self.until = offset
@@ -148,7 +170,7 @@ class _Builder:
                     line = _event.decode(raw)
                     self.told.setdefault(line.of, UsageReader()).feed(line.event)
             return False
-        if kind not in ("request", "response", "end"):
+        if kind not in ("request", "response", "end") or (kind == "request" and self.knows_request):
             return False
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self._take(kind, _part.decode(raw))
@@ -194,12 +216,14 @@ def shortened_error(error: Any) -> dict[str, Any] | str | None:
     return {name: words.shortened(str(known[name])) for name in ("type", "code", "message") if known.get(name)}
 
 
-def summary_of(file: Path, offset: int, length: int, lines: Iterable[bytes]) -> Summary:
-    """Summarise an entry that is at hand."""
+def summary_of(
+    file: Path, offset: int, length: int, lines: Iterable[bytes], asked: Mapping[str, Any] | None = None
+) -> Summary:
+    """Summarise an entry that is at hand. ``asked``: what :func:`asked` says of its request, if that is known."""
     builder: _Builder | None = None
     for raw in lines:
         if match := _HEAD.match(raw):
-            builder = builder or _Builder(match[1].decode(), offset)
+            builder = builder or _Builder(match[1].decode(), offset, asked)
             builder.add(match[2].decode(), raw, offset + length)
     return (builder or _Builder("", offset)).summary(file)
 

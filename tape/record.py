@@ -35,7 +35,7 @@ from tape.aside import InOrder, weight
 from tape.blobs import Blobs
 from tape.files import index_path, journals, make_private_folder, open_regular, part_path, parts
 from tape.format import HEADER, VERSION, LineError, check_header, encode_line
-from tape.index import append_to_index, drop_stale_index, summary_of
+from tape.index import append_to_index, asked, drop_stale_index, summary_of
 from tape.locking import lock
 from tape.names import Names
 from tape.outcome import failed_at_the_proxy, reason
@@ -232,8 +232,11 @@ class Recorder:
                 os.close(descriptor)
         journal.path.unlink()
 
-    def append(self, lines: list[bytes], journal: int | None = None) -> None:
-        """Append a whole entry, in one write. Raises OSError, and then the cassette is as it was before."""
+    def append(self, lines: list[bytes], journal: int | None = None, *, asked: Mapping[str, Any] | None = None) -> None:
+        """Append a whole entry, in one write. Raises OSError, and then the cassette is as it was before.
+
+        ``asked``: what :func:`tape.index.asked` says of its request, if that is known.
+        """
         block = b"".join(lines)
         with self._mutex:
             size = os.fstat(self._descriptor).st_size
@@ -254,7 +257,7 @@ class Recorder:
                     os.ftruncate(journal, marked_at)
                 raise
             with contextlib.suppress(OSError):  # an index that is behind is made again when it is read
-                append_to_index(index_path(self.file), summary_of(self.file, size, len(block), lines))
+                append_to_index(index_path(self.file), summary_of(self.file, size, len(block), lines, asked))
 
     def ended(self, recording: "Recording") -> None:
         """Forget a recording."""
@@ -312,7 +315,8 @@ class Recording:
         self._is_ended = False
         self._status: int | None = None
         self._method = method
-        self._asked = recorder.redactor.target(path).partition("?")[0]
+        self._target = recorder.redactor.target(path).partition("?")[0]
+        self._asked: dict[str, Any] | None = None
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
             self._journal = os.open(self._path, flags, 0o600)
@@ -360,7 +364,10 @@ class Recording:
             request = {**head, **(self._body(body, content_type) if why_no_body is None else {})}
             if self._redactor.version == version:
                 break  # else a secret of the body may stand in what had been looked at before
-        self._add({"started": started.isoformat(timespec="milliseconds").replace("+00:00", "Z"), "request": request})
+        at = started.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._add({"started": at, "request": request})
+        self._asked = asked(at, request)
+        slowly.forget(request)
         if why_no_body is not None and body:
             self._add({"left_out": {"body_bytes": len(body), "why": why_no_body}})
         self._version = self._redactor.version
@@ -383,7 +390,13 @@ class Recording:
             return {}
         if body.lstrip()[:1] in (b"{", b"["):
             with contextlib.suppress(ValueError, RecursionError):
-                return {"json": self._put_away(self._redactor.document(parse_json(body)))}
+                parsed = parse_json(body)
+                clean = self._redactor.document(parsed)
+                slowly.forget(parsed)
+                kept = self._put_away(clean)
+                if kept is not clean:
+                    slowly.forget(clean)
+                return {"json": kept}
         try:
             text = body.decode()
         except UnicodeDecodeError:
@@ -483,7 +496,7 @@ class Recording:
         error, said = about.get("error"), bool(words.answer(about.get("message")))
         if not self._recorder.keep.failures and failed_at_the_proxy(how, self._status, error, self._method, said=said):
             if self._status is not None:
-                self._recorder.drop(f"{self._method} {self._asked}", reason(self._status, error))
+                self._recorder.drop(f"{self._method} {self._target}", reason(self._status, error))
             self.discard()
             return
         self._is_ended = True
@@ -515,7 +528,7 @@ class Recording:
 
     def _finish(self) -> None:
         try:
-            self._recorder.append(self._lines, self._journal)
+            self._recorder.append(self._lines, self._journal, asked=self._asked)
         except OSError as error:
             self._recorder.failed(error)
             self._close_journal()
@@ -537,6 +550,10 @@ class Recording:
                 clean["chunk_base64"] = base64.b64encode(data).decode("ascii")
             if clean != fields:
                 self._lines[n] = encode_line(clean, beside=self._order.is_busy)
+                if n == 0:
+                    self._asked = asked(clean["started"], clean["request"])
+            slowly.forget(fields)
+            slowly.forget(clean)
 
     # Lines
 

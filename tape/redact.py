@@ -308,8 +308,9 @@ class Redactor:
         """
         literals, end = self._literals, len(text)
         look = look_through(text, start, final=final, into_base64=not is_base64)
-        found: list[_Found] = [(first, last, "", kind) for first, last, kind in look.found]
-        found += literals.find(text, start)
+        found = literals.find(text, start)
+        if look.found:
+            found += [(first, last, "", kind) for first, last, kind in look.found]
         for pattern in self._patterns:
             found += [(first, last, "", "secret") for first, last in pattern.spans(text, start)]
         if final:
@@ -317,6 +318,8 @@ class Redactor:
         held = min(look.held, literals.begun(text, start))
         if self._patterns:
             held = min(held, max(start, end - 256, 1 + max(map(text.rfind, " \n\t"))))
+        if not found:
+            return [], held
         return self._merge(text, found, held), self._cut(found, held)
 
     @staticmethod
@@ -375,7 +378,7 @@ class Redactor:
             return value if math.isfinite(value) else str(value)
         if len(path) >= MAX_DEPTH:
             return self.text(_flat(value))
-        if isinstance(value, Mapping):
+        if type(value) is dict or isinstance(value, Mapping):
             return self._mapping(value, path, lane, kind, lanes)
         if isinstance(value, (list, tuple)):
             copy: list[Any] = [None] * len(value)
@@ -397,16 +400,33 @@ class Redactor:
                     lane = f"{lane}({str(value[mark])[:MAX_LANE_NAME]})"
         copy: dict[str, Any] = {}
         are_headers = _are_headers(value, path)
+        in_logprobs = "logprobs" in path
         for key, item in value.items():
             name = key if isinstance(key, str) else str(key)
-            inherited = kind if name in VALUE_KEYS else None
-            below = None if "logprobs" in path else kind_of_name(name)
-            if isinstance(item, Mapping) and below == "token" and name in ("token", "tokens"):
+            below = None if in_logprobs else kind_of_name(name)
+            if below == "token" and name in ("token", "tokens") and isinstance(item, Mapping):
                 below = None
             if are_headers:
                 below = self._kind_of_header(name.lower(), below)
+            if below is None and kind is not None and name in VALUE_KEYS:
+                below = kind
+            shown = name if name in self._clean else self.text(name)
+            # Most of what comes in pieces ends here: the text of a lane, and what neither has a secret nor is one.
+            if below is None and not self._paths:
+                of = type(item)
+                if of is int or of is bool or item is None:
+                    copy[shown] = item
+                    continue
+                if of is str:
+                    if lanes is None or name in _WHOLE:
+                        copy[shown] = item if item in self._clean else self.text(item)
+                    else:
+                        copy[shown] = item
+                        if item:
+                            lanes(f"{lane}.{name[:MAX_LANE_NAME]}", copy, shown, item)
+                    continue
             under = "" if lanes is None else f"{lane}.{name[:MAX_LANE_NAME]}"
-            self._put(copy, self.text(name), item, (*path, name), under, below or inherited, lanes)
+            self._put(copy, shown, item, (*path, name), under, below, lanes)
         return copy
 
     def _kind_of_header(self, name: str, known: str | None) -> str | None:
@@ -434,7 +454,7 @@ class Redactor:
         return self.learn(text, kind)
 
     def _is_named(self, path: tuple[str, ...]) -> bool:
-        return any(path_matches(rule, path) for rule in self._paths)
+        return bool(self._paths) and any(path_matches(rule, path) for rule in self._paths)
 
 
 def _are_headers(value: Mapping[Any, Any], path: tuple[str, ...]) -> bool:
@@ -450,7 +470,7 @@ def _are_headers(value: Mapping[Any, Any], path: tuple[str, ...]) -> bool:
 
 def parse_json(text: str | bytes) -> Any:
     """Read JSON of which nothing gets lost: no key twice, no NaN. Raises ValueError or RecursionError."""
-    return slowly.read(text, object_pairs_hook=_pairs, parse_constant=_constant)
+    return _reader.read(text)
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -462,6 +482,9 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+_reader = slowly.Reader(object_pairs_hook=_pairs, parse_constant=_constant)
 
 
 def _flat(value: Any) -> str:

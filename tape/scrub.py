@@ -39,6 +39,9 @@ LONG_HELD = 1024
 So however it comes in pieces, all looks together take time that grows with its length.
 """
 
+FORGOTTEN_AT_ONCE = 256
+"""So many characters that are decided are kept before they are forgotten: to forget costs more than to keep."""
+
 MAX_LANES = 512
 
 MAX_UNRECOGNISED = 256
@@ -110,9 +113,15 @@ class Lane:
             start = len(self._text)
             self._text += text
             self._pieces.append(_Piece(leaf, start, len(self._text)))
+        self._settle(*self._look(final=False))
+
+    def _look(self, *, final: bool) -> tuple[list[Span], int]:
+        """Look at what is undecided: return the secrets, and where the end begins that may become one."""
         base = max(0, self._from - 1)
-        found, held = self._redactor.scan(self._text[base:], self._from - base, final=False)
-        self._settle([Span(s.start + base, s.end + base, s.name) for s in found], held + base)
+        if not base:
+            return self._redactor.scan(self._text, self._from, final=final)
+        found, held = self._redactor.scan(self._text[base:], self._from - base, final=final)
+        return [Span(s.start + base, s.end + base, s.name) for s in found], held + base
 
     def _take(self) -> None:
         """Add what has waited to the text."""
@@ -127,9 +136,7 @@ class Lane:
     def finish(self) -> None:
         """Say that the text is at its end, so that nothing is held back any longer."""
         self._take()
-        base = max(0, self._from - 1)
-        found, _ = self._redactor.scan(self._text[base:], self._from - base, final=True)
-        self._settle([Span(s.start + base, s.end + base, s.name) for s in found], len(self._text))
+        self._settle(*self._look(final=True))
 
     def _settle(self, found: list[Span], held: int) -> None:
         if len(self._text) - held > MAX_HELD:
@@ -161,7 +168,9 @@ class Lane:
             piece.leaf.show("".join([*shown, self._text[at : piece.end]]))
 
     def _trim(self, needed: int) -> None:
-        """Forget the pieces that nothing can change any more."""
+        """Forget the pieces that nothing can change any more, many at once."""
+        if needed < FORGOTTEN_AT_ONCE:
+            return
         keep = next((n for n, piece in enumerate(self._pieces) if piece.end > needed), len(self._pieces))
         if not keep:
             return

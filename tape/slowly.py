@@ -19,14 +19,37 @@ _MOST_AT_ONCE = 10_000
 _STEP = 256 * 1024
 
 
-def read(data: str | bytes, **hooks: Any) -> Any:
-    """Do as ``json.loads`` does. Of large JSON that is nested some hundred levels deep it raises RecursionError."""
-    if len(data) < LARGE_JSON:
-        return json.loads(data, **hooks)
-    text = data.decode(json.detect_encoding(data), "surrogatepass") if isinstance(data, bytes) else data
-    decoder = json.JSONDecoder(**hooks)
-    decoder.scan_once = json.scanner.py_make_scanner(decoder)  # type: ignore[attr-defined]
-    return decoder.decode(text)
+class Reader:
+    """Does as ``json.loads`` does with the same hooks, which are given once."""
+
+    def __init__(self, **hooks: Any) -> None:
+        self._at_once = json.JSONDecoder(**hooks)
+        self._slowly = json.JSONDecoder(**hooks)
+        self._slowly.scan_once = json.scanner.py_make_scanner(self._slowly)  # type: ignore[attr-defined]
+
+    def read(self, data: str | bytes) -> Any:
+        """Read JSON. Raises ValueError, and RecursionError for large JSON that is nested some hundred levels deep."""
+        text = data.decode(json.detect_encoding(data), "surrogatepass") if isinstance(data, bytes) else data
+        return (self._at_once if len(data) < LARGE_JSON else self._slowly).decode(text)
+
+
+read = Reader().read
+
+
+def forget(value: Any) -> None:
+    """Empty a JSON-like value of lists and dicts that nobody needs any more, value by value.
+
+    Let go of at once, some hundred thousand of them are freed in one step.
+    """
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if type(one) is dict:
+            waiting += one.values()
+            one.clear()
+        elif type(one) is list:
+            waiting += one
+            one.clear()
 
 
 def write(encoder: json.JSONEncoder, value: Any) -> str:

@@ -28,7 +28,10 @@ _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def question(request: bytes | msgspec.Raw) -> str:
-    """Return the first words of what a request's JSON asks, "" where there are none."""
+    """Return the first words of what a request's JSON asks, "" where there are none.
+
+    Of JSON that is at hand already, :func:`question_of` tells it without reading all of it again.
+    """
     try:
         asked = _asked.decode(request)
         for one in (asked.messages, asked.input, asked.prompt):
@@ -46,6 +49,21 @@ def _said_last(raw: msgspec.Raw) -> str:
     for one in reversed(_list.decode(whole)):
         if words := _words(msgspec.json.decode(one)):
             return words
+    return ""
+
+
+def question_of(request: Any) -> str:
+    """Return the first words of what a request asks, "" where there are none."""
+    if not isinstance(request, Mapping):
+        return ""
+    try:
+        for name in ("messages", "input", "prompt"):
+            said = request.get(name)
+            each = map(_words, reversed(said) if isinstance(said, list) else [said])
+            if words := shortened(next(filter(None, each), "")):
+                return words
+    except RecursionError:
+        pass
     return ""
 
 

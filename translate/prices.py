@@ -20,6 +20,9 @@ AS_OF = "2026-11-20"
 
 MILLION = 1_000_000
 
+US_ONLY = 1.1
+"""So many times the price of each token is paid where the model ran in the US by request (``inference_geo``)."""
+
 WEB_SEARCH_USD = 10 / 1000
 """One web search, whatever model asks for it: 10 USD for 1,000. What it finds is counted as input tokens besides."""
 
@@ -59,6 +62,8 @@ class Row:
     model: str
     price: Price
     long: LongPrompt | None = None
+    fast: float = 1
+    """So many times the price is paid for a message in fast mode (``usage.speed`` is ``fast``)."""
 
 
 _OPUS_4_5 = Price(5, 25, 6.25, 10, 0.5)
@@ -66,15 +71,17 @@ _OPUS_4 = Price(15, 75, 18.75, 30, 1.5)
 _SONNET_4 = Price(3, 15, 3.75, 6, 0.3)
 
 PRICES: tuple[Row, ...] = (
-    Row("claude-fable-5-2", Price(8, 40, 10, 16, 0.2)),  # from others' notes, 2026-11
-    Row("claude-mythos-5-2", Price(8, 40, 10, 16, 0.2)),
+    Row("claude-fable-5-2", Price(8, 40, 10, 16, 0.2), fast=2),  # from others' notes, 2026-11
+    Row("claude-mythos-5-2", Price(8, 40, 10, 16, 0.2), fast=2),
     Row("claude-fable-5-1", Price(10, 50, 12.5, 20, 0.25)),
     Row("claude-mythos-5-1", Price(10, 50, 12.5, 20, 0.25)),
     Row("claude-fable-5", Price(10, 50, 12.5, 20, 1)),
     Row("claude-mythos-5", Price(10, 50, 12.5, 20, 1)),
-    Row("claude-opus-5-5", Price(4, 20, 5, 8, 0.2)),
-    Row("claude-opus-5", _OPUS_4_5),
-    *(Row(f"claude-opus-4-{minor}", _OPUS_4_5) for minor in (8, 7, 6, 5)),
+    Row("claude-opus-5-5", Price(4, 20, 5, 8, 0.2), fast=2),
+    Row("claude-opus-5", _OPUS_4_5, fast=2),
+    Row("claude-opus-4-8", _OPUS_4_5, fast=2),
+    *(Row(f"claude-opus-4-{minor}", _OPUS_4_5, fast=6) for minor in (7, 6)),
+    Row("claude-opus-4-5", _OPUS_4_5),
     Row("claude-opus-4-1", _OPUS_4),
     Row("claude-opus-4", _OPUS_4),
     # Reading the cache cost 0.20 up to 2026-10-07; from others' notes, 2026-10.
@@ -114,13 +121,14 @@ def price_name(model: str) -> str:
     return model.lower() if row is None else row.model
 
 
-def cost(model: str, usage: Mapping[str, Any]) -> float | None:
+def cost(model: str, usage: Mapping[str, Any], *, long_prompts: bool = True) -> float | None:
     """Return what one message of Claude's costs in US dollars, None if the table has no price for the model.
 
     ``usage`` is Claude's (``input_tokens``, ``output_tokens``, ``cache_read_input_tokens``,
     ``cache_creation_input_tokens`` and, of these, ``cache_creation.ephemeral_1h_input_tokens``;
-    ``server_tool_use.web_search_requests``). What is written to the cache without saying for how long is taken to be
-    kept for 5 minutes, the API's default.
+    ``server_tool_use.web_search_requests``; ``speed``; ``inference_geo``). What is written to the cache without saying
+    for how long is taken to be kept for 5 minutes, the API's default. Without ``long_prompts``, a long prompt has the
+    price of a usual one.
     """
     row = _row(model)
     if row is None:
@@ -128,8 +136,10 @@ def cost(model: str, usage: Mapping[str, Any]) -> float | None:
     written = count(usage, "cache_creation_input_tokens")
     for_an_hour = min(count(usage.get("cache_creation"), "ephemeral_1h_input_tokens"), written)
     fresh, read = count(usage, "input_tokens"), count(usage, "cache_read_input_tokens")
-    price = row.long.price if row.long and fresh + read + written > row.long.tokens else row.price
-    dollars = (
+    is_long = long_prompts and row.long is not None and fresh + read + written > row.long.tokens
+    price = row.long.price if row.long and is_long else row.price
+    times = (row.fast if usage.get("speed") == "fast" else 1) * (US_ONLY if usage.get("inference_geo") == "us" else 1)
+    dollars = times * (
         fresh * price.input
         + count(usage, "output_tokens") * price.output
         + (written - for_an_hour) * price.cache_write_5m
@@ -139,14 +149,16 @@ def cost(model: str, usage: Mapping[str, Any]) -> float | None:
     return dollars / MILLION + web_searches(usage) * WEB_SEARCH_USD
 
 
-def cost_of(messages: Iterable[MessageUsage], *, unknown_as: str = "") -> float | None:
+def cost_of(messages: Iterable[MessageUsage], *, unknown_as: str = "", long_prompts: bool = True) -> float | None:
     """Return what several messages cost together, None if the price of one that used anything is not known.
 
-    ``unknown_as`` names a model whose price is taken for those that the table does not know.
+    ``unknown_as`` names a model whose price is taken for those that the table does not know; ``long_prompts`` is that
+    of :func:`cost`.
     """
     total = 0.0
     for message in messages:
-        usd = cost(message.model if price_is_known(message.model) else unknown_as, message.usage)
+        model = message.model if price_is_known(message.model) else unknown_as
+        usd = cost(model, message.usage, long_prompts=long_prompts)
         if usd is None and (any(count(message.usage, name) for name in COUNTED) or web_searches(message.usage)):
             return None
         total += usd or 0.0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine import ClaudeError, Running
-from engine.agent_engine import AgentEngine, unheard
+from engine.agent_engine import AgentEngine
 from engine.agents import Agent
 from engine.sdk import Spawn
 from rehearsal import Reply
@@ -112,23 +112,6 @@ async def test_what_its_tools_asked_the_api_for_is_counted_too(
     assert sum(web_searches(message.usage) for message in told) == 1
     assert cost_of(told) == pytest.approx(sum(cost("sonnet", usage) or 0 for usage in sent), abs=1e-9)
     assert [record for record in caplog.records if record.name == "engine.cost_check"] == []
-
-
-def test_what_was_not_heard_is_what_the_result_has_beyond_it() -> None:
-    heard = [MessageUsage("claude-sonnet-5-5-20260801", {"input_tokens": 10, "output_tokens": 4})]
-    used = {
-        "claude-sonnet-5-5": {"inputTokens": 10, "outputTokens": 9, "cacheCreationEphemeral1hInputTokens": 0},
-        "claude-haiku-5-5": {"inputTokens": 7, "cacheCreationInputTokens": 6, "cacheCreationEphemeral1hInputTokens": 6},
-        "claude-opus-5-5": {"inputTokens": 0},
-        "nonsense": 7,
-    }
-
-    sonnet, haiku = unheard(used, heard)
-
-    assert (sonnet.model, sonnet.usage["input_tokens"], sonnet.usage["output_tokens"]) == ("claude-sonnet-5-5", 0, 5)
-    assert (haiku.model, haiku.usage["input_tokens"]) == ("claude-haiku-5-5", 7)
-    assert haiku.usage["cache_creation"] == {"ephemeral_1h_input_tokens": 6}
-    assert unheard(None, heard) == []
 
 
 async def test_a_run_that_is_left_has_used_what_every_message_told(

@@ -244,6 +244,25 @@ def test_usage_can_be_given() -> None:
     assert answer(request(), Reply(usage={"input_tokens": 190_000}))["usage"]["input_tokens"] == 190_000
 
 
+@pytest.mark.parametrize("ttl", ["5m", "1h"])
+@pytest.mark.parametrize("written", [0, 1000])
+def test_what_is_written_to_the_cache_is_told_by_its_duration_too(ttl: str, written: int) -> None:
+    system = [{"type": "text", "text": "a" * 400, "cache_control": {"type": "ephemeral", "ttl": ttl}}]
+    usage = answer(request(system=system), Reply(usage={"cache_creation_input_tokens": written}))["usage"]
+
+    other = "1h" if ttl == "5m" else "5m"
+    assert usage["cache_creation"] == {
+        f"ephemeral_{ttl}_input_tokens": written,
+        f"ephemeral_{other}_input_tokens": 0,
+    }
+
+
+def test_the_sum_follows_from_what_is_written_for_each_duration() -> None:
+    split = {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 12}
+
+    assert answer(request(), Reply(usage={"cache_creation": split}))["usage"]["cache_creation_input_tokens"] == 42
+
+
 # Tools and output formats.
 
 

@@ -1,5 +1,6 @@
 """Work beside the event loop: in order, and nobody waits for it who need not."""
 
+import gc
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +55,39 @@ def test_the_interpreter_is_shared_more_finely_meanwhile_and_then_as_before() ->
         InOrder(beside).do(LARGE, lambda: meanwhile.append(sys.getswitchinterval()))
 
     assert meanwhile[0] < before == sys.getswitchinterval()
+
+
+def test_nothing_is_collected_meanwhile_and_then_as_before() -> None:
+    meanwhile = list[bool]()
+    with ThreadPoolExecutor(1) as beside:
+        InOrder(beside).do(LARGE, lambda: meanwhile.append(gc.isenabled()))
+
+    assert (meanwhile, gc.isenabled()) == ([False], True)
+
+
+def test_two_at_once_leave_everything_as_it_was_before_both() -> None:
+    before = sys.getswitchinterval()
+    first_is_in, second_is_in, first_is_out = threading.Event(), threading.Event(), threading.Event()
+    seen = list[tuple[float, bool]]()
+
+    def first() -> None:
+        first_is_in.set()
+        second_is_in.wait(30)
+
+    def second() -> None:
+        second_is_in.set()
+        first_is_out.wait(30)
+        seen.append((sys.getswitchinterval(), gc.isenabled()))
+
+    with ThreadPoolExecutor(1) as other:
+        with ThreadPoolExecutor(1) as one:
+            InOrder(one).do(LARGE, first)
+            first_is_in.wait(30)
+            InOrder(other).do(LARGE, second)
+        first_is_out.set()
+
+    assert seen[0][0] < before and not seen[0][1]
+    assert (sys.getswitchinterval(), gc.isenabled()) == (before, True)
 
 
 @pytest.mark.parametrize(

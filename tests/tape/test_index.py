@@ -55,6 +55,54 @@ def test_what_the_recorder_notes_is_what_reading_finds(tmp_path: Path) -> None:
     ]
 
 
+KEY = "sk-proj-" + "a1b2c3d4" * 4
+BODIES = [
+    {"model": "gpt-4o", "messages": [{"role": "user", "content": "What is it?"}]},
+    {"model": "gpt-4o", "messages": [{"role": "user", "content": f"My key is {KEY}."}]},
+    {"model": "gpt-4o", "messages": [{"role": "user", "content": "half of a character: \ud83d"}]},
+    {"model": "half \ud83d", "input": [{"role": "user", "content": "Hello"}]},
+    {"model": 7, "input": "a \u2028 line"},
+    {"model": {"$blob": "mine"}, "prompt": ["A" * 5000]},
+    {"messages": 1, "prompt": "x"},
+    ["no object"],
+]
+
+
+@pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
+def test_what_the_recorder_notes_of_a_request_is_what_its_line_says(body: object, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with Recorder(path) as tapes:
+        recording = tapes.begin("POST", "/v1/chat/completions?key=abc", [], json.dumps(body).encode())
+        recording.respond(1, 200, [])
+        recording.event(2, {"text": f"{KEY} and the word in use, password='What is it?'"})  # secrets that were unknown
+        recording.end("done")
+
+    (noted,) = load(path)
+    assert [noted] == list(scan(path))
+    assert KEY not in noted.question and "What is it?" not in noted.question
+
+
+@pytest.mark.parametrize("body", [b"no JSON", b"", b'{"a": 1, "a": 2}', b"\xff", b"[" * 5000])
+def test_what_the_recorder_notes_of_a_body_that_is_no_json_is_what_its_line_says(body: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with Recorder(path) as tapes:
+        tapes.begin("POST", "/v1", [], body).end("done")
+
+    assert load(path) == list(scan(path))
+
+
+def test_a_request_at_hand_is_not_read_again_to_be_summarised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of ten megabytes that would keep the event loop waiting.
+    read: list[object] = []
+    monkeypatch.setattr("tape.index.words.question", lambda raw: read.append(raw) or "")
+    path = tmp_path / "a.jsonl"
+
+    with Recorder(path) as tapes:
+        tapes.begin("POST", "/v1", [], json.dumps(BODIES[0]).encode()).end("done")
+
+    assert (read, [summary.question for summary in load(path)]) == ([], ["What is it?"])
+
+
 BEGUN = {"type": "message_start", "message": {"model": "claude-x", "usage": {"input_tokens": 3, "output_tokens": 1}}}
 ENDED = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}}
 

@@ -212,3 +212,29 @@ def test_what_is_no_json_path_is_refused(path: str) -> None:
 def test_json_that_would_lose_something_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - json's own words
         parse_json(text)
+
+
+def test_rules_for_other_places_change_nothing_of_what_is_found() -> None:
+    secret = "sk-proj-" + "a1b2c3d4" * 4
+    value = {
+        "id": secret,
+        "type": "a",
+        "delta": {"content": f"It is {secret}.", "n": 1, "at": 1.5, "is": True, "none": None, "nan": float("nan")},
+        "api_key": {"value": "secret value", "note": "no secret", "default": 12345678, "on": True},
+        "token": {"text": "a word", "bytes": [1, 2]},
+        "tokens": "not one",
+        "password": 1234,
+        secret: "named",
+        "logprobs": {"token": "Hello", "list": [{"token": " world"}, secret]},
+        "tools": [{"headers": {"x-any": "whatever", "accept": "text/html"}}],
+        "empty": "",
+    }
+
+    def found(redactor: Redactor) -> tuple[object, list[tuple[object, ...]]]:
+        lanes: list[tuple[object, ...]] = []
+        whole = redactor.document(value)
+        return (whole, redactor.document(value, lambda *lane: lanes.append(lane))), lanes
+
+    # Without rules for places, most of JSON takes a quicker way.
+    assert found(Redactor()) == found(Redactor(json_paths=["$.nowhere.in.it"]))
+    assert secret not in json.dumps(Redactor().document(value))

@@ -58,3 +58,24 @@ def test_random_values_come_back() -> None:
     value = [[seeded.random(), str(seeded.getrandbits(64)), {"k": seeded.getrandbits(70)}] for _ in range(8_000)]
 
     assert slowly.read(slowly.write(encoder, value)) == value
+
+
+def test_what_is_forgotten_is_emptied_down_to_its_leaves() -> None:
+    leaf: dict[str, object] = {"a": 1}
+    inner = [leaf, "text", (1, 2)]
+    value = {"list": inner, "more": {"deep": [[[leaf]]]}}
+
+    slowly.forget(value)
+    slowly.forget("text")
+
+    assert (value, inner, leaf) == ({}, [], {})
+
+
+def test_what_is_nested_deeper_than_python_calls_go_is_forgotten_too() -> None:
+    value: list[object] = []
+    for _ in range(100_000):
+        value = [value]
+
+    slowly.forget(value)
+
+    assert value == []

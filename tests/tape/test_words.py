@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tape.words import MAX_WORDS, answer, question
+from tape.words import MAX_WORDS, answer, question, question_of
 
 CALL = {"id": "c", "type": "function", "function": {"name": "look", "arguments": '{"a": 1}'}}
 
@@ -30,7 +30,7 @@ CALL = {"id": "c", "type": "function", "function": {"name": "look", "arguments":
     ],
 )  # fmt: skip
 def test_a_question_is_what_was_said_last(body: Any, words: str) -> None:
-    assert question(json.dumps(body).encode()) == words
+    assert question(json.dumps(body).encode()) == question_of(body) == words
 
 
 @pytest.mark.parametrize("body", [b"", b"no JSON", b'{"messages": "\xff"}', b'{"input": ' + b"[" * 5000])
