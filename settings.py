@@ -538,8 +538,14 @@ def read_file(explicit: Path | None = None, cwd: Path | None = None) -> tuple[Pa
     if path is None:
         return None
     try:
-        return path, tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # Editors of Windows begin a file with a byte order mark.
+        return path, tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SettingsError(f"{path}: it is not UTF-8 (at line {line})") from None
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}") from None
 
 
