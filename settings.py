@@ -213,6 +213,13 @@ SECRET = frozenset({"store_key"})
 LISTS = (_texts, _patterns, _json_paths, _modes, _agents)
 """What takes TOML's lists as they are."""
 
+MANY = (parse_hosts, parse_patterns, parse_model_map)
+"""What takes a list of texts, and in text separates them by commas."""
+
+TEXTS = (str, _file_path, _proxy_url, *MANY)
+"""What TOML must write as text: made of a number or a date, it would be a name that nobody has written."""
+
+
 TABLES = (parse_model_map, _agents)
 """What takes TOML's tables whole."""
 
@@ -522,13 +529,24 @@ def _value(spec: Field[Any], raw: Any, source: str) -> Any:
     try:
         if spec.metadata["parse"] in LISTS:
             return spec.metadata["parse"](raw)
-        if isinstance(raw, Mapping):
-            raw = ",".join(f"{name}={model}" for name, model in raw.items())
-        elif isinstance(raw, (list, tuple)):
-            raw = ",".join(str(item) for item in raw)
-        return spec.metadata["parse"](str(raw))
+        return spec.metadata["parse"](_text(spec.metadata["parse"], raw))
     except ValueError as error:
         raise SettingsError(setting=spec.name, source=source, reason=str(error)) from None
+
+
+def _text(parse: Callable[[Any], Any], raw: Any) -> str:
+    """Write what TOML has richer types for as text. Raises ValueError for a type that the setting does not take."""
+    if isinstance(raw, Mapping):
+        if parse is not parse_model_map or not all(isinstance(model, str) for model in raw.values()):
+            raise ValueError("it is not a table of texts" if parse is parse_model_map else "it cannot be a table")
+        return ",".join(f"{name}={model}" for name, model in raw.items())
+    if isinstance(raw, (list, tuple)):
+        if parse not in MANY or not all(isinstance(item, str) for item in raw):
+            raise ValueError("it is not a list of texts" if parse in MANY else "it cannot be a list")
+        return ",".join(raw)
+    if parse in TEXTS and not isinstance(raw, (str, Path)):
+        raise ValueError(f"{raw} is not a text; write it in quotes")
+    return str(raw)
 
 
 def read_file(explicit: Path | None = None, cwd: Path | None = None) -> tuple[Path, dict[str, Any]] | None:
@@ -540,8 +558,14 @@ def read_file(explicit: Path | None = None, cwd: Path | None = None) -> tuple[Pa
     if path is None:
         return None
     try:
-        return path, tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # Editors of Windows begin a file with a byte order mark.
+        return path, tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SettingsError(f"{path}: it is not UTF-8 (at line {line})") from None
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}") from None
 
 

@@ -68,3 +68,9 @@ def ending_of_message(content: bytes) -> Ending | None:
     if match[1] == b"response.failed":
         return Ending(FAILED, reason(None, error_in(message.get("response"))))
     return Ending(FAILED, reason(message["status"], error_in(message))) if message.get("status") else None
+
+
+def ending_of_socket(flow: http.HTTPFlow) -> Ending:
+    """Return how a request ended that the end of its WebSocket has cut off."""
+    by_app = flow.websocket is None or flow.websocket.closed_by_client is not False
+    return Ending("cut_by_app", "Client disconnected.") if by_app else Ending(FAILED, "server closed connection")

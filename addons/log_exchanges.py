@@ -6,18 +6,19 @@ from typing import Any
 
 from mitmproxy import http
 
-from addons.ending import Ending, ending_of, ending_of_message
+from addons.each_ending import EachEnding
+from addons.ending import Ending
+from tape.outcome import DONE
 from translate.printable import one_line
 
 log = logging.getLogger("understudy")
 
-SWITCHED = 101
 
-
-class LogExchanges:
+class LogExchanges(EachEnding):
     """Say what was asked, who answered, how it ended and how long it took."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.counts: Counter[str] = Counter()
         """How many exchanges ended how: ``done``, ``failed``, ``cut_by_app``."""
 
@@ -25,29 +26,15 @@ class LogExchanges:
         """Return the counts, for monitors."""
         return {"exchanges": {"done": 0, "failed": 0, "cut_by_app": 0, **self.counts}}
 
-    def response(self, flow: http.HTTPFlow) -> None:
-        """Log an exchange that was answered."""
-        if flow.response is not None:
-            self._end(flow)
-
-    def error(self, flow: http.HTTPFlow) -> None:
-        """Log an exchange that was cut off."""
-        self._end(flow)
-
-    def websocket_message(self, flow: http.HTTPFlow) -> None:
-        """Log a request over a WebSocket that has ended."""
-        assert flow.websocket is not None  # noqa: S101 - that is what the hook is for
-        message = flow.websocket.messages[-1]
-        if not message.from_client and (ending := ending_of_message(message.content)) is not None:
-            self.counts[ending.outcome] += 1
-            log.info("%s", describe(flow, ending))
-
-    def _end(self, flow: http.HTTPFlow) -> None:
-        ending = ending_of(flow)
-        if flow.response is None or flow.response.status_code != SWITCHED:
-            self.counts[ending.outcome] += 1
+    def ended(self, flow: http.HTTPFlow, ending: Ending) -> None:
+        """Log an exchange, and count it."""
+        self.counts[ending.outcome] += 1
         # Whoever is refused can be refused ten thousand times.
         log.info("%s", describe(flow, ending), extra={"folds": _kind(flow, ending)} if ending.failed else None)
+
+    def opened(self, flow: http.HTTPFlow) -> None:
+        """Log that a WebSocket was opened."""
+        log.info("%s", describe(flow, Ending(DONE)))
 
 
 def _kind(flow: http.HTTPFlow, ending: Ending) -> str:

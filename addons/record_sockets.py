@@ -12,6 +12,7 @@ from typing import Any
 from mitmproxy import http
 from mitmproxy.websocket import WebSocketMessage
 
+from addons.ending import ending_of_socket
 from addons.record import OURS, Record, Taken, is_handshake, pairs
 from addons.redirect_to_origin import REAL_ADDRESS
 from origin.response_socket import OF_THE_CONNECTION
@@ -102,8 +103,9 @@ class RecordSockets:
         self._kept.pop(flow.id, None)
         socket = self._sockets.pop(flow.id, None)
         self._witnesses.leave(flow.id)
+        ending = ending_of_socket(flow)
         for asked in socket.asked.values() if socket else ():
-            self._end(asked, "cut_by_app")
+            self._end(asked, ending.outcome, error=None if ending.outcome == "cut_by_app" else ending.reason)
 
     def _ask(self, flow_id: str, socket: _Socket, content: bytes) -> None:
         number, socket.count = socket.count, socket.count + 1
@@ -138,9 +140,9 @@ class RecordSockets:
             del socket.asked[number]
             self._end(asked, "done")
 
-    def _end(self, asked: _Asked, how: str) -> None:
+    def _end(self, asked: _Asked, how: str, *, error: str | None = None) -> None:
         self._witnesses.forget(asked.flow)
-        self._record.finish(asked.taken, how)
+        self._record.finish(asked.taken, how, error=error)
 
 
 def _object(content: bytes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,10 @@ FROM = pytest.StashKey[tuple[int, int, int]]()
 SESSION = pytest.StashKey[contextlib.ExitStack]()
 RUNNING = pytest.StashKey["Running"]()
 PROBLEM = pytest.StashKey[str]()
+PASSED = pytest.StashKey[bool]()
+"""Of a test: whether it has passed. It has not where it was skipped half-way, or ended by Ctrl-C."""
+DESELECTED = pytest.StashKey[bool]()
+"""Of a run: whether some of its tests were left out."""
 
 
 class CannotStartError(Exception):
@@ -97,6 +101,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if stack is None:
         return
     started = session.config.stash[RUNNING]
+    started.passed = exitstatus == 0 and not leaves_out(session.config)
     try:
         stack.close()
     except CannotStartError as error:  # the new cassette could not take the old one's place
@@ -104,6 +109,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if started.missed and mode_of(session.config) == "none" and exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Remember that tests were left out: what they had recorded is not to be replaced by a cassette without it."""
+    for item in items:
+        item.config.stash[DESELECTED] = True
+
+
+def leaves_out(config: pytest.Config) -> bool:
+    """Whether a run leaves out tests. Where the workers of pytest-xdist choose them, only the options tell."""
+    options = (config.getoption(name, None) for name in ("keyword", "markexpr", "lf", "deselect"))
+    return config.stash.get(DESELECTED, False) or any(options)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -129,6 +146,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Say of a test that failed where its answers came from."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
     started = item.stash.get(RUNNING, None) or item.config.stash.get(RUNNING, None)
     if started is not None and report.failed:
         lines = list(started.answers(since=item.stash.get(FROM, (0, 0, 0)), root=item.config.rootpath))
@@ -163,6 +182,7 @@ def understudy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
                 started.apply(patch)
                 yield started
             missed = started.missed
+            started.passed = request.node.stash.get(PASSED, False)
     except CannotStartError as error:
         pytest.fail(f"understudy: {error}", pytrace=False)
     if missed and mode == "none":

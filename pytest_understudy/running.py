@@ -36,6 +36,8 @@ class Running:
         self.cassette = cassette
         self.environment = changes
         """What programs need to go through it."""
+        self.passed = False
+        """Whether every test that asked has passed: only then does a new cassette take an old one's place."""
         self._player = player
         self._record = record
         self._mode = mode
@@ -74,9 +76,11 @@ class Running:
         asked, missed, not_kept = since
         new = self.asked - asked
         cassette = _from(self.cassette, root)
-        where = {"live": "not recorded", "again": f"to be recorded in {cassette}"}.get(
-            self._mode, f"recorded in {cassette}"
-        )
+        where = f"recorded in {cassette}"
+        if self._mode == "live":
+            where = "not recorded"
+        elif self._mode == "again":
+            where = f"{cassette} stays as it was" if self.cassette.exists() else f"to be {where}"
         for one in list(self._player.score.told)[-new:] if self._player and new else ():
             if one.file is None:
                 yield f"{one.request}: asked live, {where}"
@@ -90,8 +94,14 @@ class Running:
     def lines(self) -> Iterator[str]:
         """Say what the replay came to."""
         yield from self._player.score.lines() if self._player else ()
-        if self._mode == "again" and self.not_kept:
-            yield f"replay: {self.cassette} stays as it was: not everything could be asked again"
+        if self._mode == "again" and self.asked and not self.may_replace:
+            why = "could be asked again" if self.not_kept else "was run and has passed"
+            yield f"replay: {self.cassette} stays as it was: not everything {why}"
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether what was asked again takes the old cassette's place: nothing is to be lost by it."""
+        return bool(self.asked and not self.not_kept and (self.passed or not self.cassette.exists()))
 
 
 def _from(path: Path, root: Path | None) -> str:
@@ -107,7 +117,8 @@ def running(cassette: Path, mode: str) -> Iterator[Running]:
     """Run the proxy on a cassette while the block runs. Raises CannotStartError.
 
     ``mode``: ``again`` records into a new cassette, which takes the old one's place when the block has ended, if
-    something was asked and nothing failed; ``failed`` first takes out what had failed when it was recorded.
+    something was asked, nothing failed at the proxy, and the tests have passed; ``failed`` first takes out what had
+    failed when it was recorded.
     """
     if mode in ("again", "failed") and (cassette.is_dir() or cassette.suffix != ".jsonl"):
         raise CannotStartError(f"{cassette}: only a cassette of its own (.jsonl) can be recorded again")
@@ -136,7 +147,7 @@ def running(cassette: Path, mode: str) -> Iterator[Running]:
                 portal.wrap_async_context_manager(_proxy(settings, Path(folder), cassette, mode)) as started,
             ):
                 yield started
-            if mode == "again" and started.asked and not started.not_kept:
+            if mode == "again" and started.may_replace:
                 put_in_place(place, cassette)
     except (SettingsError, ReplayError, TapeError, AuthorityError, CannotListenError) as error:
         raise CannotStartError(str(error)) from error

@@ -244,3 +244,40 @@ def test_a_pattern_that_takes_no_bounded_time_is_refused_by_name(name: str, patt
         load({}, {name: pattern})
 
     assert repr(pattern) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("retries", [1], "it cannot be a list"),
+        ("record", ["a.jsonl"], "it cannot be a list"),
+        ("record", 3, "3 is not a text; write it in quotes"),
+        ("default_model", True, "True is not a text; write it in quotes"),
+        ("hosts", ["a.example", 1], "it is not a list of texts"),
+        ("model_map", {"gpt-4o": {"a": 1}}, "it is not a table of texts"),
+        ("model_map", {"gpt-4o": 3}, "it is not a table of texts"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_and_not_made_text(name: str, value: object, why: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({}, {}, (FILE, {name: value}))
+    assert str(refused.value) == f"{name} (from understudy.toml): {why}"
+
+
+def test_values_may_have_the_types_that_toml_has_for_them() -> None:
+    file = {"hosts": ["a.example"], "model_map": {"gpt-4o": "opus"}, "retries": 1, "rehearsal": True, "listen": 8080}
+    settings = load({}, {}, (FILE, file)).settings
+    assert settings.hosts == ("api.openai.com", "a.example")
+    assert settings.model_map == {"gpt-4o": "opus"}
+    assert (settings.retries, settings.rehearsal, settings.listen) == (1, True, ("127.0.0.1", 8080))
+
+
+def test_a_file_may_begin_with_a_byte_order_mark_and_have_windows_line_ends(tmp_path: Path) -> None:
+    (tmp_path / "understudy.toml").write_bytes(b"\xef\xbb\xbfretries = 1\r\n[record]\r\nmax_mb = 3\r\n")
+    assert read_file(cwd=tmp_path) == (tmp_path / "understudy.toml", {"retries": 1, "record": {"max_mb": 3}})
+
+
+def test_a_file_that_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "understudy.toml").write_bytes(b'retries = 1\nagent = "\xff"\n')
+    with pytest.raises(SettingsError, match=r"it is not UTF-8 \(at line 2\)$"):
+        read_file(cwd=tmp_path)

@@ -53,3 +53,20 @@ def test_over_a_websocket_each_request_counts_and_the_handshake_does_not(count: 
     count.websocket_message(socket)
 
     assert asdict(count.requests) == {"all": 2, "failed": 1, "left": 0}
+
+
+@pytest.mark.parametrize(("by_client", "expected"), [(True, (3, 0, 2)), (False, (3, 2, 0))])
+def test_requests_that_the_end_of_a_websocket_cuts_off_are_counted(
+    count: CountRequests, by_client: bool, expected: tuple[int, int, int]
+) -> None:
+    socket = flow(101)
+    socket.websocket = tflow.twebsocketflow().websocket
+    assert socket.websocket is not None
+    ask, end = b'{"type":"response.create"}', b'{"type":"response.completed"}'
+    for from_client, content in ((True, ask), (True, ask), (False, end), (True, ask)):
+        socket.websocket.messages.append(WebSocketMessage(Opcode.TEXT, from_client, content))
+        count.websocket_message(socket)
+    socket.websocket.closed_by_client = by_client
+    count.websocket_end(socket)
+
+    assert (count.requests.all, count.requests.failed, count.requests.left) == expected

@@ -103,3 +103,17 @@ def test_a_failure_is_told_with_the_name_that_the_rest_of_the_log_has_for_its_re
             LogExchanges().response(flow)
 
     assert ["request req_7" in line for line in caplog.messages] == [True, False]
+
+
+def test_a_request_over_a_websocket_that_the_app_left_is_told_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    socket, addon = tflow.twebsocketflow(), LogExchanges()
+    assert socket.websocket is not None
+    socket.websocket.messages[-1].from_client = True
+    socket.websocket.closed_by_client = True
+
+    with caplog.at_level(logging.INFO):
+        addon.websocket_message(socket)
+        addon.websocket_end(socket)
+
+    assert "cut off (Client disconnected.)" in caplog.text
+    assert addon.status() == {"exchanges": {"done": 0, "failed": 0, "cut_by_app": 1}}

@@ -218,6 +218,36 @@ def test_everything_is_asked_again_and_takes_the_place_of_what_was_recorded(proj
     assert run_pytest(project, TEXT="Hello", CI="true").returncode == 0
 
 
+@pytest.mark.parametrize("how", ["raise KeyboardInterrupt", "assert False", "__import__('pytest').skip()"])
+def test_a_test_that_ends_half_way_keeps_its_old_cassette(project: Path, how: str) -> None:
+    (project / "test_app.py").write_text(ONE)
+    assert run_pytest(project, TEXT="Hello", **REHEARSED).returncode == 0
+    before = (project / CASSETTE).read_bytes()
+
+    (project / "test_app.py").write_text(f"{ONE}    {how}\n")
+    done = run_pytest(project, "--understudy-record=again", TEXT="Hello", **REHEARSED)
+    assert (project / CASSETTE).read_bytes() == before
+    assert (f"asked live, {CASSETTE} stays as it was" in done.stdout) == (how == "assert False")
+
+
+def test_a_whole_runs_cassette_is_replaced_only_by_a_whole_run(project: Path) -> None:
+    two = WHOLE + WHOLE.replace("test_it_answers", "test_another").replace('os.environ["TEXT"]', '"Good day"')
+    (project / "test_app.py").write_text(two)
+    assert run_pytest(project, "--understudy-cassette=all.jsonl", TEXT="Hello", **REHEARSED).returncode == 0
+    before = (project / "all.jsonl").read_bytes()
+    again = ("--understudy-cassette=all.jsonl", "--understudy-record=again")
+
+    some = run_pytest(project, *again, "-k", "another", TEXT="Hello", **REHEARSED)
+    assert some.returncode == 0 and "all.jsonl stays as it was: not everything was run and has passed" in some.stdout
+    (project / "test_app.py").write_text(two.replace(" in answer", " == answer"))
+    assert run_pytest(project, *again, "-x", TEXT="Hello", **REHEARSED).returncode == 1
+    assert (project / "all.jsonl").read_bytes() == before
+
+    (project / "test_app.py").write_text(two)
+    assert run_pytest(project, *again, TEXT="Hello", **REHEARSED).returncode == 0
+    assert (project / "all.jsonl").read_bytes() != before
+
+
 def test_only_what_failed_is_asked_again(project: Path) -> None:
     (project / "test_app.py").write_text(ONE)
     assert run_pytest(project, TEXT="Hello", **REHEARSED).returncode == 0

@@ -77,3 +77,32 @@ def test_failures_are_taken_out_and_nothing_else_is_touched(tmp_path: Path) -> N
     )
     assert b"by another hand\n" in path.read_bytes()
     assert drop_failures(path) == drop_failures(tmp_path / "none.jsonl") == 0
+
+
+def failed_once(path: Path) -> bytes:
+    with Recorder(path) as recorder:
+        recording = recorder.begin("POST", "/v1/1", [], b"{}")
+        recording.respond(1, 503, [])
+        recording.end("done")
+    return path.read_bytes()
+
+
+def test_failures_stay_in_a_cassette_that_another_process_records(tmp_path: Path) -> None:
+    before = failed_once(tmp_path / "a.jsonl")
+    with Recorder(tmp_path / "a.jsonl"), pytest.raises(TapeError, match="another process"):
+        drop_failures(tmp_path / "a.jsonl")
+    assert (tmp_path / "a.jsonl").read_bytes() == before
+
+
+def test_a_line_that_is_too_long_to_be_read_is_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    failed_once(path)
+    with path.open("ab") as file:
+        file.write(b'{"note": "' + b"x" * 3000 + b'"}\n')
+    before = path.read_bytes()
+    monkeypatch.setattr("tape.read.MAX_LINE_BYTES", 2000)
+
+    with pytest.raises(TapeError, match=r"a\.jsonl:\d+: a line is too long"):
+        drop_failures(path)
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob(".new-*"))
