@@ -18,6 +18,7 @@ from auth.budgets import Spent, spent
 from auth.clients import Client, ClientError, Clients
 from auth.limits import Budget
 from store.database import Database, StoreError
+from translate.money import exact
 
 UNIT_S = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
@@ -194,7 +195,7 @@ def _used(used: Spent) -> str:
         return f"{counted}, USD unknown"
     sign = "≥" if used.requests_unpriced else "≈" if used.usd_estimated else ""
     unpriced = f", and {used.requests_unpriced} of unknown price" if used.requests_unpriced else ""
-    return f"{counted}, {sign}{used.usd:.4g} USD ({used.usd_today:.4g} today){unpriced}"
+    return f"{counted}, {sign}{exact(used.usd)} USD ({exact(used.usd_today)} today){unpriced}"
 
 
 def _when(at: float | None) -> str | None:

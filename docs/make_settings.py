@@ -20,6 +20,7 @@ folder; `--config` names another), that over the defaults. `understudy run --hel
 the flags.
 
 - In the environment `max_processes` is `UNDERSTUDY_MAX_PROCESSES`. Truth is `1` or `0`; of a list each line is an item.
+  An empty variable is as if it were not set, but for lists and truths.
 - In the file it is `max_processes = 8`, or in tables: `[record] max_mb` is `record_max_mb`, `[record.redact] headers`
   is `record_redact_headers`, `[record] file` is `record`, `[replay] file` is `replay`.
 - `model_map` is `pattern=model,pattern=model` or a table `[model_map]`; `hosts` and `mode` take commas, too.

@@ -23,6 +23,7 @@ from looking.story import Story, story
 from looking.timeline import Timeline, pace, span, timeline
 from tape.format import Entry
 from tape.match import Matcher, body_of, difference
+from translate.money import exact
 
 MAX_LINES = 200
 COLOURS = {"-": "red", "+": "green"}
@@ -164,7 +165,7 @@ def _outcome(told: Story) -> dict[str, Any]:
 
 def _usage(told: Story) -> dict[str, Any]:
     counts = {f"{name} tokens": count for name, count in dataclasses.asdict(told.tokens).items()}
-    return {**counts, "USD": None if told.cost_usd is None else f"{told.cost_usd:.6f}"}
+    return {**counts, "USD": None if told.cost_usd is None else exact(told.cost_usd)}
 
 
 def _times(measured: Timeline, process: str | None) -> dict[str, Any]:

@@ -94,11 +94,11 @@ def test_a_list_says_what_each_key_may_use_and_has_used(keys: Keys, database: Da
     table = keys("list").stdout
     assert "alice  valid" in table
     assert "2 USD/day; models gpt-4*" in table
-    assert "1 requests, 1200 tokens, 0.75 USD (0.75 today)" in table
+    assert "1 requests, 1200 tokens, 0.750000 USD (0.750000 today)" in table
     assert secret[-43:] not in table + keys("list", "--json").stdout
 
 
-@pytest.mark.parametrize(("usd", "shown"), [(0.5, "≈0.5 USD"), (None, "USD unknown")])
+@pytest.mark.parametrize(("usd", "shown"), [(0.5, "≈0.500000 USD"), (None, "USD unknown")])
 def test_a_list_says_where_money_is_an_estimate_or_not_known(
     keys: Keys, database: Database, usd: float | None, shown: str
 ) -> None:
@@ -127,7 +127,7 @@ def test_a_list_says_how_many_of_a_sum_have_no_price(keys: Keys, database: Datab
 
     asyncio.run(use())
 
-    assert "≥0.5 USD (0.5 today), and 1 of unknown price" in " ".join(keys("list").stdout.split())
+    assert "≥0.500000 USD (0.500000 today), and 1 of unknown price" in " ".join(keys("list").stdout.split())
 
 
 def test_a_list_of_no_keys_is_an_empty_array(keys: Keys) -> None:
