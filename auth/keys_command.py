@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 from cryptography.fernet import Fernet
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -23,7 +22,7 @@ from translate.money import exact
 UNIT_S = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
-def keys_command(open_store: Callable[[], Database]) -> typer.Typer:
+def keys_command(open_store: Callable[[], Database], print_table: Callable[[Table], None]) -> typer.Typer:
     """Build the command. ``open_store`` is called by each subcommand, which closes what it gets."""
     app = typer.Typer(
         no_args_is_help=True, add_completion=False, help="Keys for those who use the proxy: make, list and revoke them."
@@ -91,7 +90,7 @@ def keys_command(open_store: Callable[[], Database]) -> typer.Typer:
         if as_json:
             typer.echo(json.dumps([_as_json(key, used.get(key.id, Spent())) for key in keys], indent=2))
         else:
-            Console().print(_as_table(keys, used))
+            print_table(_as_table(keys, used))
 
     @app.command()
     def revoke(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> None:

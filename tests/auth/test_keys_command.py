@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from auth.budgets import Budgets
@@ -21,7 +22,7 @@ type Keys = Callable[..., Result]
 @pytest.fixture
 def keys(database_url: str) -> Keys:
     """Runs the command. The console is wide, so that no table is folded."""
-    app = keys_command(lambda: Database.open(database_url))
+    app = keys_command(lambda: Database.open(database_url), lambda table: Console().print(table))
     return lambda *arguments: CliRunner().invoke(app, arguments, env={"COLUMNS": "250"})
 
 
@@ -179,7 +180,7 @@ def test_a_database_that_cannot_be_opened_is_said_in_one_line() -> None:
     def fail() -> Database:
         raise StoreError("the database is away")
 
-    result = CliRunner().invoke(keys_command(fail), ["list"])
+    result = CliRunner().invoke(keys_command(fail, lambda table: Console().print(table)), ["list"])
 
     assert (result.exit_code, result.stderr) == (2, "understudy: the database is away\n")
 
