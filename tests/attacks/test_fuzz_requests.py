@@ -5,7 +5,7 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from tests.attacks.fuzzing import cases, changed, check_answer, check_error, varied
 from tests.attacks.victim import HOST, PATH, Victim, answer_on, status_of
 from tests.origin.scripted import END, START, Scripted, client, text
+from translate.turn import Turn
 
 pytestmark = pytest.mark.anyio
 
@@ -71,9 +72,11 @@ BODIES = [
 class Willing(Scripted):
     """Answers every turn."""
 
-    def run(self, turn: Any) -> AbstractAsyncContextManager[Any]:
+    @asynccontextmanager
+    async def run(self, turn: Turn) -> AsyncIterator[Any]:
         self._scripts.append([START, *text("Hello."), END])
-        return super().run(turn)
+        async with super().run(turn) as running:
+            yield running
 
 
 @pytest.fixture
