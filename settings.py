@@ -572,7 +572,7 @@ def read_file(explicit: Path | None = None, cwd: Path | None = None) -> tuple[Pa
         line = error.object[: error.start].count(b"\n") + 1
         raise SettingsError(f"{path}: it is not UTF-8 (at line {line})") from None
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: {error}") from None
+        raise SettingsError(f"{path} is not TOML: {error}") from None
 
 
 def show(value: Any) -> str:

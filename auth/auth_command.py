@@ -42,7 +42,7 @@ NAMES = ", ".join(source.name for source in PROVIDERS)
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Another configuration file than understudy.toml.")
 ]
-Extra = Annotated[list[str] | None, typer.Argument(metavar="[OPTIONS]", help="What `claude` itself takes.")]
+Extra = Annotated[list[str] | None, typer.Argument(metavar="CLAUDE OPTIONS", help="Options for `claude` itself.")]
 PASS_ON = {"ignore_unknown_options": True}
 
 
@@ -58,10 +58,12 @@ def auth_command(load_settings: Callable[..., Settings], spawn_for: Callable[[Se
     def show_status(
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         provider: Annotated[
-            str | None, typer.Option(metavar="NAME", help=f"As if only this one were there: {NAMES}.")
+            str | None, typer.Option(metavar="NAME", help=f"Look at this source alone: {NAMES}.")
         ] = None,
-        ask: Annotated[bool, typer.Option("--check", help="Play one short turn, which costs some tokens.")] = False,
-        model: Annotated[str | None, typer.Option(help="Who is asked by --check.")] = None,
+        ask: Annotated[
+            bool, typer.Option("--check", help="Ask Claude one short question, which costs some tokens.")
+        ] = False,
+        model: Annotated[str | None, typer.Option(metavar="MODEL", help="The model that --check asks.")] = None,
         config: Config = None,
     ) -> None:
         """Say which credentials Claude Code gets. Ends with 0 if there are some, with 1 if not."""

@@ -129,7 +129,9 @@ def ca_command(load: Callable[[Path | None], TrustSettings]) -> typer.Typer:
 
     @ca.command("install-help")
     def install_help(
-        platform: Annotated[str | None, typer.Argument(help=f"One of {', '.join(PLATFORMS)}; or all.")] = None,
+        platform: Annotated[
+            str | None, typer.Argument(metavar="PLATFORM", help=f"One of {', '.join(PLATFORMS)}. All without it.")
+        ] = None,
         config: ConfigFile = None,
     ) -> None:
         """Print how to make a system or a runtime trust the authority. Changes nothing."""

@@ -38,28 +38,33 @@ def keys_command(open_store: Callable[[], Database], print_table: Callable[[Tabl
 
     @app.command()
     def make(
-        name: Annotated[str, typer.Argument(help="Whose key it is.")],
+        name: Annotated[str, typer.Argument(metavar="NAME", help="Who gets the key.")],
         expires: Annotated[
-            str | None, typer.Option(metavar="TIME", help="How long it is valid: 90m, 12h, 30d, 8w.")
+            str | None, typer.Option(metavar="TIME", help="How long the key is valid: 90m, 12h, 30d, 8w.")
         ] = None,
         requests_per_minute: Annotated[
-            int | None, typer.Option(metavar="N", help="At most so many requests in any 60 seconds.")
+            int | None, typer.Option(metavar="N", help="The most requests in any 60 seconds.")
         ] = None,
         tokens_per_minute: Annotated[
-            int | None, typer.Option(metavar="N", help="At most so many tokens, in and out, in any 60 seconds.")
+            int | None, typer.Option(metavar="N", help="The most tokens, in and out, in any 60 seconds.")
         ] = None,
-        concurrent: Annotated[int | None, typer.Option(metavar="N", help="At most so many requests at once.")] = None,
+        concurrent: Annotated[int | None, typer.Option(metavar="N", help="The most requests at once.")] = None,
         usd_per_day: Annotated[
-            float | None, typer.Option(metavar="USD", help="At most so many dollars a day (UTC).")
+            float | None, typer.Option(metavar="USD", help="The most US dollars a day (UTC).")
         ] = None,
-        usd_total: Annotated[float | None, typer.Option(metavar="USD", help="At most so many dollars in all.")] = None,
+        usd_total: Annotated[float | None, typer.Option(metavar="USD", help="The most US dollars in all.")] = None,
         model: Annotated[
-            list[str] | None, typer.Option(help="A model that it may use. Wildcards work. May be given several times.")
+            list[str] | None,
+            typer.Option(
+                metavar="MODEL", help="A model that the key may use. Wildcards work. May be given several times."
+            ),
         ] = None,
         agent: Annotated[
             list[str] | None,
             typer.Option(
-                help="An agent that it may use; without this, none. Wildcards work. May be given several times."
+                metavar="AGENT",
+                help="An agent that the key may use; without this option, none. Wildcards work. May be given several "
+                "times.",
             ),
         ] = None,
     ) -> None:
@@ -93,7 +98,7 @@ def keys_command(open_store: Callable[[], Database], print_table: Callable[[Tabl
             print_table(_as_table(keys, used))
 
     @app.command()
-    def revoke(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> None:
+    def revoke(name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")]) -> None:
         """Make a key invalid for good, from the next request on. Its name can be used again."""
         with opened() as database:
             Clients(database).revoke(name)

@@ -24,6 +24,8 @@ from translate.model_table import priced
 SETTINGS = ("setting", "value", "from", "what it is")
 WIDEST = 40
 """How wide a column is made at most where nothing is folded; a longer cell moves the rest of its row."""
+WIDE = 120
+"""A terminal of so many columns shows whole tables."""
 MODELS = ("model name", "answered by", "from", "price")
 
 
@@ -60,6 +62,8 @@ def config(
         if not changed:
             print()
             _print_table(MODELS, models(loaded))
+            if sys.stdout.isatty():
+                print("\n`understudy config NAME` explains one; `--changed` shows yours.")
 
 
 def known(name: str) -> str:
@@ -130,13 +134,17 @@ def hidden(told: Any) -> Any:
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: fitted to a terminal, and with a row a line where there is none."""
+    """Print a table. A terminal that is too narrow for all columns shows the first two; a pipe gets a row a line."""
     cells = [[hidden(cell) or "-" for cell in row] for row in rows]
     if sys.stdout.isatty():
-        table = Table(*head, box=None, pad_edge=False, header_style="bold")
+        console = Console()
+        shown = len(head) if console.width >= WIDE else 2
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in head[:shown]:
+            table.add_column(column, overflow="fold")
         for row in cells:
-            table.add_row(*map(escape, row), style="dim" if row[2] == "default" else None)
-        Console().print(table)
+            table.add_row(*map(escape, row[:shown]), style="dim" if row[2] == "default" else None)
+        console.print(table)
         return
     widths = [min(WIDEST, max(len(row[n]) for row in [head, *cells])) for n in range(len(head))]
     for line in [head, *cells]:

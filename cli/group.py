@@ -1,7 +1,8 @@
 """The group that holds all commands: in which panel of the help each stands, and what is said of a mistyped line."""
 
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -32,8 +33,6 @@ class Commands(TyperGroup):
         )
         for name, command in self.commands.items():
             command.rich_help_panel = PLACES.get(name)  # type: ignore[attr-defined]
-        for option in _flags(self):
-            option.metavar = ""  # the help would call it a <bool>, as if it took a value
 
     def main(
         self,
@@ -45,6 +44,7 @@ class Commands(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Run the command that the arguments name; standalone, end the program with its status."""
+        _hide_types(self, self.context_settings.get("help_option_names", ["--help"]))
         try:
             status = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.TyperException as error:
@@ -73,6 +73,10 @@ class Commands(TyperGroup):
                 told += f". Did you mean {error.possibilities[0]}?"
         told += "" if told.endswith(("?", ".")) else "."
         context = getattr(error, "ctx", None)
+        if context and (named := re.match(r"no such command '(\w+)'", told)):
+            option = f"--{named[1]}"
+            if any(option in param.opts for param in context.command.get_params(context)):
+                told = f"{named[0]}. Did you mean {option}?"
         return f"{told} See `{context.command_path} --help`." if context else told
 
     def _with_option(self, option: str) -> list[str]:
@@ -84,8 +88,16 @@ class Commands(TyperGroup):
         ]
 
 
-def _flags(command: Any) -> Iterator[Any]:
-    """Yield the options of a command, or of a group's commands, that take no value."""
+def _hide_types(command: Any, help_option_names: Sequence[str]) -> None:
+    """Hide the Python types that the help of a command, and of a group's commands, would show: `<bool>`, `<str>`."""
     for one in getattr(command, "commands", {}).values():
-        yield from _flags(one)
-    yield from (param for param in command.params if getattr(param, "is_bool_flag", False))
+        _hide_types(one, help_option_names)
+    for param in command.get_params(typer.Context(command, help_option_names=list(help_option_names))):
+        if param.param_type_name == "argument":
+            param.display_type_rich = _no_type
+        elif param.is_flag:
+            param.metavar = ""
+
+
+def _no_type(ctx: typer.Context) -> None:
+    """Show no type: an argument's name says what it takes."""

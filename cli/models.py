@@ -21,9 +21,7 @@ from translate.prices import AS_OF, Price
 
 
 def models(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Only who answers for these names.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only who answers for these names.")] = None,
     model_map: ModelMap = None,
     default_model: DefaultModel = None,
     config: ConfigFile = None,

@@ -39,10 +39,11 @@ Replay = Annotated[
 Summary = Annotated[
     bool | None,
     typer.Option(
-        "--summary/--quiet",
-        help="Say at the end what came through the proxy and what it cost. By default only on a terminal.",
+        "--summary",
+        help="Print a summary at the end: the requests and what they cost. By default only on a terminal.",
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print neither the starting line nor the summary.")]
 Listen = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Where the proxy listens. Port 0 takes one that is free.")
 ]

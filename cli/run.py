@@ -29,6 +29,7 @@ from cli.options import (
     ModelMap,
     OnMiss,
     Passthrough,
+    Quiet,
     RecordFile,
     Rehearsal,
     Replay,
@@ -53,6 +54,7 @@ def run(
     record: RecordFile = None,
     replay: Replay = None,
     summary: Summary = None,
+    quiet: Quiet = False,
     model_map: ModelMap = None,
     default_model: DefaultModel = None,
     on_miss: OnMiss = None,
@@ -86,16 +88,16 @@ def run(
         client_auth=False,
     )
     # The terminal is the program's; unless asked for, only what is wrong is said on it.
-    quiet = loaded.source["log_level"] == "default"
+    only_warnings = loaded.source["log_level"] == "default"
     level = loaded.settings.log_level
-    log_to_stderr("warning" if quiet else level, file=loaded.settings.log_file, file_level=level)
+    log_to_stderr("warning" if only_warnings else level, file=loaded.settings.log_file, file_level=level)
     keep_below_log()
     log_models(loaded)
     if sys.prefix != sys.base_prefix:  # else Understudy's environment is the system's, and everybody's
         options = sys.argv[2 : len(sys.argv) - len(command)]
         if line := advice(command, os.environ, Path.cwd(), Path(sys.prefix), options):
             log.warning("%s", hide_password(line))
-    is_summed_up = sys.stderr.isatty() if summary is None else summary
+    is_summed_up = not quiet and (bool(summary) or sys.stderr.isatty())
     raise typer.Exit(run_to_end(run_wrapped(loaded.settings, command, is_summed_up=is_summed_up)))
 
 

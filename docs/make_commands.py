@@ -73,8 +73,7 @@ def described(path: str, command: Any) -> Iterator[str]:
 
 def argument(param: Any) -> str:
     """Return an argument as the usage has it."""
-    name = (param.metavar or param.name.upper()).removeprefix("[").removesuffix("]" if not param.required else "")
-    name += "..." if param.nargs == -1 and not name.endswith("...") else ""
+    name = (param.metavar or param.name.upper()) + ("..." if param.nargs == -1 else "")
     return name if param.required else f"[{name}]"
 
 

@@ -30,7 +30,7 @@ def add_doctor_command(cli: typer.Typer, load_settings: Callable[[Path | None], 
     @cli.command(context_settings={"allow_interspersed_args": False})
     def doctor(
         command: Annotated[
-            list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="Run this once and see how it connects.")
+            list[str] | None, typer.Argument(metavar="-- COMMAND", help="Run this once and see how it connects.")
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         config: Annotated[

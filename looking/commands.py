@@ -41,7 +41,7 @@ def add_looking_commands(cli: typer.Typer) -> None:
         file: Annotated[Path, typer.Argument(metavar="FILE", help="A cassette: a file or a folder.")],
         which: Annotated[
             str | None,
-            typer.Argument(metavar="[N|ID]", help="One exchange: its number as listed (-1 is the last), or its id."),
+            typer.Argument(metavar="N|ID", help="One exchange: its number as listed (-1 is the last), or its id."),
         ] = None,
         failed: Annotated[
             bool, typer.Option("--failed", help="List only what failed, broke off or was cut by its app.")

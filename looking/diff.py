@@ -22,7 +22,7 @@ from looking.show import Line, shown
 from looking.story import Story, story
 from looking.timeline import Timeline, pace, span, timeline
 from tape.format import Entry
-from tape.match import Matcher, body_of, difference
+from tape.match import A_AND_B, Matcher, body_of, difference
 from translate.money import exact
 
 MAX_LINES = 200
@@ -108,7 +108,7 @@ def compared(a: Entry, b: Entry, *, with_timing: bool = False) -> tuple[Aspect, 
     return (
         Aspect("request", tuple(_requests(a, b))),
         Aspect("turn", tuple(_turns(a, b))),
-        Aspect("answer", tuple(difference(_answer(story_a), _answer(story_b)))),
+        Aspect("answer", tuple(difference(_answer(story_a), _answer(story_b), A_AND_B))),
         Aspect("outcome", tuple(_fields(_outcome(story_a), _outcome(story_b)))),
         Aspect("usage", tuple(_fields(_usage(story_a), _usage(story_b)))),
         Aspect("timing", tuple(_fields(_times(times_a, a.process), _times(times_b, b.process))), counts=with_timing),
@@ -120,7 +120,7 @@ def _requests(a: Entry, b: Entry) -> Iterator[str]:
         yield from _field(name, getattr(a.request, name), getattr(b.request, name))
     matcher = Matcher(())
     bodies = [matcher.canonical(without_blobs(body_of(entry.request))) for entry in (a, b)]
-    yield from difference(*bodies)
+    yield from difference(*bodies, sides=A_AND_B)
 
 
 def _turns(a: Entry, b: Entry) -> Iterator[str]:
@@ -135,7 +135,9 @@ def _turns(a: Entry, b: Entry) -> Iterator[str]:
         else:
             yield from (
                 f"{of}{line}"
-                for line in difference(matcher.canonical(without_blobs(one)), matcher.canonical(without_blobs(other)))
+                for line in difference(
+                    matcher.canonical(without_blobs(one)), matcher.canonical(without_blobs(other)), A_AND_B
+                )
             )
 
 
@@ -194,7 +196,7 @@ def _field(name: str, a: Any, b: Any) -> Iterator[str]:
 
 def legend(a: str, b: str) -> Text:
     """Say which is which."""
-    return Text(f"recorded (-): {one_line(a)}\nnow (+): {one_line(b)}", style="dim")
+    return Text(f"A (-): {one_line(a)}\nB (+): {one_line(b)}", style="dim")
 
 
 def pair_lines(pair: Pair, *, is_one_of_many: bool) -> Iterator[Line]:

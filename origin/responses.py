@@ -145,7 +145,7 @@ async def prepare(service: Service, request: Request, *, generate: bool = True) 
     )
     asked = translated.request
     if not translated.model_known:
-        log.warning("model %r is in no map: %s answers", asked.model, translated.turn.model)
+        log.warning("no pattern fits model %r: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
     refuse_own_tools(service, translated.turn)

@@ -26,7 +26,7 @@ FINE, DIFFERENT, WRONG = 0, 1, 2
 """Exit statuses: done, or all is the same; something differs; a mistake."""
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A cassette: a file or a folder.")]
-Which = Annotated[str | None, typer.Argument(metavar="[N|ID]", help="One exchange, as `understudy show` lists them.")]
+Which = Annotated[str | None, typer.Argument(metavar="N|ID", help="One exchange, as `understudy show` lists them.")]
 Rehearsal = Annotated[bool | None, typer.Option("--rehearsal", help="Ask a simulated API; needs no account.")]
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Another configuration file than understudy.toml.")

@@ -209,9 +209,15 @@ class Faults:
         """Read a file of rules. Raises FaultsError."""
         try:
             file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
+        except FileNotFoundError:
+            raise FaultsError(f"there is no file {path}") from None
         except OSError as error:
-            raise FaultsError(f"the faults {path} cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+            raise FaultsError(f"{path} cannot be read: {error.strerror}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise FaultsError(f"{path} is not TOML: {error}") from None
+        except UnicodeDecodeError:
+            raise FaultsError(f"{path} is not TOML: it is not UTF-8") from None
+        except msgspec.ValidationError as error:
             raise FaultsError(f"{path}: {error}") from None
         rules = []
         for number, fields in enumerate(file.fault, 1):

@@ -17,7 +17,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from tape import slowly
@@ -288,18 +288,31 @@ def _one_space(text: str) -> str:
     return " ".join(filter(None, words))
 
 
-def difference(recorded: Any, now: Any) -> list[str]:
+class Sides(NamedTuple):
+    """What a difference calls its two sides."""
+
+    old: str
+    new: str
+    only_old: str
+    only_new: str
+
+
+RECORDED_AND_NOW = Sides("recorded", "now", "only in the recording", "not in the recording")
+A_AND_B = Sides("A", "B", "only in A", "only in B")
+
+
+def difference(old: Any, new: Any, sides: Sides = RECORDED_AND_NOW) -> list[str]:
     """Show how two canonical bodies differ, by system prompt, messages, tools and the rest, in that order."""
-    if not (isinstance(recorded, dict) and isinstance(now, dict)):
-        return _changed("body", recorded, now)
-    old_system, old_messages = _conversation(recorded)
-    new_system, new_messages = _conversation(now)
-    lines = _changed("system prompt", old_system, new_system)
-    lines += _messages(old_messages, new_messages)
-    lines += _tools(_by_name(recorded), _by_name(now))
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return _changed("body", old, new, sides)
+    old_system, old_messages = _conversation(old)
+    new_system, new_messages = _conversation(new)
+    lines = _changed("system prompt", old_system, new_system, sides)
+    lines += _messages(old_messages, new_messages, sides)
+    lines += _tools(_by_name(old), _by_name(new), sides)
     shown = {"messages", "input", "instructions", "tools", "functions"}
-    for name in sorted((recorded.keys() | now.keys()) - shown):
-        lines += _changed(name, recorded.get(name), now.get(name))
+    for name in sorted((old.keys() | new.keys()) - shown):
+        lines += _changed(name, old.get(name), new.get(name), sides)
     return lines
 
 
@@ -314,7 +327,7 @@ def _conversation(body: Mapping[str, Any]) -> tuple[str | None, list[Any]]:
     return "\n".join(prompts) or None, [m for m, system in zip(messages, is_system, strict=True) if not system]
 
 
-def _messages(old: list[Any], new: list[Any]) -> list[str]:
+def _messages(old: list[Any], new: list[Any], sides: Sides) -> list[str]:
     """Align the messages: those in common stay silent, so an inserted one does not make all that follow differ."""
     lines: list[str] = []
     before_all, after_all = [_shown(m) for m in old], [_shown(m) for m in new]
@@ -331,7 +344,7 @@ def _messages(old: list[Any], new: list[Any]) -> list[str]:
             before = old[a + place] if a + place < b else None
             after = new[c + place] if c + place < d else None
             number = first + (c if after is not None else a) + place + 1
-            lines += _changed(f"message {number} ({_role(after or before)})", before, after)
+            lines += _changed(f"message {number} ({_role(after or before)})", before, after, sides)
     return lines
 
 
@@ -353,25 +366,25 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _tools(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def _tools(old: Mapping[str, Any], new: Mapping[str, Any], sides: Sides) -> list[str]:
     return [
         line
         for name in sorted(old.keys() | new.keys())
-        for line in _changed(f"tool {name}", old.get(name), new.get(name))
+        for line in _changed(f"tool {name}", old.get(name), new.get(name), sides)
     ]
 
 
-def _changed(what: str, old: Any, new: Any) -> list[str]:
+def _changed(what: str, old: Any, new: Any, sides: Sides) -> list[str]:
     """Return the lines that show a change, or none."""
     if old == new:
         return []
     if old is None:
-        return [f"{what}: not in the recording:", *(f"  + {_cut(line)}" for line in _lines(new))]
+        return [f"{what}: {sides.only_new}:", *(f"  + {_cut(line)}" for line in _lines(new))]
     if new is None:
-        return [f"{what}: only in the recording:", *(f"  - {_cut(line)}" for line in _lines(old))]
+        return [f"{what}: {sides.only_old}:", *(f"  - {_cut(line)}" for line in _lines(old))]
     before, after = _lines(old), _lines(new)
     if len(before) == len(after) == 1 and len(before[0]) + len(after[0]) < 80:
-        return [f"{what}: recorded {before[0]}, now {after[0]}"]
+        return [f"{what}: {sides.old} {before[0]}, {sides.new} {after[0]}"]
     first, last = _common_ends(before, after)
     first, last = max(0, first - 1), max(0, last - 1)  # one line around what differs
     before, after = before[first : len(before) - last][:MAX_COMPARED], after[first : len(after) - last][:MAX_COMPARED]

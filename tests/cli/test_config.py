@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -124,25 +125,50 @@ def test_no_secret_is_shown(line: tuple[str, ...], monkeypatch: pytest.MonkeyPat
     assert "canary" not in "".join(told)
 
 
-def test_on_a_terminal_the_table_is_fitted_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], str]:
+    """What `understudy config` shows on a terminal of so many columns, without its colours."""
+
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stdout", terminal)
-    monkeypatch.setenv("COLUMNS", "100")
+    def shown(columns: int) -> str:
+        monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+        monkeypatch.setenv("COLUMNS", str(columns))
+        config()
+        return re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue())
 
-    config()
+    return shown
 
-    plain = re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue())
-    assert max(map(len, plain.splitlines())) <= 100
+
+@pytest.mark.parametrize("columns", [70, 80, 120])
+def test_on_a_terminal_the_table_is_fitted_to_it(terminal: Callable[[int], str], columns: int) -> None:
+    assert max(map(len, terminal(columns).splitlines())) <= columns
+
+
+def test_a_wide_terminal_shows_all_columns(terminal: Callable[[int], str]) -> None:
+    assert terminal(140).splitlines()[0].split() == ["setting", "value", "from", "what", "it", "is"]
+
+
+def test_a_narrow_terminal_shows_names_and_whole_values(
+    terminal: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = [f"host-{number}.example.com" for number in range(9)]
+    monkeypatch.setenv("UNDERSTUDY_HOSTS", ",".join(hosts))
+
+    told = terminal(80)
+
+    assert told.splitlines()[0].split() == ["setting", "value"]
+    assert "…" not in told
+    assert all(host in re.sub(r"\s+", "", told) for host in hosts)
+    assert told.splitlines()[-1] == "`understudy config NAME` explains one; `--changed` shows yours."
 
 
 def test_every_option_of_run_and_serve_that_is_a_setting_is_known_as_one() -> None:
     group: Any = typer.main.get_command(app)
     options = {opt for name in ("run", "serve") for param in group.commands[name].params for opt in param.opts}
-    others = {"command", "--config", "--web", "--web-listen", "--summary"}  # no settings
+    others = {"command", "--config", "--web", "--web-listen", "--summary", "--quiet"}  # no settings
 
     assert {option_of(name) for name in FLAGGED} <= options
     assert options - {option_of(name) for name in FLAGGED} <= others

@@ -1,5 +1,6 @@
 """A line that was mistyped ends with one line that says what was meant, and the help has its panels."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,10 @@ from cli.group import PANELS, Commands
         ),
         ("run -q -- app", "no such option: -q. See `understudy run --help`."),
         ("srve", "no such command 'srve'. Did you mean 'serve'? See `understudy --help`."),
+        ("help", "no such command 'help'. Did you mean --help? See `understudy --help`."),
+        ("version", "no such command 'version'. Did you mean --version? See `understudy --help`."),
+        ("keys help", "no such command 'help'. Did you mean --help? See `understudy keys --help`."),
+        ("keys version", "no such command 'version'. See `understudy keys --help`."),
         ("keys lst", "no such command 'lst'. Did you mean 'list'? See `understudy keys --help`."),
         ("run --record", "option '--record' requires an argument."),
         ("run --rehearsal", "missing argument 'PROGRAM'. See `understudy run --help`."),
@@ -73,6 +78,26 @@ def test_every_command_has_a_short_option_for_its_help(line: str) -> None:
 
     assert done.exit_code == 0
     assert "Usage: " in done.stdout
+
+
+LINES = ["", "run", "models", "show", "auth", "auth login", "keys make", "keys revoke", "ca install-help", "doctor"]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_help_shows_no_types_of_python(line: str) -> None:
+    told = CliRunner().invoke(app, [*line.split(), "--help"], env={"COLUMNS": "120"}).stdout
+
+    assert not re.findall(r"<\w+(?:\[\w+\])?>", told)
+
+
+@pytest.mark.parametrize(
+    ("line", "usage"),
+    [("models", "[NAME]..."), ("auth login", "[CLAUDE OPTIONS]..."), ("show", "{FILE} [N|ID]")],
+)
+def test_the_usage_has_its_brackets_in_pairs(line: str, usage: str) -> None:
+    told = CliRunner().invoke(app, [*line.split(), "--help"], env={"COLUMNS": "120"}).stdout
+
+    assert f"Usage: root {line} [OPTIONS] {usage}\n" in re.sub(r" +\n", "\n", told).replace("understudy", "root")
 
 
 def test_without_arguments_the_help_is_shown(tmp_path: Path) -> None:

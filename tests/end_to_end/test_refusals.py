@@ -100,4 +100,4 @@ def test_a_model_that_nothing_maps_is_answered_by_the_default_and_the_log_says_s
 
     assert completion.model == "some-llm"
     assert "sonnet" in cloud.turns[0].body["model"]
-    assert "sonnet" in proxy.err.wait_for(r"model 'some-llm' is in no map.*", since)[0]
+    assert "sonnet" in proxy.err.wait_for(r"no pattern fits model 'some-llm'.*", since)[0]
