@@ -31,6 +31,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs."
 
 # A negative number is no option.
 NUMBERS = {"ignore_unknown_options": True}
+NEGATIVE = re.compile(r"-\d+")
 
 
 def add_looking_commands(cli: typer.Typer) -> None:
@@ -38,6 +39,7 @@ def add_looking_commands(cli: typer.Typer) -> None:
 
     @cli.command("show", context_settings=NUMBERS)
     def show(
+        context: typer.Context,
         file: Annotated[Path, typer.Argument(metavar="FILE", help="A cassette: a file or a folder.")],
         which: Annotated[
             str | None,
@@ -62,6 +64,7 @@ def add_looking_commands(cli: typer.Typer) -> None:
         as_json: AsJson = False,
     ) -> None:
         """List a cassette's exchanges, or show one like a conversation."""
+        _refuse_options(context, (str(file), which))
         with _screen() as screen:
             choice = Choice(failed, _pattern(grep), model, None if slow is None else slow * 1000)
             cassette = open_cassette(file)
@@ -75,7 +78,7 @@ def add_looking_commands(cli: typer.Typer) -> None:
                 raise LookError(
                     f"{one_line(which)} names one exchange; --failed, --grep, --model and --slow choose from all"
                 )
-            row = cassette.find(_no_option(which))
+            row = cassette.find(which)
             entry, problems = load(row)
             told = story(entry)
             measured = timeline(entry, told.tokens.output)
@@ -120,10 +123,13 @@ def _pattern(grep: str | None) -> re.Pattern[str] | None:
         raise LookError(f"--grep {one_line(grep)}: {one_line(error)}") from None
 
 
-def _no_option(which: str) -> str:
-    if which.startswith("-") and not which[1:].isdigit():
-        raise LookError(f"there is no option {one_line(which)}")
-    return which
+def _refuse_options(context: typer.Context, words: Iterable[str | None]) -> None:
+    """Raise what click raises for an option that does not exist: negative numbers had it let everything through."""
+    for word in words:
+        if word is not None and word.startswith("-") and word != "-" and not NEGATIVE.fullmatch(word):
+            option = word.partition("=")[0]
+            known = [name for param in context.command.params for name in param.opts if name.startswith("-")]
+            raise NoSuchOption(option, possibilities=get_close_matches(option, known), ctx=context)
 
 
 class _Screen:
