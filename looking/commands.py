@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -124,12 +125,24 @@ def _pattern(grep: str | None) -> re.Pattern[str] | None:
 
 
 def _refuse_options(context: typer.Context, words: Iterable[str | None]) -> None:
-    """Raise what click raises for an option that does not exist: negative numbers had it let everything through."""
+    """Raise UnknownOptionError for words that look like options: so that -1 is a word, all of them are let through."""
     for word in words:
         if word is not None and word.startswith("-") and word != "-" and not NEGATIVE.fullmatch(word):
             option = word.partition("=")[0]
             known = [name for param in context.command.params for name in param.opts if name.startswith("-")]
-            raise NoSuchOption(option, possibilities=get_close_matches(option, known), ctx=context)
+            raise UnknownOptionError(option, get_close_matches(option, known), context)
+
+
+class UnknownOptionError(typer.TyperException):
+    """There is no such option; it has what typer's own error of that kind has."""
+
+    exit_code = 2
+
+    def __init__(self, option: str, possibilities: list[str], context: typer.Context) -> None:
+        super().__init__(f"No such option: {one_line(option)}")
+        self.option_name = option
+        self.possibilities = possibilities
+        self.ctx = context
 
 
 class _Screen:

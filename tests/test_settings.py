@@ -281,3 +281,11 @@ def test_a_file_that_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "understudy.toml").write_bytes(b'retries = 1\nagent = "\xff"\n')
     with pytest.raises(SettingsError, match=r"it is not UTF-8 \(at line 2\)$"):
         read_file(cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["chat.jsonl", "tapes", "tapes.d/", "there.is"])
+def test_a_recording_goes_to_a_cassette_or_a_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there.is").mkdir()
+
+    assert load({"record": name}, {}, {}).settings.record == Path(name)
