@@ -6,6 +6,7 @@ from. Only :func:`read_file` does I/O.
 """
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -200,6 +201,14 @@ def _file_path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _cassette_path(text: str) -> Path:
+    """Read where to record into. A name like ``chat.txt`` would silently become a folder."""
+    path = _file_path(text)
+    if path.suffix not in ("", ".jsonl") and not text.endswith(("/", os.sep)) and not path.is_dir():
+        raise ValueError(f"a cassette's name ends in .jsonl; a folder's name ends in /: {text!r} does neither")
+    return path
+
+
 def _agents(raw: Any) -> Mapping[str, Agent]:
     if not isinstance(raw, Mapping):
         raise ValueError("agents are written in a file, as [agent.NAME] tables")  # noqa: TRY004 - a person's mistake
@@ -218,7 +227,7 @@ LISTS = (_texts, _patterns, _json_paths, _modes, _agents)
 MANY = (parse_hosts, parse_patterns, parse_model_map)
 """What takes a list of texts, and in text separates them by commas."""
 
-TEXTS = (str, _file_path, _proxy_url, *MANY)
+TEXTS = (str, _file_path, _cassette_path, _proxy_url, *MANY)
 """What TOML must write as text: made of a number or a date, it would be a name that nobody has written."""
 
 
@@ -378,7 +387,7 @@ class Settings:
     agent: Mapping[str, Agent] = _setting(
         _agents, "Claude with tools of its own, by name: [agent.NAME] tables, docs/agents.md", factory=dict
     )
-    record: Path | None = _setting(_file_path, "the cassette that exchanges are recorded into", None)
+    record: Path | None = _setting(_cassette_path, "the cassette that exchanges are recorded into", None)
     record_passthrough: bool = _setting(_bool, "also record what is passed through to the real host", False)
     record_refused: str = _setting(
         _one_of("head", "whole", "never"),

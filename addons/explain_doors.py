@@ -37,7 +37,9 @@ class ExplainOwnAddress:
         if flow.response or flow.error or not flow.live or not is_own_address(flow):
             return
         at = f"http://{write_address(flow.request.host, flow.request.port)}"
-        if is_root(flow.request):
+        if is_icon(flow.request):
+            answer_icon(flow)
+        elif is_root(flow.request):
             explain(flow, self._about_proxy(at))
         else:
             refuse(flow, misdirected(at, self._base_url()))
@@ -71,12 +73,17 @@ class ExplainDoors:
     def request(self, flow: http.HTTPFlow) -> None:
         """Explain."""
         request = flow.request
-        if flow.response or flow.error or not flow.live or not is_root(request):
+        if flow.response or flow.error or not flow.live or not (is_root(request) or is_icon(request)):
             return
-        if isinstance(flow.client_conn.proxy_mode, mode_specs.ReverseMode):
+        is_door = isinstance(flow.client_conn.proxy_mode, mode_specs.ReverseMode)
+        stands_in = not self._settings.passthrough and matches(request.pretty_host, self._settings.hosts)
+        if is_icon(request):
+            if is_door or stands_in:
+                answer_icon(flow)
+        elif is_door:
             reached = flow.metadata.get(REACHED_AS) or write_address(*flow.client_conn.sockname[:2])
             explain(flow, self._about_base_url(f"http://{reached}"))
-        elif not self._settings.passthrough and matches(request.pretty_host, self._settings.hosts):
+        elif stands_in:
             explain(flow, self._about_host(request.pretty_host))
 
     def _about_base_url(self, at: str) -> list[str]:
@@ -105,6 +112,16 @@ class ExplainDoors:
 def is_root(request: http.Request) -> bool:
     """Whether a request is one for a page that explains."""
     return request.method in ("GET", "HEAD") and request.path.partition("?")[0] == "/"
+
+
+def is_icon(request: http.Request) -> bool:
+    """Whether a request is the one that browsers make for a page's icon, unasked."""
+    return request.method in ("GET", "HEAD") and request.path.partition("?")[0] == "/favicon.ico"
+
+
+def answer_icon(flow: http.HTTPFlow) -> None:
+    """Answer that there is no icon. A 404 would be counted and logged as a request that failed."""
+    flow.response = http.Response.make(204)
 
 
 def is_own_address(flow: http.HTTPFlow) -> bool:

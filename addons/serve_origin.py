@@ -23,6 +23,7 @@ from auth.sources import (
     Source,
     SourceError,
     api_url,
+    are_surely_missing,
     cli_settings,
     environment,
     find_source,
@@ -31,6 +32,7 @@ from auth.sources import (
 from engine import Engine
 from engine.agent_engine import AgentEngine
 from engine.cost_check import CostCheck
+from engine.errors import NO_CREDENTIALS
 from engine.pool import Pool
 from engine.reach import Reach, reach_of
 from engine.retry import Retrying
@@ -222,7 +224,10 @@ class ServeOrigin:
             source, env = REHEARSAL, env | rehearsal_environment(rehearsal.base_url, self._environ)
             log.warning("REHEARSAL: no model is asked; answers come from a simulated API at %s", rehearsal.base_url)
         self._source = source
-        if not settings.rehearsal:
+        is_nobody = are_surely_missing(self._environ, forced=settings.provider, api_key_helper=helper)
+        if not settings.rehearsal and is_nobody:
+            log.warning("%s", NO_CREDENTIALS)
+        elif not settings.rehearsal:
             log.info("Claude Code runs with: %s%s", source.kind, f" ({source.variable})" if source.variable else "")
         # Without keys all come from this machine, and nobody else is kept waiting.
         kept = settings.kept_processes if settings.client_auth else 0

@@ -9,8 +9,10 @@ The source changes the recipe, too: ``--bare`` drops Claude Code's reminder bloc
 OAuth (facts F2–F4), and a login that `claude` itself keeps lives in the person's own configuration folder.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class SourceError(Exception):
@@ -133,6 +135,9 @@ HELPER = Source("API key helper", None, bare=True, own_config_dir=True, name="ap
 LOGIN = Source("claude login", None, bare=False, own_config_dir=False, name="login")
 """What is left when nothing is set: a login that `claude` itself keeps, if there is one."""
 
+LOGIN_FILE = ".credentials.json"
+"""Where `claude` keeps its login in its folder, except on macOS."""
+
 REHEARSAL = Source("rehearsal", "ANTHROPIC_API_KEY", bare=True, own_config_dir=True)
 
 _AFTER_KEY = next(n for n, source in enumerate(SOURCES) if source.name == "auth-token")
@@ -154,6 +159,25 @@ def find_source(environ: Mapping[str, str], *, forced: str | None = None, api_ke
 def found_sources(environ: Mapping[str, str], *, api_key_helper: str | None = None) -> list[Source]:
     """Return every source that has something set for it, the one that wins first. LOGIN is never among them."""
     return [source for source in PROVIDERS if _is_there(source, environ, api_key_helper)]
+
+
+def are_surely_missing(
+    environ: Mapping[str, str],
+    *,
+    forced: str | None = None,
+    api_key_helper: str | None = None,
+    system: str = sys.platform,
+) -> bool:
+    """Whether there is surely nothing for Claude Code to log in with: no variable, no helper, no file of a login.
+
+    It starts nothing. On macOS a login lies in the keychain, which only Claude Code can ask: nothing is sure there.
+    Raises SourceError.
+    """
+    if system == "darwin" or find_source(environ, forced=forced, api_key_helper=api_key_helper) is not LOGIN:
+        return False
+    home = environ.get("USERPROFILE" if system == "win32" else "HOME", "")
+    folder = environ.get("CLAUDE_CONFIG_DIR") or (str(Path(home, ".claude")) if home else "")
+    return bool(folder) and not Path(folder, LOGIN_FILE).exists()
 
 
 def environment(source: Source, environ: Mapping[str, str]) -> dict[str, str]:

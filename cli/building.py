@@ -69,12 +69,18 @@ def addons_for(settings: Settings, *, shown: bool = False) -> list[Any]:
     return addons
 
 
-def say_score(addons: list[Any]) -> bool:
-    """Say what a replay came to, if there was one. Returns whether a request was missed."""
+def say_score(addons: list[Any], settings: Settings) -> bool:
+    """Say what a replay came to, if there was one. Returns whether a request was refused: nothing answered it."""
     player = next(addon for addon in addons if isinstance(addon, ServeOrigin)).player
     if player is None:
         return False
-    for line in player.score.lines():
+    is_recorded = settings.record or "record" in (settings.replay_on_miss, settings.replay_on_expired)
+    not_kept = len(next(addon for addon in addons if isinstance(addon, Record)).not_kept)
+    lines = list(player.score.lines(max(0, player.score.live - not_kept) if is_recorded else 0))
+    if player.score.missed:
+        it = "it" if len(player.score.missed) == 1 else "them"
+        lines.append(f"replay: record {it}: --on-miss record")
+    for line in lines:
         stderr.print(escape(line), highlight=False)
     return bool(player.score.missed)
 

@@ -29,7 +29,7 @@ Rehearsal = Annotated[
     typer.Option("--rehearsal", help="Ask a simulated API instead of Claude. Needs no account; the answers say so."),
 ]
 RecordFile = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--record", metavar="FILE", help="Record every exchange into this cassette (.jsonl)."),
 ]
 Replay = Annotated[
@@ -81,7 +81,7 @@ OnMiss = Annotated[
     ),
 ]
 Speed = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         metavar="TIMES",
         help="How many times faster than recorded. 0 sends each answer at once.",

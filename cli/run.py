@@ -116,7 +116,7 @@ async def run_wrapped(settings: Settings, command: list[str], *, is_summed_up: b
                 log.warning("%s", note)
             sign_of_life.erase()
             status = await run_command(command, wrapped.full)
-    missed = say_score(addons)
+    missed = say_score(addons, settings)
     if is_summed_up and status not in (NOT_FOUND, NOT_EXECUTABLE):
         say_summary(addons, settings, command)
     return status or int(missed)

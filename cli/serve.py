@@ -121,7 +121,7 @@ async def serve_until_ended(loaded: Sourced, web: tuple[str, int] | None = None)
         finally:
             # A second signal cuts this short.
             await next(addon for addon in addons if isinstance(addon, ServeOrigin)).drain()
-            say_score(addons)
+            say_score(addons, settings)
     return 0
 
 

@@ -35,7 +35,7 @@ def summary(
         parts.append("answered from the cassette" if replayed >= requests.all else f"{replayed} from the cassette")
     if names:
         cached = f" ({100 * total.cached / total.input:.0f} % cached)" if total.cached else ""
-        parts += [f"{total.input:,} in{cached}", f"{total.output:,} out"]
+        parts += [f"{total.input:,} {_tokens(total.input)} in{cached}", f"{total.output:,} out"]
         parts.append("no cost (rehearsal)" if rehearsal else _cost(total))
         shown = names if len(names) <= MOST_SHOWN else names[: MOST_SHOWN - 1]
         who = [_who(name, with_cost=len(names) > 1 and not rehearsal) for name in shown]
@@ -50,6 +50,10 @@ def _requests(requests: Requests) -> str:
     ends = [(requests.failed, "failed"), (requests.left, "cut off by the program")]
     told = ", ".join(f"{count:,} {how}" for count, how in ends if count)
     return f"{text} ({told})" if told else text
+
+
+def _tokens(count: int) -> str:
+    return "token" if count == 1 else "tokens"
 
 
 def _who(name: NameUse, *, with_cost: bool) -> str:

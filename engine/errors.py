@@ -36,6 +36,13 @@ KIND_BY_WORD: dict[str, Kind] = {
 }
 
 
+NO_CREDENTIALS = (
+    "no Claude credentials were found: requests will get 401. Run `understudy auth login` or set ANTHROPIC_API_KEY."
+    " Without an account: --rehearsal"
+)
+"""What the log says where nobody is logged in. Claude Code's own words name a command (/login) that is not there."""
+
+
 class ClaudeError(Exception):
     """A turn failed.
 

@@ -89,11 +89,14 @@ class Progress:
         self._spoken = self._spoken or event.get("type") == "content_block_delta"
         self.on(Wait.PIECE if self._spoken else Wait.TOKEN)
 
-    def describe_failure(self, error: ClaudeError) -> str:
-        """Return the line that tells of a failed try: whose, which, where, after how long, and why."""
+    def describe_failure(self, error: ClaudeError, *, only_try: bool = False) -> str:
+        """Return the line that tells of a failed try: whose, which, where, after how long, and why.
+
+        ``only_try``: such a failure is never tried again, so that the number of the try says nothing.
+        """
         at = self.host if error.kind not in WITHOUT_API else ""
         took = f"after {time.monotonic() - self._try_began:.2f} s"
-        known = (self._request(), self._which_try(), at, took)
+        known = (self._request(), "" if only_try else self._which_try(), at, took)
         return f"Claude's side failed ({', '.join(filter(None, known))}): {error.describe()}"
 
     def _request(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from engine.errors import ClaudeError, kind_of
+from engine.errors import NO_CREDENTIALS, ClaudeError, kind_of
 from translate.reasons import reason
 
 # A delay shorter than this is the CLI's own back-off, not the API's retry-after header.
@@ -99,7 +99,7 @@ def failed(result: Result, told: Told, *, started: bool = False) -> ClaudeError:
     status = result.api_error_status
     kind = kind_of(status, told.word, result.terminal_reason)
     if kind == "authentication_error" and status is None and text.startswith(NOT_LOGGED_IN):
-        kind = "not_logged_in"
+        kind, text = "not_logged_in", NO_CREDENTIALS.replace(": requests will get 401", "")
     # An error event inside the stream has a status of its own (529, fact F54), which the answer cannot have any more.
     if started and kind not in ("overloaded_error", "rate_limit_error"):
         kind = "stream_error"

@@ -147,9 +147,10 @@ class Tries:
                 if error.kind == "connection_error" and self._policy.reach is not None:
                     error.detail = await self._policy.reach.why()
                 pause_s = None if began else self._pause_s(error)
-                told = progress.describe_failure(error)
+                only_try = not self.retries and error.kind not in PASSING and error.kind != "cli_failed"
+                told = progress.describe_failure(error, only_try=only_try)
                 if pause_s is None:
-                    log.warning("%s; not tried again", told)
+                    log.warning("%s%s", told, "" if only_try else "; not tried again")
                     raise
                 log.info("%s; tried again in %.1f s", told, pause_s)
                 self._policy.counts[error.kind] += 1

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs."
 
 # A negative number is no option.
 NUMBERS = {"ignore_unknown_options": True}
+NEGATIVE = re.compile(r"-\d+")
 
 
 def add_looking_commands(cli: typer.Typer) -> None:
@@ -38,6 +40,7 @@ def add_looking_commands(cli: typer.Typer) -> None:
 
     @cli.command("show", context_settings=NUMBERS)
     def show(
+        context: typer.Context,
         file: Annotated[Path, typer.Argument(metavar="FILE", help="A cassette: a file or a folder.")],
         which: Annotated[
             str | None,
@@ -62,6 +65,7 @@ def add_looking_commands(cli: typer.Typer) -> None:
         as_json: AsJson = False,
     ) -> None:
         """List a cassette's exchanges, or show one like a conversation."""
+        _refuse_options(context, (str(file), which))
         with _screen() as screen:
             choice = Choice(failed, _pattern(grep), model, None if slow is None else slow * 1000)
             cassette = open_cassette(file)
@@ -75,7 +79,7 @@ def add_looking_commands(cli: typer.Typer) -> None:
                 raise LookError(
                     f"{one_line(which)} names one exchange; --failed, --grep, --model and --slow choose from all"
                 )
-            row = cassette.find(_no_option(which))
+            row = cassette.find(which)
             entry, problems = load(row)
             told = story(entry)
             measured = timeline(entry, told.tokens.output)
@@ -120,10 +124,25 @@ def _pattern(grep: str | None) -> re.Pattern[str] | None:
         raise LookError(f"--grep {one_line(grep)}: {one_line(error)}") from None
 
 
-def _no_option(which: str) -> str:
-    if which.startswith("-") and not which[1:].isdigit():
-        raise LookError(f"there is no option {one_line(which)}")
-    return which
+def _refuse_options(context: typer.Context, words: Iterable[str | None]) -> None:
+    """Raise UnknownOptionError for words that look like options: so that -1 is a word, all of them are let through."""
+    for word in words:
+        if word is not None and word.startswith("-") and word != "-" and not NEGATIVE.fullmatch(word):
+            option = word.partition("=")[0]
+            known = [name for param in context.command.params for name in param.opts if name.startswith("-")]
+            raise UnknownOptionError(option, get_close_matches(option, known), context)
+
+
+class UnknownOptionError(typer.TyperException):
+    """There is no such option; it has what typer's own error of that kind has."""
+
+    exit_code = 2
+
+    def __init__(self, option: str, possibilities: list[str], context: typer.Context) -> None:
+        super().__init__(f"No such option: {one_line(option)}")
+        self.option_name = option
+        self.possibilities = possibilities
+        self.ctx = context
 
 
 class _Screen:

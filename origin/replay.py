@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,6 +89,8 @@ class Told:
 class Score:
     """What a replay came to: ids of entries by how often they answered, and the requests that nothing answered.
 
+    ``missed`` are the requests that were refused, ``nearest`` the id of the entry most like each, "" for none.
+    ``live`` counts the requests that Claude was asked, because nothing recorded answered them.
     ``passed_over``: the entries that are failures of the proxy, and answer last or never. ``told``: the last requests
     that were answered, in order.
     """
@@ -95,6 +98,8 @@ class Score:
     entries: tuple[str, ...] = ()
     used: dict[str, int] = field(default_factory=dict)
     missed: list[str] = field(default_factory=list)
+    nearest: list[str] = field(default_factory=list)
+    live: int = 0
     passed_over: tuple[str, ...] = ()
     told: deque[Told] = field(default_factory=lambda: deque(maxlen=MOST_TOLD))
     asked: int = 0
@@ -110,21 +115,32 @@ class Score:
         """The entries that answered nothing."""
         return [id for id in self.entries if id not in self.used]
 
-    def lines(self) -> Iterator[str]:
-        """Say it to a person. What a cassette or an app has said is escaped."""
-        return map(one_line, self._lines())
+    def lines(self, recorded: int = 0) -> Iterator[str]:
+        """Say it to a person; ``recorded`` of the live answers were. What a cassette or an app has said is escaped."""
+        return map(one_line, self._lines(recorded))
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self, recorded: int) -> Iterator[str]:
         answers = sum(self.used.values())
-        used = f"{len(self.used)} of {len(self.entries)} entries"
-        yield f"replay: {answers} answers from {used}, {len(self.missed)} misses"
+        if self.live:
+            requests = "request" if answers == 1 else "requests"
+            kept = (
+                "" if not recorded else " and recorded" if recorded == self.live else f", {recorded} of them recorded"
+            )
+            refused = f", {len(self.missed)} refused" if self.missed else ""
+            yield f"replay: {answers} {requests} answered from the cassette, {self.live} asked live{kept}{refused}"
+        else:
+            used = f"{len(self.used)} of {len(self.entries)} entries used"
+            yield f"replay: {answers} of {answers + len(self.missed)} requests answered; {used}"
         if self.unused:
             more = f" and {len(self.unused) - 10} more" if len(self.unused) > 10 else ""
             yield f"replay: not used: {', '.join(self.unused[:10])}{more}"
         if passed := [id for id in self.passed_over if id not in self.used]:
             more = f" and {len(passed) - 10} more" if len(passed) > 10 else ""
             yield f"replay: recorded failures of the proxy, not played: {', '.join(passed[:10])}{more}"
-        yield from (f"replay: missed: {missed}" for missed in self.missed[:10])
+        for missed, nearest in list(zip_longest(self.missed, self.nearest, fillvalue=""))[:10]:
+            yield f"replay: missed: {missed}" + (f" (the nearest entry is {nearest})" if nearest else "")
+        if len(self.missed) > 10:
+            yield f"replay: {len(self.missed) - 10} more missed"
 
 
 class Player:
@@ -254,6 +270,7 @@ def replaying(player: Player, handler: Handler, *, live: bool, always_live: Sequ
 
     async def ask(request: Request, exchange: Exchange) -> None:
         player.score.tell(Told(_named(request)))
+        player.score.live += 1
         await handler(request, exchange)
 
     async def handle(request: Request, exchange: Exchange) -> None:
@@ -275,9 +292,10 @@ def replaying(player: Player, handler: Handler, *, live: bool, always_live: Sequ
             found = Miss(found, told)
         if any(request.path.startswith(path) for path in always_live):
             return await handler(request, exchange)
-        player.score.missed.append(_named(request))
         if live:
             return await ask(request, exchange)
+        player.score.missed.append(_named(request))
+        player.score.nearest.append(found.nearest.id if found.nearest else "")
         log.warning("%s", found.diff)
         # OpenAI's clients try a 409 again, unless told that it is of no use.
         exchange.headers.append(("x-should-retry", "false"))

@@ -81,15 +81,22 @@ class Running:
             where = "not recorded"
         elif self._mode == "again":
             where = f"{cassette} stays as it was" if self.cassette.exists() else f"to be {where}"
+        failed = self.not_kept[not_kept:]
         for one in list(self._player.score.told)[-new:] if self._player and new else ():
             if one.file is None:
-                yield f"{one.request}: asked live, {where}"
+                # Of several alike the first is taken for the one that failed: the next were its further tries.
+                why = next((told for told in failed if told.startswith(f"{one.request}: ")), None)
+                if why is None:
+                    yield f"{one.request}: asked live, {where}"
+                else:
+                    failed.remove(why)
+                    yield f"{one.request}: asked live, failed ({why.removeprefix(f'{one.request}: ')}), not recorded"
             else:
                 failure = f" (a recorded failure of the proxy: {one.failure})" if one.failure else ""
                 yield f"{one.request}: {_from(one.file, root)}, exchange {one.entry}{failure}"
         if self._mode == "none":
             yield from (f"{one}: nothing in {cassette} answers it" for one in self.missed[missed:])
-        yield from (f"failed at the proxy, and so not recorded: {one}" for one in self.not_kept[not_kept:])
+        yield from (f"failed at the proxy, and so not recorded: {one}" for one in failed)
 
     def lines(self) -> Iterator[str]:
         """Say what the replay came to."""

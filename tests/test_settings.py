@@ -300,3 +300,11 @@ def test_an_empty_variable_can_empty_a_list() -> None:
 def test_an_empty_path_is_not_the_working_directory() -> None:
     with pytest.raises(SettingsError, match=r"record .*it is empty"):
         load({}, {}, (FILE, {"record": ""}))
+
+
+@pytest.mark.parametrize("name", ["chat.jsonl", "tapes", "tapes.d/", "there.is"])
+def test_a_recording_goes_to_a_cassette_or_a_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there.is").mkdir()
+
+    assert load({"record": name}, {}, {}).settings.record == Path(name)

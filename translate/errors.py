@@ -95,7 +95,8 @@ ERRORS: dict[Kind, Row] = {
         "invalid_request_error",
         "claude_not_logged_in",
         "There are no Claude credentials on the proxy's machine. Log in there with `understudy auth login`, or set"
-        " ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN and start Understudy again. This is not about your own API key.",
+        " ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN and start Understudy again. Without an account, start it with"
+        " --rehearsal. This is not about your own API key.",
     ),
     "billing_error": Row(
         429,
@@ -113,7 +114,7 @@ ERRORS: dict[Kind, Row] = {
         404,
         "invalid_request_error",
         "model_not_found",
-        "Claude has no such model, or this account has no access to it. See `understudy config` for the model map.",
+        "Claude has no such model, or this account has no access to it. `understudy models` shows which model answers for which name.",
     ),
     "request_too_large": Row(
         413, "invalid_request_error", "request_too_large", "The request is larger than Claude's API accepts."

@@ -167,3 +167,17 @@ def test_what_another_addon_answered_is_left_alone() -> None:
     ExplainDoors(Settings()).request(flow)
 
     assert flow.response is refused
+
+
+@pytest.mark.parametrize(
+    ("flow", "status"),
+    [
+        (asked(path="/favicon.ico"), 204),
+        (at_the_base_url_door(path="/favicon.ico"), 204),
+        (asked("api.openai.com", 443, "/favicon.ico"), 204),
+        (asked("example.com", 443, "/favicon.ico"), None),
+        (asked("api.openai.com", 443, "/favicon.ico", passthrough=True), None),
+    ],
+)
+def test_a_browser_that_asks_for_an_icon_has_not_failed(flow: http.HTTPFlow, status: int | None) -> None:
+    assert (flow.response.status_code if flow.response else None) == status

@@ -1,6 +1,7 @@
 """Where Claude Code's credentials come from."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from auth.sources import (
     SOURCES,
     Source,
     SourceError,
+    are_surely_missing,
     cli_settings,
     environment,
     find_source,
@@ -161,3 +163,23 @@ def test_a_cloud_inherits_what_its_libraries_read() -> None:
     assert "GOOGLE_*" in by_name["vertex"]
     assert "AZURE_*" in by_name["foundry"]
     assert by_name["api-key"] == ()
+
+
+@pytest.mark.parametrize(
+    ("environ", "system", "missing"),
+    [
+        ({}, "linux", True),
+        ({"ANTHROPIC_API_KEY": "sk-ant-x"}, "linux", False),
+        ({}, "darwin", False),
+    ],
+)
+def test_credentials_are_surely_missing_only_where_no_login_can_be(
+    environ: dict[str, str], system: str, missing: bool, tmp_path: Path
+) -> None:
+    env = {"HOME": str(tmp_path), **environ}
+    assert are_surely_missing(env, system=system) == missing
+
+    (tmp_path / ".claude").mkdir()
+    (tmp_path / ".claude" / ".credentials.json").write_text("{}")
+    assert not are_surely_missing(env, system=system)
+    assert are_surely_missing({**env, "CLAUDE_CONFIG_DIR": str(tmp_path)}, system=system) == missing

@@ -1,6 +1,7 @@
 """`understudy env`: a shell loads its lines, and `--unset` puts the shell back as it was."""
 
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -51,3 +52,15 @@ def test_an_unknown_shell_is_one_line_and_status_2(line: list[str]) -> None:
 
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1].startswith("understudy: there are no lines for the shell 'tcsh', only for sh,")
+
+
+def test_it_says_when_nothing_listens_there_yet() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        at = f"127.0.0.1:{server.getsockname()[1]}"
+        listening = CliRunner().invoke(app, ["env", "--listen", at])
+    alone = CliRunner().invoke(app, ["env", "--listen", at])
+
+    told = f"nothing listens at {at} yet: start `understudy serve` in another shell\n"
+    assert (listening.exit_code, alone.exit_code) == (0, 0)
+    assert told not in listening.stderr
+    assert alone.stderr.endswith(told)

@@ -30,6 +30,16 @@ from cli.group import PANELS, Commands
             "run --web -- app",
             "no such option: --web. It is an option of `understudy serve`. See `understudy run --help`.",
         ),
+        (
+            "show --jsn chat.jsonl",
+            "no such option: --jsn. Did you mean --json? See `understudy show --help`.",
+        ),
+        ("show chat.jsonl -x", "no such option: -x. See `understudy show --help`."),
+        ("run --replay a.jsonl --speed fast -- app", "--speed: 'fast' is not a number"),
+        (
+            "run --record chat.txt -- app",
+            "--record: a cassette's name ends in .jsonl; a folder's name ends in /: 'chat.txt' does neither",
+        ),
         ("run -q -- app", "no such option: -q. See `understudy run --help`."),
         ("srve", "no such command 'srve'. Did you mean 'serve'? See `understudy --help`."),
         ("help", "no such command 'help'. Did you mean --help? See `understudy --help`."),

@@ -101,9 +101,7 @@ def test_no_secret_is_in_either(
         assert "canary" not in told
 
 
-def test_a_token_in_a_url_is_masked_in_the_log(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_token_in_a_url_is_masked_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "understudy.log"
     log_to_stderr("info", file=file)
 

@@ -21,7 +21,7 @@ def test_the_line_has_requests_tokens_cost_and_who_answered() -> None:
     line = summary(Requests(all=14, failed=1), BOTH, names, recorded=Path("chat.jsonl"))
 
     assert line == (
-        "14 requests (1 failed), 12,310 in (81 % cached), 2,204 out, $0.041,"
+        "14 requests (1 failed), 12,310 tokens in (81 % cached), 2,204 out, $0.041,"
         " gpt-5 → opus 3 ($0.035) · gpt-4o → sonnet 11 ($0.006), recorded in chat.jsonl"
     )
 

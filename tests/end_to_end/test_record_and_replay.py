@@ -111,7 +111,7 @@ def test_a_session_is_replayed_byte_for_byte_without_claude_or_credentials(cloud
 
     assert replayed == recorded
     assert len(cloud.turns) == asked
-    assert "7 answers from 7 of 7 entries, 0 misses" in proxy.err.text
+    assert "replay: 7 of 7 requests answered; 7 of 7 entries used" in proxy.err.text
     told = entries_of(cassette)
     assert [len(entry.events) > 0 for entry in told] == [True] * 5 + [False, False]
     assert [entry.how for entry in told] == ["done"] * 7
@@ -192,7 +192,19 @@ def test_a_miss_is_told_with_the_nearest_entry_and_ends_a_wrapped_run_with_1(clo
     assert again.returncode == 1
     assert "409" in again.stdout
     assert '-  "content": "Say this"' in again.stdout and '+  "content": "Say that"' in again.stdout
-    assert "0 answers from 0 of 1 entries, 1 misses" in again.stderr
+    assert "replay: 0 of 1 requests answered; 0 of 1 entries used" in again.stderr
+    assert "replay: record it: --on-miss record" in again.stderr
+
+
+def test_a_run_whose_misses_were_answered_live_ends_with_the_apps_status(cloud: Cloud, home: Path) -> None:
+    env = clean_environment(home, cloud.base_url, OPENAI_API_KEY=APP_KEY)
+
+    done = run(
+        [sys.executable, "-c", MISSING_APP, "Hello"], env, "--replay", str(home / "new.jsonl"), "--on-miss", "record"
+    )
+
+    assert done.returncode == 0
+    assert done.stderr == "replay: 0 requests answered from the cassette, 1 asked live and recorded\n"
 
 
 MISSING_APP = """

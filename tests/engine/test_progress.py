@@ -164,3 +164,7 @@ def test_a_failure_without_the_api_does_not_name_it(kind: str) -> None:
     line = Progress(host="api.anthropic.com:443").describe_failure(ClaudeError(kind))  # type: ignore[arg-type]
 
     assert "api.anthropic.com" not in line
+
+
+def test_a_failure_that_is_never_tried_again_has_no_number() -> None:
+    assert "try" not in Progress(tries=3).describe_failure(ClaudeError("not_logged_in"), only_try=True)

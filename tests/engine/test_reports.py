@@ -46,6 +46,7 @@ def test_no_credentials_at_all_is_another_failure_than_refused_ones() -> None:
     refused = failed(Result("Failed to authenticate. API Error: 401 no", 401), Told("authentication_failed"))
 
     assert (none.kind, refused.kind) == ("not_logged_in", "authentication_error")
+    assert "understudy auth login" in none.detail and "/login" not in none.detail
 
 
 def test_after_a_part_of_the_answer_a_failure_is_that_of_the_stream() -> None:

@@ -74,7 +74,7 @@ async def test_what_was_recorded_is_answered_and_counted(cassette: Path) -> None
     assert sorted(player.score.used.values()) == [1, 2]
     assert len(player.score.unused) == 1
     first, second = player.score.lines()
-    assert first == "replay: 3 answers from 2 of 3 entries, 0 misses"
+    assert first == "replay: 3 of 3 requests answered; 2 of 3 entries used"
     assert second.startswith("replay: not used: ")
 
 
@@ -120,7 +120,18 @@ async def test_only_what_is_to_be_the_same_is_compared(cassette: Path) -> None:
 async def test_a_miss_goes_live_where_that_is_wanted_and_is_counted(cassette: Path) -> None:
     player = Player.of(cassette, pace=Pace(None))
     assert await play(player, ask("three"), live=True) == ["live"]
-    assert player.score.missed == ["POST /v1/chat/completions"]
+    assert (player.score.missed, player.score.live) == ([], 1)
+    assert next(player.score.lines(1)) == "replay: 0 requests answered from the cassette, 1 asked live and recorded"
+    assert next(player.score.lines()) == "replay: 0 requests answered from the cassette, 1 asked live"
+
+
+async def test_a_miss_is_told_with_the_nearest_entry(cassette: Path) -> None:
+    player = Player.of(cassette, pace=Pace(None))
+    assert await play(player, ask("three"), ask("two")) == [(409, "no_recorded_answer"), b'{"text": "two"}']
+    first, *_, last = player.score.lines()
+    assert first == "replay: 1 of 2 requests answered; 1 of 3 entries used"
+    assert last == f"replay: missed: POST /v1/chat/completions (the nearest entry is {player.score.nearest[0]})"
+    assert player.score.nearest[0] in player.score.entries
 
 
 async def test_what_asks_no_claude_is_answered_by_itself(cassette: Path) -> None:
@@ -145,7 +156,8 @@ def test_a_long_score_is_cut() -> None:
     score = Score(entries=tuple(f"e{n}" for n in range(50)), missed=["POST /x"] * 30)
     lines = list(score.lines())
     assert lines[1].endswith("and 40 more")
-    assert len(lines) == 12
+    assert lines[-1] == "replay: 20 more missed"
+    assert len(lines) == 13
 
 
 @pytest.fixture

@@ -172,8 +172,10 @@ def test_an_answer_that_failed_at_the_proxy_is_not_kept_and_asked_again(project:
     # Nobody is logged in.
     failed = run_pytest(project, TEXT="Hello")
     assert failed.returncode == 1
-    assert "POST /v1/chat/completions: asked live" in failed.stdout
-    assert "failed at the proxy, and so not recorded: POST /v1/chat/completions: 401" in failed.stdout
+    told = [line for line in failed.stdout.splitlines() if "POST /v1/chat/completions: asked live" in line]
+    assert len(told) == 1
+    assert told[0].endswith("asked live, failed (401 claude_not_logged_in), not recorded")
+    assert "failed at the proxy, and so not recorded" not in failed.stdout
     assert answers_in(project) == []
 
     again = run_pytest(project, TEXT="Hello", **REHEARSED)
