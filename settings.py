@@ -247,7 +247,7 @@ class Settings:
         _proxy_url, "the proxy (http://…) for Understudy's own requests and for tunnelled traffic", None
     )
     hosts: tuple[str, ...] = _setting(
-        parse_hosts, "hosts that Understudy answers for, besides OpenAI's own", OPENAI_HOSTS
+        parse_hosts, "hosts that Understudy answers for; yours are added to OpenAI's own", OPENAI_HOSTS
     )
     passthrough: bool = _setting(_bool, "send unsupported paths on to the real host, with the app's own key", False)
     model_map: Mapping[str, str] = _setting(
@@ -295,14 +295,14 @@ class Settings:
     )
     max_bodies_mb: int = _setting(
         _at_least(1, int),
-        "the memory for all request bodies together; more get 503, except bodies up to 64 KiB. With client_auth a key may"
-        " use as much as is still free: one key gets half, two get a third each",
+        "the memory for all request bodies together; more get 503, except bodies up to 64 KiB. With client_auth a key"
+        " may use as much as is still free: one key gets half, two get a third each",
         128,
     )
     request_timeout_s: float = _setting(
         _at_least(0.1, float),
-        "how long a new connection may wait with its first request, the head of a request may take, and a body (408) or a"
-        " WebSocket message (1008) may pause",
+        "how long a new connection may wait with its first request, the head of a request may take, and a body (408) or"
+        " a WebSocket message (1008) may pause",
         30.0,
     )
     min_upload_bytes_per_s: float = _setting(
@@ -334,8 +334,8 @@ class Settings:
     )
     unknown_price_as: str | None = _setting(
         _priced_model,
-        "the model whose price is used for models without a known price, for keys with a budget in US dollars; without it"
-        " such a key cannot use these models",
+        "the model whose price is used for models without a known price, for keys with a budget in US dollars; without"
+        " it such a key cannot use these models",
         None,
     )
     tunnel: tuple[str, ...] = _setting(
@@ -378,7 +378,7 @@ class Settings:
     api_key_helper: str | None = _setting(str, "a command that prints the API key for Claude Code", None)
     claude_env: tuple[str, ...] = _setting(
         _texts,
-        "further variables that `claude` and agents inherit; * matches any part: GIT_*. UNDERSTUDY_* are never inherited",
+        "further variables that `claude` and agents inherit; * matches any part: GIT_*. never UNDERSTUDY_*",
         (),
     )
     cli_path: Path | None = _setting(_file_path, "a `claude` program to use instead of the SDK's own", None)

@@ -20,12 +20,12 @@ file is in the working directory, else in your configuration folder; `--config` 
 and `understudy serve --help` list the flags.
 
 - In the environment `max_processes` is `UNDERSTUDY_MAX_PROCESSES`. Yes is `1`, no is `0`. A list has one item a line.
-- In the file it is `max_processes = 8`. Tables work too: `[record] max_mb` is `record_max_mb`, `[record.redact] headers`
-  is `record_redact_headers`, `[record] file` is `record`, `[replay] file` is `replay`.
+- In the file it is `max_processes = 8`. Tables work too: `[record] max_mb` is `record_max_mb`,
+  `[record.redact] headers` is `record_redact_headers`, `[record] file` is `record`, `[replay] file` is `replay`.
 - `model_map` is `pattern=model,pattern=model` or a table `[model_map]`. `hosts` and `mode` may use commas too.
 - Times are in seconds if no unit is given. A MB is 1,048,576 bytes.
-- A wrong value ends the program with one line and status 2. So does an unknown name in the file, and an unknown variable
-  `UNDERSTUDY_…`. The line names the most similar setting. The variables that Kubernetes sets for a service named
+- A wrong value ends the program with one line and status 2. So does an unknown name in the file, and an unknown
+  variable `UNDERSTUDY_…`. The line names the most similar setting. The variables that Kubernetes sets for a service named
   `understudy` or `understudy-…` are ignored.
 - `understudy config --changed` shows the settings that are not at their default. `understudy config NAME` shows one
   setting and how to set it. `--json` prints the same for programs. Passwords, keys and tokens are not shown.

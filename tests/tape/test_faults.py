@@ -110,7 +110,7 @@ def test_what_is_wrong_with_a_file_is_told_with_its_place(tmp_path: Path, text: 
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(FaultsError, match="^there is no file"):
+    with pytest.raises(FaultsError, match=r"^there is no file"):
         Faults.read(tmp_path / "none.toml")
 
 
