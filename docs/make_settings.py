@@ -25,8 +25,8 @@ and `understudy serve --help` list the flags.
 - `model_map` is `pattern=model,pattern=model` or a table `[model_map]`. `hosts` and `mode` may use commas too.
 - Times are in seconds if no unit is given. A MB is 1,048,576 bytes.
 - A wrong value ends the program with one line and status 2. So does an unknown name in the file, and an unknown
-  variable `UNDERSTUDY_…`. The line names the most similar setting. The variables that Kubernetes sets for a service named
-  `understudy` or `understudy-…` are ignored.
+  variable `UNDERSTUDY_…`. The line names the most similar setting. The variables that Kubernetes sets for a service
+  named `understudy` or `understudy-…` are ignored.
 - `understudy config --changed` shows the settings that are not at their default. `understudy config NAME` shows one
   setting and how to set it. `--json` prints the same for programs. Passwords, keys and tokens are not shown.
 """
