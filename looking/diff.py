@@ -118,8 +118,8 @@ def _requests(a: Entry, b: Entry) -> Iterator[str]:
     for name in ("method", "path"):
         yield from _field(name, getattr(a.request, name), getattr(b.request, name))
     matcher = Matcher(())
-    bodies = [matcher.canonical(without_blobs(body_of(entry.request))) for entry in (a, b)]
-    yield from difference(*bodies, sides=A_AND_B)
+    body_a, body_b = (matcher.canonical(without_blobs(body_of(entry.request))) for entry in (a, b))
+    yield from difference(body_a, body_b, A_AND_B)
 
 
 def _turns(a: Entry, b: Entry) -> Iterator[str]:
