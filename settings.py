@@ -195,6 +195,8 @@ def _setting(parse: Callable[[Any], Any], help: str, default: Any = MISSING, fac
 
 
 def _file_path(text: str) -> Path:
+    if not text:
+        raise ValueError("it is empty, and would mean the working directory")
     return Path(text).expanduser()
 
 
@@ -483,7 +485,7 @@ def load(
         variable = PREFIX + name.upper()
         if flags.get(name) is not None:
             raw, source[name] = flags[name], "flag"
-        elif variable in environ:
+        elif environ.get(variable) or (variable in environ and spec.metadata["parse"] in MAY_BE_EMPTY):
             raw, source[name] = environ[variable], variable
         elif name in from_file:
             raw, source[name] = from_file[name], str(file[0]) if file else ""
@@ -549,6 +551,10 @@ def _value(spec: Field[Any], raw: Any, source: str) -> Any:
         return spec.metadata["parse"](_text(spec.metadata["parse"], raw))
     except ValueError as error:
         raise SettingsError(setting=spec.name, source=source, reason=str(error)) from None
+
+
+MAY_BE_EMPTY = (*LISTS, *MANY, _bool)
+"""What a variable can set to nothing. For others an empty variable is none: CI systems set all that they know."""
 
 
 def _text(parse: Callable[[Any], Any], raw: Any) -> str:

@@ -11,7 +11,6 @@ and can throw away the rest of a request that was refused. Both happen before mi
 import asyncio
 import contextlib
 import logging
-import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +24,11 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from addons.bounded_websocket import REFUSED
 from addons.proxy_login import ASK_FOR_LOGIN
 from settings import Settings
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 log = logging.getLogger("understudy")
 
@@ -298,9 +302,8 @@ def raise_descriptors() -> None:
 
     Shells and service managers give 1,024, since old programs know no more. What we start inherits the new limit.
     """
-    if sys.platform == "win32":
+    if resource is None:
         return
-    import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
@@ -312,9 +315,8 @@ def raise_descriptors() -> None:
 
 def descriptors() -> int | None:
     """Return how many file descriptors this process may have open; None where the system has no such number."""
-    if sys.platform == "win32":
+    if resource is None:
         return None
-    import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else soft

@@ -98,14 +98,15 @@ class BoundRequests:
             raise forbidden(ONLY_HERE)
         if request.pretty_host == MAGIC_HOST or is_root(request):
             return
-        completed = with_version(ROUTES, request.path.partition("?")[0])
+        asked = as_request(request)
+        completed = with_version(ROUTES, asked.path)
         # A recording may answer other paths too.
         if self._settings.replay is None:
-            find(ROUTES, request.method, completed)
+            find(ROUTES, asked.method, completed)
         access = await self._granted()
-        needs_key = KEY_HEADER not in request.headers and not is_for_everybody(ROUTES, request.method, completed)
+        needs_key = KEY_HEADER not in request.headers and not is_for_everybody(ROUTES, asked.method, completed)
         if access is not None and needs_key:
-            await access.client(as_request(request))
+            await access.client(asked)
         self._known(flow.client_conn)
 
     def _refuse_large(self, request: http.Request) -> None:
@@ -141,9 +142,10 @@ class BoundRequests:
 
 def as_request(request: http.Request) -> Request:
     """Return a head as the origin sees it."""
-    path, _, query = request.path.partition("?")
-    pairs = request.headers.items(multi=True)  # type: ignore[no-untyped-call]
-    return Request(request.method, path, query, tuple((name.lower(), value) for name, value in pairs), b"")
+    # mitmproxy has halves of characters for bytes that are no UTF-8, and no answer can repeat those.
+    path, _, query = request.data.path.decode("latin-1").partition("?")
+    headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.fields)
+    return Request(request.data.method.decode("latin-1"), path, query, headers, b"")
 
 
 def content_length(request: http.Request) -> int:

@@ -331,6 +331,8 @@ class BoundedHttpStream(HttpStream):
         if (yield from self.check_killed(True)):
             return
         yield from self.send_response()
+        if self.server_state == self.state_errored:
+            return  # the client has left meanwhile, and was not answered
         self.flow.live = False
         yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
         yield DropStream(self.stream_id)

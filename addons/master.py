@@ -103,11 +103,15 @@ def refuse_without_rights(mode: str) -> None:
 
 @contextlib.asynccontextmanager
 async def proxy(
-    options: Options, addons: Sequence[Any], web: tuple[str, int] | None = None
+    options: Options,
+    addons: Sequence[Any],
+    web: tuple[str, int] | None = None,
+    *,
+    say_web: Callable[[str], None] | None = None,
 ) -> AsyncIterator[list[tuple[str, int]]]:
     """Run the proxy while the block runs, and yield where it listens, in the order of its modes.
 
-    ``web``: where mitmweb shows what it does, if anywhere.
+    ``web``: where mitmweb shows what it does, if anywhere. ``say_web`` is given its whole URL, whose token lets in.
 
     Raises CannotListenError when a door cannot be opened or an addon cannot start.
     """
@@ -134,6 +138,8 @@ async def proxy(
                 raise CannotListenError("; ".join(told) or "the proxy could not be started")
             errors.clear()
             show_errors()
+            if web is not None and say_web is not None:
+                say_web(master.web_url)  # type: ignore[attr-defined]
             yield addresses
         finally:
             waiting.cancel()
@@ -147,7 +153,10 @@ async def proxy(
 
 
 def web_master(options: Options, host: str, port: int) -> Master:
-    """Return mitmweb's master, with its own addons. It says itself where it listens, and with which token."""
+    """Return mitmweb's master, with its own addons. Its ``web_url`` has the token that lets in.
+
+    mitmweb logs that URL too, but our log masks tokens.
+    """
     # Imported where it is wanted: it brings a web server.
     from mitmproxy.tools.web.master import WebMaster
 

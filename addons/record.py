@@ -12,6 +12,7 @@ from typing import Any
 from mitmproxy import command, exceptions, http
 from mitmproxy.types import Path as PathArgument
 
+from addons.bounded_websocket import REFUSED
 from addons.hosts import matches
 from addons.redirect_to_origin import REAL_ADDRESS
 from engine import Event, Running
@@ -155,15 +156,24 @@ class Record:
         """Begin an entry."""
         if self._recorder is None or flow.response or not self._is_wanted(flow) or is_handshake(flow):
             return
-        request = flow.request
         real = flow.metadata.get(REAL_ADDRESS)
         if real is None:
             # What is compressed could not be looked through for secrets.
-            request.headers["accept-encoding"] = "identity"
+            flow.request.headers["accept-encoding"] = "identity"
+        # Where keys are asked for, strangers send requests too. Nothing of theirs is looked through, or written, before
+        # it is known that they are not refused.
+        may_be_refused = real is not None and self._settings.client_auth and self._settings.record_refused != "whole"
+        self._taken[flow.id] = taken = self._take(self._recorder, flow, at_once=not may_be_refused)
+        if real is not None:
+            flow.request.headers[FLOW_HEADER] = flow.id
+            self._witnesses.add(flow.id, taken)
+
+    def _take(self, recorder: Recorder, flow: http.HTTPFlow, *, at_once: bool) -> "Taken":
+        request, real = flow.request, flow.metadata.get(REAL_ADDRESS)
         host = real[3] or real[1] if real else request.headers.get("host", request.host)
         headers = [("host", host)]
         headers += [(name, value) for name, value in pairs(request) if name.lower() not in {*OURS, "host"}]
-        method, path, recorder = request.method, request.path, self._recorder
+        method, path = request.method, request.path
         began = datetime.datetime.now(datetime.UTC)
 
         def begin(why_no_body: str | None) -> Recording:
@@ -174,13 +184,17 @@ class Record:
                 fields = [(name, value) for name, value in headers if name.lower() != "content-encoding"]
             return recorder.begin(method, path, fields, body, started=began, why_no_body=why_no_body)
 
-        # Where keys are asked for, strangers send requests too. Nothing of theirs is looked through, or written, before
-        # it is known that they are not refused.
-        may_be_refused = real is not None and self._settings.client_auth and self._settings.record_refused != "whole"
-        self._taken[flow.id] = taken = Taken(begin, at_once=not may_be_refused)
-        if real is not None:
-            request.headers[FLOW_HEADER] = flow.id
-            self._witnesses.add(flow.id, taken)
+        return Taken(begin, at_once=at_once)
+
+    def _take_refused(self, flow: http.HTTPFlow) -> "Taken | None":
+        """Begin the entry of a request that was refused at its head, so that its body was never read."""
+        path = flow.request.path.partition("?")[0]
+        if self._recorder is None or REFUSED not in flow.metadata or flow.websocket is not None:
+            return None
+        if self._settings.record_refused == "never" or path in (STATUS_PATH, RECORD_PATH):
+            return None
+        self._taken[flow.id] = taken = self._take(self._recorder, flow, at_once=False)
+        return taken
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Keep the answer's head, and listen in on its chunks."""
@@ -199,7 +213,7 @@ class Record:
 
     def response(self, flow: http.HTTPFlow) -> None:
         """End the entry of an answer that is complete."""
-        taken = self._taken.get(flow.id)
+        taken = self._taken.get(flow.id) or self._take_refused(flow)
         if taken is None or flow.response is None:
             return
         if not taken.responded:  # an addon's own answer

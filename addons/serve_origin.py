@@ -220,9 +220,10 @@ class ServeOrigin:
             self.rehearsal = rehearsal = Rehearsal(delay_s=settings.rehearsal_delay_s)
             await self._stack.enter_async_context(rehearsal)
             source, env = REHEARSAL, env | rehearsal_environment(rehearsal.base_url, self._environ)
-            log.warning("REHEARSAL: answers come from a simulated API at %s; no model is asked", rehearsal.base_url)
+            log.warning("REHEARSAL: no model is asked; answers come from a simulated API at %s", rehearsal.base_url)
         self._source = source
-        log.info("Claude Code runs with: %s%s", source.kind, f" ({source.variable})" if source.variable else "")
+        if not settings.rehearsal:
+            log.info("Claude Code runs with: %s%s", source.kind, f" ({source.variable})" if source.variable else "")
         # Without keys all come from this machine, and nobody else is kept waiting.
         kept = settings.kept_processes if settings.client_auth else 0
         cost_check = CostCheck()

@@ -21,6 +21,7 @@ from auth.status import Check, Found, Status, check, find_cli, status
 from engine.sdk import Spawn
 from settings import Settings
 from translate.errors import Kind
+from translate.money import exact
 
 USABLE, NOT_USABLE, WRONG = 0, 1, 2
 """Exit statuses: there are credentials (with --check: and they work); there are none (or they do not); a mistake."""
@@ -161,7 +162,7 @@ def _lines(known: Status, checked: Check | None) -> Iterator[str]:
         for what in known.not_verified if known.usable else ():
             yield f"Not verified: {what}"
     elif checked.ok:
-        price = "" if checked.usd is None else f", {checked.usd:.6f} USD"
+        price = "" if checked.usd is None else f", {exact(checked.usd)} USD"
         tokens = f"{checked.input_tokens} tokens in, {checked.output_tokens} out"
         yield f"Checked: {checked.model} answered ({tokens}{price})"
     else:

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 from cryptography.fernet import Fernet
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -18,11 +17,12 @@ from auth.budgets import Spent, spent
 from auth.clients import Client, ClientError, Clients
 from auth.limits import Budget
 from store.database import Database, StoreError
+from translate.money import exact
 
 UNIT_S = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
-def keys_command(open_store: Callable[[], Database]) -> typer.Typer:
+def keys_command(open_store: Callable[[], Database], print_table: Callable[[Table], None]) -> typer.Typer:
     """Build the command. ``open_store`` is called by each subcommand, which closes what it gets."""
     app = typer.Typer(
         no_args_is_help=True, add_completion=False, help="Keys for those who use the proxy: make, list and revoke them."
@@ -95,7 +95,7 @@ def keys_command(open_store: Callable[[], Database]) -> typer.Typer:
         if as_json:
             typer.echo(json.dumps([_as_json(key, used.get(key.id, Spent())) for key in keys], indent=2))
         else:
-            Console().print(_as_table(keys, used))
+            print_table(_as_table(keys, used))
 
     @app.command()
     def revoke(name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")]) -> None:
@@ -199,7 +199,7 @@ def _used(used: Spent) -> str:
         return f"{counted}, USD unknown"
     sign = "≥" if used.requests_unpriced else "≈" if used.usd_estimated else ""
     unpriced = f", and {used.requests_unpriced} of unknown price" if used.requests_unpriced else ""
-    return f"{counted}, {sign}{used.usd:.4g} USD ({used.usd_today:.4g} today){unpriced}"
+    return f"{counted}, {sign}{exact(used.usd)} USD ({exact(used.usd_today)} today){unpriced}"
 
 
 def _when(at: float | None) -> str | None:

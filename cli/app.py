@@ -15,6 +15,7 @@ from cli.models import models
 from cli.rehearsal import rehearsal
 from cli.run import run
 from cli.serve import serve
+from cli.tables import print_table
 from cli.version import understudy
 from convert.commands import add_convert_command
 from doctor.doctor_command import add_doctor_command
@@ -38,6 +39,6 @@ add_doctor_command(app, load_for, watch)
 add_looking_commands(app)
 add_convert_command(app)
 add_rerun_commands(app, load_for, own_proxy)
-app.add_typer(keys_command(open_store), name="keys")
+app.add_typer(keys_command(open_store, print_table), name="keys")
 app.add_typer(auth_command(settings_of, own_spawn), name="auth")
 app.add_typer(ca_command(settings_of), name="ca")

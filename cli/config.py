@@ -67,14 +67,15 @@ def config(
 
 
 def known(name: str) -> str:
-    """Return the setting that a name means: its own, its variable's, its option's. Else the program ends."""
-    plain = name.removeprefix(PREFIX).lower().replace("-", "_")
+    """Return the setting that a name means: its own, or its variable's, option's or table's. Else end the program."""
+    plain = name.removeprefix(PREFIX).lower().replace("-", "_").replace(".", "_")
+    plain = plain.removesuffix("_file") if plain in ("record_file", "replay_file") else plain
     options = {option_of(one).removeprefix("--").replace("-", "_"): one for one in FLAGGED}
     if plain in configuration.names():
         return plain
     if plain in options:
         return options[plain]
-    raise fatal(f"there is no setting {configuration.suggest([plain], configuration.names())}")
+    raise fatal(f"there is no setting {configuration.suggest([plain or "''"], configuration.names())}")
 
 
 def described(name: str, loaded: Sourced) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.console import ConsoleRenderable
+from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 from rich.text import Text
 from rich.traceback import Traceback
@@ -122,8 +123,13 @@ def log_to_stderr(level: str, *, file: Path | None = None, file_level: str | Non
 
 
 def _on_stderr() -> logging.Handler:
-    handler = OnTerminal(console=stderr, show_path=False, rich_tracebacks=False) if sys.stderr.isatty() else InPipe()
-    handler.setFormatter(logging.Formatter("%(message)s") if sys.stderr.isatty() else Dated())
+    if not sys.stderr.isatty():
+        pipe = InPipe()
+        pipe.setFormatter(Dated())
+        return pipe
+    # rich's highlighter underlines a URL together with the punctuation behind it.
+    handler = OnTerminal(console=stderr, show_path=False, rich_tracebacks=False, highlighter=NullHighlighter())
+    handler.setFormatter(logging.Formatter("%(message)s"))
     return handler
 
 

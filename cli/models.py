@@ -1,5 +1,6 @@
 """`understudy models`: which Claude model answers for which name, and at what price."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log
 from cli.options import ConfigFile, DefaultModel, ModelMap
+from cli.tables import print_table
 from settings import Sourced
 from translate.errors import OpenAIError
 from translate.model_table import ModelRow, model_table, row, summary
@@ -33,13 +35,13 @@ def models(
     for each in rows:
         prices = _dollars(each.price)
         table.add_row(escape(each.pattern), escape(each.resolved), *prices, *([] if names else [escape(each.source)]))
-    console = Console()
-    console.print(table)
-    console.print(
+    print_table(table)
+    Console().print(
         f"US dollars per million tokens, as of {AS_OF}. Of the patterns the first that fits decides."
         " Claude's own names (claude-*) pass as they are.",
         style="dim",
         highlight=False,
+        soft_wrap=not sys.stdout.isatty(),
     )
 
 

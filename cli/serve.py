@@ -1,13 +1,14 @@
 """`understudy serve`: the proxy in the foreground, for programs started elsewhere."""
 
 import asyncio
-import logging
 import os
+import sys
 
 import typer
 
 import settings as configuration
 from addons.bound_connections import raise_descriptors
+from addons.doors import check_doors, doors_of
 from addons.hosts import is_loopback
 from addons.master import options_for, proxy
 from addons.redirect_to_origin import MAGIC_HOST
@@ -40,10 +41,13 @@ from cli.options import (
     WebListen,
 )
 from cli.run_to_end import run_to_end
-from settings import Settings
+from settings import Settings, Sourced
 
 WEB = "127.0.0.1:8082"
 """Where mitmweb listens if nothing else is said."""
+
+DEFAULT_LISTEN = configuration.write_address(*Settings().listen)
+"""Where `understudy env` sends programs if nothing else is said."""
 
 
 def serve(
@@ -96,29 +100,22 @@ def serve(
         where = configuration.parse_address(web_listen or WEB) if web else None
     except ValueError as error:
         raise fatal(f"--web-listen: {error}") from None
-    if where is not None:
-        if not is_loopback(where[0]):
-            raise fatal("--web-listen: what went over the wire is shown on this machine alone: 127.0.0.1:PORT")
-        # Which address it has, and which token it asks for, mitmweb says itself.
-        logging.getLogger("mitmproxy.tools.web.master").setLevel(logging.INFO)
-    log_models(loaded)
-    raise typer.Exit(run_to_end(serve_until_ended(loaded.settings, where)))
+    if where is not None and not is_loopback(where[0]):
+        raise fatal("--web-listen: what went over the wire is shown on this machine alone: 127.0.0.1:PORT")
+    raise typer.Exit(run_to_end(serve_until_ended(loaded, where)))
 
 
-async def serve_until_ended(settings: Settings, web: tuple[str, int] | None = None) -> int:
+async def serve_until_ended(loaded: Sourced, web: tuple[str, int] | None = None) -> int:
     """Run the proxy until the program is told to end; ``web``: where mitmweb shows it."""
+    settings = loaded.settings
     raise_descriptors()
     options = options_for(settings, authority(settings).certificate.parent, os.environ)
+    # Before anything is opened or said: a port in use is then the only line.
+    check_doors(doors_of(options, web))
     addons = addons_for(settings, shown=web is not None)
-    async with proxy(options, addons, web) as addresses:
-        at, *more = (configuration.write_address(*address) for address in addresses)
-        log.info("the proxy listens at http://%s, for %s", at, ", ".join(settings.hosts))
-        for door in more[:1] if settings.base_url else []:
-            log.info("the base-URL door: OPENAI_BASE_URL=http://%s/v1", door)
-        for mode in settings.mode:
-            log.info("another door: %s", mode)
-        log.info('programs are sent through it by: eval "$(understudy env --listen %s)"', at)
-        log.info("what it is doing: curl --proxy http://%s http://%s/", at, MAGIC_HOST)
+    async with proxy(options, addons, web, say_web=_say_web) as addresses:
+        _say_addresses(settings, [configuration.write_address(*address) for address in addresses])
+        log_models(loaded)
         try:
             await asyncio.Event().wait()
         finally:
@@ -126,3 +123,21 @@ async def serve_until_ended(settings: Settings, web: tuple[str, int] | None = No
             await next(addon for addon in addons if isinstance(addon, ServeOrigin)).drain()
             say_score(addons)
     return 0
+
+
+def _say_web(url: str) -> None:
+    """Say where mitmweb is. Its token is a secret that the log masks, but the person needs it to get in."""
+    print(f"mitmweb: {url}", file=sys.stderr, flush=True)
+
+
+def _say_addresses(settings: Settings, addresses: list[str]) -> None:
+    """Say where the proxy listens and how programs get there. Terminals make what follows a URL a part of it."""
+    at, *more = addresses
+    log.info("answering for %s; the proxy listens at http://%s", ", ".join(settings.hosts), at)
+    for door in more[:1] if settings.base_url else []:
+        log.info("the base-URL door: OPENAI_BASE_URL=http://%s/v1", door)
+    for mode in settings.mode:
+        log.info("another door: %s", mode)
+    listen = "" if at == DEFAULT_LISTEN else f" --listen {at}"
+    log.info('in the program\'s shell: eval "$(understudy env%s)"', listen)
+    log.info("its state: curl --proxy http://%s http://%s/", at, MAGIC_HOST)

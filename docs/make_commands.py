@@ -31,7 +31,7 @@ see [settings](settings.md).
   Set `TZ=UTC` for UTC.
 - **The log file** is added to. When it is moved away, as logrotate does, a new one is begun. `run` shows only warnings
   on the terminal unless `--log-level` is given; the file has everything from the level on. Secrets are masked in both,
-  and the file lacks the token in mitmweb's address too.
+  and mitmweb's address, whose token lets in, is printed once on stderr and is not written to the file.
 - **Completion.** `understudy --install-completion` makes your shell complete commands, options and their values.
 - **Versions.** `understudy --version` shows the versions of Understudy, Claude Code, its SDK, mitmproxy and Python,
   with `--json` as JSON.

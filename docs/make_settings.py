@@ -20,6 +20,7 @@ file is in the working directory, else in your configuration folder; `--config` 
 and `understudy serve --help` list the flags.
 
 - In the environment `max_processes` is `UNDERSTUDY_MAX_PROCESSES`. Yes is `1`, no is `0`. A list has one item a line.
+  An empty variable counts as not set, except for lists and for yes or no.
 - In the file it is `max_processes = 8`. Tables work too: `[record] max_mb` is `record_max_mb`,
   `[record.redact] headers` is `record_redact_headers`, `[record] file` is `record`, `[replay] file` is `replay`.
 - `model_map` is `pattern=model,pattern=model` or a table `[model_map]`. `hosts` and `mode` may use commas too.

@@ -28,6 +28,7 @@ from engine.sdk import Spawn
 from engine.transcript import Transcript, resumable, transcript
 from engine.watchdog import Watchdog
 from translate.errors import Kind
+from translate.money import exact
 from translate.prices import cost_of
 from translate.turn import Turn
 from translate.usage import MessageUsage
@@ -419,7 +420,7 @@ class Pool:
         self.counts[outcome.how] += 1
         after_s = time.monotonic() - began
         usd = cost_of(play.messages)
-        cost = "at an unknown price" if usd is None else f"{usd:.6f} USD"
+        cost = "at an unknown price" if usd is None else f"{exact(usd)} USD"
         log.debug("%r: turn %s after %.3f s, %s", process, outcome.how, after_s, cost)
 
     # Housekeeping.

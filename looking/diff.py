@@ -23,6 +23,7 @@ from looking.story import Story, story
 from looking.timeline import Timeline, pace, span, timeline
 from tape.format import Entry
 from tape.match import A_AND_B, Matcher, body_of, difference
+from translate.money import exact
 
 MAX_LINES = 200
 COLOURS = {"-": "red", "+": "green"}
@@ -118,8 +119,8 @@ def _requests(a: Entry, b: Entry) -> Iterator[str]:
     for name in ("method", "path"):
         yield from _field(name, getattr(a.request, name), getattr(b.request, name))
     matcher = Matcher(())
-    body_a, body_b = (matcher.canonical(without_blobs(body_of(entry.request))) for entry in (a, b))
-    yield from difference(body_a, body_b, A_AND_B)
+    one, other = (matcher.canonical(without_blobs(body_of(entry.request))) for entry in (a, b))
+    yield from difference(one, other, A_AND_B)
 
 
 def _turns(a: Entry, b: Entry) -> Iterator[str]:
@@ -166,7 +167,7 @@ def _outcome(told: Story) -> dict[str, Any]:
 
 def _usage(told: Story) -> dict[str, Any]:
     counts = {f"{name} tokens": count for name, count in dataclasses.asdict(told.tokens).items()}
-    return {**counts, "USD": None if told.cost_usd is None else f"{told.cost_usd:.6f}"}
+    return {**counts, "USD": None if told.cost_usd is None else exact(told.cost_usd)}
 
 
 def _times(measured: Timeline, process: str | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from looking.story import story, tokens_of
 from looking.timeline import span
 from tape.outcome import DONE
 from tape.usage import Usage, summary_usage, total
+from translate.money import short
 
 COLUMNS = (
     *("#", "time (UTC)", "request", "model", "in", "cached", "out", "USD", "first", "total", "status", "ended"),
@@ -172,9 +173,7 @@ def cost(used: Usage) -> str:
 
 def dollars(usd: float | None) -> str:
     """Write dollars: ``0.0412``, below a tenth of a cent ``0.000344``; ``?`` where nobody knows the price."""
-    if usd is None:
-        return "?"
-    return f"{usd:.4f}" if usd >= 0.001 or not usd else f"{usd:.6f}"
+    return "?" if usd is None else short(usd)
 
 
 def clock(started: str) -> str:

@@ -13,6 +13,7 @@ from looking.parts import Part, Said
 from looking.safe import one_line, pieces, safe_json
 from looking.story import Story, Tokens
 from looking.timeline import Timeline, bar
+from translate.money import exact
 
 MAX_ODD = 2000
 """So many characters are shown of what is neither text nor a known kind of part."""
@@ -74,7 +75,7 @@ def _about(told: Story) -> Iterator[str]:
 
 def _facts(told: Story) -> Iterator[str]:
     facts = [models(told.asked, told.answered), *_counted(told.tokens)]
-    facts += [] if told.cost_usd is None else [f"{told.cost_usd:.6f} USD"]
+    facts += [] if told.cost_usd is None else [f"{exact(told.cost_usd)} USD"]
     facts += ["price unknown"] if told.is_unpriced else []
     facts += [f"{told.process} process"] if told.process else []
     facts += [f"{told.turns} turns"] if told.turns > 1 else []

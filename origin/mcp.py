@@ -22,11 +22,15 @@ from mcp.types import CallToolResult, EmbeddedResource, ImageContent, TextConten
 from origin.pictures import Pictures
 from translate.content import image_type, is_blank, text_block
 from translate.errors import OpenAIError
+from translate.printable import one_line
 from translate.responses.mcp import ListedTool, McpServer
 from translate.responses.tool_loop import Result
 from translate.turn import ContentBlock
 
 log = logging.getLogger(__name__)
+
+# The library logs tracebacks and whole answers of what a server has done wrong. We say it in a line.
+logging.getLogger("mcp.client").setLevel(logging.CRITICAL)
 
 LIST_S = 30.0
 """How long a server may take to list its tools."""
@@ -203,7 +207,7 @@ def _reason(error: BaseException) -> str:
         return f"it answered with status {error.response.status_code}"
     if isinstance(error, httpx.HTTPError):
         return "it cannot be reached"
-    return f"{type(error).__name__}: {error}"[:200]
+    return one_line(f"{type(error).__name__}: {' '.join(str(error).split())}"[:200])
 
 
 async def _result(result: CallToolResult, pictures: Pictures) -> Result:

@@ -145,6 +145,8 @@ class Player:
     ) -> None:
         self._matcher = Matcher(places, rules)
         self._failures = Matcher(failures, rules)
+        for why in (*self._matcher.unreadable, *self._failures.unreadable):
+            log.warning("%s", one_line(why))
         self._redactor = redactor or Redactor()
         self._knowing = self._redactor.named_by(Names())
         self._pace = pace or Pace()

@@ -108,7 +108,6 @@ class Rehearsal:
 
     async def __aenter__(self) -> Self:
         await self._server.__aenter__()
-        _log.info("This is a rehearsal at %s: it simulates Claude's API, and no model is asked.", self.base_url)
         return self
 
     async def __aexit__(
@@ -285,6 +284,7 @@ async def serve_forever(
 ) -> None:
     """Run a rehearsal until cancelled. `ready` is called with the base URL once it listens."""
     async with Rehearsal(delay_s=delay_s, host=host, port=port, keep=1) as rehearsal:
+        _log.info("This is a rehearsal at %s: it simulates Claude's API, and no model is asked.", rehearsal.base_url)
         if ready:
             ready(rehearsal.base_url)
         await asyncio.Event().wait()

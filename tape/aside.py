@@ -110,14 +110,11 @@ def _giving_way() -> Iterator[None]:
 def weight(value: Any) -> int:
     """Return about how many bytes a JSON-like value has; no less than MANY if it has so many values."""
     total, waiting, count = 0, [value], 0
-    while waiting:
-        one = waiting.pop()
+    for one in waiting:  # which grows meanwhile
         kind = type(one)
         if kind is str or kind is bytes:
             total += len(one)
-        elif kind in _SCALARS:
-            total += 8
-        elif kind is dict or isinstance(one, (list, tuple, Mapping)):
+        elif kind is dict or kind is list or (kind not in _SCALARS and isinstance(one, (list, tuple, Mapping))):
             count += len(one)
             if count > _MOST_VALUES:
                 return max(total, MANY)

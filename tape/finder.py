@@ -604,11 +604,8 @@ def _look_into(look: Look, data: bytes, begin: int, end: int) -> None:
     goes_on = not look.final and end == look.end
     inner = _plainly(decoded.decode("latin-1"), decoded, 0, final=not goes_on)
     for first, last, kind in inner.found:
-        printable = _PRINTABLE.match(inner.text, first, last)
-        if printable and printable.end() == last:
+        if inner.run(_PRINTABLE, first) >= last:
             place = begin + first // 3 * 4
             look.find(place, min(end, begin + -(-last // 3) * 4), kind)
-    if goes_on and inner.held < inner.end:
-        printable = _PRINTABLE.match(inner.text, inner.held)
-        if printable and printable.end() == inner.end:
-            look.hold(begin + inner.held // 3 * 4)
+    if goes_on and inner.held < inner.end and inner.run(_PRINTABLE, inner.held) == inner.end:
+        look.hold(begin + inner.held // 3 * 4)

@@ -243,7 +243,7 @@ def append_to_index(path: Path, summary: Summary) -> None:
     if path.is_symlink():
         return  # it would be written elsewhere
     with path.open("ab") as file:
-        file.write((_HEADER if is_new else b"") + _encoder.encode(summary) + b"\n")
+        file.write((_HEADER if is_new else b"") + _line(summary))
 
 
 def scan(file: Path) -> Iterator[Summary]:
@@ -374,11 +374,21 @@ def _is_possible(row: Summary, size: int) -> bool:
     )
 
 
+def _line(row: Summary) -> bytes:
+    try:
+        return _encoder.encode(row) + b"\n"
+    except UnicodeEncodeError:
+        # JSON can name halves of characters, and UTF-8 has none.
+        values = msgspec.structs.asdict(row).items()
+        texts = {name: value.encode(errors="replace").decode() for name, value in values if isinstance(value, str)}
+        return _encoder.encode(msgspec.structs.replace(row, **texts)) + b"\n"
+
+
 def _write_index(path: Path, rows: Iterable[Summary], covered: os.stat_result) -> None:
     make_private_folder(path.parent)
     # A row without an id says how far the index reaches, where the last lines are no entry's.
     end = Summary(id="", offset=covered.st_size, length=0)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     with os.fdopen(descriptor, "wb") as new:
-        new.write(_HEADER + b"".join(_encoder.encode(row) + b"\n" for row in [*rows, end]))
+        new.write(_HEADER + b"".join(map(_line, [*rows, end])))
     Path(temporary).replace(path)

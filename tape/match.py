@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from tape import slowly
 from tape.format import Entry, Request
+from tape.library import GoneError
 from tape.patterns import Pattern
 from tape.redact import parse_path, path_matches
 
@@ -132,14 +133,20 @@ class Matcher:
         self._paths = tuple(parse_path(path) for path in self._rules.paths)
         patterns = IGNORED_PATTERNS if self._rules.patterns is None else self._rules.patterns
         self._patterns = tuple((Pattern(pattern), instead) for pattern, instead in patterns.items())
+        self.unreadable: list[str] = []
+        """Why entries that cannot be read are left out."""
         self._places: list[Place] = []
         self._waiting: dict[bytes, deque[tuple[bytes, Place]]] = {}
         self._spent: dict[bytes, Place] = {}
         self._next = 0
         for entry in entries:
             place = InMemory(entry) if isinstance(entry, Entry) else entry
+            try:
+                request = place.head().request
+            except GoneError as error:
+                self.unreadable.append(str(error))
+                continue
             self._places.append(place)
-            request = place.head().request
             asked = request.method, request.path, body_of(request)
             self._waiting.setdefault(self._digest(*asked), deque()).append((self._own_digest(*asked), place))
 

@@ -583,8 +583,9 @@ class _Literals:
     def begun(self, text: str, start: int) -> int:
         """Return where the longest end of the text begins that is the beginning of one of them."""
         earliest = len(text)
+        since = max(start, earliest - self._longest)
         for head, literals in self._by_head.items():
-            at = text.find(head, max(start, len(text) - self._longest))
+            at = text.find(head, since)
             while 0 <= at < earliest:
                 rest = text[at:]
                 if any(literal.startswith(rest) for literal in literals):

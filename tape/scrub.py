@@ -150,7 +150,9 @@ class Lane:
         long = len(self._text) - held
         self._patience = min(long, MAX_HELD + 1 - long) if long > LONG_HELD else 0
         self._word_patience = min(long // 8, self._patience)
-        self._from = max(self._from, held - CONTEXT, *(span.end for span in found), 0)
+        self._from = max(self._from, held - CONTEXT)
+        if found:
+            self._from = max(self._from, *(span.end for span in found))
         self._trim(min(held, self._from))
 
     def _show(self, held: int) -> None:

@@ -281,3 +281,22 @@ def test_a_file_that_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "understudy.toml").write_bytes(b'retries = 1\nagent = "\xff"\n')
     with pytest.raises(SettingsError, match=r"it is not UTF-8 \(at line 2\)$"):
         read_file(cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["record", "replay", "data_dir", "log_file", "retries", "listen", "provider"])
+def test_an_empty_variable_is_as_if_it_were_not_set(name: str) -> None:
+    loaded = load({}, {f"UNDERSTUDY_{name.upper()}": ""}, (FILE, {}))
+    assert getattr(loaded.settings, name) == getattr(Settings(), name)
+    assert loaded.source[name] == "default"
+
+
+def test_an_empty_variable_can_empty_a_list() -> None:
+    file = {"hosts": ["a.example"], "model_map": {"a": "opus"}}
+    names = ("HOSTS", "MODEL_MAP", "REPLAY_IGNORE_PATHS")
+    settings = load({}, {f"UNDERSTUDY_{name}": "" for name in names}, (FILE, file)).settings
+    assert (settings.hosts, settings.model_map, settings.replay_ignore_paths) == (("api.openai.com",), {}, ())
+
+
+def test_an_empty_path_is_not_the_working_directory() -> None:
+    with pytest.raises(SettingsError, match=r"record .*it is empty"):
+        load({}, {}, (FILE, {"record": ""}))

@@ -49,7 +49,6 @@ ELSEWHERE = {
     "addons/ending.py": "tests/addons/test_log_exchanges.py and tests/addons/test_show_in_mitmproxy.py",
     "addons/bound_connections.py": "tests/attacks/test_idle_strangers_shut_nobody_out.py",
     "addons/bound_requests.py": "tests/attacks/test_bodies_are_bounded.py",
-    "addons/bounded_http.py": "tests/attacks/test_bodies_are_bounded.py",
     "addons/bounded_websocket.py": "tests/attacks/test_websocket_messages_are_bounded.py",
     "addons/record_sockets.py": "tests/end_to_end/test_websocket.py",
     "demo/chat_by_httpx.py": "tests/end_to_end/test_wheel.py",

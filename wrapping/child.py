@@ -59,7 +59,7 @@ async def run_command(
             process = await _start(command, env)
         except (OSError, ValueError) as error:
             status, reason = _why_not_started(command[0], error)
-            report(f"understudy: {command[0]}: {reason}")
+            report(f"understudy: {command[0] or "''"}: {reason}")
             return status
         return await child.see_to_its_end(process)
 
@@ -169,6 +169,8 @@ def _why_not_started(name: str, error: OSError | ValueError) -> tuple[int, str]:
         case FileNotFoundError() if os.path.dirname(name) and os.path.exists(name):  # noqa: PTH110, PTH120 - a word, not yet a path
             return NOT_FOUND, "the interpreter that its first line names was not found"
         case FileNotFoundError():
+            return NOT_FOUND, "command not found"
+        case OSError() if not name:  # each folder of PATH was tried as a program
             return NOT_FOUND, "command not found"
         case OSError():
             return NOT_EXECUTABLE, (error.strerror or str(error)).lower()

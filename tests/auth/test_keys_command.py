@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from auth.budgets import Budgets
@@ -21,7 +22,7 @@ type Keys = Callable[..., Result]
 @pytest.fixture
 def keys(database_url: str) -> Keys:
     """Runs the command. The console is wide, so that no table is folded."""
-    app = keys_command(lambda: Database.open(database_url))
+    app = keys_command(lambda: Database.open(database_url), lambda table: Console().print(table))
     return lambda *arguments: CliRunner().invoke(app, arguments, env={"COLUMNS": "250"})
 
 
@@ -94,11 +95,11 @@ def test_a_list_says_what_each_key_may_use_and_has_used(keys: Keys, database: Da
     table = keys("list").stdout
     assert "alice  valid" in table
     assert "2 USD/day; models gpt-4*" in table
-    assert "1 requests, 1200 tokens, 0.75 USD (0.75 today)" in table
+    assert "1 requests, 1200 tokens, 0.750000 USD (0.750000 today)" in table
     assert secret[-43:] not in table + keys("list", "--json").stdout
 
 
-@pytest.mark.parametrize(("usd", "shown"), [(0.5, "≈0.5 USD"), (None, "USD unknown")])
+@pytest.mark.parametrize(("usd", "shown"), [(0.5, "≈0.500000 USD"), (None, "USD unknown")])
 def test_a_list_says_where_money_is_an_estimate_or_not_known(
     keys: Keys, database: Database, usd: float | None, shown: str
 ) -> None:
@@ -127,7 +128,7 @@ def test_a_list_says_how_many_of_a_sum_have_no_price(keys: Keys, database: Datab
 
     asyncio.run(use())
 
-    assert "≥0.5 USD (0.5 today), and 1 of unknown price" in " ".join(keys("list").stdout.split())
+    assert "≥0.500000 USD (0.500000 today), and 1 of unknown price" in " ".join(keys("list").stdout.split())
 
 
 def test_a_list_of_no_keys_is_an_empty_array(keys: Keys) -> None:
@@ -179,7 +180,7 @@ def test_a_database_that_cannot_be_opened_is_said_in_one_line() -> None:
     def fail() -> Database:
         raise StoreError("the database is away")
 
-    result = CliRunner().invoke(keys_command(fail), ["list"])
+    result = CliRunner().invoke(keys_command(fail, lambda table: Console().print(table)), ["list"])
 
     assert (result.exit_code, result.stderr) == (2, "understudy: the database is away\n")
 

@@ -175,10 +175,19 @@ def test_every_option_of_run_and_serve_that_is_a_setting_is_known_as_one() -> No
 
 
 @pytest.mark.parametrize(
+    ("name", "setting"),
+    [("record.max_mb", "record_max_mb"), ("record.file", "record"), ("replay.on-miss", "replay_on_miss")],
+)
+def test_a_setting_may_be_named_as_its_table_in_the_file_has_it(name: str, setting: str) -> None:
+    assert asked(name).stdout.startswith(f"{setting} = ")
+
+
+@pytest.mark.parametrize(
     ("line", "told"),
     [
         (("lisen",), "there is no setting lisen (did you mean listen?)"),
         (("UNDERSTUDY_RETRY",), "there is no setting retry (did you mean retries?)"),
+        (("",), "there is no setting ''"),
         (("--config", "missing.toml"), "there is no file missing.toml"),
     ],
 )

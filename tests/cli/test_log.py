@@ -14,7 +14,8 @@ import typer
 
 from cli.log import LOGGED, log, log_to_stderr
 
-URL = "http://127.0.0.1:8082/?token=" + "0123456789abcdef" * 8
+URL = "http://127.0.0.1:8082/a/page/whose/name/is/longer/than/the/terminal/is/wide"
+TOKEN = "0123456789abcdef" * 8
 LINE = re.compile(r"(\S+) (INFO|WARNING|DEBUG) (.*)")
 
 
@@ -100,15 +101,15 @@ def test_no_secret_is_in_either(
         assert "canary" not in told
 
 
-def test_the_token_that_opens_the_page_is_shown_and_not_kept(
+def test_a_token_in_a_url_is_masked_in_the_log(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "understudy.log"
     log_to_stderr("info", file=file)
 
-    log.info("the page is at %s", URL)
+    log.info("the page is at http://127.0.0.1:8082/?token=%s", TOKEN)
 
-    assert URL in capsys.readouterr().err
+    assert TOKEN not in capsys.readouterr().err
     assert file.read_text("utf-8").endswith("the page is at http://127.0.0.1:8082/?token=…\n")
 
 
@@ -149,3 +150,15 @@ def test_a_log_file_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
 
     assert file.read_text("utf-8").endswith("INFO two\n")
     assert (tmp_path / "understudy.log.1").read_text("utf-8").endswith("INFO one\n")
+
+
+def test_on_a_terminal_a_url_is_not_marked_together_with_what_follows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    log_to_stderr("info")
+
+    log.info("see http://127.0.0.1:8080, please")
+
+    assert "see http://127.0.0.1:8080, please" in terminal.getvalue()

@@ -248,3 +248,51 @@ def test_serve_ends_with_everything_that_it_started(number: int, status: int, cl
             assert claude != []
             assert ended == status
             assert processes.living_in(home) == []
+
+
+def test_the_printed_address_of_mitmweb_lets_in_and_is_in_no_log(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    options = ("--rehearsal", "--web", "--web-listen", f"127.0.0.1:{port}", "--log-file", "understudy.log")
+
+    with serve(clean_environment(home), *options) as proxy:
+        url = proxy.err.wait_for(r"(?m)^mitmweb: (http://\S+)$")[1]
+        token = url.partition("?token=")[2]
+        let_in = httpx.get(url)
+        refused = httpx.get(f"http://127.0.0.1:{port}/")
+        proxy.end()
+
+    assert (let_in.status_code, refused.status_code) == (200, 403)
+    assert proxy.err.text.count(token) == 1
+    assert token not in (home / "understudy.log").read_text("utf-8")
+
+
+def test_serve_begins_with_where_programs_are_sent(home: Path) -> None:
+    with serve(clean_environment(home, UNDERSTUDY_LOG_LEVEL="info"), "--rehearsal") as proxy:
+        proxy.err.wait_for("any other")
+        lines = proxy.err.text.splitlines()
+        proxy.end()
+
+    at = next(number for number, line in enumerate(lines) if line.endswith(f"the proxy listens at {proxy.url}"))
+    env = next(
+        n
+        for n, line in enumerate(lines)
+        if line.endswith(f'eval "$(understudy env --listen {proxy.host}:{proxy.port})"')
+    )
+    models = next(number for number, line in enumerate(lines) if " answers for " in line)
+    assert at < env < models
+    assert len([line for line in lines if "rehearsal" in line.lower()]) == 1
+
+
+def test_a_port_in_use_is_the_only_line_of_serve(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [UNDERSTUDY, "serve", "--rehearsal", "--listen", f"127.0.0.1:{port}"],
+            env=clean_environment(home), cwd=home, capture_output=True, text=True, timeout=GUARD_S,
+        )  # fmt: skip
+
+    lines = [line for line in done.stderr.splitlines() if "made a certificate authority" not in line]
+    assert done.returncode == 2
+    assert len(lines) == 1
+    assert lines[0].startswith(f"understudy: --listen 127.0.0.1:{port} is in use")

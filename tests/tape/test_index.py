@@ -94,7 +94,12 @@ def test_what_the_recorder_notes_of_a_body_that_is_no_json_is_what_its_line_says
 def test_a_request_at_hand_is_not_read_again_to_be_summarised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Of ten megabytes that would keep the event loop waiting.
     read: list[object] = []
-    monkeypatch.setattr("tape.index.words.question", lambda raw: read.append(raw) or "")
+
+    def question(raw: object) -> str:
+        read.append(raw)
+        return ""
+
+    monkeypatch.setattr("tape.index.words.question", question)
     path = tmp_path / "a.jsonl"
 
     with Recorder(path) as tapes:

@@ -69,6 +69,7 @@ def test_a_command_killed_by_a_signal_gives_128_and_the_signal() -> None:
 
 def test_a_command_that_is_not_there_gives_127() -> None:
     assert run("no-such-program") == (127, ["understudy: no-such-program: command not found"])
+    assert run("") == (127, ["understudy: '': command not found"])
 
 
 def test_where_only_programs_start_by_their_bare_names_a_script_is_looked_up_first(

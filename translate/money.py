@@ -1,0 +1,19 @@
+"""US dollars in words for people. Programs get the numbers themselves."""
+
+
+def exact(usd: float) -> str:
+    """Write an amount to the millionth of a dollar, a smaller one to the billionth, and never with an exponent.
+
+    >>> exact(12.5), exact(0.0178724), exact(1e-05), exact(4e-07)
+    ('12.500000', '0.017872', '0.000010', '0.000000400')
+    """
+    return f"{usd:.9f}" if 0 < usd < 1e-6 else f"{usd:.6f}"
+
+
+def short(usd: float) -> str:
+    """Write what matters of an amount: ``0.0412``, below a tenth of a cent ``0.000344``.
+
+    >>> short(0.0412), short(0.000344), short(0.0)
+    ('0.0412', '0.000344', '0.0000')
+    """
+    return f"{usd:.4f}" if usd >= 0.001 or not usd else exact(usd)
