@@ -240,175 +240,192 @@ class Settings:
     """Everything that can be set, with its default. The help texts are what `understudy config` shows."""
 
     listen: tuple[str, int] = _setting(parse_address, "where the proxy listens", ("127.0.0.1", 8080))
-    base_url: tuple[str, int] | None = _setting(parse_address, "where the base-URL door listens, if anywhere", None)
+    base_url: tuple[str, int] | None = _setting(
+        parse_address, "where the base-URL door listens; empty: it is closed", None
+    )
     base_url_hosts: tuple[str, ...] = _setting(
-        _texts, "further names under which the base-URL door may be reached; addresses and localhost always may", ()
+        _texts,
+        "host names that requests to the base-URL door may use; IP addresses and localhost are always allowed",
+        (),
     )
     origins: tuple[str, ...] = _setting(
-        _texts, "web pages, by origin, that may use the base-URL door and the proxy's own page; * for all", ()
+        _texts, "origins of web pages that may use the base-URL door and the proxy's own page; * for all", ()
     )
     mode: tuple[str, ...] = _setting(
-        _modes, "further doors, as mitmproxy names them: socks5, local:NAME, transparent, wireguard", ()
+        _modes, "further ways in, by mitmproxy's names: socks5, local:NAME, transparent, wireguard", ()
     )
     upstream_proxy: str | None = _setting(
-        _proxy_url, "the proxy (http://…) that our own traffic and what we tunnel must go through", None
+        _proxy_url, "the proxy (http://…) for Understudy's own requests and for tunnelled traffic", None
     )
     hosts: tuple[str, ...] = _setting(
-        parse_hosts, "hosts that Understudy stands in for; what is set is added to OpenAI's own", OPENAI_HOSTS
+        parse_hosts, "hosts that Understudy answers for; yours are added to OpenAI's own", OPENAI_HOSTS
     )
     passthrough: bool = _setting(_bool, "send unsupported paths on to the real host, with the app's own key", False)
     model_map: Mapping[str, str] = _setting(
-        parse_model_map, "patterns of model names -> Claude models; added before the built-in table", factory=dict
+        parse_model_map, "patterns of model names -> Claude models; they come before the built-in table", factory=dict
     )
-    default_model: str = _setting(str, "who answers for a model name that nothing maps", DEFAULT_MODEL)
+    default_model: str = _setting(str, "the Claude model for names that no pattern fits", DEFAULT_MODEL)
     mcp_servers: tuple[str, ...] = _setting(
-        _texts, "addresses of MCP servers that apps may have Claude use, * for any part: https://mcp.example.com/*", ()
+        _texts, "URLs of MCP servers that apps may let Claude use; * matches any part: https://mcp.example.com/*", ()
     )
-    web_search: bool = _setting(_bool, "let apps have the web searched, by Anthropic and at your account's cost", True)
-    show_reasoning: bool = _setting(_bool, "show what Claude thinks, to apps that do not ask for it by header", False)
+    web_search: bool = _setting(_bool, "let apps use Anthropic's web search, which your account pays for", True)
+    show_reasoning: bool = _setting(
+        _bool, "show Claude's thinking also to apps that do not ask for it with the header", False
+    )
     rehearsal: bool = _setting(_bool, "ask a simulated API instead of Anthropic's", False)
     rehearsal_delay_s: float = _setting(_at_least(0, float), "the rehearsal's pause before each token", 0.02)
-    max_processes: int = _setting(_at_least(1, int), "turns at once; more wait", 8)
-    spare_processes: int = _setting(_at_least(0, int), "Claude Code processes kept booted for the next request", 1)
-    max_waiting: int = _setting(_at_least(0, int), "requests that may wait for their turn; more are refused (429)", 100)
+    max_processes: int = _setting(_at_least(1, int), "how many turns run at once; more wait", 8)
+    spare_processes: int = _setting(
+        _at_least(0, int), "how many Claude Code processes are started ahead for the next requests", 1
+    )
+    max_waiting: int = _setting(_at_least(0, int), "how many requests may wait; more are refused (429)", 100)
     kept_processes: int = _setting(
-        _at_least(0, int), "turns of max_processes that are kept for keys of which none runs, with client_auth", 1
+        _at_least(0, int),
+        "with client_auth: how many of max_processes are reserved for keys that have no turn running",
+        1,
     )
     max_memory_mb: int = _setting(
-        _at_least(0, int), "what Claude Code's processes may take together (PSS); 0: half of the machine's", 0
+        _at_least(0, int),
+        "the memory that all Claude Code processes may use together (PSS); 0: half of the machine's",
+        0,
     )
-    keep_idle_s: float = _setting(_at_least(0, float), "how long a process waits for its conversation to go on", 600.0)
-    wait_s: float = _setting(_at_least(0, float), "how long a request may wait for its turn", 60.0)
+    keep_idle_s: float = _setting(
+        _at_least(0, float), "how long an idle process waits for its conversation to continue", 600.0
+    )
+    wait_s: float = _setting(_at_least(0, float), "how long a request may wait for a free process", 60.0)
     timeout_s: float = _setting(_at_least(1, float), "how long a turn may take in all", 600.0)
     first_token_timeout_s: float = _setting(_at_least(1, float), "how long Claude may take to begin an answer", 300.0)
     idle_timeout_s: float = _setting(_at_least(1, float), "how long Claude may be silent within a turn", 300.0)
     keep_alive_s: float = _setting(
-        _at_least(1, float), "after how much silence a stream carries a comment, so that nobody closes it", 15.0
+        _at_least(1, float), "after this much silence a stream sends a comment, so that nobody closes it", 15.0
     )
-    retries: int = _setting(_at_least(0, int), "how often a failed turn is tried again before its first token", 2)
-    drain_s: float = _setting(
-        _at_least(0, float), "how long running answers may take to end when `serve` is ended", 10.0
-    )
+    retries: int = _setting(_at_least(0, int), "how often a turn that failed before its first token is tried again", 2)
+    drain_s: float = _setting(_at_least(0, float), "how long `serve` waits for running answers when it is ended", 10.0)
     max_body_bytes: int = _setting(
-        _at_least(1024, int), "the largest request body or WebSocket message that is read", 64 * 1024 * 1024
+        _at_least(1024, int), "the largest request body or WebSocket message", 64 * 1024 * 1024
     )
     max_bodies_mb: int = _setting(
         _at_least(1, int),
-        "what the request bodies that the proxy holds may take together; more get 503, but for bodies up to 64 KiB."
-        " With client_auth each key may hold as much as is still free: one half, two a third each",
+        "the memory for all request bodies together; more get 503, except bodies up to 64 KiB. With client_auth a key"
+        " may use as much as is still free: one key gets half, two get a third each",
         128,
     )
     request_timeout_s: float = _setting(
         _at_least(0.1, float),
-        "how long a new connection may be without a request, a head may take, and a body (408) or a WebSocket message"
-        " (1008) may be silent",
+        "how long a new connection may wait with its first request, the head of a request may take, and a body (408) or"
+        " a WebSocket message (1008) may pause",
         30.0,
     )
     min_upload_bytes_per_s: float = _setting(
         _at_least(0, float),
-        "how fast a body or a WebSocket message must come after its first request_timeout_s; 0: as slow as it likes",
+        "the least speed of a body or a WebSocket message after its first request_timeout_s; 0: no limit",
         1024.0,
     )
     max_connections: int = _setting(
         _at_least(8, int),
-        "connections of clients at once, as far as the limit of open files allows; one that rests makes room",
+        "how many clients may be connected at once, if the limit of open files allows; beyond it an idle one is closed",
         1000,
     )
     max_new_connections: int = _setting(
         _at_least(4, int),
-        "connections at once without a request yet (with client_auth: without a key); the oldest makes room",
+        "how many connections may have sent no request yet (with client_auth: no key); beyond it the oldest is closed",
         128,
     )
     image_max_megapixels: float = _setting(
-        _at_least(0.01, float), "the largest image that is taken, in millions of pixels", 64.0
+        _at_least(0.01, float), "the largest image that is accepted, in millions of pixels", 64.0
     )
-    image_processes: int = _setting(_at_least(1, int), "images that are scaled down at once; more wait", 1)
+    image_processes: int = _setting(_at_least(1, int), "how many images are scaled down at once; more wait", 1)
     image_memory_mb: int = _setting(
         _at_least(128, int),
-        "what scaling an image down may take, where the system can bound it (not on macOS, Windows)",
+        "the memory for scaling an image down, where the system can limit it (not on macOS and Windows)",
         768,
     )
     client_auth: bool = _setting(
-        _bool, "ask for a key (`understudy keys make`) at every door; needed to listen beyond this machine", False
+        _bool, "require a key (`understudy keys make`); needed to listen for other machines", False
     )
     unknown_price_as: str | None = _setting(
         _priced_model,
-        "the model whose price counts for models that the price list does not know, where a key has a budget in US"
-        " dollars; without it such a key cannot ask them",
+        "the model whose price is used for models without a known price, for keys with a budget in US dollars; without"
+        " it such a key cannot use these models",
         None,
     )
     tunnel: tuple[str, ...] = _setting(
         parse_patterns,
-        "with client_auth: the only hosts besides `hosts` that a key leads to; empty: every host with a public address."
-        " What is named without * may have a private address",
+        "with client_auth: the only hosts besides `hosts` that a key may connect to; empty: every host with a public"
+        " address. A host that is named without * may have a private address",
         (),
     )
     key_check_s: float = _setting(
-        _at_least(0.1, float), "how often the keys of open tunnels are checked; a revoked key's tunnels end then", 5.0
+        _at_least(0.1, float),
+        "how often the keys of open tunnels are checked; the tunnels of a revoked key are closed then",
+        5.0,
     )
     store: str | None = _setting(
-        str, "where keys and what is kept lie: a file, or postgresql://…; the default is a file in data_dir", None
+        str, "the database for keys and stored data: a file, or postgresql://…; the default is a file in data_dir", None
     )
     store_key: tuple[str, ...] = _setting(
-        _texts, "keys that encrypt what is stored, the first for what is new (`understudy keys encryption-key`)", ()
+        _texts, "keys that encrypt stored data; the first encrypts new data (`understudy keys encryption-key`)", ()
     )
     store_days: float = _setting(
-        _at_least(0, float), "after how many days stored responses and completions are forgotten; 0: never", 30.0
+        _at_least(0, float), "after how many days stored responses and completions are deleted; 0: never", 30.0
     )
     store_max_mb: int = _setting(
-        _at_least(0, int), "how much is stored for one key of an app's; the oldest goes; 0: no limit", 256
+        _at_least(0, int), "how much is stored for one key; beyond it the oldest is deleted; 0: no limit", 256
     )
     store_lease_s: float = _setting(
-        _at_least(1, float), "how long a proxy that is silent is believed to live by those that share its store", 30.0
+        _at_least(1, float), "how long the other proxies on a shared store take a silent proxy to be running", 30.0
     )
-    session_idle_s: float = _setting(
-        _at_least(0, float), "after how much idleness a session is forgotten; 0: never", 3600.0
-    )
+    session_idle_s: float = _setting(_at_least(0, float), "after this idle time a session is deleted; 0: never", 3600.0)
     session_wait_s: float = _setting(
-        _at_least(0, float), "how long a request waits for another of its session; 0: it gets 409 at once", 600.0
+        _at_least(0, float),
+        "how long a request waits for another one of its session to end; 0: it gets 409 at once",
+        600.0,
     )
     provider: str | None = _setting(
         str,
-        "which credentials Claude Code gets, instead of the first that are found: see `understudy auth status`",
+        "which credentials Claude Code uses, instead of the first that are found: see `understudy auth status`",
         None,
     )
     api_key_helper: str | None = _setting(str, "a command that prints the API key for Claude Code", None)
     claude_env: tuple[str, ...] = _setting(
         _texts,
-        "further variables that `claude` and agents inherit, * for any part: GIT_*; none of UNDERSTUDY_* ever",
+        "further variables that `claude` and agents inherit; * matches any part: GIT_*. never UNDERSTUDY_*",
         (),
     )
-    cli_path: Path | None = _setting(_file_path, "another `claude` program than the SDK's own", None)
+    cli_path: Path | None = _setting(_file_path, "a `claude` program to use instead of the SDK's own", None)
     data_dir: Path = _setting(
         _file_path,
         "where the certificate authority, the store and Claude Code's own state are kept",
         factory=lambda: platformdirs.user_data_path("understudy"),
     )
     agent: Mapping[str, Agent] = _setting(
-        _agents, "Claude with tools of its own, by name: [agent.NAME] tables, docs/agents.md", factory=dict
+        _agents, "agents, which are Claude with tools of its own: [agent.NAME] tables, docs/agents.md", factory=dict
     )
-    record: Path | None = _setting(_cassette_path, "the cassette that exchanges are recorded into", None)
-    record_passthrough: bool = _setting(_bool, "also record what is passed through to the real host", False)
+    record: Path | None = _setting(_cassette_path, "the cassette to record into", None)
+    record_passthrough: bool = _setting(_bool, "also record requests that are passed through to the real host", False)
     record_refused: str = _setting(
         _one_of("head", "whole", "never"),
         "how requests that client_auth refuses (401, 403, 404, 405) are recorded: head (without bodies), whole, never",
         "head",
     )
-    record_max_mb: int = _setting(_at_least(0, int), "a larger cassette goes on in another file; 0: never", 0)
+    record_max_mb: int = _setting(
+        _at_least(0, int), "the size at which a cassette continues in another file; 0: no limit", 0
+    )
     record_fsync: str = _setting(
         _one_of("never", "entry", "event"),
-        "when the disk must have what was recorded: never, with each entry, with each event",
+        "when a recording is flushed to disk (fsync): never, with each entry, with each event",
         "never",
     )
     record_redact_headers: tuple[str, ...] = _setting(_texts, "further headers that hold secrets", ())
     record_redact_paths: tuple[str, ...] = _setting(_json_paths, "further places in bodies that hold secrets", ())
     record_redact_patterns: tuple[str, ...] = _setting(
-        _patterns, "further shapes of secrets: regular expressions of RE2", ()
+        _patterns, "further patterns of secrets: regular expressions of RE2", ()
     )
-    replay: Path | None = _setting(_file_path, "the cassette that requests are answered from, instead of Claude", None)
+    replay: Path | None = _setting(_file_path, "the cassette that answers requests, instead of Claude", None)
     replay_on_miss: str = _setting(
         _one_of("fail", "live", "record"),
-        "what nothing recorded answers: fail (409), live, or record (live, and kept in the cassette)",
+        "what happens to a request that is not in the cassette: fail (409), live, or record (live, and kept in the"
+        " cassette)",
         "fail",
     )
     replay_keep_errors: bool = _setting(
@@ -421,25 +438,25 @@ class Settings:
     )
     replay_on_expired: str = _setting(
         _one_of("warn", "fail", "record"),
-        "what is older: warn (and play it), fail (409), or record (live, and kept in the cassette)",
+        "what happens to an older entry: warn (and play it), fail (409), or record (live, and kept in the cassette)",
         "warn",
     )
     replay_speed: float = _setting(_at_least(0, float), "how many times faster than recorded; 0: at once", 1.0)
     replay_recut: int | None = _setting(
-        _number(int), "a seed: cut streams anew at random, to try a client's parser", None
+        _number(int), "a seed: cut streams at other places, at random, to test a client's parser", None
     )
     replay_faults: Path | None = _setting(_file_path, "a file of faults to play with the answers", None)
-    replay_only: tuple[str, ...] = _setting(_texts, "the only keys of a body that must be as recorded", ())
+    replay_only: tuple[str, ...] = _setting(_texts, "compare only these keys of a body", ())
     replay_ignore_paths: tuple[str, ...] = _setting(
         _json_paths, "places of bodies that may differ from what was recorded", IGNORED_PATHS
     )
     replay_ignore_patterns: tuple[str, ...] = _setting(
-        _patterns, "what may differ inside texts, besides ids, UUIDs and times: regular expressions of RE2", ()
+        _patterns, "parts of texts that may differ, besides ids, UUIDs and times: regular expressions of RE2", ()
     )
-    replay_in_order: bool = _setting(_bool, "requests must come in the order of the recording", False)
-    replay_once: bool = _setting(_bool, "an entry answers once", False)
+    replay_in_order: bool = _setting(_bool, "requests must come in the recorded order", False)
+    replay_once: bool = _setting(_bool, "each entry answers only once", False)
     log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "debug, info, warning or error", "info")
-    log_file: Path | None = _setting(_file_path, "the file that the log is also written to; it is added to", None)
+    log_file: Path | None = _setting(_file_path, "also append the log to this file", None)
 
     def store_place(self) -> str | Path:
         """Where the store is."""

@@ -15,7 +15,7 @@ Made from the tables in `translate/` by `docs/make_models.py`; a test keeps the 
 
 An app asks for a model by OpenAI's name. This table says which Claude model answers. Prices are Anthropic's list
 prices in US dollars per million tokens, as of {AS_OF}. **The `gpt-5` family and the `o` models go to Opus, the
-dearest of the three**; their `mini` and `nano` kinds go to Haiku.
+most expensive of the three**; their `mini` and `nano` models go to Haiku.
 
 | the app asks for | Claude model | in | out |
 |---|---|---:|---:|
@@ -24,15 +24,15 @@ dearest of the three**; their `mini` and `nano` kinds go to Haiku.
 RULES = """
 The rules, in this order:
 
-1. A name that stands in the map as it is, is answered by what the map says.
-2. Claude's own names pass as they are: `claude-*`, the aliases below, and the names of Bedrock
+1. If the map has exactly this name, without `*`, its model answers.
+2. Claude's own names are passed on unchanged: `claude-*`, the aliases below, and the names of Bedrock
    (`us.anthropic.claude-…`) and Vertex (`claude-…@20250929`).
-3. The first pattern that fits decides. `*` stands for anything. Upper and lower case are the same. Your own patterns
+3. The first pattern that fits decides. `*` matches anything. Upper and lower case are the same. Your own patterns
    come before the built-in ones.
-4. Any other name is answered by `default_model`.
+4. For any other name `default_model` answers.
 
-A fine-tuned model (`ft:gpt-4o-mini:…`) is looked up by its base name. An answer names the model that was asked in the
-header `x-understudy-model`; its `model` field is the app's own word.
+A fine-tuned model (`ft:gpt-4o-mini:…`) is looked up by its base name. The answer's header
+`x-understudy-model` names the Claude model. Its `model` field repeats the name that the app sent.
 
 ## Change it
 
@@ -53,11 +53,11 @@ default_model = "haiku"
 
 ## See it
 
-- `understudy models` prints the table as it is with your settings, and where each row comes from. With names
-  (`understudy models gpt-5-mini o3`) it says who answers for these.
-- `understudy serve` says at its start which model answers for which names, and at what price.
-  `understudy run` does with `--log-level info`.
-- On a terminal `understudy run` says at its end how many turns each model answered, and what they cost.
+- `understudy models` prints the table with your settings, and where each row comes from. With names
+  (`understudy models gpt-5-mini o3`) it prints the rows for these names only.
+- `understudy serve` logs at the start which model answers for which names, and the prices.
+  `understudy run` does so with `--log-level info`.
+- On a terminal `understudy run` ends with a line that says how many turns each model answered, and what they cost.
 
 ## Aliases
 

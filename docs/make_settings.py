@@ -15,21 +15,21 @@ HEAD = """\
 Made from `settings.py` by `docs/make_settings.py`; a test keeps the two alike. `understudy config` shows each setting's
 value and where it came from.
 
-Flags win over the environment, that over `understudy.toml` (in the working directory, else in your configuration
-folder; `--config` names another), that over the defaults. `understudy run --help` and `understudy serve --help` list
-the flags.
+A flag overrides the environment, the environment overrides `understudy.toml`, and the file overrides the default. The
+file is in the working directory, else in your configuration folder; `--config` names another. `understudy run --help`
+and `understudy serve --help` list the flags.
 
-- In the environment `max_processes` is `UNDERSTUDY_MAX_PROCESSES`. Truth is `1` or `0`; of a list each line is an item.
-  An empty variable is as if it were not set, but for lists and truths.
-- In the file it is `max_processes = 8`, or in tables: `[record] max_mb` is `record_max_mb`, `[record.redact] headers`
-  is `record_redact_headers`, `[record] file` is `record`, `[replay] file` is `replay`.
-- `model_map` is `pattern=model,pattern=model` or a table `[model_map]`; `hosts` and `mode` take commas, too.
-- Times are in seconds unless they say otherwise; a MB is 1,048,576 bytes.
-- A setting that cannot be what it is set to ends the program with one line and status 2. So does a name in the file, or
-  a variable `UNDERSTUDY_…`, that is no setting; the line says which setting it is most like. The variables that
-  Kubernetes sets for a service named `understudy` or `understudy-…` are let be.
-- `understudy config --changed` shows only what is not at its default, `understudy config NAME` one setting and how it
-  is set, and `--json` the same for programs. Passwords, keys and tokens are not shown.
+- In the environment `max_processes` is `UNDERSTUDY_MAX_PROCESSES`. Yes is `1`, no is `0`. A list has one item a line.
+  An empty variable counts as not set, except for lists and for yes or no.
+- In the file it is `max_processes = 8`. Tables work too: `[record] max_mb` is `record_max_mb`,
+  `[record.redact] headers` is `record_redact_headers`, `[record] file` is `record`, `[replay] file` is `replay`.
+- `model_map` is `pattern=model,pattern=model` or a table `[model_map]`. `hosts` and `mode` may use commas too.
+- Times are in seconds if no unit is given. A MB is 1,048,576 bytes.
+- A wrong value ends the program with one line and status 2. So does an unknown name in the file, and an unknown
+  variable `UNDERSTUDY_…`. The line names the most similar setting. The variables that Kubernetes sets for a service
+  named `understudy` or `understudy-…` are ignored.
+- `understudy config --changed` shows the settings that are not at their default. `understudy config NAME` shows one
+  setting and how to set it. `--json` prints the same for programs. Passwords, keys and tokens are not shown.
 """
 
 TABLE = """

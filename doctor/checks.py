@@ -70,7 +70,7 @@ def run_checks(settings: Settings, environ: Mapping[str, str]) -> Iterator[Findi
         try:
             yield from check()
         except Exception as error:
-            yield Finding(name, "fault", f"it could not be looked at: {type(error).__name__}: {error}")
+            yield Finding(name, "fault", f"the check failed: {type(error).__name__}: {error}")
 
 
 def versions(python: tuple[int, ...]) -> Iterator[Finding]:
@@ -88,7 +88,7 @@ def claude(cli_path: Path | None, environ: Mapping[str, str]) -> Iterator[Findin
     try:
         program = find_cli(cli_path)
     except SourceError as error:
-        yield Finding("claude", "fault", str(error), "reinstall Understudy: its SDK brings one; or set cli_path")
+        yield Finding("claude", "fault", str(error), "reinstall Understudy, whose SDK has one, or set cli_path")
         return
     env = {name: environ[name] for name in ("PATH", "HOME", "TMPDIR", "SYSTEMROOT", "TEMP") if name in environ}
     try:
@@ -122,7 +122,7 @@ def credentials(settings: Settings, environ: Mapping[str, str]) -> Iterator[Find
         yield Finding("credentials", "fault", "none were found", todo)
     else:
         told = f"{found.used.kind} ({found.used.found_in})"
-        yield Finding("credentials", "ok", f"{told}; whether they work, `understudy auth status --check` says")
+        yield Finding("credentials", "ok", f"{told}; `understudy auth status --check` tests them")
 
 
 def authority(settings: Settings) -> Iterator[Finding]:
@@ -201,17 +201,17 @@ def proxies(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
         if (entries := covering(no_proxy_entries({name: environ.get(name, "")}), settings.hosts))
     }
     for name, entries in past.items():
-        told = f"{name} has {', '.join(entries)}, so apps go past any proxy to {', '.join(settings.hosts)}"
-        yield Finding("proxies", "warning", told, "`understudy run` takes it away; elsewhere take it away yourself")
+        told = f"{name} has {', '.join(entries)}, so apps go past every proxy to {', '.join(settings.hosts)}"
+        yield Finding("proxies", "warning", told, "`understudy run` removes it; elsewhere remove it yourself")
     if not (others or past):
-        yield Finding("proxies", "ok", "no variable names another proxy, or goes past ours")
+        yield Finding("proxies", "ok", "no variable names another proxy or bypasses this one")
 
 
 def bundles(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Variables that name files of certificates."""
     missing = [name for name in BUNDLES if environ.get(name) and not Path(environ[name]).is_file()]
     for name in missing:
-        todo = "correct or unset it: programs that read it trust nobody, or nobody more"
+        todo = "correct or unset it: programs that read it may trust no certificate at all"
         yield Finding("certificate variables", "fault", f"{name} names {environ[name]}, which is no file", todo)
     if not missing:
         named = [name for name in BUNDLES if environ.get(name)]
@@ -231,7 +231,7 @@ def base_urls(settings: Settings, environ: Mapping[str, str]) -> Iterator[Findin
         yield Finding("base URLs", "warning", f"{name} sends apps to {host}, which is not taken over", todo)
     claudes = "" if settings.rehearsal else environ.get("ANTHROPIC_BASE_URL")
     if claudes:
-        told = f"ANTHROPIC_BASE_URL has Claude asked at {urlsplit(claudes).hostname}"
+        told = f"ANTHROPIC_BASE_URL sends Claude Code to {urlsplit(claudes).hostname}"
         yield Finding("base URLs", "warning", told, "is that meant?")
     if not (elsewhere or claudes):
         told = f"{', '.join(named)} name this machine, or what is taken over" if named else "none are set"

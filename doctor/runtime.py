@@ -65,17 +65,20 @@ class Watcher:
             )
         elif ours:
             todo = "it may not have trusted the certificate and hung up, or speaks no HTTP: docs/trust.md"
-            yield Finding(name, "fault", f"it asked for a tunnel to {ours[0]} and said nothing in it", todo)
+            yield Finding(name, "fault", f"it opened a tunnel to {ours[0]} and sent nothing through it", todo)
         elif self.connected:
             told = f"it goes through the proxy, but asked only for {', '.join(sorted(set(self.connected))[:5])}"
             yield Finding(
-                name, "warning", told, "is one of these the host? Then add --host; else it did not ask at all"
+                name,
+                "warning",
+                told,
+                "if one of these is the host of the API, add it with --host; else it made no request to the API",
             )
         else:
             yield Finding(
                 name,
                 "warning",
-                "nothing of it came to the proxy",
-                "it made no request, or its runtime knows no proxy variables (docs/trust.md): give it the base-URL"
+                "it sent nothing to the proxy",
+                "it made no request, or its runtime reads no proxy variables (docs/trust.md): give it the base-URL"
                 " door, `understudy serve --base-url 127.0.0.1:8081`",
             )

@@ -114,7 +114,8 @@ ERRORS: dict[Kind, Row] = {
         404,
         "invalid_request_error",
         "model_not_found",
-        "Claude has no such model, or this account has no access to it. `understudy models` shows which model answers for which name.",
+        "Claude has no such model, or this account has no access to it. `understudy models` shows which model answers"
+        " for which name.",
     ),
     "request_too_large": Row(
         413, "invalid_request_error", "request_too_large", "The request is larger than Claude's API accepts."

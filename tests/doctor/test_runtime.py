@@ -10,10 +10,10 @@ HOSTS = ("api.openai.com",)
     [
         (Watcher(HOSTS, connected=["api.openai.com"], asked=["POST /v1/x"]), 1, "ok", "the first POST /v1/x"),
         (Watcher(HOSTS, connected=["api.openai.com"], distrusted={"api.openai.com": "unknown ca"}), 1, "fault", "ca"),
-        (Watcher(HOSTS, connected=["api.openai.com"]), 0, "fault", "said nothing in it"),
+        (Watcher(HOSTS, connected=["api.openai.com"]), 0, "fault", "sent nothing through it"),
         (Watcher(HOSTS, connected=["example.com"]), 0, "warning", "asked only for example.com"),
         (Watcher(HOSTS, connected=["example.com"], distrusted={"example.com": "x"}), 0, "warning", "only for"),
-        (Watcher(HOSTS), 0, "warning", "nothing of it came to the proxy"),
+        (Watcher(HOSTS), 0, "warning", "it sent nothing to the proxy"),
         (Watcher(HOSTS), 127, "fault", "could not be run"),
     ],
 )

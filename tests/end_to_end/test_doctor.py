@@ -36,7 +36,7 @@ def test_all_is_well_on_a_clean_machine(home: Path) -> None:
     [
         (ASKS, "ok", "goes through the proxy and trusts its certificate"),
         (PINS, "fault", "did not trust the certificate"),
-        ("pass", "warning", "nothing of it came to the proxy"),
+        ("pass", "warning", "it sent nothing to the proxy"),
     ],
 )
 def test_a_program_is_watched(home: Path, code: str, level: str, told: str) -> None:

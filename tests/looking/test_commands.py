@@ -340,6 +340,9 @@ def test_what_differs_is_told_by_request_answer_and_usage(cassette: Path, tmp_pa
     done = run("diff", f"{cassette}:2", f"{tmp_path / 'b.jsonl'}:1")
     assert done.exit_code == 1
     assert "temperature" in done.stdout and "Good day." in done.stdout and "Hello 0." in done.stdout
+    assert [line.split(":")[0] for line in done.stdout.splitlines()[:2]] == ["A (-)", "B (+)"]
+    assert "temperature: only in B:" in done.stdout
+    assert "recorded" not in done.stdout
 
 
 def test_exchanges_without_a_partner_are_named(cassette: Path, tmp_path: Path) -> None:
