@@ -71,6 +71,9 @@ class Watcher:
             yield Finding(
                 name, "warning", told, "is one of these the host? Then add --host; else it did not ask at all"
             )
+        elif status:
+            told = f"it ended with status {status} before it sent a request; its own error stands above"
+            yield Finding(name, "warning", told, "mend that first, then run the doctor again")
         else:
             yield Finding(
                 name,

@@ -114,7 +114,8 @@ ERRORS: dict[Kind, Row] = {
         404,
         "invalid_request_error",
         "model_not_found",
-        "Claude has no such model, or this account has no access to it. `understudy models` shows which model answers for which name.",
+        "Claude has no such model, or this account has no access to it. `understudy models` shows which"
+        " model answers for which name.",
     ),
     "request_too_large": Row(
         413, "invalid_request_error", "request_too_large", "The request is larger than Claude's API accepts."
@@ -160,7 +161,9 @@ ERRORS: dict[Kind, Row] = {
 
 
 # What an app that is told Claude's own reason hears before it, where the row's message would say that there is none.
-WITH_REASON: dict[Kind, str] = {"invalid_request_error": "Claude's API found this request invalid"}
+WITH_REASON: dict[Kind, str] = {"invalid_request_error": "Claude's API found this request invalid",
+    "not_found_error": "Claude has no such model, or this account has no access to it; see `understudy models`",
+}
 
 
 def openai_error(
