@@ -3,7 +3,7 @@
 import pytest
 
 from translate.errors import OpenAIError
-from translate.models import ALIASES, capabilities, choose_model, model_list
+from translate.models import ALIASES, capabilities, choose_model, doubt, model_list
 
 
 @pytest.mark.parametrize(
