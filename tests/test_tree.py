@@ -97,6 +97,7 @@ PURE = {
     "contextlib",
     "dataclasses",
     "enum",
+    "difflib",
     "fnmatch",
     "hashlib",
     "json",

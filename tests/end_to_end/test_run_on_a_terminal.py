@@ -55,7 +55,7 @@ def test_it_shows_that_it_starts_and_says_at_the_end_what_came(cloud: Cloud, hom
     assert (status, shown.strip()) == (0, "")
     assert rest.startswith(f"\r{' ' * len(STARTING)}\r")
     assert re.fullmatch(
-        r"understudy: 2 requests, 8,000 in \(75 % cached\), \d+ out, \$0\.00\d+, gpt-4o → sonnet 2,"
+        r"understudy: 2 requests, 8,000 tokens in \(75 % cached\), \d+ out, \$0\.00\d+, gpt-4o → sonnet 2,"
         r" recorded in chat\.jsonl",
         rest.splitlines()[-1],
     ), terminal
