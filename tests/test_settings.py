@@ -288,4 +288,4 @@ def test_a_recording_goes_to_a_cassette_or_a_folder(name: str, tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     Path("there.is").mkdir()
 
-    assert load({"record": name}, {}, {}).settings.record == Path(name)
+    assert load({"record": name}, {}, None).settings.record == Path(name)
