@@ -1,7 +1,6 @@
 """`understudy env`: the lines that send a shell's programs through `understudy serve`, and those that undo it."""
 
 import os
-import socket
 from typing import Annotated
 
 import typer
@@ -12,10 +11,8 @@ from cli.load import load_settings
 from cli.log import log, log_to_stderr
 from cli.options import ConfigFile, Host, Listen
 from settings import write_address
+from wrapping.base_urls import listens
 from wrapping.shell_lines import SHELLS, set_lines, unset_lines
-
-CONNECT_S = 1.0
-"""How long a connection to the proxy, which is mostly on this machine, may take."""
 
 
 def shells() -> list[str]:
@@ -46,17 +43,8 @@ def env(
         for note in wrapped.notes:
             log.warning("%s", note)
         print(set_lines(wrapped.changes, os.environ, shell), end="")
-        if not _answers(settings.listen):
+        if not listens(settings.listen):
             at = write_address(*settings.listen)
             typer.echo(f"nothing listens at {at} yet: start `understudy serve` in another shell", err=True)
     except ValueError as error:
         raise fatal(str(error)) from None
-
-
-def _answers(address: tuple[str, int]) -> bool:
-    """Whether something takes connections at an address."""
-    try:
-        with socket.create_connection(address, timeout=CONNECT_S):
-            return True
-    except OSError:
-        return False

@@ -1,5 +1,6 @@
 """`understudy models`: which Claude model answers for which name, and at what price."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -8,15 +9,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from auth.sources import SourceError, find_source
 from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log
 from cli.options import ConfigFile, DefaultModel, ModelMap
 from cli.tables import print_table
-from settings import Sourced
+from settings import Settings, Sourced
 from translate.errors import OpenAIError
 from translate.model_table import ModelRow, model_table, row, summary
-from translate.models import choose_model
+from translate.models import choose_model, doubt
 from translate.prices import AS_OF, Price
 
 
@@ -57,7 +59,14 @@ def table_of(loaded: Sourced) -> list[ModelRow]:
 
 
 def log_models(loaded: Sourced) -> None:
-    """Say which Claude model answers for which names, and at what price."""
+    """Say which Claude model answers for which names, at what price, and which of them will hardly answer."""
+    settings = loaded.settings
+    agents = [agent.model_name for agent in settings.agent.values()]
+    told = [("model_map", model) for model in settings.model_map.values()]
+    for setting, model in dict.fromkeys([*told, ("default_model", settings.default_model)]):
+        # A cloud's deployments may be called anything.
+        if (why := doubt(model, agents)) and not _is_of_a_cloud(settings):
+            log.warning("%s: %s", setting, why)
     for line in summary(table_of(loaded)):
         log.info("%s", line)
 
@@ -69,6 +78,13 @@ def _answering(name: str, loaded: Sourced) -> ModelRow:
     except OpenAIError as error:
         raise fatal(str(error)) from None
     return row(name, choice.model, "")
+
+
+def _is_of_a_cloud(settings: Settings) -> bool:
+    try:
+        return find_source(os.environ, forced=settings.provider, api_key_helper=settings.api_key_helper).is_cloud
+    except SourceError:  # said when the engine starts
+        return False
 
 
 def _dollars(price: Price | None) -> tuple[str, str]:

@@ -41,8 +41,12 @@ from cli.run_to_end import run_to_end
 from cli.sign_of_life import keep_below_log, sign_of_life
 from cli.summary import summary as summary_of
 from settings import Settings, hide_password
+from wrapping.base_urls import base_urls_past
 from wrapping.child import NOT_EXECUTABLE, NOT_FOUND, run_command
-from wrapping.python import advice, launcher, quoted
+from wrapping.python import advice, launcher, near_program, quoted
+
+SIGNALLED = 128
+"""The status of a command that a signal ended is this and the signal's number."""
 
 
 def run(
@@ -97,6 +101,9 @@ def run(
         options = sys.argv[2 : len(sys.argv) - len(command)]
         if line := advice(command, os.environ, Path.cwd(), Path(sys.prefix), options):
             log.warning("%s", hide_password(line))
+    own_door = [loaded.settings.base_url] if loaded.settings.base_url else []
+    for name, (url, _) in base_urls_past(os.environ, own_door).items():
+        log.warning("%s=%s goes past this proxy: unset it", name, hide_password(url))
     is_summed_up = not quiet and (bool(summary) or sys.stderr.isatty())
     raise typer.Exit(run_to_end(run_wrapped(loaded.settings, command, is_summed_up=is_summed_up)))
 
@@ -118,12 +125,15 @@ async def run_wrapped(settings: Settings, command: list[str], *, is_summed_up: b
             status = await run_command(command, wrapped.full)
     missed = say_score(addons, settings)
     if is_summed_up and status not in (NOT_FOUND, NOT_EXECUTABLE):
-        say_summary(addons, settings, command)
+        say_summary(addons, settings, command, status)
     return status or int(missed)
 
 
-def say_summary(addons: list[Any], settings: Settings, command: Sequence[str]) -> None:
-    """Say what came through the proxy and what it cost, or what to do if nothing came."""
+def say_summary(addons: list[Any], settings: Settings, command: Sequence[str], status: int) -> None:
+    """Say what came through the proxy and what it cost, or what to do if nothing came.
+
+    A command that a signal ended (``status`` above 128) may have had no time to ask: then nothing is said of that.
+    """
     requests = next(addon for addon in addons if isinstance(addon, CountRequests)).requests
     serve = next(addon for addon in addons if isinstance(addon, ServeOrigin))
     if requests.all:
@@ -135,9 +145,23 @@ def say_summary(addons: list[Any], settings: Settings, command: Sequence[str]) -
             recorded=settings.record,
             rehearsal=settings.rehearsal,
         )
+    elif status > SIGNALLED:
+        return
     else:
-        doctor = f"{launcher(os.environ, Path(sys.prefix))} doctor -- {quoted(command)}"
-        line = f"no request came through the proxy: {doctor}"
+        line = why_nothing_came(command, status, Path.cwd())
     # The command is the person's own, and may hold a key.
     line = hide_password(redact(line, secrets_in(os.environ)))
     stderr.print(f"[bold]understudy:[/] {escape(line)}", highlight=False, soft_wrap=True)
+
+
+def why_nothing_came(command: Sequence[str], status: int, cwd: Path) -> str:
+    """Say what to do about a command that made no request."""
+    own = launcher(os.environ, Path(sys.prefix))
+    if status and (programs := near_program(command, os.environ, cwd)):
+        found, other = programs
+        shown = other.relative_to(cwd) if other.is_relative_to(cwd) else other
+        return (
+            f"no request came. `{command[0]}` is {found}; your project has {shown.parent.parent}:"
+            f" {own} run -- {quoted([str(shown), *command[1:]])}"
+        )
+    return f"no request came through the proxy. To see why: {own} doctor -- {quoted(command)}"

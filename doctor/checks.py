@@ -25,8 +25,9 @@ from auth.authority import FOLDER, Authority, AuthorityError
 from auth.sources import SourceError
 from auth.status import find_cli, status
 from engine.sdk import VERIFIED_CLI
-from settings import Settings, write_address
+from settings import Settings, hide_password, write_address
 from store.database import Database, StoreError
+from wrapping.base_urls import BASE_URLS, base_urls_past, listens
 from wrapping.environment import covering, no_proxy_entries
 
 type Level = Literal["ok", "warning", "fault"]
@@ -220,7 +221,11 @@ def bundles(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def base_urls(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Variables that send OpenAI's clients, or Claude Code, elsewhere."""
-    named = [name for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE") if environ.get(name)]
+    named = [name for name in BASE_URLS if environ.get(name)]
+    past = base_urls_past(environ, [address for address in (settings.base_url,) if address is not None])
+    for name, (url, at) in past.items():
+        nobody = "" if listens(at) else ", where nothing listens"
+        yield Finding("base URLs", "warning", f"{name}={hide_password(url)} goes past this proxy{nobody}", "unset it")
     elsewhere = {
         name: host
         for name in named
@@ -233,8 +238,8 @@ def base_urls(settings: Settings, environ: Mapping[str, str]) -> Iterator[Findin
     if claudes:
         told = f"ANTHROPIC_BASE_URL sends Claude Code to {urlsplit(claudes).hostname}"
         yield Finding("base URLs", "warning", told, "is that meant?")
-    if not (elsewhere or claudes):
-        told = f"{', '.join(named)} name this machine, or what is taken over" if named else "none are set"
+    if not (elsewhere or past or claudes):
+        told = "OpenAI's clients are sent to what Understudy answers" if named else "none are set"
         yield Finding("base URLs", "ok", told)
 
 

@@ -12,9 +12,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from auth.redact import redact, secrets_in
 from doctor.checks import Finding, run_checks
 from doctor.runtime import Watcher
-from settings import Settings
+from settings import Settings, hide_password
 
 FINE, FAULTY = 0, 1
 
@@ -47,6 +48,9 @@ def add_doctor_command(cli: typer.Typer, load_settings: Callable[[Path | None], 
                 console.print(line(finding), soft_wrap=True)
         if command:
             watcher = Watcher(settings.hosts)
+            if not as_json:
+                told = f"runs `{' '.join(command)}` once; its requests get 503, so it may fail:"
+                console.print(Text(hide_password(redact(told, secrets_in(os.environ)))), soft_wrap=True)
             status = asyncio.run(watch(settings, watcher, command))
             for finding in watcher.findings(command, status):
                 found.append(finding)

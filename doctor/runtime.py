@@ -74,6 +74,9 @@ class Watcher:
                 told,
                 "if one of these is the host of the API, add it with --host; else it made no request to the API",
             )
+        elif status:
+            told = f"it ended with status {status} before it sent a request; its own error stands above"
+            yield Finding(name, "warning", told, "mend that first, then run the doctor again")
         else:
             yield Finding(
                 name,

@@ -146,6 +146,8 @@ class Tries:
             except ClaudeError as error:
                 if error.kind == "connection_error" and self._policy.reach is not None:
                     error.detail = await self._policy.reach.why()
+                if error.kind == "not_found_error" and error.reason is None:
+                    error.reason = self._turn.model  # the app may have asked for another name
                 pause_s = None if began else self._pause_s(error)
                 only_try = not self.retries and error.kind not in PASSING and error.kind != "cli_failed"
                 told = progress.describe_failure(error, only_try=only_try)

@@ -96,6 +96,7 @@ PURE = {
     "contextlib",
     "dataclasses",
     "enum",
+    "difflib",
     "fnmatch",
     "hashlib",
     "json",

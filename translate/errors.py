@@ -161,7 +161,10 @@ ERRORS: dict[Kind, Row] = {
 
 
 # What an app that is told Claude's own reason hears before it, where the row's message would say that there is none.
-WITH_REASON: dict[Kind, str] = {"invalid_request_error": "Claude's API found this request invalid"}
+WITH_REASON: dict[Kind, str] = {
+    "invalid_request_error": "Claude's API found this request invalid",
+    "not_found_error": "Claude has no such model, or this account has no access to it; see `understudy models`",
+}
 
 
 def openai_error(

@@ -4,8 +4,9 @@ Claude Code resolves the aliases ``opus``, ``sonnet`` and ``haiku`` itself; the 
 bundled CLI by a test (``test_f99_…``), since a request must be fitted to the model before a process is chosen.
 """
 
+import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -87,6 +88,24 @@ def choose_model(
 def is_cloud_name(name: str) -> bool:
     """Whether the name is Bedrock's (``us.anthropic.claude-…``) or Vertex's (``claude-…@20250929``)."""
     return "anthropic.claude-" in name or bool(re.fullmatch(r"claude-[\w.-]+@\w+", name))
+
+
+_CLI_ALIASES = frozenset({*ALIASES, "best", "opusplan"})
+_SUFFIX = re.compile(r"\[\w+\]$")
+
+
+def doubt(model: str, others: Collection[str] = ()) -> str | None:
+    """Return why ``model`` will hardly answer: it is no alias, no model's name and none of ``others``. Else None.
+
+    >>> doubt("opsu"), doubt("sonnet[1m]")
+    ("'opsu' is neither an alias nor a Claude model's name (did you mean opus?)", None)
+    """
+    name = _SUFFIX.sub("", model.lower())
+    if name in _CLI_ALIASES or name.startswith(("claude-", "arn:")) or is_cloud_name(name) or model in others:
+        return None
+    near = difflib.get_close_matches(name, [*_CLI_ALIASES, *others], n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"{model!r} is neither an alias nor a Claude model's name{hint}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,20 @@ def other_program(command: Sequence[str], environ: Mapping[str, str], cwd: Path,
     return Path(other) if other else None
 
 
+def near_program(command: Sequence[str], environ: Mapping[str, str], cwd: Path) -> tuple[Path, Path] | None:
+    """Return which program a command ran, and the one of that name in the ``.venv`` near its script or ``cwd``.
+
+    None where there is no other one, or where the command named its program by a path.
+    """
+    name = command[0]
+    found = shutil.which(name, path=environ.get("PATH", ""))
+    near = _nearest(_scripts_folder(command[1:], cwd) or cwd)
+    if Path(name).name != name or found is None or near is None or _is_in(Path(found), near):
+        return None
+    other = shutil.which(name, path=str(programs_of(near)))
+    return (Path(found), Path(other)) if other else None
+
+
 def launcher(environ: Mapping[str, str], own: Path) -> str:
     """Return how this Understudy was started: ``uv run understudy``, ``uvx … understudy`` or ``understudy``."""
     if "UV_RUN_RECURSION_DEPTH" in environ:

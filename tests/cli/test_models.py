@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
+from cli.load import load_settings
+from cli.models import log_models
 
 WIDE = {"COLUMNS": "200"}
 
@@ -34,3 +37,10 @@ def test_a_name_that_can_be_no_models_is_one_line_and_status_2() -> None:
 
     assert done.exit_code == 2
     assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
+
+
+def test_a_map_to_a_name_that_no_model_has_is_warned_of_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    log_models(load_settings(None, model_map=["gpt-4*=opsu"], default_model="sonnet"))
+
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning == "model_map: 'opsu' is neither an alias nor a Claude model's name (did you mean opus?)"

@@ -121,13 +121,19 @@ def test_a_bundle_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
         ({"OPENAI_BASE_URL": "https://llm.example/v1"}, "warning"),
         ({"ANTHROPIC_BASE_URL": "https://gateway.example"}, "warning"),
         ({"OPENAI_BASE_URL": "https://eu.api.example/v1"}, "ok"),
-        ({"OPENAI_BASE_URL": "http://[::1]:8081/v1"}, "ok"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:8081/v1"}, "ok"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, "warning"),
         ({}, "ok"),
     ],
 )
 def test_base_urls_elsewhere_are_told(tmp_path: Path, env: dict[str, str], level: str) -> None:
-    own = settings(tmp_path, hosts=("api.openai.com", "*.api.example"))
+    own = settings(tmp_path, hosts=("api.openai.com", "*.api.example"), base_url=("127.0.0.1", 8081))
     assert levels(checks.base_urls(own, env)) == [level]
+
+
+def test_a_base_url_past_the_proxy_is_told_and_whether_something_is_there(tmp_path: Path) -> None:
+    (found,) = checks.base_urls(settings(tmp_path), {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"})
+    assert found.seen == "OPENAI_BASE_URL=http://127.0.0.1:1/v1 goes past this proxy, where nothing listens"
 
 
 @pytest.mark.parametrize(("mode", "level"), [(0o777, "fault"), (0o755, "warning"), (0o711, "warning"), (0o700, "ok")])

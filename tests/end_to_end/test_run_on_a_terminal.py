@@ -55,7 +55,7 @@ def test_it_shows_that_it_starts_and_says_at_the_end_what_came(cloud: Cloud, hom
     assert (status, shown.strip()) == (0, "")
     assert rest.startswith(f"\r{' ' * len(STARTING)}\r")
     assert re.fullmatch(
-        r"understudy: 2 requests, 8,000 in \(75 % cached\), \d+ out, \$0\.00\d+, gpt-4o → sonnet 2,"
+        r"understudy: 2 requests, 8,000 tokens in \(75 % cached\), \d+ out, \$0\.00\d+, gpt-4o → sonnet 2,"
         r" recorded in chat\.jsonl",
         rest.splitlines()[-1],
     ), terminal
@@ -73,7 +73,7 @@ def test_failed_requests_are_counted(cloud: Cloud, home: Path) -> None:
 def test_where_nothing_came_through_it_says_what_to_do(cloud: Cloud, home: Path) -> None:
     status, _, terminal = on_a_terminal(["sh", "-c", "exit 3"], clean_environment(home, cloud.base_url))
 
-    told = "understudy: no request came through the proxy: understudy doctor -- sh -c 'exit 3'\n"
+    told = "understudy: no request came through the proxy. To see why: understudy doctor -- sh -c 'exit 3'\n"
     assert (status, terminal.split("\r")[-1]) == (3, told)
 
 
@@ -99,7 +99,7 @@ def test_where_there_is_no_terminal_the_line_is_written_only_if_asked_for(cloud:
     env = clean_environment(home, cloud.base_url)
 
     assert run(["true"], env).stderr == ""
-    told = "understudy: no request came through the proxy: understudy doctor -- true\n"
+    told = "understudy: no request came through the proxy. To see why: understudy doctor -- true\n"
     assert run(["true"], env, "--summary").stderr == told
 
 
@@ -114,3 +114,19 @@ def test_a_python_of_understudys_own_environment_is_said_to_be_that(cloud: Cloud
     assert (done.returncode, done.stdout) == (0, "ran\n")
     assert "python is the one of Understudy's own environment" in done.stderr
     assert quoted(["run", "--", f"{home}/.venv/bin/python", "-c", "print('ran')"]) in done.stderr
+
+
+def test_a_program_that_failed_beside_the_projects_own_is_told_of_it(cloud: Cloud, home: Path) -> None:
+    env = clean_environment(home, cloud.base_url)
+    (home / ".venv" / "bin").mkdir(parents=True)
+    (home / ".venv" / "pyvenv.cfg").touch()
+    (home / ".venv" / "bin" / "sh").symlink_to("/bin/sh")
+
+    failed = run(["sh", "-c", "exit 1"], env, "--summary")
+    ended_well = run(["sh", "-c", "exit 0"], env, "--summary")
+    by_a_signal = run(["sh", "-c", "kill -INT $$"], env, "--summary")
+
+    assert failed.stderr.startswith("understudy: no request came. `sh` is /")
+    assert failed.stderr.endswith("; your project has .venv: understudy run -- .venv/bin/sh -c 'exit 1'\n")
+    assert "To see why: understudy doctor" in ended_well.stderr
+    assert (by_a_signal.returncode, by_a_signal.stderr) == (130, "")

@@ -3,7 +3,7 @@
 import pytest
 
 from translate.errors import OpenAIError
-from translate.models import ALIASES, capabilities, choose_model, model_list
+from translate.models import ALIASES, capabilities, choose_model, doubt, model_list
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,17 @@ def test_a_name_that_can_be_none_is_no_model(name: str) -> None:
         choose_model(name)
     assert (error.value.status, error.value.code) == (404, "model_not_found")
     assert len(error.value.message) < 300
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["opus", "Sonnet", "sonnet[1m]", "claude-opus-4-8", "us.anthropic.claude-opus-4-8-v1:0", "agent-x",
+     "claude-opus-4@20250929", "arn:aws:bedrock:us-east-1:1:application-inference-profile/x"],
+)  # fmt: skip
+def test_what_can_answer_is_not_doubted(model: str) -> None:
+    assert doubt(model, ["agent-x"]) is None
+
+
+def test_a_mistyped_alias_is_doubted() -> None:
+    assert doubt("opsu") == "'opsu' is neither an alias nor a Claude model's name (did you mean opus?)"
+    assert doubt("gpt-5") == "'gpt-5' is neither an alias nor a Claude model's name"
