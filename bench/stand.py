@@ -88,12 +88,13 @@ class Stand:
     def start_what_ended(self) -> list[str]:
         """Start again what has ended by itself, as a service manager does, and say what it was."""
         ended = []
-        if self.proxy is None or self.proxy.poll() is not None:
-            ended.append("proxy")
-            self.start_proxy()
-        if self.api is None or self.api.poll() is not None:
-            ended.append("API")
-            self.start_api()
+        for name, program, start in (("proxy", self.proxy, self.start_proxy), ("API", self.api, self.start_api)):
+            status = None if program is None else program.poll()
+            if status is not None:
+                ended.append(
+                    f"{name} (by {signal.Signals(-status).name})" if status < 0 else f"{name} (status {status})"
+                )
+                start()
         return ended
 
     def claude(self) -> list[int]:
