@@ -1,4 +1,7 @@
-"""`uv run python -m bench [first_token|responses|translate|load|recording|soak] [--rounds N]`; of a soak, minutes."""
+"""`uv run python -m bench [first_token|responses|translate|load|recording|soak|stalls|chaos] [--rounds N]`.
+
+`--minutes N` is the same for `soak` and `chaos`. The status is 1 if `chaos` finds a fault.
+"""
 
 import argparse
 import asyncio
@@ -7,6 +10,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import first_token, load, recording, responses, soak, translate
+from bench import chaos, first_token, load, recording, responses, soak, stalls, translate
 from bench.api import DELTA_S, DELTAS
 from bench.statistics import Summary
 
@@ -170,6 +174,46 @@ def run_soak(minutes: int) -> dict[str, Any]:
     return result
 
 
+def run_stalls(rounds: int) -> dict[str, Any]:
+    """Measure, print and return what goes into the JSON."""
+    console.print(f"stalls: {rounds} rounds, about {100 * rounds} s", style="dim")
+    found = [stall for _ in range(rounds) for stall in asyncio.run(stalls.measure())]
+    title = "stalls: the longest time between two pieces of an innocent stream, sent 5 ms apart, ms"
+    table = Table("beside", "proxy", "API directly", "attack", "failed", "aim", title=title)
+    for it in found:
+        lasted = f"{it.attack_s:.0f} s" if it.over else f"ended after {it.attack_s:.0f} s"
+        table.add_row(
+            it.attack, f"{it.proxy_ms:.0f}", f"{it.direct_ms:.0f}", lasted, f"{it.failed}", aim(it.proxy_ms, 100)
+        )
+    console.print(table)
+    return {"stalls": [dataclasses.asdict(it) for it in found]}
+
+
+def run_chaos(minutes: int) -> dict[str, Any]:
+    """Run, print and return what goes into the JSON. ``faults`` says what must not be."""
+    report = asyncio.run(chaos.chaos(minutes * 60))
+    table = Table(
+        "after", "times", "s until all is answered again", "ended by itself", title=f"chaos on {report.database}"
+    )
+    for after in dict.fromkeys(it.after for it in report.recoveries):
+        these = [it for it in report.recoveries if it.after == after]
+        took = ", ".join("never" if it.seconds is None else f"{it.seconds:.1f}" for it in these)
+        table.add_row(after, f"{len(these)}", took, ", ".join(name for it in these for name in it.ended))
+    console.print(table)
+    console.print(
+        f"{report.answers} answers checked, {report.mixed} mixed, {report.unmarked} without their mark; "
+        f"{report.acknowledged} responses acknowledged, {report.lost} lost; {report.orphans} orphans; "
+        f"{report.recorded} exchanges recorded"
+    )
+    console.print("refused: " + (", ".join(f"{name}: {count}" for name, count in report.refused.items()) or "none"))
+    for fault in report.faults:
+        console.print(fault, style="red")
+    found = dataclasses.asdict(report) | {"faults": report.faults}
+    if not report.faults:
+        del found["log"]
+    return found
+
+
 BENCHES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "first_token": (run_first_token, 20),
     "responses": (run_responses, 20),
@@ -177,6 +221,8 @@ BENCHES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "load": (run_load, 3),
     "recording": (run_recording, 5),
     "soak": (run_soak, 10),
+    "stalls": (run_stalls, 1),
+    "chaos": (run_chaos, 10),
 }
 
 
@@ -191,7 +237,10 @@ def main() -> None:
     """Run the bench that is named, or all."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements; see docs/bench.md.")
     parser.add_argument("bench", nargs="?", choices=list(BENCHES), help="without it: all")
-    parser.add_argument("--rounds", type=at_least_one, help="how often; each bench has its own default")
+    parser.add_argument(
+        "--rounds", "--minutes", type=at_least_one,
+        help="how often, of soak and chaos how many minutes; each bench has its own default",
+    )  # fmt: skip
     options = parser.parse_args()
     machine = {
         "python": platform.python_version(),
@@ -209,6 +258,8 @@ def main() -> None:
     path.write_text(json.dumps(results, indent=1, ensure_ascii=False), encoding="utf-8")
     where = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     console.print(f"written to {where}", style="dim")
+    if any(results.get(name, {}).get("faults") for name in BENCHES):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

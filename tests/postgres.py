@@ -30,6 +30,7 @@ class Postgres:
     folder: Path
     programs: Path
     _numbers: Iterator[int] = field(default_factory=count)
+    _made: bool = False
 
     def url(self, name: str) -> str:
         return f"postgresql+psycopg://{USER}@/{name}?host={self.folder}"
@@ -44,7 +45,10 @@ class Postgres:
         return self.url(name)
 
     def start(self) -> None:
-        self._run("initdb", "--auth=trust", f"--username={USER}", "--encoding=UTF8", "--no-sync", "--pgdata=data")
+        """Start the server, again after :meth:`stop` with all that it had."""
+        if not self._made:
+            self._run("initdb", "--auth=trust", f"--username={USER}", "--encoding=UTF8", "--no-sync", "--pgdata=data")
+            self._made = True
         # Nothing here asks what outlives the server's machine.
         settings = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c fsync=off -c max_connections=200"
         self._run("pg_ctl", "start", "--wait", "--pgdata=data", "--log=log", f"--options={settings}")
