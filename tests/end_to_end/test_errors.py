@@ -41,7 +41,8 @@ def assert_tells_nothing(error: openai.APIError, cloud: Cloud, *more: str) -> No
     assert isinstance(error.body, dict)
     assert set(error.body) == {"message", "type", "param", "code"}
     assert isinstance(error.body["message"], str) and isinstance(error.body["type"], str)
-    told = json.dumps(error.body)
+    # The option that needs no account is our own word.
+    told = json.dumps(error.body).replace("start it with --rehearsal", "")
     for secret in (CANARY, cloud.base_url, "127.0.0.1", "req_01", "rehearsal", *more):
         assert secret not in told
 
