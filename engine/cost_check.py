@@ -104,6 +104,9 @@ class ProcessCosts:
         now = read(model_usage)
         used = {model: told.since(self._before.get(model)) for model, told in now.items()}
         self._before = now
+        if not whole and not self._asks_more:
+            # What is beyond the messages is Claude Code's own estimate of the answer that broke off.
+            return []
         more = unheard(used, messages)
         if whole:
             # Of further requests only the sum is known, and not which of them had a long prompt.

@@ -105,7 +105,7 @@ def test_a_whole_run_can_be_played_from_one_cassette(project: Path) -> None:
     missed = run_pytest(project, option, "--understudy-record=none", TEXT="Goodbye")
 
     assert recorded.returncode == replayed.returncode == 0, recorded.stdout + replayed.stdout
-    assert "1 answers from 1 of 1 entries, 0 misses" in replayed.stdout
+    assert "1 of 1 requests answered; 1 of 1 entries used" in replayed.stdout
     assert missed.returncode == 1
     assert '+  "content": "Goodbye"' in missed.stdout
 
@@ -118,8 +118,8 @@ def test_the_workers_of_xdist_play_a_whole_run_from_one_cassette(project: Path) 
     missed = run_pytest(project, *options, "--understudy-record=none", TEXT="Goodbye")
 
     assert recorded.returncode == replayed.returncode == 0, recorded.stdout + replayed.stdout
-    assert "2 answers from 2 of 2 entries, 0 misses" in replayed.stdout
-    assert missed.returncode == 1 and "0 of 2 entries, 2 misses" in missed.stdout
+    assert "2 of 2 requests answered; 2 of 2 entries used" in replayed.stdout
+    assert missed.returncode == 1 and "0 of 2 requests answered" in missed.stdout
 
 
 def test_tests_of_one_name_in_two_classes_have_a_cassette_each(project: Path) -> None:
