@@ -102,11 +102,14 @@ def test_messages_that_are_on_their_way_are_bounded_together(victim: Callable[..
         assert proxy.innocent().status_code == 200
         # Two fit. Which ones is open, since all of them grow at once.
         holding = list(opened)
+        codes = set()
         while len(holding) > 2:
             told, _, _ = select.select(holding, [], [], GUARD_S)
             assert told, f"{len(holding)} messages are held"
-            assert {closed_with(one)[0] for one in told} == {1013}
+            codes |= {closed_with(one)[0] for one in told}
             holding = [one for one in holding if one not in told]
+        # Where a client still sends when its connection is closed, a reset may overtake the close frame (0).
+        assert 1013 in codes and codes <= {0, 1013}
     assert proxy.peak() - before < 8 * MIB + LIMIT + SPARE
 
 

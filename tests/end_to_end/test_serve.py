@@ -161,7 +161,12 @@ def test_what_keeps_the_proxy_from_starting_is_told_once(variable: dict[str, str
     command = [UNDERSTUDY, "serve", "--listen", "127.0.0.1:0", "--log-level", "warning"]
 
     done = subprocess.run(
-        command, env=clean_environment(home, **variable), cwd=home, capture_output=True, text=True, timeout=GUARD_S
+        command,
+        env=clean_environment(home, ANTHROPIC_API_KEY="sk-ant-not-a-key", **variable),
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=GUARD_S,
     )
 
     (line,) = done.stderr.splitlines()
