@@ -110,7 +110,8 @@ def test_messages_that_are_on_their_way_are_bounded_together(victim: Callable[..
             holding = [one for one in holding if one not in told]
         # Where a client still sends when its connection is closed, a reset may overtake the close frame (0).
         assert 1013 in codes and codes <= {0, 1013}
-    assert proxy.peak() - before < 8 * MIB + LIMIT + SPARE
+    # Less than was sent, which is twelve times the limit. What is read and not yet refused takes memory too.
+    assert proxy.peak() - before < 10 * LIMIT
 
 
 @pytest.mark.parametrize("size", [0, 1], ids=["empty fragments", "fragments of a byte"])
