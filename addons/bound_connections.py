@@ -39,6 +39,9 @@ LINGER_S = 5.0
 LINGER_BYTES = 256 * 1024 * 1024
 """How long, and how much, a client may go on sending after it was refused. A reset could destroy the answer."""
 
+WEBSOCKET_READ = 2048
+"""How many bytes of a WebSocket are read at once. They may be hundreds of frames, which are handled in one go."""
+
 DESCRIPTORS_OF_A_REQUEST = 3
 """The client's socket, and the two ends of the connection to the origin."""
 
@@ -59,6 +62,11 @@ class Reader:
         self._go = asyncio.Event()
         self._go.set()
         self._lingering = False
+        self._slice: int | None = None
+
+    def read_little(self) -> None:
+        """From now on read few bytes at a time, and let others have their turn in between."""
+        self._slice = WEBSOCKET_READ
 
     def pause(self) -> None:
         """Read nothing until :meth:`resume` was called as often."""
@@ -80,6 +88,10 @@ class Reader:
         """Return what has come, b"" at the end."""
         while not self._lingering:
             await self._go.wait()
+            if self._slice is not None:
+                most = min(most, self._slice)
+                # What has come already would be read without a pause.
+                await asyncio.sleep(0)
             data: bytes = await self._reader.read(most)
             # While it was waited for, somebody may have looked at what had come before.
             await self._go.wait()
@@ -234,6 +246,11 @@ class BoundConnections:
         """Let go of a request."""
         if (place := self._used(flow.client_conn)) is not None:
             place.flows.discard(flow.id)
+
+    def websocket_start(self, flow: http.HTTPFlow) -> None:
+        """Read a WebSocket in small pieces, so that many small frames delay nobody else."""
+        if (place := self._used(flow.client_conn)) is not None:
+            place.reader.read_little()
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         """Let go of a WebSocket."""
