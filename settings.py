@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from cassettes.redact.patterns import Pattern
+from cassettes.redact.redact import parse_path
+from cassettes.replay.match import IGNORED_PATHS
 from engine.agents import Agent, AgentError, read_agents
-from tape.match import IGNORED_PATHS
-from tape.patterns import Pattern
-from tape.redact import parse_path
 from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP
 from translate.prices import price_is_known
 

@@ -37,7 +37,7 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
     ``shown``: somebody looks at the flows in one of mitmproxy's programs.
     """
     serve = ServeOrigin(settings, environ)
-    record = Record(settings, serve.witnesses)
+    record = Record(settings, serve.observers)
     log = LogExchanges()
     serve.more_status = lambda: {**log.status(), **record.status()}
     serve.record = record.switch
@@ -67,8 +67,8 @@ def default_addons(settings: Settings, environ: Mapping[str, str], *, shown: boo
         *([LoginUpstream(settings.upstream_proxy)] if settings.upstream_proxy else []),
         StreamEvents(),
         record,
-        RecordSockets(record, serve.witnesses),
-        *([ShowInMitmproxy(serve.witnesses)] if shown else []),
+        RecordSockets(record, serve.observers),
+        *([ShowInMitmproxy(serve.observers)] if shown else []),
         TrustHint(settings.hosts),
         CountRequests(settings.hosts),
         log,

@@ -7,14 +7,15 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.layer import Layer, NextLayer
 from mitmproxy.proxy.layers import HttpLayer
 
-from addons.bounded_http import HOLDER, STREAMED, BoundedHttpLayer, Bounds, too_large
+from addons.body_bounds import Bounds, too_large
+from addons.bounded_http import HOLDER, STREAMED, BoundedHttpLayer
 from addons.explain_doors import is_root
 from addons.hosts import matches
 from addons.redirect_to_origin import MAGIC_HOST, ONLY_HERE, RedirectToOrigin, forbidden
-from origin.access import KEY_HEADER, Access, bearer
-from origin.app import error_headers, find, is_for_everybody, with_version
-from origin.routes import ROUTES
-from origin.server import Request
+from api.access import KEY_HEADER, Access, bearer
+from api.app import error_headers, find, is_for_everybody, with_version
+from api.http.server import Request
+from api.routes import ROUTES
 from settings import Settings
 from translate.errors import OpenAIError
 

@@ -8,7 +8,7 @@ One for which there is no room closes it with 1013.
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import wsproto
 from mitmproxy import http
@@ -20,10 +20,8 @@ from mitmproxy.proxy.layers.websocket import WebsocketConnection, WebsocketEndHo
 from wsproto.events import CloseConnection
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
 
-from origin.websocket import MessageLimit
-
-if TYPE_CHECKING:
-    from addons.bounded_http import Bounds
+from addons.body_bounds import Bounds
+from api.http.websocket import MessageLimit
 
 REFUSED = "understudy_refused"
 """``flow.metadata``: a client was answered before it had sent all. What still comes is thrown away."""
@@ -32,7 +30,7 @@ REFUSED = "understudy_refused"
 class SharedLimit(MessageLimit):
     """A limit for each message, and one for all that the proxy holds, which bodies and messages share."""
 
-    def __init__(self, bounds: "Bounds", holder: int | None) -> None:
+    def __init__(self, bounds: Bounds, holder: int | None) -> None:
         super().__init__(bounds.max_body_bytes)
         self._bounds = bounds
         self._holder = holder
@@ -99,7 +97,7 @@ class BoundedWebsocketLayer(WebsocketLayer):
     a compressed message may unpack to any size.
     """
 
-    def __init__(self, context: Context, flow: http.HTTPFlow, bounds: "Bounds", *, holder: int | None) -> None:
+    def __init__(self, context: Context, flow: http.HTTPFlow, bounds: Bounds, *, holder: int | None) -> None:
         super().__init__(context, flow)
         self._bounds = bounds
         self._limits = {

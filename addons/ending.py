@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from mitmproxy import http
 
 from addons.stream_events import ENDED, ERROR
-from tape.assemble import assemble, error_in, is_complete, is_event_stream
-from tape.outcome import DONE, FAILED, outcome, reason
+from cassettes.assemble import assemble, error_in, is_complete, is_event_stream
+from cassettes.outcome import DONE, FAILED, outcome, reason
 
 _KIND = re.compile(rb'\s*\{\s*"type":\s*"(response\.completed|response\.incomplete|response\.failed|error)"')
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a flow ended: ``outcome`` as :func:`tape.outcome.outcome` names it, and why, "" where it went well."""
+    """How a flow ended: ``outcome`` as :func:`cassettes.outcome.outcome` names it, and why, "" where it went well."""
 
     outcome: str
     reason: str = ""

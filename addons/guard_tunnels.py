@@ -25,8 +25,8 @@ from addons.addresses import is_public, resolve
 from addons.bound_connections import close, handler_of
 from addons.hosts import matches
 from addons.redirect_to_origin import MAGIC_HOST, RedirectToOrigin, forbidden
-from origin.access import KEY_HEADER, Access
-from origin.app import error_headers
+from api.access import KEY_HEADER, Access
+from api.app import error_headers
 from settings import Settings
 from translate.errors import OpenAIError
 

@@ -8,7 +8,7 @@ from mitmproxy import http
 
 from addons.each_ending import EachEnding
 from addons.ending import Ending
-from tape.outcome import DONE
+from cassettes.outcome import DONE
 from translate.printable import one_line
 
 log = logging.getLogger("understudy")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from mitmproxy.tls import ClientHelloData
 
 from addons.hosts import matches
-from auth.constraints import is_address
+from auth.certificates.name_constraints import is_address
 
 
 class NameInCertificate:

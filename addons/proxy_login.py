@@ -11,7 +11,7 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.layers import modes
 
-from origin.access import KEY_HEADER, Access
+from api.access import KEY_HEADER, Access
 
 log = logging.getLogger("understudy")
 

@@ -15,18 +15,18 @@ from mitmproxy.types import Path as PathArgument
 from addons.bounded_websocket import REFUSED
 from addons.hosts import matches
 from addons.redirect_to_origin import REAL_ADDRESS
+from api.access import KEY_HEADER
+from api.app import CLIENT_HEADER, TOKEN_HEADER
+from api.endpoints.status import RECORD_PATH, STATUS_PATH
+from api.meter import messages_of
+from api.replay import REPLAYED_HEADER
+from cassettes.assemble import assemble, error_in, is_complete, is_event_stream, usage_in
+from cassettes.record.record import CassetteError, Keep, Recorder, Recording
+from cassettes.redact.redact import Redactor
+from cassettes.unpack import unpack
 from engine import Event, Running
-from origin.access import KEY_HEADER
-from origin.app import CLIENT_HEADER, TOKEN_HEADER
-from origin.meter import messages_of
-from origin.replay import REPLAYED_HEADER
-from origin.status import RECORD_PATH, STATUS_PATH
-from origin.witness import FLOW_HEADER, Witnesses
+from engine.observers import FLOW_HEADER, Observers
 from settings import Settings
-from tape.assemble import assemble, error_in, is_complete, is_event_stream, usage_in
-from tape.record import Keep, Recorder, Recording, TapeError
-from tape.redact import Redactor
-from tape.unpack import unpack
 from translate.prices import cost_of
 from translate.turn import Turn, to_json
 
@@ -54,9 +54,9 @@ class Record:
     It needs each flow after it was sent to the origin, and its end before the real address is put back.
     """
 
-    def __init__(self, settings: Settings, witnesses: Witnesses) -> None:
+    def __init__(self, settings: Settings, observers: Observers) -> None:
         self._settings = settings
-        self._witnesses = witnesses
+        self._witnesses = observers
         self._recorder: Recorder | None = None
         self._taken: dict[str, Taken] = {}
         self._ending: dict[asyncio.Task[None], Taken] = {}
@@ -65,7 +65,7 @@ class Record:
     # Starting and stopping
 
     def running(self) -> None:
-        """Record from the start, if that was asked for. Raises TapeError."""
+        """Record from the start, if that was asked for. Raises CassetteError."""
         settings = self._settings
         path = settings.record
         to_be_replayed = path is None and "record" in (settings.replay_on_miss, settings.replay_on_expired)
@@ -89,7 +89,7 @@ class Record:
         """Record into a cassette from now on."""
         try:
             self.start(Path(str(path)).expanduser())
-        except TapeError as error:
+        except CassetteError as error:
             raise exceptions.CommandError(str(error)) from error
 
     @command.command("understudy.record.stop")  # type: ignore[untyped-decorator]
@@ -107,7 +107,7 @@ class Record:
             self._taken.clear()
 
     def start(self, path: Path, *, failures: bool = True) -> None:
-        """Record into a cassette; ``failures``: also what failed through no fault of the app. Raises TapeError."""
+        """Record into a cassette; ``failures``: also what failed through no fault of the app. Raises CassetteError."""
         settings = self._settings
         recorder = Recorder(
             path,
@@ -131,7 +131,7 @@ class Record:
         return [*self._not_kept, *(self._recorder.not_kept if self._recorder else ())]
 
     def switch(self, on: bool) -> None:
-        """Start or stop, for those who may not choose the file: it is one of ours. Raises TapeError."""
+        """Start or stop, for those who may not choose the file: it is one of ours. Raises CassetteError."""
         if not on:
             self.stop()
         elif self._recorder is None:
@@ -262,7 +262,7 @@ class Record:
 
 
 class Taken:
-    """One exchange that is being recorded: a witness of Claude's side, and what the addon saw of the app's.
+    """One exchange that is being recorded: a observer of Claude's side, and what the addon saw of the app's.
 
     ``begin`` begins its entry, with the request's body if it is given no reason to leave that out. Unless that is to be
     done ``at_once``, it is done when the request is known to be answered, or to be refused.

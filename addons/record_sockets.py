@@ -15,8 +15,8 @@ from mitmproxy.websocket import WebSocketMessage
 from addons.ending import ending_of_socket
 from addons.record import OURS, Record, Taken, is_handshake, pairs
 from addons.redirect_to_origin import REAL_ADDRESS
-from origin.response_socket import OF_THE_CONNECTION
-from origin.witness import FLOW_HEADER, Witnesses
+from api.endpoints.response_socket import OF_THE_CONNECTION
+from engine.observers import FLOW_HEADER, Observers
 
 NOT_OF_A_POST = frozenset({*OF_THE_CONNECTION, *OURS, "host", "content-type"})
 
@@ -29,7 +29,7 @@ MOST_BYTES = 4 * 1024 * 1024
 
 @dataclass(slots=True)
 class _Asked:
-    """One request on its way: the key of its witness, and whether its answer has begun."""
+    """One request on its way: the key of its observer, and whether its answer has begun."""
 
     flow: str
     taken: Taken
@@ -49,9 +49,9 @@ class _Socket:
 class RecordSockets:
     """Record what passes over WebSockets to the origin."""
 
-    def __init__(self, record: Record, witnesses: Witnesses) -> None:
+    def __init__(self, record: Record, observers: Observers) -> None:
         self._record = record
-        self._witnesses = witnesses
+        self._witnesses = observers
         self._sockets: dict[str, _Socket] = {}
         self._kept: dict[str, int] = {}
         """How many bytes of messages are kept, by flow."""

@@ -10,11 +10,11 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_specs import LocalMode
 
 from addons.hosts import is_loopback, matches
-from origin.access import KEY_HEADER
-from origin.app import CLIENT_HEADER, TOKEN_HEADER, supports, with_version
-from origin.routes import ROUTES
-from origin.status import STATUS_PATH
-from origin.witness import FLOW_HEADER
+from api.access import KEY_HEADER
+from api.app import CLIENT_HEADER, TOKEN_HEADER, supports, with_version
+from api.endpoints.status import STATUS_PATH
+from api.routes import ROUTES
+from engine.observers import FLOW_HEADER
 from settings import Settings
 from translate.errors import OpenAIError
 

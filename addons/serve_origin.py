@@ -15,9 +15,16 @@ from typing import Any
 from cryptography.fernet import Fernet
 
 from addons.refuse_loops import own_addresses
-from auth.budgets import Budgets
-from auth.clients import Clients
-from auth.sources import (
+from api.access import Access
+from api.app import Service, app, render_error
+from api.endpoints.status import RECORD_PATH, STATUS_PATH
+from api.http.server import Server
+from api.images import Images
+from api.meter import Totals
+from api.replay import Expiry, Failures, NoEngine, Pace, Player, ReplayError, replaying
+from api.routes import ROUTES
+from api.sealing import Sealer, derived_key
+from auth.credentials.sources import (
     REHEARSAL,
     SOURCES,
     Source,
@@ -29,34 +36,27 @@ from auth.sources import (
     find_source,
     not_inherited,
 )
+from auth.keys.budgets import Budgets
+from auth.keys.clients import Clients
+from cassettes.redact.redact import Redactor
+from cassettes.replay.faults import Faults, FaultsError
+from cassettes.replay.match import IGNORED_PATTERNS, Rules
 from engine import Engine
 from engine.agent_engine import AgentEngine
 from engine.cost_check import CostCheck
 from engine.errors import NO_CREDENTIALS
+from engine.observers import Observers
 from engine.pool import Pool
 from engine.reach import Reach, reach_of
 from engine.retry import Retrying
 from engine.sdk import Spawn
-from origin.access import Access
-from origin.app import Service, app, render_error
-from origin.meter import Totals
-from origin.pictures import Pictures
-from origin.replay import Expiry, Failures, NoEngine, Pace, Player, ReplayError, replaying
-from origin.routes import ROUTES
-from origin.sealing import Sealer, derived_key
-from origin.server import Server
-from origin.shelves import Shelves
-from origin.status import RECORD_PATH, STATUS_PATH
-from origin.witness import Witnesses
+from launch.environment import scrub_overrides
 from rehearsal.server import Rehearsal
-from remembering.keeping import Limits
 from settings import Settings
-from store.database import Database, StoreError
-from store.folders import make_private_folder
-from tape.faults import Faults, FaultsError
-from tape.match import IGNORED_PATTERNS, Rules
-from tape.redact import Redactor
-from wrapping.environment import scrub_overrides
+from storage.database import Database, StoreError
+from storage.folders import make_private_folder
+from storage.retention import Limits
+from storage.stores import Stores
 
 log = logging.getLogger("understudy")
 
@@ -84,14 +84,14 @@ class ServeOrigin:
         self._addresses: asyncio.Future[list[tuple[str, int]]] | None = None
         self._server: Server | None = None
         self._access: Access | None = None
-        self._shelves: Shelves | None = None
+        self._shelves: Stores | None = None
         self._ending = False
         self.in_the_background = False
         """Whether the start is not waited for: mitmproxy has loaded us as a script."""
         self._starting: asyncio.Task[None] | None = None
         self._agents: dict[str, AgentEngine] = {}
         self._source: Source | None = None
-        self.witnesses = Witnesses()
+        self.observers = Observers()
         self.totals = Totals()
         self.player = player_of(settings) if settings.replay else None
         self.more_status: Callable[[], Mapping[str, Any]] = dict
@@ -163,11 +163,11 @@ class ServeOrigin:
         engine = await self._engine() if live_too else NoEngine()
         database = await asyncio.to_thread(Database.open, settings.store_place())
         self._stack.callback(database.close)
-        self._shelves = shelves = await self._stack.enter_async_context(shelves_on(database, settings))
+        self._shelves = stores = await self._stack.enter_async_context(stores_on(database, settings))
         if settings.client_auth:
             budgets = await self._stack.enter_async_context(Budgets(database, lease_s=settings.store_lease_s))
             self._access = Access(Clients(database), budgets, unknown_price_as=settings.unknown_price_as)
-        pictures = Pictures(
+        images = Images(
             max_megapixels=settings.image_max_megapixels,
             processes=settings.image_processes,
             memory_mb=settings.image_memory_mb,
@@ -175,7 +175,7 @@ class ServeOrigin:
             wait_s=settings.wait_s,
         )
         service = Service(
-            pictures=await self._stack.enter_async_context(pictures),
+            images=await self._stack.enter_async_context(images),
             engine=self.around(engine),
             model_map=settings.full_model_map(),
             default_model=settings.default_model,
@@ -191,9 +191,9 @@ class ServeOrigin:
             # Proxies that share a store share its key, and must open what another has sealed.
             sealer=Sealer(*map(derived_key, settings.store_key), sealing_key(settings.data_dir)),
             agents=self._agents,
-            shelves=shelves,
+            stores=stores,
             about_auth=self._about_auth,
-            witnesses=self.witnesses,
+            observers=self.observers,
             totals=self.totals,
             more_status=self.more_status,
             record=self.record,
@@ -306,8 +306,8 @@ def player_of(settings: Settings) -> Player:
         raise ReplayError(str(error)) from error
 
 
-def shelves_on(database: Database, settings: Settings) -> Shelves:
-    """Return what is kept in a database, within the settings' limits. Raises VaultError."""
+def stores_on(database: Database, settings: Settings) -> Stores:
+    """Return what is kept in a database, within the settings' limits. Raises EncryptionKeyError."""
     days = settings.store_days * 86400 or None
     limits = Limits(
         responses_s=days,
@@ -315,7 +315,7 @@ def shelves_on(database: Database, settings: Settings) -> Shelves:
         sessions_idle_s=settings.session_idle_s or None,
         max_bytes=settings.store_max_mb * 1024 * 1024 or None,
     )
-    return Shelves.on(
+    return Stores.on(
         database,
         keys=settings.store_key,
         limits=limits,

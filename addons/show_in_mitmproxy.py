@@ -7,12 +7,12 @@ from typing import Any
 
 from mitmproxy import contentviews, ctx, hooks, http
 
+from addons.contentview import METADATA, ConversationContentview
 from addons.ending import ending_of, ending_of_message
 from addons.redirect_to_origin import REAL_ADDRESS
 from engine import Event, Running
-from origin.witness import FLOW_HEADER, Witnesses
+from engine.observers import FLOW_HEADER, Observers
 from translate.turn import Turn, to_json
-from views.conversation import METADATA, ConversationContentview
 
 FAILED = ":x:"
 """How mitmproxy marks what went wrong."""
@@ -26,8 +26,8 @@ class ShowInMitmproxy:
     went wrong is marked (``~marked`` finds it).
     """
 
-    def __init__(self, witnesses: Witnesses) -> None:
-        self._witnesses = witnesses
+    def __init__(self, observers: Observers) -> None:
+        self._witnesses = observers
         self._noting: dict[str, _Note] = {}
 
     def running(self) -> None:

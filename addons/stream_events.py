@@ -2,8 +2,8 @@
 
 from mitmproxy import http
 
-from tape.assemble import assemble, error_in
-from tape.outcome import reason
+from cassettes.assemble import assemble, error_in
+from cassettes.outcome import reason
 
 ENDED = "understudy_ended"
 """``flow.metadata``: the event that ends a stream has been passed on, so whoever hangs up now has the whole answer."""

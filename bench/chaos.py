@@ -22,8 +22,8 @@ import openai
 from bench.app import OPENAI_MODEL
 from bench.disturbances import DISTURBANCES
 from bench.stand import Stand, stand
-from tape.format import Entry
-from tape.read import read
+from cassettes.format import Entry
+from cassettes.read import read
 
 SEED = 15
 CLIENTS = 4

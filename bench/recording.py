@@ -16,8 +16,8 @@ import openai
 from bench.app import OPENAI_MODEL
 from bench.load import CLOCK_TICKS, place
 from bench.statistics import Summary, summarise
-from tape.format import Entry
-from tape.read import read
+from cassettes.format import Entry
+from cassettes.read import read
 
 DELTAS, DELTA_S = 100, 0.005
 GIGABYTE = 1024 * 1024 * 1024

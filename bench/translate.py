@@ -8,10 +8,10 @@ from typing import Any
 
 from bench.statistics import Summary, summarise
 from translate import sse
-from translate.completion import fold
-from translate.openai_wire import ChatCompletionChunk
-from translate.request import translate_request
-from translate.stream import ChatCompletionStream
+from translate.chat.completion import fold
+from translate.chat.request import translate_request
+from translate.chat.stream import ChatCompletionStream
+from translate.chat.wire import ChatCompletionChunk
 
 DELTAS = 2000
 MESSAGES = 200

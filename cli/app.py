@@ -2,25 +2,25 @@
 
 import typer
 
-from auth.auth_command import auth_command
-from auth.ca_command import ca_command
-from auth.keys_command import keys_command
+from cli.auth import auth_command
 from cli.building import open_store, own_proxy, own_spawn, watch
+from cli.ca import ca_command
+from cli.check import add_rerun_commands
 from cli.config import config
-from cli.demo import demo
+from cli.convert import add_convert_command
+from cli.demo.command import demo
+from cli.doctor.command import add_doctor_command
 from cli.env import env
 from cli.group import Commands
+from cli.keys import keys_command
 from cli.load import load_for, settings_of
 from cli.models import models
 from cli.rehearsal import rehearsal
 from cli.run import run
 from cli.serve import serve
+from cli.show import add_looking_commands
 from cli.tables import print_table
 from cli.version import understudy
-from convert.commands import add_convert_command
-from doctor.doctor_command import add_doctor_command
-from looking.commands import add_looking_commands
-from rerun.commands import add_rerun_commands
 
 app = typer.Typer(
     cls=Commands,

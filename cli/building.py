@@ -17,20 +17,20 @@ from addons.master import options_for, proxy
 from addons.name_in_certificate import NameInCertificate
 from addons.record import Record
 from addons.serve_origin import ServeOrigin, spawn_for
-from auth.authority import FOLDER, Authority, AuthorityError
-from auth.sources import Source, environment
+from api.replay import ReplayError
+from auth.certificates.authority import FOLDER, Authority, AuthorityError
+from auth.credentials.sources import Source, environment
+from cassettes.record.record import CassetteError
+from cli.doctor.runtime import Watcher
 from cli.fatal import fatal, stderr
 from cli.load import settings_of
 from cli.log import log
-from doctor.runtime import Watcher
 from engine.sdk import Spawn
-from origin.replay import ReplayError
+from launch.child import run_command
+from launch.environment import WrappedEnvironment, environment_for
+from launch.trust import write_trust_files
 from settings import Settings
-from store.database import Database
-from tape.record import TapeError
-from wrapping.child import run_command
-from wrapping.environment import WrappedEnvironment, environment_for
-from wrapping.trust import write_trust_files
+from storage.database import Database
 
 
 def authority(settings: Settings) -> Authority:
@@ -64,7 +64,7 @@ def addons_for(settings: Settings, *, shown: bool = False) -> list[Any]:
     try:
         addons = default_addons(settings, os.environ, shown=shown)
         next(addon for addon in addons if isinstance(addon, Record)).running()
-    except (ReplayError, TapeError) as error:
+    except (ReplayError, CassetteError) as error:
         raise fatal(str(error)) from None
     return addons
 

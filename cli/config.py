@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import settings as configuration
-from auth.redact import redact, secrets_in
+from auth.log_redaction import redact, secrets_in
 from cli.fatal import fatal
 from cli.load import load_settings, option_of
 from cli.models import table_of

@@ -10,9 +10,9 @@ from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
 from cli.options import ConfigFile, Host, Listen
+from launch.base_urls import listens
+from launch.shell_lines import SHELLS, set_lines, unset_lines
 from settings import write_address
-from wrapping.base_urls import listens
-from wrapping.shell_lines import SHELLS, set_lines, unset_lines
 
 
 def shells() -> list[str]:

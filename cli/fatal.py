@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from auth.redact import redact, secrets_in
+from auth.log_redaction import redact, secrets_in
 from cli.sign_of_life import sign_of_life
 from settings import hide_password
 

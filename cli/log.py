@@ -20,11 +20,11 @@ from rich.text import Text
 from rich.traceback import Traceback
 
 from addons.fold_lines import FoldLines
-from auth.redact import RedactSecrets
+from auth.log_redaction import RedactSecrets
 from cli.fatal import fatal, stderr
 from settings import hide_password
 
-LOGGED = ("understudy", "addons", "auth", "engine", "origin", "rehearsal", "remembering", "tape")
+LOGGED = ("understudy", "addons", "api", "auth", "cassettes", "engine", "rehearsal", "storage")
 """The loggers that `--log-level` is about; of all others only warnings are shown."""
 
 log = logging.getLogger("understudy")

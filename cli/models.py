@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from auth.sources import SourceError, find_source
+from auth.credentials.sources import SourceError, find_source
 from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log

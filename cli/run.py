@@ -13,7 +13,7 @@ from rich.markup import escape
 from addons.count_requests import CountRequests
 from addons.master import options_for, proxy
 from addons.serve_origin import ServeOrigin
-from auth.redact import redact, secrets_in
+from auth.log_redaction import redact, secrets_in
 from cli.building import addons_for, authority, say_score, wrapped_environment
 from cli.fatal import stderr
 from cli.load import load_settings
@@ -40,10 +40,10 @@ from cli.options import (
 from cli.run_to_end import run_to_end
 from cli.sign_of_life import keep_below_log, sign_of_life
 from cli.summary import summary as summary_of
+from launch.base_urls import base_urls_past
+from launch.child import NOT_EXECUTABLE, NOT_FOUND, run_command
+from launch.python import advice, launcher, near_program, quoted
 from settings import Settings, hide_password
-from wrapping.base_urls import base_urls_past
-from wrapping.child import NOT_EXECUTABLE, NOT_FOUND, run_command
-from wrapping.python import advice, launcher, near_program, quoted
 
 SIGNALLED = 128
 """The status of a command that a signal ended is this and the signal's number."""

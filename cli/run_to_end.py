@@ -7,7 +7,7 @@ from typing import Any
 
 from addons.doors import CannotListenError
 from cli.fatal import fatal
-from wrapping.signals import known, listening
+from launch.signals import known, listening
 
 ENDING = ("SIGTERM", "SIGHUP", "SIGBREAK")
 """By name, since no system has all of them."""

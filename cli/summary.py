@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from addons.count_requests import Requests
-from looking.safe import one_line
-from origin.meter import NameUse
-from tape.usage import Total
+from api.meter import NameUse
+from cassettes.show.safe import one_line
+from cassettes.usage import Total
 from translate.models import ALIASES
 
 MOST_SHOWN = 6

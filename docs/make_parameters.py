@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from translate.blocks import BLOCKS
+from translate.chat.finish_reason import FINISH_REASON
+from translate.chat.parameters import CHAT_COMPLETION_PARAMETERS, Parameter
 from translate.completions import COMPLETION_PARAMETERS
-from translate.finish_reason import FINISH_REASON
-from translate.parameters import CHAT_COMPLETION_PARAMETERS, Parameter
 from translate.responses.parameters import RESPONSE_PARAMETERS
 
 PAGE = Path(__file__).with_name("parameters.md")

@@ -3,7 +3,7 @@
 An agent may run `printenv`, and so may an MCP server that it starts. The proxy's environment holds settings of ours
 (``UNDERSTUDY_STORE_KEY``), and whatever else the person has set for other programs. So only what Claude Code, the
 proxies on its way, TLS, the locale and the system itself need is handed on. What the credentials in use need comes from
-:func:`auth.sources.inherited`, what else a person wants handed on from the setting ``claude_env``.
+:func:`auth.credentials.sources.inherited`, what else a person wants handed on from the setting ``claude_env``.
 """
 
 from collections.abc import Iterable, Mapping

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from origin.server import Exchange, Request, Server
+from api.http.server import Exchange, Request, Server
 from rehearsal import directives
 from rehearsal.errors import error_body, error_type
 from rehearsal.reply import AT_HEAD, AT_START, FaultKind, Gate, Reply

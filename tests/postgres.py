@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from store.database import Database
+from storage.database import Database
 
 USER = "understudy"
 

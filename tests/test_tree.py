@@ -10,81 +10,85 @@ import pytest
 from cli.log import LOGGED
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = (
-    "addons",
-    "auth",
-    "cli",
-    "convert",
-    "demo",
-    "doctor",
-    "engine",
-    "looking",
-    "origin",
-    "pytest_understudy",
-    "rehearsal",
-    "remembering",
-    "rerun",
-    "store",
-    "tape",
-    "translate",
-    "views",
-    "wrapping",
-)
+# Each room, and the rooms that it imports. A room comes after every room that it imports, so no arrow points upward.
+ARROWS: dict[str, set[str]] = {
+    "translate": set(),
+    "engine": {"translate"},
+    "cassettes": {"translate"},
+    "launch": set(),
+    "storage": set(),
+    "settings": {"cassettes", "engine", "translate"},
+    "auth": {"cassettes", "engine", "settings", "storage", "translate"},
+    "api": {"auth", "cassettes", "engine", "storage", "translate"},
+    "rehearsal": {"api"},
+    "addons": {
+        *("api", "auth", "cassettes", "engine", "launch", "rehearsal", "settings", "storage", "translate"),
+    },
+    "cli": {
+        *("addons", "api", "auth", "cassettes", "engine", "launch", "rehearsal", "settings", "storage", "translate"),
+    },
+    "run_proxy": {"addons", "cli", "settings"},
+    "understudy": {"addons", "api", "auth", "cassettes", "launch", "settings"},
+}
+PACKAGES = tuple(room for room in ARROWS if (ROOT / room).is_dir())
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 # Modules without a test file of their own, and where they are tested.
 ELSEWHERE = {
     "cli/app.py": "tests/cli/test_group.py",
     "cli/building.py": "tests/end_to_end/test_run.py and tests/end_to_end/test_serve.py",
-    "cli/demo.py": "tests/demo/test_show.py",
+    "cli/demo/command.py": "tests/cli/demo/test_show.py",
     "cli/options.py": "a table; tests/end_to_end/test_run.py",
     "cli/run.py": "tests/end_to_end/test_run.py",
     "cli/serve.py": "tests/end_to_end/test_serve.py",
-    "convert/evaluation.py": "tests/convert/test_commands.py",
-    "convert/exchange.py": "tests/convert/test_commands.py",
-    "convert/flows.py": "tests/convert/test_commands.py",
-    "convert/har.py": "tests/convert/test_commands.py",
-    "convert/vcr.py": "tests/convert/test_commands.py",
-    "doctor/doctor_command.py": "tests/end_to_end/test_doctor.py",
+    "cassettes/convert/evaluation.py": "tests/cli/test_convert.py",
+    "cassettes/convert/exchange.py": "tests/cli/test_convert.py",
+    "cassettes/convert/flows.py": "tests/cli/test_convert.py",
+    "cassettes/convert/har.py": "tests/cli/test_convert.py",
+    "cassettes/convert/vcr.py": "tests/cli/test_convert.py",
+    "cli/doctor/command.py": "tests/end_to_end/test_doctor.py",
     "addons/ending.py": "tests/addons/test_log_exchanges.py and tests/addons/test_show_in_mitmproxy.py",
     "addons/bound_connections.py": "tests/attacks/test_idle_strangers_shut_nobody_out.py",
     "addons/bound_requests.py": "tests/attacks/test_bodies_are_bounded.py",
+    "addons/bounded_http.py": "tests/attacks/test_bodies_are_bounded.py and tests/addons/test_body_bounds.py",
+    "cassettes/summary.py": "tests/cassettes/test_index.py",
+    "understudy/recording_modes.py": "a table; tests/understudy/test_pytest_plugin.py",
     "addons/bounded_websocket.py": "tests/attacks/test_websocket_messages_are_bounded.py",
     "addons/record_sockets.py": "tests/end_to_end/test_websocket.py",
-    "demo/chat_by_httpx.py": "tests/end_to_end/test_wheel.py",
-    "demo/chat.py": "the demo's app: tests/demo/test_show.py runs it",
+    "cli/demo/chat_by_httpx.py": "tests/end_to_end/test_wheel.py",
+    "cli/demo/chat.py": "the demo's app: tests/cli/demo/test_show.py runs it",
     "engine/process.py": "tests/engine/test_facts.py",
     "engine/sdk.py": "tests/engine/test_facts.py",
-    "looking/answer.py": "tests/looking/test_commands.py",
-    "looking/cassette.py": "tests/looking/test_commands.py",
-    "looking/diff.py": "tests/looking/test_commands.py",
-    "looking/listing.py": "tests/looking/test_commands.py",
-    "looking/parts.py": "tests/looking/test_commands.py",
-    "looking/safe.py": "tests/looking/test_commands.py",
-    "looking/show.py": "tests/looking/test_commands.py",
-    "looking/story.py": "tests/looking/test_commands.py",
-    "looking/timeline.py": "tests/looking/test_commands.py",
-    "origin/picture_process.py": "tests/origin/test_pictures.py",
-    "origin/background.py": "tests/origin/test_kept.py",
-    "origin/conversations.py": "tests/origin/test_kept.py",
-    "origin/kept_chats.py": "tests/origin/test_kept.py",
-    "origin/kept_responses.py": "tests/origin/test_kept.py",
-    "origin/lists.py": "tests/origin/test_kept.py",
-    "origin/compaction.py": "tests/end_to_end/test_responses.py",
-    "origin/monitoring.py": "tests/origin/test_kept.py",
-    "origin/sessions.py": "tests/origin/test_kept.py",
-    "origin/shelves.py": "tests/origin/test_kept.py",
-    "origin/asker.py": "tests/origin/test_chat_completions.py and tests/origin/test_kept.py",
-    "origin/completions.py": "tests/end_to_end/test_completions.py",
-    "origin/routes.py": "a table; tests/end_to_end/test_refusals.py asks for what is not in it",
-    "pytest_understudy/running.py": "tests/pytest_understudy/test_plugin.py",
+    "cassettes/show/answer.py": "tests/cli/test_show.py",
+    "cassettes/show/cassette.py": "tests/cli/test_show.py",
+    "cassettes/show/diff.py": "tests/cli/test_show.py",
+    "cassettes/show/listing.py": "tests/cli/test_show.py",
+    "cassettes/show/parts.py": "tests/cli/test_show.py",
+    "cassettes/show/safe.py": "tests/cli/test_show.py",
+    "cassettes/show/show.py": "tests/cli/test_show.py",
+    "cassettes/show/story.py": "tests/cli/test_show.py",
+    "cassettes/show/timeline.py": "tests/cli/test_show.py",
+    "api/image_process.py": "tests/api/test_images.py",
+    "api/endpoints/background.py": "tests/api/endpoints/test_stored.py",
+    "api/endpoints/conversations.py": "tests/api/endpoints/test_stored.py",
+    "api/endpoints/stored_chat_completions.py": "tests/api/endpoints/test_stored.py",
+    "api/endpoints/stored_responses.py": "tests/api/endpoints/test_stored.py",
+    "api/http/pagination.py": "tests/api/endpoints/test_stored.py",
+    "api/endpoints/compaction.py": "tests/end_to_end/test_responses.py",
+    "api/endpoints/monitoring.py": "tests/api/endpoints/test_stored.py",
+    "api/endpoints/sessions.py": "tests/api/endpoints/test_stored.py",
+    "storage/stores.py": "tests/api/endpoints/test_stored.py",
+    "api/client_identity.py": "tests/api/endpoints/test_chat_completions.py and tests/api/endpoints/test_stored.py",
+    "api/endpoints/completions.py": "tests/end_to_end/test_completions.py",
+    "api/routes.py": "a table; tests/end_to_end/test_refusals.py asks for what is not in it",
+    "understudy/proxy_fixture.py": "tests/understudy/test_pytest_plugin.py",
     "rehearsal/__main__.py": "tests/rehearsal/test_server.py starts it",
     "rehearsal/errors.py": "tests/rehearsal/test_server.py",
     "rehearsal/events.py": "tests/rehearsal/test_script.py",
     "rehearsal/reply.py": "tests/rehearsal/test_script.py and tests/rehearsal/test_server.py",
-    "rerun/commands.py": "tests/end_to_end/test_rerun.py",
-    "store/tables.py": "tests/store/test_migrations.py",
-    "translate/openai_wire.py": "tests/translate/test_generated_requests.py",
+    "cli/check.py": "tests/end_to_end/test_rerun.py",
+    "storage/tables.py": "tests/storage/test_migrations.py",
+    "translate/chat/wire.py": "tests/translate/test_generated_requests.py",
     "translate/turn.py": "data only",
 }
 
@@ -149,35 +153,70 @@ def test_translate_opens_nothing_by_a_builtin_or_by_urllib(path: Path) -> None:
     assert from_urllib <= {"urllib.parse"}
 
 
-@pytest.mark.parametrize(
-    ("package", "allowed"),
-    [
-        ("engine", {"engine", "translate"}),
-        ("origin", {"auth", "engine", "origin", "remembering", "store", "tape", "translate"}),
-        ("remembering", {"remembering", "store"}),
-        ("auth", {"auth", "engine", "settings", "store", "tape", "translate"}),
-        ("store", {"store"}),
-        ("tape", {"tape", "translate"}),
-        ("convert", {"convert", "looking", "tape"}),
-        ("looking", {"looking", "tape", "translate"}),
-        ("rerun", {"looking", "rerun", "settings", "tape", "translate"}),
-        ("views", {"looking", "tape", "translate", "views"}),
-        ("wrapping", {"wrapping"}),
-        ("rehearsal", {"rehearsal", "origin"}),
-        (
-            "addons",
-            {
-                *("addons", "auth", "engine", "origin", "rehearsal", "remembering", "settings", "store", "tape"),
-                *("translate", "views", "wrapping"),
-            },
-        ),
-    ],
-)
-def test_arrows_point_one_way(package: str, allowed: set[str]) -> None:
-    ours = {*PACKAGES, "run_proxy", "settings", "bench"}
-    used = {name for path in (ROOT / package).glob("*.py") for name in imports(path)} & ours
+def files_of(room: str) -> list[Path]:
+    """Return a room's Python files; a room may be one module."""
+    folder = ROOT / room
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
 
-    assert used <= allowed
+
+@pytest.mark.parametrize(("room", "imported"), ARROWS.items())
+def test_a_room_imports_exactly_the_rooms_that_are_listed(room: str, imported: set[str]) -> None:
+    used = {name for path in files_of(room) for name in imports(path)} & (
+        {*ARROWS, "bench", "fixtures", "tests"} - {room}
+    )
+
+    assert used == imported
+
+
+def test_no_arrow_between_rooms_points_upward() -> None:
+    order = list(ARROWS)
+
+    assert [
+        (room, other) for room, others in ARROWS.items() for other in others if order.index(other) > order.index(room)
+    ] == []
+
+
+def test_every_folder_of_the_tree_that_holds_modules_is_a_room() -> None:
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+
+    assert folders - {"bench", "fixtures"} == set(PACKAGES)
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Imports for types count as well: two modules that need each other's names are one module."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for room in ARROWS
+        for path in files_of(room)
+    }
+    graph = {name: imported_modules(path, set(modules)) - {name} for name, path in modules.items()}
+
+    assert cycles(graph) == []
+
+
+def imported_modules(path: Path, modules: set[str]) -> set[str]:
+    """Return which of ``modules`` a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (names & modules) or {node.module}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & modules
+
+
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the modules that are left when those that import nothing of the rest are taken away, again and again."""
+    rest = {name: set(others) for name, others in graph.items()}
+    while free := [name for name, others in rest.items() if not others & set(rest)]:
+        for name in free:
+            del rest[name]
+    # What only imports a cycle is taken away from the other end.
+    while unused := [name for name in rest if not any(name in others for others in rest.values())]:
+        for name in unused:
+            del rest[name]
+    return [[name, *sorted(others & set(rest))] for name, others in rest.items()]
 
 
 @pytest.mark.parametrize("path", named([path for path in MODULES if path.parts[len(ROOT.parts)] != "cli"]))

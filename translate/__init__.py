@@ -7,15 +7,16 @@ The glossary, OpenAI's word first:
 ====================================  =====================================================
 ``messages`` (system, developer)      ``system``, as far as they lead the conversation
 ``messages`` (user, assistant)        ``messages``, each with content blocks
-``finish_reason``                     ``stop_reason`` (:mod:`translate.finish_reason`)
+``finish_reason``                     ``stop_reason`` (:mod:`translate.chat.finish_reason`)
 ``stop``                              ``stop_sequences``
 ``max_completion_tokens``             ``max_tokens``
 ``prompt_tokens``                     ``input_tokens`` + cache reads + cache writes
 ``completion_tokens``                 ``output_tokens``
-``chunk``                             stream event (:mod:`translate.stream`)
+``chunk``                             stream event (:mod:`translate.chat.stream`)
 ====================================  =====================================================
 
-The way of a request: :mod:`~translate.parameters` decides what each field's fate is,
-:mod:`~translate.request` makes a :class:`~translate.turn.Turn` of it; the way back:
-:mod:`~translate.stream` turns Claude's events into chunks, :mod:`~translate.completion` folds chunks into one body.
+The way of a request: :mod:`~translate.chat.parameters` decides what each field's fate is,
+:mod:`~translate.chat.request` makes a :class:`~translate.turn.Turn` of it; the way back:
+:mod:`~translate.chat.stream` turns Claude's events into chunks, :mod:`~translate.chat.completion` folds chunks into one
+body.
 """

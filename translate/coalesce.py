@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from translate.openai_wire import ChatCompletionChunk, ChunkChoice, ChunkDelta, FunctionDelta, ToolCallDelta
+from translate.chat.wire import ChatCompletionChunk, ChunkChoice, ChunkDelta, FunctionDelta, ToolCallDelta
 
 
 def coalesce(chunks: Iterable[ChatCompletionChunk]) -> list[ChatCompletionChunk]:

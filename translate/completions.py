@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from translate.chat.messages import invalid_type
+from translate.chat.parameters import Fate, Parameter, check_parameters
+from translate.chat.request import Translated, decode_object, translate_request
+from translate.chat.wire import ChatCompletionChunk, StreamOptions
 from translate.errors import OpenAIError
-from translate.messages import invalid_type
 from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP
-from translate.openai_wire import ChatCompletionChunk, StreamOptions
-from translate.parameters import Fate, Parameter, check_parameters
-from translate.request import Translated, decode_object, translate_request
 from translate.usage import CompletionUsage
 
 INSTRUCTION = (

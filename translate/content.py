@@ -3,7 +3,7 @@
 Sources: https://platform.openai.com/docs/guides/images-vision and …/pdf-files,
 https://docs.anthropic.com/en/docs/build-with-claude/vision and …/pdf-support. Nothing is dropped: what Claude cannot
 take is refused with the part's index. Whether an image's bytes are sound, and small enough, is looked at in
-:mod:`origin.pictures`, since that takes decoding it.
+:mod:`api.images`, since that takes decoding it.
 """
 
 import base64

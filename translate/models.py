@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from translate.chat.wire import Model, ModelList
 from translate.errors import OpenAIError
-from translate.openai_wire import Model, ModelList
 
 # The first pattern that matches wins. Small and cheap models map onto haiku, everyday ones onto sonnet, those that
 # reason onto opus. Patterns are fnmatch's; matching is on the lower-cased name.

@@ -46,7 +46,7 @@ SHAPES = (
     "List should have at most {n} items after validation, not {n}",
     "List should have at least {n} item after validation, not {n}",
     "array too long. Expected an array with maximum length {n}, but got an array with length {n} instead",
-    # Pictures and documents.
+    # Images and documents.
     "Too much media: {n} document pages + {n} images > {n}",
     "Too many images and documents: {n} + {n} > {n}",
     "A maximum of {n} PDF pages may be provided",

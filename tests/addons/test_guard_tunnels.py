@@ -11,7 +11,7 @@ from mitmproxy.test import tflow, tutils
 from addons import guard_tunnels
 from addons.guard_tunnels import GuardTunnels, is_public_as_written
 from addons.redirect_to_origin import RedirectToOrigin
-from origin.access import Access
+from api.access import Access
 from settings import Settings
 from translate.errors import OpenAIError
 

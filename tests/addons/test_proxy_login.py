@@ -6,7 +6,7 @@ import pytest
 from mitmproxy.test import tflow
 
 from addons.proxy_login import ProxyLogin, password_in
-from origin.access import Access
+from api.access import Access
 
 
 def basic(text: str) -> str:

@@ -7,10 +7,10 @@ import pytest
 from mitmproxy.test import tutils
 
 from addons.record import Taken, decoded
-from tape.format import Entry
-from tape.index import load
-from tape.read import read
-from tape.record import Recorder
+from cassettes.format import Entry
+from cassettes.index import load
+from cassettes.read import read
+from cassettes.record.record import Recorder
 
 
 def test_a_compressed_body_is_recorded_unpacked_up_to_one_byte_more_than_the_limit() -> None:

@@ -6,8 +6,8 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.test import tflow, tutils
 
 from addons.redirect_to_origin import RedirectToOrigin
-from origin.access import KEY_HEADER
-from origin.app import TOKEN_HEADER
+from api.access import KEY_HEADER
+from api.app import TOKEN_HEADER
 from settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from addons.serve_origin import NOT_RECORDED, put_new, reach_for, rehearsal_environment, spawn_for
-from auth.sources import LOGIN, REHEARSAL, SOURCES, find_source
+from auth.credentials.sources import LOGIN, REHEARSAL, SOURCES, find_source
 from settings import Settings
 
 

@@ -8,14 +8,14 @@ from mitmproxy.contentviews import Metadata
 from mitmproxy.flow import Error
 from mitmproxy.test import taddons, tflow, tutils
 
+from addons.contentview import METADATA, ConversationContentview
 from addons.redirect_to_origin import REAL_ADDRESS
 from addons.show_in_mitmproxy import FAILED, ShowInMitmproxy
 from addons.stream_events import StreamEvents
 from engine import Event
 from engine.around import Around
-from origin.witness import FLOW_HEADER, Witnesses
+from engine.observers import FLOW_HEADER, Observers
 from translate.turn import Message, Turn
-from views.conversation import METADATA, ConversationContentview
 
 pytestmark = pytest.mark.anyio
 
@@ -38,15 +38,15 @@ def mitmproxy() -> Iterator[taddons.context]:
 
 
 async def test_what_claude_said_and_when_it_came_is_kept_with_the_flow() -> None:
-    witnesses = Witnesses()
-    addon, flow = ShowInMitmproxy(witnesses), tflow.tflow(resp=True)
+    observers = Observers()
+    addon, flow = ShowInMitmproxy(observers), tflow.tflow(resp=True)
     assert flow.response is not None
     flow.metadata[REAL_ADDRESS] = ("https", "api.openai.com", 443, None)
     real, flow.response = flow.response, None
     addon.request(flow)
     flow.response = real
 
-    (note,) = witnesses._witnesses[flow.request.headers[FLOW_HEADER]]
+    (note,) = observers._witnesses[flow.request.headers[FLOW_HEADER]]
     note.turn(0, TURN, Nobody())
     note.event(0, {"type": "ping"})
     flow.response.stream = True
@@ -64,7 +64,7 @@ async def test_what_claude_said_and_when_it_came_is_kept_with_the_flow() -> None
     assert [event[1:] for event in told["events"]] == [[0, {"type": "ping"}]]
     assert [size for _, size in told["chunks"]] == [9]
     assert flow.comment.startswith("warm · claude-x · ")
-    assert flow.marked == "" and witnesses._witnesses == {}
+    assert flow.marked == "" and observers._witnesses == {}
 
 
 def streaming(content_type: str = "text/event-stream") -> http.HTTPFlow:
@@ -111,7 +111,7 @@ DONE = b"data: [DONE]\n\n"
 async def test_a_stream_that_failed_is_marked_and_found_so(
     mitmproxy: taddons.context, pieces: tuple[bytes, ...], hang_up: str, marked: bool, comment: str
 ) -> None:
-    addon, flow, view = ShowInMitmproxy(Witnesses()), streaming(), View()
+    addon, flow, view = ShowInMitmproxy(Observers()), streaming(), View()
     mitmproxy.master.addons.add(view)  # type: ignore[no-untyped-call]
     view.set_filter_cmd("~marked")
     view.requestheaders(flow)  # type: ignore[no-untyped-call]
@@ -133,7 +133,7 @@ async def test_a_stream_that_failed_is_marked_and_found_so(
 
 
 async def test_what_was_sent_before_a_hang_up_is_shown() -> None:
-    addon, flow = ShowInMitmproxy(Witnesses()), streaming()
+    addon, flow = ShowInMitmproxy(Observers()), streaming()
     play(addon, flow, BEGIN, BEGIN)
     flow.error = Error("Client disconnected.")
     await addon.error(flow)
@@ -145,7 +145,7 @@ async def test_what_was_sent_before_a_hang_up_is_shown() -> None:
 
 @pytest.mark.parametrize("kind", ["status", "error"])
 async def test_what_went_wrong_is_marked(kind: str) -> None:
-    addon, flow = ShowInMitmproxy(Witnesses()), tflow.tflow(err=kind == "error")
+    addon, flow = ShowInMitmproxy(Observers()), tflow.tflow(err=kind == "error")
     flow.metadata[REAL_ADDRESS] = ("https", "api.openai.com", 443, None)
     addon.request(flow)
     if kind == "status":
@@ -168,7 +168,7 @@ async def test_what_went_wrong_is_marked(kind: str) -> None:
     ],
 )
 async def test_a_websocket_over_which_a_request_failed_is_marked(message: bytes, marked: bool) -> None:
-    addon, flow = ShowInMitmproxy(Witnesses()), tflow.twebsocketflow()
+    addon, flow = ShowInMitmproxy(Observers()), tflow.twebsocketflow()
     flow.metadata[REAL_ADDRESS] = ("https", "api.openai.com", 443, None)
     assert flow.websocket is not None
     flow.websocket.messages[-1].from_client = False
@@ -178,7 +178,7 @@ async def test_a_websocket_over_which_a_request_failed_is_marked(message: bytes,
 
 
 async def test_what_is_not_ours_is_left_alone() -> None:
-    addon, flow = ShowInMitmproxy(Witnesses()), tflow.tflow(resp=True)
+    addon, flow = ShowInMitmproxy(Observers()), tflow.tflow(resp=True)
     addon.request(flow)
     addon.responseheaders(flow)
     await addon.response(flow)
@@ -186,7 +186,7 @@ async def test_what_is_not_ours_is_left_alone() -> None:
 
 
 def test_the_view_is_registered_once() -> None:
-    addon = ShowInMitmproxy(Witnesses())
+    addon = ShowInMitmproxy(Observers())
     addon.running()
     addon.running()
     assert "understudy" in {name.lower() for name in contentviews.registry.available_views()}

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tape.record import Recorder
+from cassettes.record.record import Recorder
 from tests.attacks.victim import Victim, answer_on, head_on, status_of
 from tests.end_to_end.cloud import GUARD_S
 

@@ -7,12 +7,12 @@ from random import Random
 
 import pytest
 
-from looking.cassette import LookError, glances, load, open_cassette
-from origin.replay import Player
-from origin.server import Request
-from tape.library import GoneError
-from tape.read import read
-from tape.record import Recorder
+from api.http.server import Request
+from api.replay import Player
+from cassettes.read import read
+from cassettes.record.record import Recorder
+from cassettes.replay.library import GoneError
+from cassettes.show.cassette import LookError, glances, load, open_cassette
 from tests.attacks.fuzzing import cases, changed, varied
 
 pytestmark = pytest.mark.anyio

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from api import mcp
 from engine import Event
-from origin import mcp
+from tests.api.scripted import END, START, Scripted, client, text
 from tests.attacks.fuzzing import cases, changed, check_error, varied
-from tests.origin.scripted import END, START, Scripted, client, text
 
 pytestmark = pytest.mark.anyio
 

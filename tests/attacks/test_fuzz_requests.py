@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.api.scripted import END, START, Scripted, client, text
 from tests.attacks.fuzzing import cases, changed, check_answer, check_error, varied
 from tests.attacks.victim import HOST, PATH, Victim, answer_on, status_of
-from tests.origin.scripted import END, START, Scripted, client, text
 from translate.turn import Turn
 
 pytestmark = pytest.mark.anyio

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tape.index import _HEADER
-from tape.record import Recorder
+from cassettes.index import _HEADER
+from cassettes.record.record import Recorder
 from tests.end_to_end.cloud import GUARD_S
 from tests.end_to_end.understudy import ROOT
 
@@ -41,7 +41,7 @@ def blob_of(cassette: Path) -> Path:
 LOOK = """
 import sys
 from pathlib import Path
-from looking.cassette import glances, load, open_cassette
+from cassettes.show.cassette import glances, load, open_cassette
 cassette = open_cassette(Path(sys.argv[1]))
 for row, glance in zip(cassette.rows, glances(cassette.rows), strict=True):
     entry, problems = load(row)
@@ -51,8 +51,8 @@ print(*cassette.problems())
 CONVERT = """
 import sys
 from pathlib import Path
-from convert.exchange import ConvertError
-from convert.vcr import from_vcr
+from cassettes.convert.exchange import ConvertError
+from cassettes.convert.vcr import from_vcr
 try:
     print(len(list(from_vcr(Path(sys.argv[1])))))
 except ConvertError as error:
@@ -66,7 +66,7 @@ def run(script: str, cassette: Path) -> str:
         [sys.executable, "-c", script, str(cassette)], cwd=ROOT, capture_output=True, text=True, timeout=GUARD_S
     )
     last = (done.stderr.splitlines() or [""])[-1]
-    assert done.returncode == 0 or last.startswith("looking.cassette.LookError"), done.stderr
+    assert done.returncode == 0 or last.startswith("cassettes.show.cassette.LookError"), done.stderr
     return done.stdout + last
 
 

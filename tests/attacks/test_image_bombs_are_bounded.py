@@ -71,7 +71,7 @@ def test_bombs_take_no_memory_of_the_proxys(cloud: Cloud, home: Path) -> None:
         theirs = [
             highest_memory(pid)
             for pid in children_of(proxy.process.pid)
-            if any("picture_process" in word for word in processes.read(pid, "cmdline"))
+            if any("image_process" in word for word in processes.read(pid, "cmdline"))
         ]
 
     print(f"the proxy: {(after - before) / MIB:.0f} MiB more; decoders: {[size // MIB for size in theirs]} MiB")

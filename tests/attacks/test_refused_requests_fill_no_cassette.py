@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from cassettes.format import Entry
+from cassettes.read import read
 from rehearsal import Reply
-from tape.format import Entry
-from tape.read import read
 from tests.end_to_end.cloud import GUARD_S, Cloud
 from tests.end_to_end.understudy import UNDERSTUDY, clean_environment, serve
 

@@ -5,7 +5,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tape.format import HEADER
+from cassettes.format import HEADER
 from tests.end_to_end.cloud import GUARD_S, Cloud
 from tests.end_to_end.understudy import UNDERSTUDY, clean_environment, serve
 

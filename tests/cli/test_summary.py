@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from addons.count_requests import Requests
+from api.meter import NameUse
+from cassettes.usage import Total
 from cli.summary import dollars, summary
-from origin.meter import NameUse
-from tape.usage import Total
 
 OPUS = Total(input=8000, cached=7000, output=1000, cost_usd=0.035)
 SONNET = Total(input=4310, cached=2971, output=1204, cost_usd=0.006)

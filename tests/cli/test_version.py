@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from auth.status import find_cli
+from auth.credentials.status import find_cli
 from cli.app import app
 
 

@@ -15,8 +15,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect as open_websocket
 
-from origin.app import TOKEN_HEADER
-from origin.server import Exchange, Request, Server
+from api.app import TOKEN_HEADER
+from api.http.server import Exchange, Request, Server
 from rehearsal import Reply
 from tests.end_to_end import processes
 from tests.end_to_end.cloud import GUARD_S, Cloud

@@ -12,10 +12,10 @@ import httpx
 import openai
 import pytest
 
+from cassettes.format import Entry, Problem
+from cassettes.read import read
 from rehearsal import Reply
 from rehearsal.reply import Fault, FaultKind, ToolCall
-from tape.format import Entry, Problem
-from tape.read import read
 from tests.end_to_end import processes
 from tests.end_to_end.cloud import GUARD_S, Cloud
 from tests.end_to_end.understudy import Proxy, clean_environment, run, serve

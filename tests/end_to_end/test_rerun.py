@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tape.format import Entry
-from tape.read import read
+from cassettes.format import Entry
+from cassettes.read import read
 from tests.end_to_end.cloud import GUARD_S
 from tests.end_to_end.understudy import ROOT, UNDERSTUDY, clean_environment, serve
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from launch.python import quoted
 from rehearsal import Reply
 from tests.end_to_end.cloud import GUARD_S, Cloud
 from tests.end_to_end.understudy import APPS, UNDERSTUDY, clean_environment, run
-from wrapping.python import quoted
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="there are no pseudo-terminals here")
 

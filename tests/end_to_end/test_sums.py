@@ -19,13 +19,13 @@ import openai
 import pytest
 from websockets.asyncio.client import connect
 
+from cassettes.format import Entry
+from cassettes.index import Index, scan
+from cassettes.read import read
+from cassettes.usage import Total, entry_usage, summary_usage, total
 from rehearsal import Reply
 from rehearsal.reply import AT_HEAD
 from rehearsal.server import ReceivedRequest
-from tape.format import Entry
-from tape.index import Index, scan
-from tape.read import read
-from tape.usage import Total, entry_usage, summary_usage, total
 from tests.end_to_end.cloud import GUARD_S, Cloud
 from tests.end_to_end.understudy import UNDERSTUDY, Proxy, clean_environment, serve
 

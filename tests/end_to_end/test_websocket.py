@@ -12,9 +12,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from cassettes.format import Entry
+from cassettes.read import read
 from rehearsal import Reply
-from tape.format import Entry
-from tape.read import read
 from tests.end_to_end.cloud import GUARD_S, Cloud
 from tests.end_to_end.understudy import APPS, Proxy, clean_environment, run, serve
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from launch.python import programs_of
 from tests.end_to_end.cloud import GUARD_S
 from tests.end_to_end.understudy import APPS, ROOT, clean_environment
-from wrapping.python import programs_of
 
 UV = os.environ.get("UV") or shutil.which("uv")
 

@@ -88,7 +88,7 @@ def lock_as_windows_does() -> None:
     platform = sys.platform
     sys.platform = "win32"
     try:
-        import tape.locking  # noqa: F401
+        import cassettes.locking  # noqa: F401
     finally:
         sys.platform = platform
 

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from engine.agent_events import OneAnswer, describe
-from translate.completion import fold
-from translate.stream import ChatCompletionStream
+from translate.chat.completion import fold
+from translate.chat.stream import ChatCompletionStream
 
 
 def start(**usage: int) -> dict[str, Any]:

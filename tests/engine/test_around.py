@@ -3,7 +3,7 @@
 import pytest
 
 from engine.around import Around
-from tests.origin.scripted import END, START, Scripted, text
+from tests.api.scripted import END, START, Scripted, text
 from translate.turn import Message, Turn
 from translate.usage import MessageUsage
 

@@ -17,16 +17,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from api.images import Images
 from engine.conversation import digest
 from engine.errors import ClaudeError
 from engine.pool import Pool
 from engine.process import ClaudeProcess
 from engine.sdk import OWN_BLOCKS, Connection, Spawn
 from engine.transcript import transcript
-from origin.pictures import Pictures
 from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
 from rehearsal.server import Rehearsal
-from translate.messages import call_input
+from translate.chat.messages import call_input
 from translate.models import ALIASES
 from translate.turn import ContentBlock, Message, Turn
 
@@ -623,7 +623,7 @@ async def test_a_call_whose_id_is_another_and_a_number_is_taken_for_a_part_of_it
 async def test_f25_images_inside_our_limits_arrive_as_they_are_and_larger_ones_do_not(
     rehearsal: Rehearsal, spawn: Spawn
 ) -> None:
-    """Why :mod:`origin.pictures` scales images down: Claude Code would, and add words of its own."""
+    """Why :mod:`api.images` scales images down: Claude Code would, and add words of its own."""
 
     def image(*size: int) -> ContentBlock:
         buffer = io.BytesIO()
@@ -631,11 +631,11 @@ async def test_f25_images_inside_our_limits_arrive_as_they_are_and_larger_ones_d
         data = base64.b64encode(buffer.getvalue()).decode()
         return {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
 
-    async with Pictures() as pictures:
+    async with Images() as images:
         sizes = [(side, side - less) for side in (2500, 4000) for less in (0, 100, 200, 1000)]
-        largest = tuple([await pictures.fit(image(*size), "") for size in sizes])
-    for images in (largest, (image(2000, 1868),)):
-        await play(spawn, Turn(model="haiku", messages=(Message("user", images),)))
+        largest = tuple([await images.fit(image(*size), "") for size in sizes])
+    for content in (largest, (image(2000, 1868),)):
+        await play(spawn, Turn(model="haiku", messages=(Message("user", content),)))
 
     kept, changed = (bare(received.body)[0][1] for received in rehearsal.turns)
     assert kept == list(largest)
@@ -645,7 +645,7 @@ async def test_f25_images_inside_our_limits_arrive_as_they_are_and_larger_ones_d
 async def test_integers_beyond_javascripts_arrive_rounded_and_so_are_strings(
     rehearsal: Rehearsal, spawn: Spawn
 ) -> None:
-    """Why :func:`translate.messages.call_input` makes strings of them. A call that waits is put in anew, too."""
+    """Why :func:`translate.chat.messages.call_input` makes strings of them. A call that waits is put in anew, too."""
     tools = ({"name": "get", "input_schema": {"type": "object"}},)
     arguments = '{"id": 1234567890123456789}'
     rehearsal.script(Reply(text="", tool_calls=(ToolCall("get", input_json=arguments),)), Reply(text="a"))

@@ -20,12 +20,12 @@ from urllib.parse import unquote
 
 import pytest
 
-from auth.sources import PROVIDERS, SOURCES, Source, cli_settings, environment
-from auth.status import find_cli
+from api.http.server import Exchange, Request, Server, render_plain_error
+from auth.credentials.sources import PROVIDERS, SOURCES, Source, cli_settings, environment
+from auth.credentials.status import find_cli
 from engine.errors import ClaudeError
 from engine.pool import Pool
 from engine.sdk import Spawn
-from origin.server import Exchange, Request, Server, render_plain_error
 from rehearsal import Rehearsal, Reply, hidden
 from rehearsal.script import compose
 from translate.models import choose_model

@@ -10,7 +10,7 @@ from rehearsal.events import SIGNATURE, encode, fold, parse_sse
 from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
 from rehearsal.script import Score, compose, default_text, last_user_text
 from rehearsal.tokens import PromptCache, count
-from translate.response_format import JSON_OBJECT_INSTRUCTION, JSON_SCHEMA_INSTRUCTION, translate_response_format
+from translate.chat.response_format import JSON_OBJECT_INSTRUCTION, JSON_SCHEMA_INSTRUCTION, translate_response_format
 from translate.tools import translate_tools
 
 WEATHER = {

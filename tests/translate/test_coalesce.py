@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from translate.chat.completion import fold
+from translate.chat.wire import ChatCompletionChunk, ChunkChoice, ChunkDelta, FunctionDelta, ToolCallDelta
 from translate.coalesce import coalesce
-from translate.completion import fold
-from translate.openai_wire import ChatCompletionChunk, ChunkChoice, ChunkDelta, FunctionDelta, ToolCallDelta
 from translate.usage import CompletionUsage, PromptTokensDetails
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.translate.test_corpus_tools import CORPUS, validator  # noqa: F401 - a fixture
+from translate.chat.stream import ChatCompletionStream
 from translate.completions import (
     COMPLETION_PARAMETERS,
     INSTRUCTION,
@@ -17,7 +18,6 @@ from translate.completions import (
     translate_completion_request,
 )
 from translate.errors import OpenAIError
-from translate.stream import ChatCompletionStream
 
 BODY: dict[str, Any] = {"model": "gpt-3.5-turbo-instruct", "prompt": "Once upon"}
 

@@ -17,10 +17,10 @@ from tests.translate.test_corpus_tools import (
     load,
     validator,  # noqa: F401 — a fixture
 )
+from translate.chat.finish_reason import FINISH_REASON
+from translate.chat.request import translate_request
+from translate.chat.stream import ChatCompletionStream, ClaudeProtocolError
 from translate.errors import Kind, OpenAIError, openai_error
-from translate.finish_reason import FINISH_REASON
-from translate.request import translate_request
-from translate.stream import ChatCompletionStream, ClaudeProtocolError
 from translate.turn import Turn
 
 pytestmark = pytest.mark.skipif(not MESSAGES.exists(), reason=f"the shared corpus is not at {CORPUS}")

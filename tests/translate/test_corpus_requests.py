@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from translate.chat.request import translate_request
 from translate.errors import OpenAIError
-from translate.request import translate_request
 
 CORPUS = Path(os.environ.get("UNDERSTUDY_CORPUS") or Path(__file__).parents[3] / "shared" / "corpus")
 CHAT = CORPUS / "openai.chat"

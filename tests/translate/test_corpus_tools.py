@@ -12,9 +12,9 @@ import pytest
 
 from translate import sse
 from translate.blocks import BLOCKS
-from translate.completion import fold
-from translate.openai_wire import ChatCompletion
-from translate.stream import ChatCompletionStream
+from translate.chat.completion import fold
+from translate.chat.stream import ChatCompletionStream
+from translate.chat.wire import ChatCompletion
 
 CORPUS = Path(os.environ.get("UNDERSTUDY_CORPUS") or Path(__file__).parents[3] / "shared" / "corpus")
 MESSAGES = CORPUS / "anthropic.messages"

@@ -15,10 +15,10 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from translate.completion import fold
+from translate.chat.completion import fold
+from translate.chat.request import Translated, translate_request
+from translate.chat.stream import ChatCompletionStream
 from translate.errors import OpenAIError
-from translate.request import Translated, translate_request
-from translate.stream import ChatCompletionStream
 
 CORPUS = Path(os.environ.get("UNDERSTUDY_CORPUS") or Path(__file__).parents[3] / "shared" / "corpus")
 SPEC = CORPUS / "openai-openapi.yaml"

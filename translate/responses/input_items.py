@@ -8,7 +8,7 @@ thinking before the text and the calls that followed from it. The Messages API w
 the beginning of the very next message. OpenAI lets outputs stand anywhere after their call, so each is carried to where
 its call's turn ends; an item of the assistant's after an output begins a new turn.
 
-System and developer messages are treated as in :mod:`translate.messages`, with the instructions before them.
+System and developer messages are treated as in :mod:`translate.chat.messages`, with the instructions before them.
 """
 
 from collections import deque
@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from translate.chat.messages import GO_ON, MAX_IMAGES, call_input, invalid_type
 from translate.content import PARTS, Part, blocks, text_block
 from translate.errors import OpenAIError
-from translate.messages import GO_ON, MAX_IMAGES, call_input, invalid_type
 from translate.responses import reasoning
 from translate.responses.asked import (
     AdditionalToolsItem,

@@ -1,7 +1,7 @@
 """MCP servers that an app names by their addresses, and what Claude is offered of them.
 
 To Claude a server's tools are functions whose names begin with the server's label. Who calls them is the caller's
-business (:mod:`origin.mcp_loop`): it tells of it in the words of Anthropic's MCP connector
+business (:mod:`api.mcp_loop`): it tells of it in the words of Anthropic's MCP connector
 (https://docs.anthropic.com/en/docs/agents-and-tools/mcp-connector), blocks of ``mcp_tool_use`` and ``mcp_tool_result``,
 which become OpenAI's ``mcp_call`` items (https://platform.openai.com/docs/guides/tools-connectors-mcp).
 """
@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from translate.chat.messages import invalid_type
 from translate.errors import OpenAIError
-from translate.messages import invalid_type
 from translate.responses.asked import Item, McpFilter, McpTool
 from translate.responses.offered import MAX_NAME, claude_name, with_digest
 

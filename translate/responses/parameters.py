@@ -1,4 +1,4 @@
-"""What becomes of each field of a Responses request: one table, of the form of :mod:`translate.parameters`.
+"""What becomes of each field of a Responses request: one table, of the form of :mod:`translate.chat.parameters`.
 
 Fields inside ``include``, ``reasoning`` and ``text`` that have no effect are named by their path.
 """
@@ -6,8 +6,8 @@ Fields inside ``include``, ``reasoning`` and ``text`` that have no effect are na
 from collections.abc import Sequence
 from typing import Any
 
+from translate.chat.parameters import Fate, Parameter
 from translate.errors import OpenAIError
-from translate.parameters import Fate, Parameter
 
 H, R, A = Fate.HONOURED, Fate.REFUSED, Fate.ACCEPTED
 

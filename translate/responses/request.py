@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from translate.chat.messages import invalid_type
+from translate.chat.parameters import check_parameters
+from translate.chat.request import SERVICE_TIER, decode_object, effort_for, metadata_for, sampling_for, thinking_for
+from translate.chat.wire import ChatCompletionRequest
 from translate.errors import OpenAIError
-from translate.messages import invalid_type
 from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP, Capabilities, capabilities, choose_model
-from translate.openai_wire import ChatCompletionRequest
-from translate.parameters import check_parameters
-from translate.request import SERVICE_TIER, decode_object, effort_for, metadata_for, sampling_for, thinking_for
 from translate.responses.asked import Conversation, Item, ReasoningEffort, ResponseRequest, Text
 from translate.responses.input_items import Input, translate_input
 from translate.responses.mcp import ListedTool, McpCall, McpServer, as_functions, listed_before, mcp_servers

@@ -1,7 +1,7 @@
 """Claude's events -> those of a response: a state machine that is fed.
 
 Feed one event, take the events it gives, numbered and in OpenAI's order. What may follow what is Chat Completions'
-table (:data:`translate.stream.TRANSITIONS`); the answer without streaming is the last of these events
+table (:data:`translate.chat.stream.TRANSITIONS`); the answer without streaming is the last of these events
 (:mod:`translate.responses.fold`), so the two cannot disagree.
 
 Theory of operation
@@ -23,6 +23,8 @@ from typing import Any, Literal
 import msgspec
 
 from translate import web_search
+from translate.chat.finish_reason import finish_reason
+from translate.chat.stream import TRANSITIONS, ClaudeProtocolError, State
 from translate.claude_wire import (
     Block,
     ContentBlockDelta,
@@ -36,7 +38,6 @@ from translate.claude_wire import (
 from translate.content import text_block
 from translate.errors import OpenAIError
 from translate.fence import FenceStripper
-from translate.finish_reason import finish_reason
 from translate.responses import wire
 from translate.responses.growing import (
     Events,
@@ -54,7 +55,6 @@ from translate.responses.mcp import LISTED
 from translate.responses.offered import Offered
 from translate.responses.reasoning import pack
 from translate.responses.usage import service_tier, usage_from
-from translate.stream import TRANSITIONS, ClaudeProtocolError, State
 from translate.usage import merge_usage
 from translate.web_search import Citations
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
+from translate.chat.messages import call_input
 from translate.content import is_blank
-from translate.messages import call_input
 from translate.responses.mcp import McpCall
 from translate.turn import ContentBlock
 from translate.usage import add_counts

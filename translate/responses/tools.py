@@ -1,6 +1,6 @@
 """The tools, tool_choice and text.format of a response's request -> Claude's.
 
-What they mean is Chat Completions' (:mod:`translate.tools`, :mod:`translate.response_format`); only the shapes are
+What they mean is Chat Completions' (:mod:`translate.tools`, :mod:`translate.chat.response_format`); only the shapes are
 flatter. So they are put into those shapes, and errors from there into these words.
 """
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
+from translate.chat.messages import invalid_type
+from translate.chat.response_format import OutputFormat, translate_response_format
 from translate.errors import OpenAIError
-from translate.messages import invalid_type
-from translate.response_format import OutputFormat, translate_response_format
 from translate.responses.asked import ToolSearchTool, WebSearchTool
 from translate.responses.mcp import echoed_mcp, mcp_name, of_server
 from translate.responses.offered import (

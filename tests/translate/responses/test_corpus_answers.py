@@ -20,14 +20,14 @@ from tests.translate.test_corpus_tools import (
     recorded_calls,
     validator,  # noqa: F401 — a fixture
 )
+from translate.chat.finish_reason import FINISH_REASON
+from translate.chat.stream import ClaudeProtocolError
 from translate.errors import Kind, openai_error
-from translate.finish_reason import FINISH_REASON
 from translate.responses import sse
 from translate.responses.fold import fold
 from translate.responses.reasoning import unpack
 from translate.responses.stream import INCOMPLETE
 from translate.responses.wire import ResponseEvent
-from translate.stream import ClaudeProtocolError
 
 pytestmark = pytest.mark.skipif(not MESSAGES.exists(), reason=f"the shared corpus is not at {CORPUS}")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.translate.chat.test_stream import START, end, text
 from tests.translate.responses.test_stream import machine, respond
-from tests.translate.test_stream import START, end, text
 from translate.errors import openai_error
 from translate.responses.fold import fold
 from translate.responses.wire import ResponseEvent

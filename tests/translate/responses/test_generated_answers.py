@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.translate.chat.test_stream import START, Event, call, end, start, stop, text, thinking
 from tests.translate.responses.test_stream import body, machine, respond, told
-from tests.translate.test_stream import START, Event, call, end, start, stop, text, thinking
+from translate.chat.finish_reason import FINISH_REASON
+from translate.chat.stream import ClaudeProtocolError
 from translate.errors import openai_error
-from translate.finish_reason import FINISH_REASON
 from translate.responses.wire import ResponseEvent
-from translate.stream import ClaudeProtocolError
 
 words = st.text(min_size=1, max_size=8)
 pieces = st.lists(words, max_size=4)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.translate.chat.test_stream import START, Event, call, end, start, stop, text, thinking
 from tests.translate.responses.test_stream import respond
 from tests.translate.test_corpus_tools import CORPUS, MESSAGES, exchanges
-from tests.translate.test_stream import START, Event, call, end, start, stop, text, thinking
+from translate.chat.messages import MAX_IMAGES
 from translate.errors import OpenAIError
-from translate.messages import MAX_IMAGES
 from translate.responses.compaction import INSTRUCTION
 from translate.responses.fold import fold
 from translate.responses.input_items import REFUSED_ITEMS, ROLES, Input, in_full, translate_input

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from translate.chat.parameters import Fate
 from translate.errors import OpenAIError
-from translate.parameters import Fate
 from translate.responses.asked import ResponseRequest
 from translate.responses.input_items import ITEMS, REFUSED_ITEMS
 from translate.responses.parameters import INCLUDE, RESPONSE_PARAMETERS, check_include

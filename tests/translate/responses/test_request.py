@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from tests.translate.responses.test_input_items import HI, asks, gives, opened, said, thinks, thought
+from translate.chat.request import translate_request
 from translate.errors import OpenAIError
-from translate.request import translate_request
 from translate.responses.request import TranslatedResponse, needed, translate_response_request
 from translate.turn import Message
 

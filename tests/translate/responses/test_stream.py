@@ -5,17 +5,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.translate.test_stream import START, Event, call, delta, end, start, stop, text, thinking
+from tests.translate.chat.test_stream import START, Event, call, delta, end, start, stop, text, thinking
+from translate.chat.finish_reason import FINISH_REASON
+from translate.chat.stream import TRANSITIONS, ClaudeProtocolError, State
 from translate.claude_wire import EVENTS
 from translate.errors import OpenAIError, openai_error
-from translate.finish_reason import FINISH_REASON
 from translate.responses.fold import fold
 from translate.responses.offered import Offered
 from translate.responses.reasoning import unpack
 from translate.responses.sse import name
 from translate.responses.stream import ERROR_CODES, INCOMPLETE, ResponseStream
 from translate.responses.wire import Echo, ResponseEvent
-from translate.stream import TRANSITIONS, ClaudeProtocolError, State
 
 
 def seal(block: bytes) -> str:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.translate.chat.test_stream import START, Event, delta, end, start, stop, text
 from tests.translate.responses.test_stream import AT, body, part, respond, told
-from tests.translate.test_stream import START, Event, delta, end, start, stop, text
 
 
 def search(content: Any, *, index: int = 0) -> list[Event]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.translate.test_stream import START, Event, call, end, start, stop, text, thinking
+from tests.translate.chat.test_stream import START, Event, call, end, start, stop, text, thinking
 from translate.responses.mcp import McpCall
 from translate.responses.tool_loop import Called, Result, ToolLoop
 

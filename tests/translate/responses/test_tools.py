@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from translate.chat.response_format import JSON_OBJECT_INSTRUCTION
 from translate.errors import OpenAIError
-from translate.response_format import JSON_OBJECT_INSTRUCTION
 from translate.responses.offered import Offered, offered_tools
 from translate.responses.tools import (
     REFUSED_TOOLS,

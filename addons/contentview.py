@@ -1,0 +1,154 @@
+"""A content view: what was asked and answered, and Claude's side of it, instead of JSON and event streams.
+
+Whatever a body is, something is shown of it: what cannot be read as a conversation is left to mitmproxy's other views.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mitmproxy import http
+from mitmproxy.contentviews import Contentview, Metadata
+
+from cassettes.assemble import assemble, error_in, usage_in
+from cassettes.format import Chunk, Entry, Event, Request
+from cassettes.show.show import Line, about_lines, answer_lines, request_lines
+from cassettes.show.story import Story, story
+from cassettes.show.timeline import bar, timeline
+
+METADATA = "understudy"
+"""``flow.metadata``: what is known of Claude's side (:mod:`addons.show_in_mitmproxy`)."""
+
+PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/completions")
+
+# Above mitmproxy's own views for JSON (1) and event streams (1).
+PRIORITY = 2.0
+
+
+class ConversationContentview(Contentview):
+    """The conversation, with the answer assembled, and below an answer Claude's side of it."""
+
+    @property
+    def name(self) -> str:
+        """What mitmproxy calls it."""
+        return "Understudy"
+
+    def render_priority(self, data: bytes, metadata: Metadata) -> float:
+        """Come first for what one of OpenAI's dialects is, and not at all for anything else."""
+        flow = metadata.flow
+        if not isinstance(flow, http.HTTPFlow) or not data:
+            return -1
+        path = flow.request.path.partition("?")[0].rstrip("/")
+        return PRIORITY if any(path == one or path.startswith(f"{one}/") for one in PATHS) else -1
+
+    def prettify(self, data: bytes, metadata: Metadata) -> str:
+        """Return the conversation, or the answer. Raises ValueError for what is neither."""
+        flow = metadata.flow
+        if not isinstance(flow, http.HTTPFlow):
+            raise ValueError("there is no flow to show")  # noqa: TRY004 - mitmproxy's word for it
+        is_request = metadata.http_message is flow.request
+        try:
+            told = story(entry_of(flow, data, is_request=is_request))
+            lines = request_lines(told) if is_request else _answer_lines(flow, data, told)
+            return "\n".join(text for text in written(lines)).strip("\n") + "\n"
+        except RecursionError:
+            raise ValueError("it is nested too deeply to be shown") from None
+
+
+def _answer_lines(flow: http.HTTPFlow, data: bytes, told: Story) -> Iterator[Line]:
+    yield from answer_lines(told)
+    yield from about_lines(told, bar(timeline(entry_of(flow, data, is_request=False), told.tokens.output)))
+
+
+def written(lines: Iterator[Line]) -> Iterator[str]:
+    """Write lines without their colours, each with its indent."""
+    for indent, line in lines:
+        yield "\n".join(f"{' ' * indent}{part}".rstrip() for part in line.plain.split("\n"))
+
+
+def entry_of(flow: http.HTTPFlow, data: bytes, *, is_request: bool) -> Entry:
+    """Return a flow as an entry of a cassette: that is what the rest of us can read. ``data`` is the body shown."""
+    known = flow.metadata.get(METADATA)
+    side: Mapping[str, Any] = known if isinstance(known, Mapping) else {}
+    asked = data if is_request else _content(flow.request)
+    answered = b"" if is_request else data
+    response = flow.response
+    chunks = tuple(_chunks(side.get("chunks"), answered))
+    kind = response.headers.get("content-type", "") if response is not None else ""
+    message = assemble(kind, answered) if answered else None
+    turns = [turn for turn in _list(side.get("turns")) if isinstance(turn, Mapping)]
+    return Entry(
+        id=flow.id,
+        file=Path(),
+        line=0,
+        started="",
+        request=Request(flow.request.method, flow.request.path, {}, _json(asked), asked),
+        turn=turns[0] if turns else None,
+        more_turns=tuple(turns[1:]),
+        events=tuple(_events(side.get("events"))),
+        chunks=chunks,
+        status=response.status_code if response is not None else None,
+        headers={name.lower(): value for name, value in dict(response.headers).items()} if response is not None else {},
+        message=message,
+        usage=usage_in(message),
+        cost_usd=None,
+        process=response.headers.get("x-understudy-process") if response is not None else None,
+        error=error_in(message) or (flow.error.msg if flow.error is not None else None),
+        how=_how(side.get("how"), flow),
+        ms=_ms(flow, chunks),
+        left_out=(),
+    )
+
+
+def _ms(flow: http.HTTPFlow, chunks: Sequence[Chunk]) -> float:
+    """Return how long it took; of an answer that broke off, until its last piece came."""
+    began, ended = flow.request.timestamp_start, flow.response.timestamp_end if flow.response is not None else None
+    if ended:
+        return (ended - (began or ended)) * 1000
+    return chunks[-1].at_ms if chunks else 0.0
+
+
+def _how(noted: Any, flow: http.HTTPFlow) -> str:
+    """Return how a flow ended, as it was noted; without a note, as mitmproxy tells it."""
+    if isinstance(noted, str):
+        return noted
+    return "cut_by_app" if flow.error is not None else "done"
+
+
+def _content(message: http.Message) -> bytes:
+    return message.get_content(strict=False) or b""
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _events(noted: Any) -> Iterator[Event]:
+    for one in _list(noted):
+        match one:
+            case [int() | float() as at_ms, int() as of, Mapping() as value]:
+                yield Event(float(at_ms), value, of)
+            case _:
+                pass
+
+
+def _chunks(noted: Any, body: bytes) -> Iterator[Chunk]:
+    """Cut a body as it came, as far as that was noted; else it is one chunk."""
+    place = 0
+    for one in _list(noted):
+        match one:
+            case [int() | float() as at_ms, int() as size] if 0 < size <= len(body) - place:
+                yield Chunk(float(at_ms), body[place : place + size])
+                place += size
+            case _:
+                break
+    if place < len(body):
+        yield Chunk(0.0, body[place:])

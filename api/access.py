@@ -1,0 +1,163 @@
+"""Who may ask, and how much: a key's check before a request, and its bill after it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from api.http.server import Exchange, Request
+from api.meter import Meter
+from auth.keys.budgets import Admission, Budgets, OverBudgetError
+from auth.keys.clients import Client, Clients
+from auth.keys.estimates import may_cost
+from auth.keys.limits import MAX_USD
+from auth.log_redaction import mask
+from cassettes.usage import of_messages
+from engine.agents import PREFIX
+from storage.database import StoreError
+from translate.errors import OpenAIError
+from translate.prices import cost_of, price_is_known
+from translate.turn import Turn
+
+log = logging.getLogger(__name__)
+
+KEY_HEADER = "x-understudy-key"
+"""Where the proxy's addon says which key a connection logged in with; the app's own key is then OpenAI's, not ours."""
+
+RATE_LIMITED = ("requests", "rate_limit_exceeded")
+NO_QUOTA = ("insufficient_quota", "insufficient_quota")
+
+
+class _Model(msgspec.Struct):
+    model: str = ""
+
+
+class Access:
+    """The keys and their budgets.
+
+    ``unknown_price_as`` names the model whose price is booked for those that the price list does not know.
+    """
+
+    def __init__(self, clients: Clients, budgets: Budgets, *, unknown_price_as: str | None = None) -> None:
+        self._clients = clients
+        self._budgets = budgets
+        self._unknown_price_as = unknown_price_as
+
+    async def check(self, secret: str) -> Client | None:
+        """Return whose key this is, None if nobody's."""
+        return await self._clients.check(secret)
+
+    async def client(self, request: Request) -> Client:
+        """Return who asks. Raises OpenAIError: 401 for no key or a wrong one, 503 when keys cannot be looked up."""
+        secret = request.header(KEY_HEADER) or bearer(request)
+        try:
+            client = await self._clients.check(secret) if secret else None
+        except StoreError as error:
+            raise unavailable(error) from error
+        if client is None:
+            told = f"Incorrect API key provided: {mask(secret)}." if secret else "You didn't provide an API key."
+            raise OpenAIError(
+                f"{told} Whoever runs this proxy makes them with `understudy keys make`.",
+                status=401,
+                code="invalid_api_key",
+            )
+        return client
+
+    async def run(
+        self,
+        client: Client,
+        meter: Meter,
+        request: Request,
+        exchange: Exchange,
+        answer: Callable[[], Awaitable[None]],
+        claudes_model: str,
+    ) -> None:
+        """Let a client's request be answered within its budget, and book what it used, which ``meter`` knows.
+
+        ``claudes_model`` is the one that the request is translated for.
+        Raises OpenAIError: 403 for a model that the key may not use, 429 beyond its budget.
+        """
+        model = asked_model(request.body)
+        if model.startswith(PREFIX):
+            if not client.may_use_agent(name := model.removeprefix(PREFIX)):
+                told = f"This key may not use the agent {name!r}; `understudy keys make --agent` makes one that may."
+                raise OpenAIError(told, status=403, param="model", code="model_not_allowed")
+        elif not client.may_use_model(model):
+            raise OpenAIError(
+                f"This key may not use the model {model!r}.", status=403, param="model", code="model_not_allowed"
+            )
+        if client.budget.has_usd and not self._unknown_price_as and not price_is_known(claudes_model):
+            raise OpenAIError(
+                f"This key has a budget in US dollars, and the price of {claudes_model} is not known, so it cannot be"
+                " asked with this key. Whoever runs this proxy can name a price with the setting unknown_price_as.",
+                status=403,
+                param="model",
+                code="price_unknown",
+            )
+        try:
+            admission = await self._budgets.admit(client)
+        except OverBudgetError as error:
+            exchange.headers += error.headers
+            raise over_budget(error) from error
+        except StoreError as error:
+            raise unavailable(error) from error
+        exchange.headers += admission.headers
+
+        async def reserve(turn: Turn, is_first: bool) -> None:
+            usd = may_cost(turn, unknown_as=self._unknown_price_as or claudes_model)
+            try:
+                # What has begun goes on; its further turns only count.
+                await self._budgets.reserve(admission, client, min(usd, MAX_USD), may_refuse=is_first)
+            except OverBudgetError as error:
+                exchange.headers += error.headers
+                raise over_budget(error) from error
+            except StoreError as error:
+                if is_first:
+                    raise unavailable(error) from error
+                log.warning("what a turn may cost could not be reserved: %s", error)
+
+        meter.before_turn = reserve
+        try:
+            await answer()
+        finally:
+            # However it ended, and whoever has left: what was used is booked.
+            await asyncio.shield(asyncio.ensure_future(self._settle(admission, meter, claudes_model)))
+
+    async def _settle(self, admission: Admission, meter: Meter, claudes_model: str) -> None:
+        messages = await meter.messages()
+        used = of_messages(messages)
+        tokens, usd, is_estimated = used.input + used.output, used.cost_usd, False
+        if usd is None:
+            # A model may answer that is not the one asked for, a newer one for an alias. A budget still has to hold.
+            usd, is_estimated = cost_of(messages, unknown_as=self._unknown_price_as or claudes_model), True
+        try:
+            await self._budgets.settle(admission, tokens, usd, is_estimated and usd is not None)
+        except StoreError as error:
+            log.warning("%d tokens could not be booked: %s", tokens, error)
+
+
+def over_budget(error: OverBudgetError) -> OpenAIError:
+    """Return OpenAI's 429."""
+    kind, code = RATE_LIMITED if error.kind == "rate" else NO_QUOTA
+    return OpenAIError(str(error), status=429, type=kind, code=code)
+
+
+def bearer(request: Request) -> str:
+    """Return the key that a request carries as OpenAI's clients send it."""
+    scheme, _, secret = (request.header("authorization") or "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+def asked_model(body: bytes) -> str:
+    """Return the model that a body names, "" if it names none. Whether the rest is sound is not looked at."""
+    try:
+        return msgspec.json.decode(body, type=_Model).model
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+def unavailable(error: StoreError) -> OpenAIError:
+    """Return what an app is told when keys cannot be looked up."""
+    log.warning("the store of keys cannot be used: %s", error)
+    return OpenAIError("Keys cannot be checked at the moment.", status=503, type="server_error", code="unavailable")

@@ -1,0 +1,122 @@
+"""Runs the turns of one request, one for each choice, and yields their chunks as they come.
+
+With ``n`` above 1 the same turn is played n times at once, each on its own process; chunks interleave as they arrive,
+each with its choice's index, and the usage of all is added up at the end.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import msgspec
+from msgspec import UNSET
+
+from engine import ClaudeError, Engine, Running
+from translate.chat.stream import ChatCompletionStream, ClaudeProtocolError
+from translate.chat.wire import ChatCompletionChunk
+from translate.coalesce import coalesce
+from translate.turn import Turn
+from translate.usage import add_usage
+
+log = logging.getLogger(__name__)
+
+type Chunks = list[ChatCompletionChunk]
+
+# However far behind, an app sees progress.
+MAX_TOGETHER = 64
+
+
+class Choices:
+    """The choices of one answer.
+
+    After the first chunks ``processes`` says how each turn's process came to it, ``retries`` how often one was tried
+    again.
+    """
+
+    def __init__(self, engine: Engine, turns: Turn | Sequence[Turn], streams: Sequence[ChatCompletionStream]) -> None:
+        """Take a turn for each stream, or one for all of them."""
+        self._engine = engine
+        self._turns = [turns] * len(streams) if isinstance(turns, Turn) else list(turns)
+        self._streams = streams
+        self.processes: list[str] = []
+        self.retries = 0
+
+    async def chunks(self) -> AsyncGenerator[Chunks]:
+        """Yield the chunks that each of Claude's events gives. Raises ClaudeError when a turn fails."""
+        playing = self._together() if len(self._streams) > 1 else self._alone(self._turns[0], self._streams[0])
+        async with aclosing(playing):
+            async for chunks in playing:
+                yield chunks
+
+    async def _alone(self, turn: Turn, stream: ChatCompletionStream) -> AsyncGenerator[Chunks]:
+        async with self._engine.run(turn) as running, aclosing(chunks_of(running, stream)) as answer:
+            first = True
+            async for chunks in answer:
+                if first:
+                    first = False
+                    self.processes.append(running.process)
+                    self.retries += running.retries
+                yield chunks
+
+    async def _together(self) -> AsyncGenerator[Chunks]:
+        queue: asyncio.Queue[Chunks | Exception | None] = asyncio.Queue()
+        playing = zip(self._turns, self._streams, strict=True)
+        tasks = [asyncio.create_task(self._into(queue, turn, stream)) for turn, stream in playing]
+        counted: Chunks = []
+        try:
+            left = len(tasks)
+            while left:
+                match await queue.get():
+                    case None:
+                        left -= 1
+                    case Exception() as error:
+                        raise error
+                    case chunks:
+                        counted += [chunk for chunk in chunks if not chunk.choices]
+                        if told := [chunk for chunk in chunks if chunk.choices]:
+                            yield told
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if counted:
+            usages = [chunk.usage for chunk in counted if chunk.usage is not UNSET and chunk.usage is not None]
+            yield [msgspec.structs.replace(counted[-1], usage=add_usage(usages))]
+
+    async def _into(
+        self, queue: asyncio.Queue[Chunks | Exception | None], turn: Turn, stream: ChatCompletionStream
+    ) -> None:
+        try:
+            async with aclosing(self._alone(turn, stream)) as answer:
+                async for chunks in answer:
+                    await queue.put(chunks)
+            await queue.put(None)
+        except Exception as error:  # whoever waits for the chunks must hear of it, whatever it is
+            await queue.put(error)
+
+
+async def chunks_of(running: Running, stream: ChatCompletionStream) -> AsyncGenerator[Chunks]:
+    """Yield the chunks that Claude's events give: each event's at once, or together what has come already.
+
+    Raises ClaudeError when the turn fails, or when its events end before the answer does.
+    """
+    ready: Chunks = []
+    try:
+        async for event in running:
+            ready += stream.feed(event)
+            # What is behind is sent as fewer, larger pieces; whoever keeps up gets every piece as it comes.
+            if ready and not (running.backlog and len(ready) < MAX_TOGETHER):
+                yield coalesce(ready)
+                ready = []
+        stream.feed_eof()
+    except (ClaudeError, ClaudeProtocolError) as error:
+        if ready:
+            yield coalesce(ready)
+        if isinstance(error, ClaudeError):
+            raise
+        raise ClaudeError("stream_error", detail=str(error)) from error
+    if ready:
+        yield coalesce(ready)
+    if stream.unknown_events:
+        log.info("%d events of unknown types were skipped", stream.unknown_events)

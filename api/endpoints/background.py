@@ -1,0 +1,170 @@
+"""Responses that are answered while nobody waits, and streams that can be taken up again."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from typing import Any
+
+import msgspec
+
+from api.app import JSON, Service
+from api.endpoints.responses import Events, Prepared, events_of, prepare
+from api.failures import as_openai
+from api.http.event_stream import EventStream
+from api.http.server import Exchange, Request
+from engine import ClaudeError, Engine
+from storage.background import EndedError, Event, Progress
+from storage.database import StoreError
+from storage.responses import NoConversationError
+from storage.stores import Stores, given_up
+from translate.errors import OpenAIError
+from translate.responses.fold import fold
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.05
+"""How often it is looked for new events: another proxy may be writing them."""
+
+
+async def create_in_background(service: Service, request: Request, exchange: Exchange) -> None:
+    """Begin to answer a request, and say so at once; with ``stream`` the events follow. Raises OpenAIError."""
+    prepared = await prepare(service, request)
+    asked, stores = prepared.translated.request, service.stores
+    if asked.store is False or stores is None:
+        raise OpenAIError(
+            "A background response must be stored: 'store' cannot be false.", param="background", code="invalid_value"
+        )
+    begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    stores.spawn(prepared.id, work(service, stores, prepared, begun))
+    try:
+        await begun
+    except NoConversationError as error:
+        raise OpenAIError("The conversation is gone.", status=404, param="conversation") from error
+    headers = prepared.headers(service, process="background")
+    if asked.stream:
+        await send_events(service, stores, exchange, prepared.id, prepared.owner, -1, headers)
+    else:
+        await exchange.respond(200, [JSON, *headers], queued(prepared))
+
+
+def queued(prepared: Prepared) -> bytes:
+    """Return the body of a response that nobody works on yet."""
+    return msgspec.json.encode(prepared.stream.queued())
+
+
+async def work(service: Service, stores: Stores, prepared: Prepared, begun: asyncio.Future[None]) -> None:
+    """Answer a response to its end, and keep it at every step."""
+
+    async def on(engine: Engine) -> None:
+        await stores.background.begin(prepared.to_keep(queued(prepared), status="queued"))
+        if begun.cancelled():
+            # Whoever asked has left without having heard of it, so nobody can ever ask for it.
+            stores.cancelled.add(prepared.id)
+            await _end_early(stores, prepared)
+            return
+        begun.set_result(None)
+        await _answer(engine, stores, prepared)
+
+    try:
+        await service.charged(on)
+    except asyncio.CancelledError:
+        await asyncio.shield(asyncio.ensure_future(_end_early(stores, prepared)))
+        raise
+    except EndedError:
+        log.info("%s has ended elsewhere", prepared.id)
+    except Exception as error:
+        if not begun.done():
+            begun.set_exception(error)
+            return
+        log.exception("%s could not be answered", prepared.id)
+        await _end_early(stores, prepared)
+    finally:
+        stores.cancelled.discard(prepared.id)
+        if not begun.done():
+            begun.cancel()
+
+
+async def _answer(engine: Engine, stores: Stores, prepared: Prepared) -> None:
+    id, stream = prepared.id, prepared.stream
+    told: Events = []
+    works = False
+    try:
+        async with prepared.engine(engine).run(prepared.turn) as running:
+            async for events in events_of(running, stream):
+                # A turn is read to its end: only then is it whole, and known what it cost.
+                if stream.complete:
+                    told = events
+                    continue
+                if not works:
+                    works = True
+                    await stores.background.set_status(id, "in_progress", _as(prepared, "in_progress"))
+                if await stores.background.append_events(id, _encoded(events)):
+                    stores.cancel(id)
+    except ClaudeError as error:
+        log.warning("%s broke off: %s", id, error.describe())
+        told = stream.failed(as_openai(error, "input"))
+    except OpenAIError as error:
+        # The key's budget does not allow it. That is checked when the turn is about to run.
+        told = stream.failed(error)
+    response = fold(told)
+    await stores.background.finish(
+        id, response.status, msgspec.json.encode(response), output=prepared.output(), events=_encoded(told)
+    )
+
+
+async def _end_early(stores: Stores, prepared: Prepared) -> None:
+    """End what is not done: as cancelled if somebody asked for that, else as failed."""
+    with contextlib.suppress(EndedError, StoreError):
+        if prepared.id in stores.cancelled:
+            await stores.background.finish(prepared.id, "cancelled", _as(prepared, "cancelled"))
+        else:
+            await stores.background.give_up(prepared.id, given_up)
+
+
+def _as(prepared: Prepared, status: str) -> bytes:
+    return json.dumps({**json.loads(queued(prepared)), "status": status}).encode()
+
+
+def _encoded(events: Events) -> list[Event]:
+    return [(event.sequence_number, msgspec.json.encode(event)) for event in events]
+
+
+async def send_events(
+    service: Service,
+    stores: Stores,
+    exchange: Exchange,
+    id: str,
+    owner: str,
+    after: int,
+    headers: list[tuple[str, str]],
+) -> None:
+    """Send the events of a background response after a number, as they come, up to its end."""
+    progress = await stores.background.events_after(id, owner, after)
+    if progress is None:
+        raise OpenAIError("Only responses that were created in the background can be streamed again.", param="stream")
+    out = EventStream(exchange, lambda: headers, service.keep_alive_s)
+    await out.start()
+    async with out.beating():
+        while progress is not None:
+            if progress.events:
+                await out.send(b"".join(_sse(event) for _, event in progress.events))
+                after = progress.events[-1][0]
+            elif progress.ended:
+                break
+            else:
+                await _wait(stores, progress)
+            progress = await stores.background.events_after(id, owner, after)
+    await exchange.finish()
+
+
+async def _wait(stores: Stores, progress: Progress) -> None:
+    if progress.abandoned:
+        await stores.background.fail_abandoned(given_up)
+    else:
+        await asyncio.sleep(POLL_S)
+
+
+def _sse(event: bytes) -> bytes:
+    told: dict[str, Any] = json.loads(event)
+    return b"event: " + str(told["type"]).encode() + b"\ndata: " + event + b"\n\n"

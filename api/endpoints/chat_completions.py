@@ -1,0 +1,166 @@
+"""POST /v1/chat/completions: decode, translate, run the turn, translate, encode."""
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+
+import msgspec
+
+from api.answer_headers import headers_of_answer
+from api.app import JSON, Service, refuse_own_tools
+from api.choices import Choices
+from api.client_identity import client_of, client_timeout_s, owner_of
+from api.endpoints.sessions import in_session
+from api.failures import as_openai
+from api.http.event_stream import EventStream
+from api.http.server import Exchange, Request
+from engine import ClaudeError
+from storage.base import ConflictError
+from storage.chat_completions import StoredChat
+from storage.database import StoreError
+from translate import sse
+from translate.chat.answer import chat_streams
+from translate.chat.completion import fold
+from translate.chat.request import Translated, translate_request
+from translate.chat.wire import ChatCompletion, ChatCompletionChunk
+from translate.errors import OpenAIError
+from translate.usage import add_usage
+
+type Keep = Callable[[ChatCompletion], Awaitable[None]]
+"""What keeps a completion before its end is told."""
+
+log = logging.getLogger(__name__)
+
+
+async def create_chat_completion(service: Service, request: Request, exchange: Exchange) -> None:
+    """Answer one chat completion request, streaming or not. Raises OpenAIError until the status is spent."""
+    async with in_session(service, request) as session:
+        await _create(service, session.request, exchange, session.keep if session.stores is not None else None)
+
+
+async def _create(service: Service, request: Request, exchange: Exchange, remember: Keep | None) -> None:
+    began = time.monotonic()
+    wish = request.header("x-understudy-reasoning")
+    show_reasoning = wish == "show" if wish else service.show_reasoning
+    translated = translate_request(
+        request.body,
+        service.model_map,
+        service.default_model,
+        show_reasoning=show_reasoning,
+        web_search=service.web_search and service.agent is None,
+    )
+    asked = translated.request
+    if not translated.model_known:
+        log.warning("no pattern fits model %r: %s answers", asked.model, translated.turn.model)
+    if translated.ignored:
+        log.info("accepted without effect: %s", ", ".join(translated.ignored))
+    refuse_own_tools(service, translated.turn)
+    turn = replace(translated.turn, timeout_s=client_timeout_s(request), client=client_of(service, request))
+    turn = await service.images.fit_turn(turn, asked.messages, "messages")
+    streams = chat_streams(
+        translated,
+        id=f"chatcmpl-{secrets.token_urlsafe(22)}",
+        created=int(time.time()),
+        show_reasoning=show_reasoning,
+    )
+    choices = Choices(service.engine, turn, streams)
+    keepers = [keep for keep in (remember, keeper_of(service, request, translated)) if keep is not None]
+
+    def headers() -> list[tuple[str, str]]:
+        return headers_of_answer(
+            service,
+            began=began,
+            model=next((s.claude_model for s in streams if s.claude_model), translated.turn.model),
+            processes=choices.processes,
+            retries=choices.retries,
+            ignored=translated.ignored,
+        )
+
+    async def finished(chunks: list[ChatCompletionChunk]) -> None:
+        completion = fold(chunks, usage=add_usage([stream.usage for stream in streams]))
+        for keep in keepers:
+            await keep(completion)
+
+    try:
+        async with aclosing(choices.chunks()) as answer:
+            if asked.stream:
+                await send_stream(answer, exchange, headers, service.keep_alive_s, finished if keepers else None)
+            else:
+                chunks = [chunk async for more in answer for chunk in more]
+                if keepers:
+                    await finished(chunks)
+                await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(fold(chunks)))
+    except ClaudeError as error:
+        raise as_openai(error) from error
+
+
+def keeper_of(service: Service, request: Request, translated: Translated) -> Keep | None:
+    """Return what keeps the completion, where that was asked for (``store: true``) and there is a place for it."""
+    asked, stores = translated.request, service.stores
+    if not asked.store or stores is None:
+        return None
+    owner = owner_of(request)
+    messages = json.loads(request.body).get("messages") or []
+
+    async def keep(completion: ChatCompletion) -> None:
+        chat = StoredChat(
+            id=completion.id,
+            owner=owner,
+            created_at=time.time(),
+            model=asked.model,
+            body=msgspec.json.encode(completion),
+            messages=tuple(messages),
+            metadata=dict(asked.metadata or {}),
+        )
+        try:
+            await stores.chats.put(chat)
+        except (StoreError, ConflictError, ValueError) as error:
+            log.warning("the completion %s could not be kept: %s", completion.id, error)
+
+    return keep
+
+
+async def send_stream(
+    answer: AsyncIterator[list[ChatCompletionChunk]],
+    exchange: Exchange,
+    headers: Callable[[], list[tuple[str, str]]],
+    keep_alive_s: float,
+    finished: Callable[[list[ChatCompletionChunk]], Awaitable[None]] | None = None,
+) -> None:
+    """Send chunks as they come, then ``[DONE]``.
+
+    Until Claude has begun to answer the status is open, and a failure can still be one: it is raised. After that, or
+    after the first sign of life, it is an event. ``finished`` hears of all chunks before the end is told.
+    """
+    sent: list[ChatCompletionChunk] = []
+    stream = EventStream(exchange, headers, keep_alive_s)
+    try:
+        async with stream.beating():
+            async for chunks in answer:
+                await stream.send(encode(chunks))
+                if finished is not None:
+                    sent += chunks
+            if finished is not None:
+                await finished(sent)
+        await exchange.send(sse.DONE)
+    except ClaudeError as error:
+        if not exchange.started:
+            raise
+        log.warning("the stream broke off: %s", error.describe())
+        failure = as_openai(error)
+        await exchange.send(sse.raw_event(failure.body()))
+    except OpenAIError as error:
+        if not exchange.started:
+            raise
+        log.warning("a streamed answer could not be kept: %s", error)
+        await exchange.send(sse.raw_event(error.body()))
+    await exchange.finish()
+
+
+def encode(chunks: list[ChatCompletionChunk]) -> bytes:
+    """Encode chunks as events."""
+    return b"".join([sse.event(chunk) for chunk in chunks])

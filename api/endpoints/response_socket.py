@@ -1,0 +1,285 @@
+"""GET /v1/responses as a WebSocket: ``response.create`` in, the events of responses out.
+
+Source: https://platform.openai.com/docs/guides/websocket-mode and ``ResponsesClientEvent``, ``ResponsesServerEvent`` of
+OpenAI's OpenAPI document.
+
+Theory of operation
+-------------------
+Each ``response.create`` is handled as if its fields had been posted to ``/v1/responses`` with the handshake's headers,
+so whatever holds there (keys, budgets, recording, replay, errors) holds here. What such a request is answered with
+passes through :class:`Messages`, which makes messages of it.
+
+Requests that name no ``stream_id``, or the same, are answered one after the other; others side by side. A connection
+remembers its last responses by itself, so that they can be gone on from without being stored.
+"""
+
+import asyncio
+import functools
+import logging
+import re
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from api.app import Service, unreadable
+from api.endpoints.responses import prepare
+from api.http.event_stream import COMMENT
+from api.http.server import Exchange, Headers, Request
+from api.http.websocket import GOING_AWAY, WebSocket, is_upgrade
+from api.recent import Recent
+from engine.observers import FLOW_HEADER
+from engine.progress import REQUEST_ID
+from storage.database import StoreError
+from translate.errors import OpenAIError, openai_error
+from translate.responses import sse
+
+log = logging.getLogger(__name__)
+
+PATH = "/v1/responses"
+
+MAX_LANES = 32
+"""How many requests of a connection are answered side by side."""
+MAX_WAITING = 32
+"""How many more wait in a lane."""
+
+STREAM_ID = re.compile(r"[A-Za-z0-9_.-]{1,256}")
+
+OF_THE_CONNECTION = ("connection", "upgrade", "content-length", FLOW_HEADER)
+
+UNDERSTOOD = "Only 'response.create' is understood."
+
+
+async def connect(service: Service, request: Request, exchange: Exchange) -> None:
+    """Open the WebSocket and answer until it closes. Raises OpenAIError for a request that asks for none."""
+    if not is_upgrade(request):
+        raise OpenAIError(f"Not allowed to GET on {PATH} (allowed: POST)", status=405, code="method_not_allowed")
+    if service.handler is None:
+        raise OpenAIError("There are no WebSockets here.", status=426, code="upgrade_required")
+    socket = WebSocket.accept(request, exchange, max_bytes=service.max_body_bytes)
+    lanes = Lanes(replace(service, recent=Recent()), request, socket)
+    exchange.when_ending(lanes.end)
+    try:
+        async for message in socket.messages():
+            await lanes.take(message)
+        await lanes.finish()
+        await socket.close(GOING_AWAY if lanes.ending else 1000)
+    finally:
+        await lanes.aclose()
+    exchange.ended = True
+
+
+@dataclass(slots=True)
+class Lane:
+    """Requests that are answered one after the other."""
+
+    waiting: deque[tuple[int, dict[str, Any], int]] = field(default_factory=deque)
+    """The number, the fields and the size of each."""
+    task: asyncio.Task[None] | None = None
+
+
+class Lanes:
+    """What is being answered on one WebSocket."""
+
+    def __init__(self, service: Service, handshake: Request, socket: WebSocket) -> None:
+        assert service.handler is not None  # noqa: S101 - connect() has seen to it
+        self._service = service
+        self._handle = service.handler(service)
+        self._socket = socket
+        self._flow = handshake.header(FLOW_HEADER)
+        self._headers = tuple(
+            (name, value)
+            for name, value in handshake.headers
+            if name not in OF_THE_CONNECTION and not name.startswith("sec-websocket-")
+        )
+        self._lanes: dict[str | None, Lane] = {}
+        self._count = 0
+        self._waiting_size = 0
+        self.ending = False
+
+    async def take(self, message: str) -> None:
+        """Take a message: have it answered, or say why not."""
+        stream_id: str | None = None
+        number, self._count = self._count, self._count + 1
+        try:
+            fields = _decoded(message)
+            stream_id = _stream_id(fields)
+            if self.ending:
+                raise openai_error("draining")
+            lane = self._lane(stream_id, len(message))
+            lane.waiting.append((number, fields, len(message)))
+            self._waiting_size += len(message)
+        except OpenAIError as error:
+            await self.say(number, error_message(error.status, error.body(), stream_id))
+            return
+        if lane.task is None:
+            # Not create_task: mitmproxy's loop starts tasks at once, and this one must be known before it is done.
+            work: Coroutine[Any, Any, None] = self._answer_all(stream_id, lane)
+            lane.task = asyncio.Task(work, loop=asyncio.get_running_loop(), name="answer over a WebSocket")
+
+    async def say(self, number: int, text: str) -> None:
+        """Send a message that answers the ``number``-th one."""
+        if self._socket.is_open:
+            # It is written before anything else can be.
+            self._service.observers.say(self._flow, number)
+        await self._socket.send(text)
+
+    def end(self) -> None:
+        """Take nothing more: what is being answered is answered to its end, then the WebSocket closes."""
+        self.ending = True
+        self._socket.end()
+
+    async def finish(self) -> None:
+        """Wait for what is being answered, if that is because we end; a peer that has left waits for nothing."""
+        while self.ending and (tasks := [lane.task for lane in self._lanes.values() if lane.task is not None]):
+            await asyncio.wait(tasks)
+
+    async def aclose(self) -> None:
+        """Stop answering, and leave no task behind."""
+        tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
+        for lane in self._lanes.values():
+            lane.waiting.clear()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _lane(self, stream_id: str | None, size: int) -> Lane:
+        lane = self._lanes.get(stream_id)
+        if lane is None:
+            if len(self._lanes) >= MAX_LANES:
+                raise _too_many("This WebSocket connection has reached its stream limit.")
+            lane = self._lanes[stream_id] = Lane()
+        if len(lane.waiting) >= MAX_WAITING:
+            raise _too_many("Too many requests of this stream are waiting.")
+        if self._waiting_size and self._waiting_size + size > self._service.max_body_bytes:
+            raise _too_many("The requests that wait on this connection are too large together.")
+        return lane
+
+    async def _answer_all(self, stream_id: str | None, lane: Lane) -> None:
+        try:
+            while lane.waiting:
+                number, fields, size = lane.waiting.popleft()
+                self._waiting_size -= size
+                await self._answer(stream_id, number, fields)
+        finally:
+            del self._lanes[stream_id]
+
+    async def _answer(self, stream_id: str | None, number: int, fields: dict[str, Any]) -> None:
+        generate = fields.pop("generate", None)
+        body = msgspec.json.encode({**fields, "stream": True})
+        flow = [(FLOW_HEADER, f"{self._flow}/{number}")] if self._flow else []
+        request = Request("POST", PATH, "", (*self._headers, *flow), body)
+        answer = Messages(self._socket, stream_id, functools.partial(self.say, number))
+        began = time.monotonic()
+        try:
+            if generate is False:
+                await self._warm(request, answer)
+            else:
+                await self._handle(request, answer)
+        except ConnectionError:
+            log.info("a WebSocket was closed while it was answered on")
+        except OpenAIError as error:
+            await answer.respond(error.status, [], error.body())
+        except StoreError as failure:
+            told = unreadable(failure)
+            await answer.respond(told.status, [], told.body())
+        except Exception:
+            log.exception("a request on a WebSocket failed")
+            await answer.respond(500, [], openai_error("api_error").body())
+        after_s = time.monotonic() - began
+        log.info("%s over a WebSocket %s, %.2f s, request %s", PATH, answer.told, after_s, REQUEST_ID.get())
+
+    async def _warm(self, request: Request, answer: "Messages") -> None:
+        """Remember what a request says, and generate nothing."""
+        prepared = await prepare(self._service, request, generate=False)
+        assert self._service.recent is not None  # noqa: S101 - connect() has seen to it
+        self._service.recent.add(prepared.id, (*prepared.before, *prepared.translated.items))
+        await answer.send(b"".join(map(sse.event, prepared.stream.warmed())))
+
+
+class Messages(Exchange):
+    """An answer whose events become messages, and whose errors become ``error`` events."""
+
+    __slots__ = ("_held", "_lane", "_say", "_socket", "told")
+
+    def __init__(self, socket: WebSocket, stream_id: str | None, say: Callable[[str], Awaitable[None]]) -> None:
+        self._socket = socket
+        self._say = say
+        self._lane = b"" if stream_id is None else b',"stream_id":"' + stream_id.encode("ascii") + b'"'
+        self._held = b""
+        self.told = "200"
+        """The status, for the log."""
+        self.headers = []
+        self.started = self.ended = self.disconnected = False
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send an error. There is no other whole answer to a request for a stream."""
+        self.started = self.ended = True
+        self.told = str(status)
+        await self._say(error_message(status, body, None, lane=self._lane))
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send nothing: an answer begins with its first event."""
+        self.started = True
+
+    async def send(self, data: bytes) -> None:
+        """Send each event that is whole. A recording that is played may be cut anywhere."""
+        *events, self._held = (self._held + data).split(b"\n\n")
+        for event in events:
+            if event + b"\n\n" == COMMENT:
+                await self._socket.ping()
+            elif (start := event.find(b"data: ")) >= 0 and (told := event[start + 6 :]).endswith(b"}"):
+                await self._say((told[:-1] + self._lane + b"}").decode("utf-8"))
+
+    async def finish(self) -> None:
+        """End the answer."""
+        self.ended = True
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self.ended = True
+        self._socket.abort()
+
+
+def error_message(status: int, body: bytes, stream_id: str | None, *, lane: bytes = b"") -> str:
+    """Return the event that tells of an error, from the body that HTTP would have told it with."""
+    event: dict[str, Any] = {"type": "error", "status": status}
+    event["error"] = msgspec.json.decode(body).get("error")
+    if stream_id is not None:
+        event["stream_id"] = stream_id
+    encoded = msgspec.json.encode(event)
+    return (encoded[:-1] + lane + b"}").decode("utf-8")
+
+
+def _decoded(message: str) -> dict[str, Any]:
+    try:
+        fields: Any = msgspec.json.decode(message)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise OpenAIError(f"We could not parse the JSON of your message. {UNDERSTOOD}") from None
+    if not isinstance(fields, dict):
+        raise OpenAIError(f"A message must be a JSON object. {UNDERSTOOD}", code="invalid_type")
+    kind = fields.pop("type", None)
+    if kind != "response.create":
+        raise OpenAIError(f"Invalid value: {kind!r}. {UNDERSTOOD}", param="type", code="invalid_value")
+    if fields.get("background"):
+        message = "Unsupported value: 'background' is not supported over a WebSocket."
+        raise OpenAIError(message, param="background", code="unsupported_value")
+    return fields
+
+
+def _stream_id(fields: dict[str, Any]) -> str | None:
+    stream_id = fields.pop("stream_id", None)
+    if stream_id is None:
+        return None
+    if not isinstance(stream_id, str) or not STREAM_ID.fullmatch(stream_id):
+        message = f"Invalid 'stream_id': expected a string that matches '^{STREAM_ID.pattern}$'."
+        raise OpenAIError(message, param="stream_id", code="invalid_value")
+    return stream_id
+
+
+def _too_many(message: str) -> OpenAIError:
+    return OpenAIError(message, param="stream_id", code="websocket_stream_limit_reached")

@@ -1,0 +1,285 @@
+"""POST /v1/responses: decode, translate, run the turn, translate, keep, encode."""
+
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from api.answer_headers import headers_of_answer
+from api.app import JSON, Service, refuse_own_tools
+from api.choices import MAX_TOGETHER
+from api.client_identity import client_of, client_timeout_s, owner_of
+from api.failures import as_openai
+from api.http.event_stream import EventStream
+from api.http.server import Exchange, Request
+from api.images import Images
+from api.mcp import check_allowed, listed
+from api.mcp_loop import McpLoop
+from engine import ClaudeError, Engine, Event, Running
+from storage.base import ConflictError, Item
+from storage.database import StoreError
+from storage.item_ids import new_response_id, output_ids
+from storage.responses import NoConversationError, StoredResponse
+from translate.chat.stream import ClaudeProtocolError
+from translate.claude_wire import join_deltas
+from translate.responses import sse
+from translate.responses.fold import fold
+from translate.responses.mcp import ListedTool, McpServer, listed_before
+from translate.responses.request import Needed, TranslatedResponse, needed, translate_response_request
+from translate.responses.stream import ResponseStream
+from translate.responses.wire import Response, ResponseEvent
+from translate.turn import Turn
+
+log = logging.getLogger(__name__)
+
+type Events = list[ResponseEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that is understood, and the response that will answer it. ``before`` is what it goes on from.
+
+    ``servers`` are the MCP servers that Claude may use, ``new_tools`` those of their tools that are yet to be told of.
+    """
+
+    id: str
+    owner: str
+    began: float
+    created_at: float
+    translated: TranslatedResponse
+    turn: Turn
+    stream: ResponseStream
+    before: tuple[Item, ...]
+    servers: tuple[McpServer, ...] = ()
+    new_tools: Mapping[str, Sequence[ListedTool]] = field(default_factory=dict)
+    images: Images = field(default_factory=Images)
+
+    def engine(self, engine: Engine) -> Engine:
+        """Return the engine that plays the turn: with the MCP servers that it may use, if there are any."""
+        if not self.servers:
+            return engine
+        most = self.translated.request.max_tool_calls
+        return McpLoop(engine, self.servers, self.translated.mcp_calls, self.new_tools, self.images, most=most)
+
+    def headers(self, service: Service, *, process: str = "", retries: int = 0) -> list[tuple[str, str]]:
+        """Return the answer's headers."""
+        return headers_of_answer(
+            service,
+            began=self.began,
+            model=self.stream.claude_model or self.translated.turn.model,
+            processes=[process],
+            retries=retries,
+            ignored=self.translated.ignored,
+        )
+
+    def to_keep(self, body: bytes, *, status: str, output: tuple[Item, ...] = ()) -> StoredResponse:
+        """Return the response as it is kept."""
+        asked = self.translated.request
+        return StoredResponse(
+            id=self.id,
+            owner=self.owner,
+            created_at=self.created_at,
+            body=body,
+            asked=self.translated.items,
+            output=output,
+            before=self.before,
+            previous_id=asked.previous_response_id,
+            conversation_id=asked.conversation_id,
+            status=status,
+        )
+
+    def output(self) -> tuple[Item, ...]:
+        """Return the items that were answered, as they are kept."""
+        return tuple(json.loads(msgspec.json.encode(self.stream.stored)))
+
+
+async def create_response(service: Service, request: Request, exchange: Exchange) -> None:
+    """Answer one request, streaming or not. Raises OpenAIError until the status is spent."""
+    prepared = await prepare(service, request)
+    asked, stream = prepared.translated.request, prepared.stream
+    try:
+        async with prepared.engine(service.engine).run(prepared.turn) as running:
+
+            def headers() -> list[tuple[str, str]]:
+                return prepared.headers(service, process=running.process, retries=running.retries)
+
+            async with aclosing(events_of(running, stream)) as answer:
+                if asked.stream:
+                    await send_stream(answer, service, prepared, exchange, headers)
+                else:
+                    events = [event async for more in answer for event in more]
+                    response = await keep(service, prepared, fold(events))
+                    await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(response))
+    except ClaudeError as error:
+        raise as_openai(error, "input") from error
+
+
+async def prepare(service: Service, request: Request, *, generate: bool = True) -> Prepared:
+    """Understand a request; without ``generate`` its turn is not to be played. Raises OpenAIError."""
+    began = time.monotonic()
+    wish = request.header("x-understudy-reasoning")
+    owner = owner_of(request)
+    wanted = needed(request.body)
+    before = await items_before(service, wanted, owner)
+    check_allowed(wanted.servers, service.mcp_servers)
+    stored = await service.stores.responses.items(wanted.item_ids, owner) if service.stores is not None else {}
+    # What is not to be answered need not be asked for.
+    tools, new_tools = await listed(
+        wanted.servers if generate else (), {**listed_before(before or ()), **wanted.listed}
+    )
+    translated = translate_response_request(
+        request.body,
+        service.model_map,
+        service.default_model,
+        show_reasoning=wish == "show" if wish else service.show_reasoning,
+        web_search=service.web_search and service.agent is None,
+        generate=generate,
+        previous=before,
+        stored=stored,
+        mcp_tools=tools,
+        open_reasoning=service.sealer.open_reasoning,
+    )
+    asked = translated.request
+    if not translated.model_known:
+        log.warning("no pattern fits model %r: %s answers", asked.model, translated.turn.model)
+    if translated.ignored:
+        log.info("accepted without effect: %s", ", ".join(translated.ignored))
+    refuse_own_tools(service, translated.turn)
+    turn = replace(translated.turn, timeout_s=client_timeout_s(request), client=client_of(service, request))
+    turn = await service.images.fit_turn(turn, asked.input, "input")
+    id, created_at = new_response_id(), time.time()
+    stream = ResponseStream(
+        id=id,
+        created_at=int(created_at),
+        echo=translated.echo,
+        new_id=output_ids(id),
+        now=lambda: int(time.time()),
+        seal=service.sealer.seal,
+        show_summary=translated.show_summary,
+        show_encrypted=translated.show_encrypted,
+        unfence=translated.unfence,
+        tools=translated.tools,
+        show_sources=translated.show_sources,
+        compact=translated.compact,
+    )
+    return Prepared(
+        id,
+        owner,
+        began,
+        created_at,
+        translated,
+        turn,
+        stream,
+        before or (),
+        wanted.servers,
+        new_tools,
+        service.images,
+    )
+
+
+async def events_of(running: Running, stream: ResponseStream) -> AsyncGenerator[Events]:
+    """Yield the events that Claude's give: each one's at once, or together what has come already.
+
+    Raises ClaudeError when the turn fails, or when its events end before the answer does.
+    """
+    come: list[Event] = []
+    ready: Events = []
+
+    def take() -> Events:
+        for event in join_deltas(come):
+            ready.extend(stream.feed(event))
+        come.clear()
+        taken = ready[:]
+        ready.clear()
+        return taken
+
+    try:
+        async for event in running:
+            come.append(event)
+            # What is behind is told in fewer, larger pieces; whoever keeps up gets every piece as it comes.
+            if not (running.backlog and len(come) < MAX_TOGETHER) and (told := take()):
+                yield told
+        if told := take():
+            yield told
+        stream.feed_eof()
+    except (ClaudeError, ClaudeProtocolError) as error:
+        if told := take():
+            yield told
+        if isinstance(error, ClaudeError):
+            raise
+        raise ClaudeError("stream_error", detail=str(error)) from error
+
+
+async def send_stream(
+    answer: AsyncIterator[Events],
+    service: Service,
+    prepared: Prepared,
+    exchange: Exchange,
+    headers: Callable[[], list[tuple[str, str]]],
+) -> None:
+    """Send events as they come. A failure is raised while the status is open, then it is told.
+
+    The event that ends the response is sent when the response is kept: who has seen it can go on from it.
+    """
+    stream = prepared.stream
+    out = EventStream(exchange, headers, service.keep_alive_s)
+    try:
+        async with out.beating():
+            async for events in answer:
+                await out.start()
+                if stream.complete:
+                    response = await keep(service, prepared, fold(events))
+                    events[-1] = msgspec.structs.replace(events[-1], response=response)
+                await out.send(b"".join(map(sse.event, events)))
+    except ClaudeError as error:
+        if not exchange.started:
+            raise
+        log.warning("the stream broke off: %s", error.describe())
+        failed = stream.failed(as_openai(error, "input"))
+        await exchange.send(b"".join(map(sse.event, failed)))
+    await exchange.finish()
+
+
+async def items_before(service: Service, wanted: Needed, owner: str) -> tuple[Item, ...] | None:
+    """Return the conversation that a request goes on with; () for none, None for one that is not there.
+
+    Raises OpenAIError.
+    """
+    if wanted.previous_response_id is None and wanted.conversation_id is None:
+        return ()
+    if service.recent is not None and wanted.previous_response_id is not None:
+        found = service.recent.conversation(wanted.previous_response_id)
+        if found is not None:
+            return found
+    if service.stores is None:
+        return None
+    if wanted.previous_response_id is not None:
+        return await service.stores.responses.conversation_items(wanted.previous_response_id, owner)
+    return await service.stores.conversations.items(str(wanted.conversation_id), owner)
+
+
+async def keep(service: Service, prepared: Prepared, response: Response) -> Response:
+    """Keep a response that is complete, if it is to be kept.
+
+    What cannot be kept is answered all the same, and says so: its ``store`` is false.
+    """
+    asked, output, stores = prepared.translated.request, prepared.output(), service.stores
+    if service.recent is not None:
+        service.recent.add(prepared.id, (*prepared.before, *prepared.translated.items, *output))
+    if stores is None or (asked.store is False and asked.conversation_id is None):
+        return response
+    try:
+        if asked.store is False:
+            items = (*prepared.translated.items, *output)
+            await stores.conversations.enter(str(asked.conversation_id), prepared.owner, items)
+        else:
+            body = msgspec.json.encode(response)
+            await stores.responses.put(prepared.to_keep(body, status=response.status, output=output))
+    except (StoreError, ConflictError, NoConversationError, ValueError) as error:
+        log.warning("the response %s could not be kept: %s", prepared.id, error)
+        return msgspec.structs.replace(response, store=False)
+    return response

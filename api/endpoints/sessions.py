@@ -1,0 +1,173 @@
+"""Sessions: the conversation so far is kept on our side, and the app sends only what is new.
+
+``session_id`` in the body of a chat completion request, or the header ``x-understudy-session``, names one. This is not
+OpenAI's: it is for apps that keep no history of their own.
+"""
+
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from api.app import JSON, Service, common_headers, segment, stores_of
+from api.client_identity import owner_of
+from api.http.pagination import asked_of, listed, unknown_cursor
+from api.http.server import Exchange, Request
+from storage.base import ConflictError, Item, can_be_id
+from storage.database import StoreError
+from storage.leases import BusyError
+from storage.pagination import UnknownCursorError
+from storage.sessions import SessionStats
+from storage.stores import Stores
+from translate.chat.request import decode_object
+from translate.chat.wire import ChatCompletion
+from translate.errors import OpenAIError
+
+log = logging.getLogger(__name__)
+
+SESSION_HEADER = "x-understudy-session"
+FIELD = "session_id"
+
+NOT_KEPT = "The answer could not be kept in its session, which is as it was before. Try again in a moment."
+
+
+@dataclass(slots=True)
+class InSession:
+    """A request within a session: with what was said before, and what is to be remembered of it."""
+
+    request: Request
+    stores: Stores | None = None
+    owner: str = ""
+    id: str = ""
+    version: str = ""
+    new: tuple[Item, ...] = ()
+
+    async def keep(self, completion: ChatCompletion) -> None:
+        """Remember what was asked and answered.
+
+        Raises OpenAIError: 503 where the store cannot be used, 409 for a session that went on meanwhile. An app that
+        keeps no history of its own must not go on from an answer that its session does not have.
+        """
+        if self.stores is None:
+            return
+        message = msgspec.to_builtins(completion.choices[0].message)
+        told = {name: value for name, value in message.items() if value is not None}
+        said: list[Item] = [*self.new, {**told, "content": message.get("content")}]
+        try:
+            tokens = completion.usage.total_tokens
+            self.version = await self.stores.sessions.append(self.owner, self.id, said, self.version, tokens=tokens)
+        except StoreError as error:
+            log.warning("the session could not be kept: %s", error)
+            raise OpenAIError(
+                NOT_KEPT, status=503, type="server_error", param=FIELD, code="session_not_kept"
+            ) from error
+        except ConflictError as error:
+            why = "The session went on meanwhile, and does not have this answer."
+            raise OpenAIError(why, status=409, param=FIELD, code="session_in_use") from error
+        except ValueError as error:
+            log.warning("the session could not be kept: %s", error)
+            why = f"The answer could not be kept in its session: {error}."
+            raise OpenAIError(why, param=FIELD, code="session_not_kept") from error
+
+
+@contextlib.asynccontextmanager
+async def in_session(service: Service, request: Request) -> AsyncIterator[InSession]:
+    """Have a request within its session, if it names one, to itself. Raises OpenAIError: 409 for one that is in use."""
+    id = named_in(request)
+    if id is None:
+        yield InSession(request)
+        return
+    stores, owner = stores_of(service), owner_of(request)
+    if not can_be_id(id):
+        raise OpenAIError("Invalid 'session_id': up to 512 printable characters.", param=FIELD, code="invalid_value")
+    fields = decode_object(request.body)
+    new = fields.get("messages")
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(stores.sessions.hold(owner, id, wait_s=stores.wait_s))
+            session = await stores.sessions.load(owner, id)
+        except BusyError as error:
+            raise OpenAIError(
+                "Another request of this session is being answered.", status=409, param=FIELD, code="session_in_use"
+            ) from error
+        if isinstance(new, list):
+            fields["messages"] = [*session.messages, *new]
+        fields.pop(FIELD, None)
+        merged = replace(request, body=json.dumps(fields).encode())
+        items = tuple(item for item in new if isinstance(item, dict)) if isinstance(new, list) else ()
+        yield InSession(merged, stores, owner, id, session.version, items)
+
+
+def named_in(request: Request) -> str | None:
+    """Return the session that a request names, None if it names none. Raises OpenAIError (400)."""
+    header = request.header(SESSION_HEADER)
+    if header is not None:
+        return header
+    if FIELD.encode() not in request.body:
+        return None
+    value = decode_object(request.body).get(FIELD)
+    if value is not None and not isinstance(value, str):
+        raise OpenAIError("Invalid type for 'session_id': expected a string.", param=FIELD, code="invalid_type")
+    return value
+
+
+async def list_sessions(service: Service, request: Request, exchange: Exchange) -> None:
+    """List whoever asks' sessions, the last used first."""
+    asked = asked_of(request.query)
+    try:
+        page = await stores_of(service).sessions.list(owner_of(request), after=asked.after, limit=asked.limit)
+    except UnknownCursorError as error:
+        raise unknown_cursor(error) from error
+    data = [_object(session) for session in page.data]
+    await exchange.respond(200, [JSON, *common_headers()], listed(data, has_more=page.has_more))
+
+
+async def get_totals(service: Service, request: Request, exchange: Exchange) -> None:
+    """Say what whoever asks' sessions come to."""
+    totals = await stores_of(service).sessions.totals(owner_of(request))
+    body = {
+        "object": "session.stats",
+        "sessions": totals.sessions,
+        "messages": totals.messages,
+        "tokens": totals.tokens,
+    }
+    await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())
+
+
+async def get_session(service: Service, request: Request, exchange: Exchange) -> None:
+    """Answer with a session and its messages."""
+    id, owner, stores = segment(request, 2), owner_of(request), stores_of(service)
+    stats = await stores.sessions.stats(owner, id)
+    if stats is None:
+        raise _unknown(id)
+    session = await stores.sessions.load(owner, id)
+    body = {**_object(stats), "messages": list(session.messages)}
+    await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())
+
+
+async def delete_session(service: Service, request: Request, exchange: Exchange) -> None:
+    """Forget a session."""
+    id = segment(request, 2)
+    if not await stores_of(service).sessions.delete(owner_of(request), id):
+        raise _unknown(id)
+    body = {"id": id, "object": "session.deleted", "deleted": True}
+    await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())
+
+
+def _object(stats: SessionStats) -> dict[str, Any]:
+    return {
+        "id": stats.id,
+        "object": "session",
+        "created_at": int(stats.created_at),
+        "last_used_at": int(stats.used_at),
+        "message_count": stats.messages,
+        "total_tokens": stats.tokens,
+    }
+
+
+def _unknown(id: str) -> OpenAIError:
+    return OpenAIError(f"Session with id '{id}' not found.", status=404)

@@ -1,0 +1,1 @@
+"""HTTP/1.1, WebSockets, event streams and paginated lists. Nothing here knows an endpoint."""

@@ -1,0 +1,243 @@
+"""Images that Claude Code passes on as they are.
+
+Beyond certain limits the CLI re-encodes an image and adds words to the prompt, and one that it cannot read becomes a
+sentence about that (facts F25, F26). So images are looked into here first: what is broken is refused, what is too large
+is scaled down once.
+
+An image of some kilobytes may unpack to gigabytes. So its size is read before it is decoded, and what must be scaled
+down is decoded in a process of its own (:mod:`api.image_process`), which has its own limits of memory and time and
+may die. There are few such processes, and requests wait for a place, client by client.
+"""
+
+import asyncio
+import base64
+import contextlib
+import logging
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from api import image_process as image_process
+from api.image_process import ImageError, look
+from engine import ClaudeError
+from engine.places import Places
+from translate.errors import OpenAIError
+from translate.turn import ContentBlock, Message, Turn
+
+log = logging.getLogger(__name__)
+
+PIXELS_OF_A_MEGAPIXEL = 1_000_000
+PROGRAM = Path(image_process.__file__)
+TYPES = {b"J": "image/jpeg", b"W": "image/webp"}
+
+KEEP_S = 30.0
+"""How long a process without work is kept."""
+
+THREADS = 2
+"""How many images are looked into at once. Each takes up to 60 MB, if it is a WebP of the largest size left alone."""
+
+# All that the process gets of our environment: what a Python needs to start.
+ENVIRONMENT = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LD_LIBRARY_PATH")
+
+
+class Images:
+    """Brings the images of turns inside the limits. In an ``async with`` it keeps its processes for a while.
+
+    ``max_megapixels`` is how large an image may be, ``processes`` how many are scaled down at once, ``memory_mb`` what
+    each may take, ``time_s`` how long. At most ``max_waiting`` wait for a place, each up to ``wait_s``.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_megapixels: float = 64,
+        processes: int = 1,
+        memory_mb: int = 768,
+        max_waiting: int = 100,
+        wait_s: float = 60.0,
+        time_s: float = 30.0,
+    ) -> None:
+        self._max_pixels = int(max_megapixels * PIXELS_OF_A_MEGAPIXEL)
+        self._memory_mb = memory_mb
+        self._time_s = time_s
+        self._places = Places(processes, max_waiting=max_waiting, wait_s=wait_s)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="look into images")
+        self._keeps = False
+        self._idle: dict[Process, asyncio.TimerHandle] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._keeps = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._keeps = False
+        for process in tuple(self._idle):
+            self._end_idle(process)
+        await asyncio.gather(*self._ending)
+        self._threads.shutdown(wait=False)
+
+    async def fit_turn(self, turn: Turn, sent: Any = None, root: str = "") -> Turn:
+        """Return the turn with its images inside the limits.
+
+        ``sent`` is what the app has sent, at the path ``root`` (``messages``, ``input``): there is looked for the place
+        of an image that is broken, by which OpenAIError (400) names it. Raises OpenAIError (503) when no place for
+        scaling down comes free in time.
+        """
+        if not any(
+            _is_inline(inside) for message in turn.messages for block in message.content for inside in _with(block)
+        ):
+            return turn
+        where = await asyncio.to_thread(places, sent, root)
+
+        async def fitted(block: ContentBlock) -> ContentBlock:
+            if _is_inline(block):
+                return await self.fit(block, where.get(block["source"]["data"], root), turn.client)
+            if block["type"] == "tool_result" and isinstance(block.get("content"), list):
+                return {**block, "content": [await fitted(inside) for inside in block["content"]]}
+            return block
+
+        messages = [
+            Message(message.role, tuple([await fitted(block) for block in message.content]))
+            for message in turn.messages
+        ]
+        return replace(turn, messages=tuple(messages))
+
+    async def fit(self, block: ContentBlock, where: str, client: str = "") -> ContentBlock:
+        """Return an image block inside the limits. ``where`` is its place in the request, for the error.
+
+        Raises OpenAIError as :meth:`fit_turn` does.
+        """
+        source: dict[str, Any] = block["source"]
+
+        def look_into() -> bytes | None:
+            data = base64.b64decode(source["data"])
+            return data if look(data, self._max_pixels) else None
+
+        try:
+            # Decoding takes its time, and other streams must not wait for it.
+            data = await asyncio.get_running_loop().run_in_executor(self._threads, look_into)
+            if data is None:
+                return block
+            media_type, made = await self._smaller(data, client)
+        except (ImageError, ValueError) as error:
+            why = str(error) if isinstance(error, ImageError) else image_process.UNDECODABLE
+            raise OpenAIError(f"Invalid image in '{where}': {why}.", param=where, code="invalid_image") from None
+        encoded = base64.b64encode(made).decode("ascii")
+        return {**block, "source": {**source, "media_type": media_type, "data": encoded}}
+
+    async def _smaller(self, data: bytes, client: str) -> tuple[str, bytes]:
+        """Have an image scaled down. Raises ImageError, and OpenAIError (503)."""
+        try:
+            async with self._places.place(client), self._process() as process:
+                return await asyncio.wait_for(_ask(process, data), self._time_s)
+        except ClaudeError as error:
+            raise _unavailable("Understudy scales down as many images as it may.", error.retry_after_s) from None
+        except TimeoutError:
+            raise ImageError(f"decoding it takes more than {self._time_s:g} s") from None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            # The system has taken it, or the decoder has failed on the image: either way it is the image's doing.
+            log.warning("a process that scales images down died of an image of %d bytes", len(data))
+            raise ImageError("the process that decoded it died") from None
+        except OSError as error:
+            log.warning("no process to scale images down with can be started: %s", error)
+            raise _unavailable("Images cannot be scaled down at the moment.", 1) from None
+
+    @asynccontextmanager
+    async def _process(self) -> AsyncIterator[Process]:
+        """Have a process for one image. After anything but an answer it is ended."""
+        process = None
+        while self._idle and process is None:
+            process, timer = self._idle.popitem()
+            timer.cancel()
+            if process.returncode is not None:
+                process = None
+        if process is None:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", str(PROGRAM), str(self._memory_mb)),
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=DEVNULL,
+                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+                # Ctrl-C in the terminal is for us.
+                start_new_session=os.name == "posix",
+            )
+        try:
+            yield process
+        except BaseException:
+            await asyncio.shield(self._end(process))
+            raise
+        if self._keeps:
+            self._idle[process] = asyncio.get_running_loop().call_later(KEEP_S, self._end_idle, process)
+        else:
+            await asyncio.shield(self._end(process))
+
+    def _end_idle(self, process: Process) -> None:
+        self._idle.pop(process).cancel()
+        self._end(process)
+
+    def _end(self, process: Process) -> asyncio.Task[None]:
+        async def end() -> None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            # Also reads what it has said, without which its pipes would stay.
+            await process.communicate()
+
+        task = asyncio.create_task(end(), name=f"end the process {process.pid}, which scaled images down")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        return task
+
+
+async def _ask(process: Process, data: bytes) -> tuple[str, bytes]:
+    """Have a process scale an image down. Raises ImageError, or IncompleteReadError or ConnectionError if it dies."""
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101 - both are pipes
+    process.stdin.write(len(data).to_bytes(4) + data)
+    await process.stdin.drain()
+    head = await process.stdout.readexactly(5)
+    made = await process.stdout.readexactly(int.from_bytes(head[1:]))
+    if head[:1] not in TYPES:
+        raise ImageError(made.decode())
+    return TYPES[head[:1]], made
+
+
+def _unavailable(message: str, retry_after_s: int | None) -> OpenAIError:
+    return OpenAIError(
+        f"{message} Try again in a moment.",
+        status=503,
+        type="server_error",
+        code="overloaded",
+        retry_after_s=retry_after_s,
+    )
+
+
+def places(value: Any, path: str) -> dict[str, str]:
+    """Return where the images that an app sent along are, by their data: ``messages[0].content[1].image_url.url``."""
+    found: dict[str, str] = {}
+    # By hand, since what an app sends may lie deeper than Python goes.
+    left = [(value, path)]
+    while left:
+        value, path = left.pop()
+        if isinstance(value, str) and value[:5].lower() == "data:":
+            found[value.partition(",")[2]] = path
+        elif isinstance(value, dict):
+            left += [(inside, f"{path}.{name}") for name, inside in value.items()]
+        elif isinstance(value, list):
+            left += [(inside, f"{path}[{index}]") for index, inside in enumerate(value)]
+    return found
+
+
+def _with(block: ContentBlock) -> Sequence[ContentBlock]:
+    """Return a block, and what is in it if it is a tool's result."""
+    inside = block.get("content") if block["type"] == "tool_result" else None
+    return (block, *inside) if isinstance(inside, list) else (block,)
+
+
+def _is_inline(block: ContentBlock) -> bool:
+    return bool(block["type"] == "image" and block["source"]["type"] == "base64")

@@ -1,0 +1,132 @@
+"""Large base64 is kept beside a cassette, once, by the SHA-256 of what it encodes.
+
+In the cassette ``{"$blob": "sha256:…", "media": "image/png", "before": "data:image/png;base64,"}`` stands where the
+string was; ``before`` only for a data URL. An object of the app's that has such a key itself is wrapped:
+``{"$literal": {…}}``. Reading puts back exactly what was there.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import re2
+
+from cassettes import large_json as slowly
+from cassettes.files import open_regular
+
+MIN_CHARACTERS = 4096
+MAX_BYTES = 256 * 1024 * 1024
+"""As much as a line of a cassette may have."""
+
+_DATA_URL = re.compile(r"data:(?P<media>[\w.+/-]{1,100})(?:;[\w=.+-]{0,100}){0,4};base64,")
+_BASE64 = re2.compile(r"[A-Za-z0-9+/]+={0,2}")
+_REFERENCE = re.compile(r"sha256:([0-9a-f]{64})")
+_OURS = frozenset({"$blob", "$literal"})
+_MAGIC = (  # what files begin with
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"%PDF", "application/pdf"),
+    (b"RIFF", "audio/wav"),
+    (b"ID3", "audio/mpeg"),
+)  # fmt: skip
+
+
+class BlobError(Exception):
+    """A blob that a cassette names is not there, or is not what it was."""
+
+
+class Blobs:
+    """The blobs in one folder, which is made when the first is put there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, data: bytes) -> str:
+        """Keep the bytes and return their name, ``sha256:…``. Raises OSError."""
+        digest = hashlib.sha256(data).hexdigest()
+        path = self._folder / digest
+        if not path.exists():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A name that exists has all its bytes: a crash leaves only the other file behind.
+            descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=".new-")
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            Path(temporary).replace(path)
+        return f"sha256:{digest}"
+
+    def get(self, name: str) -> bytes:
+        """Return a blob's bytes. Raises BlobError."""
+        match = _REFERENCE.fullmatch(name)
+        if match is None:
+            raise BlobError(f"{name[:80]!r} is no blob's name")
+        try:
+            with open_regular(self._folder / match[1], MAX_BYTES) as file:
+                data = file.read()
+        except FileNotFoundError:
+            raise BlobError(f"the blob {name} is not there") from None
+        except OSError as error:
+            raise BlobError(f"the blob {name} cannot be read: {error.strerror}") from None
+        if hashlib.sha256(data).hexdigest() != match[1]:
+            raise BlobError(f"the blob {name} is not what it was when it was recorded")
+        return data
+
+    def put_away(self, value: Any) -> Any:
+        """Return the JSON-like value with references in the place of large base64. Raises OSError."""
+        return _map(value, self._put_string)
+
+    def put_back(self, value: Any, problems: list[str]) -> Any:
+        """Undo :meth:`put_away`. Where a blob cannot be had its reference stays, and ``problems`` gets the reason."""
+        if isinstance(value, list):
+            return [self.put_back(item, problems) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if isinstance(value.get("$blob"), str):
+            try:
+                data = base64.b64encode(self.get(value["$blob"])).decode("ascii")
+            except BlobError as error:
+                problems.append(str(error))
+                return value
+            return f"{value.get('before', '')}{data}"
+        if len(value) == 1 and isinstance(value.get("$literal"), dict):
+            value = value["$literal"]
+        return {key: self.put_back(item, problems) for key, item in value.items()}
+
+    def _put_string(self, text: str) -> Any:
+        if len(text) < MIN_CHARACTERS or not text.isascii():
+            return text
+        match = _DATA_URL.match(text)
+        before = match.group() if match else ""
+        encoded = text[len(before) :].encode("ascii")
+        if not _BASE64.fullmatch(encoded):
+            return text
+        try:
+            data = slowly.from_base64(encoded)
+        except (binascii.Error, ValueError):
+            return text
+        if base64.b64encode(data) != encoded:
+            return text
+        reference = {"$blob": self.put(data), "media": (match["media"] if match else None) or media_type(data)}
+        return {**reference, "before": before} if before else reference
+
+
+def media_type(data: bytes) -> str:
+    """Tell what a file is by its first bytes."""
+    return next((media for magic, media in _MAGIC if data.startswith(magic)), "application/octet-stream")
+
+
+def _map(value: Any, string: Callable[[str], Any]) -> Any:
+    if isinstance(value, str):
+        return string(value)
+    if isinstance(value, list):
+        return [_map(item, string) for item in value]
+    if isinstance(value, dict):
+        found = {key: _map(item, string) for key, item in value.items()}
+        return {"$literal": found} if _OURS & found.keys() else found
+    return value

@@ -1,0 +1,364 @@
+"""A recorded exchange through today's translation: would the app get the same?
+
+What an entry holds of Claude's side is fed to the same state machines that answer an app, and what they give is
+compared with what the app got. Two answers are the same if they differ in nothing but ids, times, seals and in how
+text was cut into deltas: a proxy that is behind sends fewer and larger ones.
+
+Reasoning that an app sends back is sealed with a key that no cassette has. What it seals is known where the cassette
+has the answer that it came with. Where it has not, the Turn is compared without reasoning, and the verdict says so.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from cassettes.assemble import assemble, events_of, is_event_stream
+from cassettes.format import Entry
+from cassettes.outcome import reason
+from translate.chat.answer import chat_streams
+from translate.chat.completion import fold
+from translate.chat.request import translate_request
+from translate.chat.stream import ClaudeProtocolError
+from translate.chat.wire import ChatCompletionChunk
+from translate.errors import OpenAIError
+from translate.responses.fold import fold as fold_response
+from translate.responses.reasoning import KINDS, unpack
+from translate.responses.request import needed, translate_response_request
+from translate.responses.stream import ResponseStream
+from translate.turn import ContentBlock, Turn, to_json
+from translate.usage import add_usage
+
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
+
+_ID = re.compile(
+    r"\b(?:chatcmpl|resp|msg|rs|fc|ctc|ctco|tsc|tso|ws|cmp|mcp|mcpl|mcpr|call|toolu|srvtoolu|cmpl|item|req|conv)"
+    r"[-_][A-Za-z0-9_-]{8,}"
+)
+_TIMES = frozenset({"created", "created_at", "completed_at"})
+_SEALS = frozenset({"encrypted_content", "signature"})
+_MAX_LINES = 80
+
+type Item = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one entry: ``same``, ``differs`` with the lines that show it, or ``skipped`` and why.
+
+    ``why`` of one that is the same names what could not be compared, "" if there is nothing such.
+    """
+
+    id: str
+    how: str
+    why: str = ""
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What today's translation gives: the Turn, the JSON of the events or of the one body, and what a store keeps."""
+
+    turns: list[Mapping[str, Any]]
+    events: list[Any]
+    conversation: tuple[Item, ...] = ()
+
+
+@dataclass(slots=True)
+class Retranslator:
+    """Translates the entries of a cassette again, in their order: responses go on from earlier ones."""
+
+    _conversations: dict[str, tuple[Item, ...]] = field(default_factory=dict)
+    _seals: "_Seals" = field(default_factory=lambda: _Seals())
+
+    def check(self, entry: Entry) -> Verdict:
+        """Compare one entry."""
+        path = entry.request.path.partition("?")[0].rstrip("/")
+        if entry.request.method != "POST" or path not in (CHAT, RESPONSES):
+            return Verdict(entry.id, "skipped", f"{entry.request.method} {path} is not translated")
+        if entry.how != "done":
+            return Verdict(entry.id, "skipped", f"it ended {entry.how}")
+        if entry.left_out:
+            return Verdict(entry.id, "skipped", "parts of it were left out when it was recorded")
+        if entry.status is not None and entry.status >= 400 and entry.events:
+            # What Claude had said until then is no whole answer.
+            return Verdict(
+                entry.id, "skipped", f"it failed after Claude was asked: {reason(entry.status, entry.error)}"
+            )
+        self._seals.unopened = 0
+        try:
+            answer = self._chat(entry) if path == CHAT else self._response(entry)
+        except OpenAIError as error:
+            return _compare(entry, _told(entry), [json.loads(error.body())])
+        except _SkippedError as error:
+            return Verdict(entry.id, "skipped", str(error))
+        except (ClaudeProtocolError, ValueError) as error:
+            return Verdict(entry.id, "differs", lines=(f"today's translation fails: {type(error).__name__}: {error}",))
+        if not entry.events:
+            return Verdict(entry.id, "skipped", "Claude was not asked, or what it said was not recorded")
+        recorded: list[Mapping[str, Any]] = [turn for turn in (entry.turn, *entry.more_turns) if turn is not None]
+        turns, note = answer.turns, ""
+        if unopened := self._seals.unopened:
+            recorded, turns = [*map(without_reasoning, recorded)], [*map(without_reasoning, turns)]
+            note = f"{unopened} sealed reasoning{'s' if unopened > 1 else ''} could not be opened, and was not compared"
+        return _compare(entry, [*map(_turn, recorded), *_told(entry)], [*map(_turn, turns), *answer.events], note)
+
+    def _chat(self, entry: Entry) -> _Answer:
+        message = entry.message if isinstance(entry.message, dict) else {}
+        shown = _shows_reasoning(entry)
+        translated = translate_request(entry.request.body, _model_map(entry), show_reasoning=shown)
+        streams = chat_streams(
+            translated, id=str(message.get("id")), created=int(message.get("created") or 0), show_reasoning=shown
+        )
+        turns = _turns(entry, translated.turn)
+        if not entry.events:
+            return _Answer(turns, [])
+        chunks: list[ChatCompletionChunk] = []
+        counted: list[ChatCompletionChunk] = []
+        for event in entry.events:
+            for chunk in streams[event.of].feed(event.value) if event.of < len(streams) else []:
+                (chunks if chunk.choices or len(streams) == 1 else counted).append(chunk)
+        for stream in streams:
+            stream.feed_eof()
+        if counted:
+            usages = [chunk.usage for chunk in counted if isinstance(chunk.usage, msgspec.Struct)]
+            chunks.append(msgspec.structs.replace(counted[-1], usage=add_usage(usages)))
+        told: Sequence[Any] = chunks if _is_stream(entry) else [fold(chunks)]
+        return _Answer(turns, [msgspec.to_builtins(event) for event in told])
+
+    def _response(self, entry: Entry) -> _Answer:
+        message = entry.message if isinstance(entry.message, dict) else {}
+        wanted = needed(entry.request.body)
+        if message.get("status") == "queued":
+            raise _SkippedError("it was answered in the background, so this answer tells nothing of it")
+        if wanted.conversation_id or wanted.item_ids:
+            raise _SkippedError("it goes on from what is not in the cassette")
+        if wanted.servers:
+            raise _SkippedError("what MCP servers told is not in the cassette")
+        before = self._conversations.get(wanted.previous_response_id or "", ())
+        if wanted.previous_response_id and not before:
+            raise _SkippedError("it goes on from a response that is not in the cassette before it")
+        try:
+            translated = translate_response_request(
+                entry.request.body,
+                _model_map(entry),
+                show_reasoning=_shows_reasoning(entry) and not _asks_for_summary(entry),
+                previous=before,
+                open_reasoning=self._seals.open,
+            )
+        except OpenAIError as error:
+            if self._seals.unopened and (error.param or "").endswith("encrypted_content"):
+                raise _SkippedError("it goes on from sealed notes that cannot be opened") from None
+            raise
+        turns = _turns(entry, translated.turn)
+        if not entry.events:
+            return _Answer(turns, [])
+        created = int(message.get("created_at") or 0)
+        stream = ResponseStream(
+            id=str(message.get("id")),
+            created_at=created,
+            echo=translated.echo,
+            new_id=_numbered(),
+            now=lambda: created,
+            seal=self._seals.seal,
+            show_summary=translated.show_summary,
+            show_encrypted=translated.show_encrypted,
+            unfence=translated.unfence,
+            tools=translated.tools,
+            show_sources=translated.show_sources,
+            compact=translated.compact,
+        )
+        events = [told for event in entry.events for told in stream.feed(event.value)]
+        stream.feed_eof()
+        stored = msgspec.to_builtins(stream.stored)
+        self._seals.learn(message.get("output"), stored)
+        self._conversations[str(message.get("id"))] = (*before, *translated.items, *stored)
+        told = events if _is_stream(entry) else [fold_response(events)]
+        return _Answer(turns, [msgspec.to_builtins(event) for event in told])
+
+
+@dataclass(slots=True)
+class _Seals:
+    """What is in the seals of reasoning and notes that apps send back: today's translation's, and recorded ones."""
+
+    _blocks: dict[str, ContentBlock] = field(default_factory=dict)
+    unopened: int = 0
+    """How many could not be opened."""
+
+    def seal(self, data: bytes) -> str:
+        """Return a seal of our own."""
+        sealed = f"sealed {len(self._blocks)}"
+        if (block := unpack(data)) is not None:
+            self._blocks[sealed] = block
+        return sealed
+
+    def open(self, sealed: str) -> ContentBlock | None:
+        """Return what is sealed, None if the cassette has not told."""
+        block = self._blocks.get(sealed)
+        self.unopened += block is None
+        return block
+
+    def learn(self, recorded: Any, today: list[Item]) -> None:
+        """Take the recorded seals of an answer for those that today's translation of it has in their places."""
+        for old, new in zip(recorded if isinstance(recorded, list) else (), today, strict=False):
+            sealed = old.get("encrypted_content") if isinstance(old, Mapping) else None
+            block = self._blocks.get(new.get("encrypted_content") or "")
+            if isinstance(sealed, str) and block is not None and old.get("type") == new.get("type"):
+                self._blocks[sealed] = block
+
+
+def without_reasoning(turn: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a Turn without the thinking in its messages."""
+    messages = []
+    for message in turn.get("messages") or ():
+        content = message.get("content") if isinstance(message, Mapping) else None
+        if isinstance(content, (list, tuple)):
+            kept = [block for block in content if not (isinstance(block, Mapping) and block.get("type") in KINDS)]
+            messages += [{**message, "content": kept}] if kept else []
+        else:
+            messages.append(message)
+    return {**turn, "messages": messages}
+
+
+class _SkippedError(Exception):
+    """An entry cannot be translated again, and that is no fault of the translation."""
+
+
+def _numbered() -> Callable[[str], str]:
+    numbers = iter(range(10**9))
+    return lambda prefix: f"{prefix}_{next(numbers):048x}"
+
+
+def _turns(entry: Entry, turn: Turn) -> list[Mapping[str, Any]]:
+    """Return the Turn as often as it was recorded."""
+    return [to_json(turn)] * (len(entry.more_turns) + (entry.turn is not None))
+
+
+def _model_map(entry: Entry) -> dict[str, str]:
+    """Have the model answer that did: who answers for whom is a setting, and none of the translation's."""
+    model = entry.turn.get("model") if entry.turn else None
+    return {"*": model} if isinstance(model, str) else {"*": "sonnet"}
+
+
+def _shows_reasoning(entry: Entry) -> bool:
+    """Whether the app was shown what Claude thinks, be it by setting or by header: the Turn asked for it."""
+    thinking = entry.turn.get("thinking") if entry.turn else None
+    return isinstance(thinking, Mapping) and thinking.get("display") == "summarized"
+
+
+def _asks_for_summary(entry: Entry) -> bool:
+    reasoning = entry.request.json.get("reasoning") if isinstance(entry.request.json, dict) else None
+    return isinstance(reasoning, Mapping) and bool(reasoning.get("summary") or reasoning.get("generate_summary"))
+
+
+def _is_stream(entry: Entry) -> bool:
+    content_type = entry.headers.get("content-type", "")
+    return isinstance(content_type, str) and is_event_stream(content_type)
+
+
+def _told(entry: Entry) -> list[Any]:
+    """Return what the app got: the events of a stream, or the one body."""
+    if not _is_stream(entry):
+        return [assemble("application/json", entry.body)]
+    return [json.loads(data) for _, data in events_of(entry.body) if data != "[DONE]"]
+
+
+def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a Turn what is not the request's, and the bytes of images, which are made to fit."""
+    told = {name: value for name, value in turn.items() if name not in ("timeout_s", "client")}
+    return {"turn": _without_pictures(told)}
+
+
+def _without_pictures(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if value.get("type") == "base64" and "data" in value:
+            return {"type": "base64", "data": "…"}
+        return {name: _without_pictures(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_pictures(item) for item in value]
+    return value
+
+
+def _compare(entry: Entry, before: list[Any], now: list[Any], note: str = "") -> Verdict:
+    old, new = canonical(before), canonical(now)
+    if old == new:
+        return Verdict(entry.id, "same", note)
+    lines = list(difflib.unified_diff(_lines(old), _lines(new), "recorded", "today", lineterm="", n=2))
+    if len(lines) > _MAX_LINES:
+        lines[_MAX_LINES:] = [f"… and {len(lines) - _MAX_LINES} more lines"]
+    return Verdict(entry.id, "differs", note, lines=tuple(lines))
+
+
+def _lines(events: list[Any]) -> list[str]:
+    return [line for event in events for line in json.dumps(event, indent=1, ensure_ascii=False).splitlines()]
+
+
+def canonical(events: list[Any]) -> list[Any]:
+    """Return events without what differs from time to time, and with neighbouring deltas as one."""
+    names: dict[str, str] = {}
+
+    def name_of(match: re.Match[str]) -> str:
+        prefix = re.split(r"[-_]", match[0])[0]
+        return names.setdefault(match[0], f"<{prefix} {len(names) + 1}>")
+
+    def clean(value: Any, key: str = "") -> Any:
+        if isinstance(value, Mapping):
+            kept = {name: item for name, item in value.items() if name != "sequence_number"}
+            return {name: clean(item, name) for name, item in kept.items()}
+        if isinstance(value, (list, tuple)):
+            return [clean(item, key) for item in value]
+        if key in _TIMES and value is not None:
+            return "<time>"
+        if key in _SEALS and value is not None:
+            return "<sealed>"
+        return _ID.sub(name_of, value) if isinstance(value, str) else value
+
+    joined: list[Any] = []
+    for event in events:
+        if joined and _joins(joined[-1], event):
+            continue
+        joined.append(json.loads(json.dumps(event)))
+    return [clean(event) for event in joined]
+
+
+def _joins(last: Any, event: Any) -> bool:
+    """Add an event to the one before it, if both are pieces of one text. Returns whether they are."""
+    if not (isinstance(last, dict) and isinstance(event, dict)):
+        return False
+    kind = event.get("type")
+    if isinstance(kind, str) and kind.endswith(".delta") and last.get("type") == kind:
+        same = all(last.get(name) == event.get(name) for name in ("item_id", "output_index", "content_index"))
+        if same and isinstance(last.get("delta"), str) and isinstance(event.get("delta"), str):
+            last["delta"] += event["delta"]
+            return True
+        return False
+    old, new = _delta(last), _delta(event)
+    if old is None or new is None or old.get("index") != new.get("index") or old.get("finish_reason"):
+        return False
+    return not new.get("finish_reason") and _joins_delta(old["delta"], new["delta"])
+
+
+def _delta(chunk: dict[str, Any]) -> Any:
+    choices = chunk.get("choices")
+    one = choices[0] if isinstance(choices, list) and len(choices) == 1 else None
+    return one if isinstance(one, dict) and isinstance(one.get("delta"), dict) else None
+
+
+def _joins_delta(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    for name in ("content", "reasoning_content", "refusal"):
+        if old.keys() == new.keys() == {name} and isinstance(old[name], str) and isinstance(new[name], str):
+            old[name] += new[name]
+            return True
+    if not (old.keys() == new.keys() == {"tool_calls"} and len(old["tool_calls"]) == len(new["tool_calls"]) == 1):
+        return False
+    before, after = old["tool_calls"][0], new["tool_calls"][0]
+    if before.get("index") != after.get("index") or after.keys() - {"index", "function"}:
+        return False
+    if after.get("function", {}).keys() != {"arguments"} or "arguments" not in before.get("function", {}):
+        return False
+    before["function"]["arguments"] += after["function"]["arguments"]
+    return True

@@ -1,0 +1,69 @@
+"""An exchange on its way from or to another tool's format, and how it gets into a cassette."""
+
+import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cassettes.assemble import assemble, error_in, is_complete, is_event_stream, usage_in
+from cassettes.record.record import Recorder, Recording
+
+
+class ConvertError(Exception):
+    """A file cannot be converted; the message names it, the place and the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What other formats know: a request and its answer. Times in ms since the request; bodies without encoding.
+
+    ``status`` is None if there was no answer.
+    """
+
+    started: datetime.datetime
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    status: int | None
+    answer_headers: tuple[tuple[str, str], ...]
+    chunks: tuple[tuple[float, bytes], ...]
+    ms: float
+
+
+def write(exchanges: Iterable[Exchange], path: Path) -> int:
+    """Write exchanges into a cassette, redacted as recorded ones are, and return how many. Raises CassetteError."""
+    count = 0
+    with Recorder(path) as recorder:
+        for one in exchanges:
+            target = one.url.split("://", 1)[-1]
+            host, slash, rest = target.partition("/")
+            headers = [
+                ("host", host),
+                *((n, v) for n, v in one.headers if n.lower() not in ("host", "content-encoding")),
+            ]
+            recording = recorder.begin(one.method, f"{slash or '/'}{rest}", headers, one.body, started=one.started)
+            if one.status is None:
+                recording.end("failed", at_ms=one.ms)
+            else:
+                _answer(recording, one, one.status)
+            count += 1
+    return count
+
+
+def _answer(recording: Recording, one: Exchange, status: int) -> None:
+    answered = [(name, value) for name, value in one.answer_headers if name.lower() != "content-encoding"]
+    recording.respond(one.chunks[0][0] if one.chunks else one.ms, status, answered)
+    for at_ms, data in one.chunks:
+        recording.chunk(at_ms, data)
+    kind = next((value for name, value in answered if name.lower() == "content-type"), "")
+    body = b"".join(data for _, data in one.chunks)
+    message = assemble(kind, body)
+    broke_off = is_event_stream(kind) and not is_complete(body)
+    recording.end(
+        "failed" if broke_off else "done",
+        at_ms=one.ms,
+        message=message,
+        usage=usage_in(message),
+        error=error_in(message),
+    )

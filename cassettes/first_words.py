@@ -1,0 +1,127 @@
+"""The first words of a question and of an answer, for lists. Pure.
+
+The question is the last thing that was said to the model; before a tool's result stands ``←``, before a call ``→``.
+Shapes: OpenAI's API reference. What is of no known shape has no words.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+MAX_WORDS = 120
+"""So many characters are kept."""
+
+_TEXTS = ("text", "refusal", "content", "output", "summary")
+
+
+class _Asked(msgspec.Struct):
+    """Where a request has its question. Long histories stay undecoded, but for their last message."""
+
+    messages: msgspec.Raw = msgspec.Raw(b"null")
+    input: msgspec.Raw = msgspec.Raw(b"null")
+    prompt: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_asked = msgspec.json.Decoder(_Asked)
+_list = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def question(request: bytes | msgspec.Raw) -> str:
+    """Return the first words of what a request's JSON asks, "" where there are none.
+
+    Of JSON that is at hand already, :func:`question_of` tells it without reading all of it again.
+    """
+    try:
+        asked = _asked.decode(request)
+        for one in (asked.messages, asked.input, asked.prompt):
+            if words := shortened(_said_last(one)):
+                return words
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    return ""
+
+
+def _said_last(raw: msgspec.Raw) -> str:
+    whole = bytes(raw)
+    if whole[:1] != b"[":
+        return _words(msgspec.json.decode(whole))
+    for one in reversed(_list.decode(whole)):
+        if words := _words(msgspec.json.decode(one)):
+            return words
+    return ""
+
+
+def question_of(request: Any) -> str:
+    """Return the first words of what a request asks, "" where there are none."""
+    if not isinstance(request, Mapping):
+        return ""
+    try:
+        for name in ("messages", "input", "prompt"):
+            said = request.get(name)
+            each = map(_words, reversed(said) if isinstance(said, list) else [said])
+            if words := shortened(next(filter(None, each), "")):
+                return words
+    except RecursionError:
+        pass
+    return ""
+
+
+def answer(message: Any) -> str:
+    """Return the first words of an assembled answer: its text, else its calls, else its error."""
+    if not isinstance(message, Mapping):
+        return ""
+    try:
+        found = "".join(map(_words, _answers(message)))
+    except RecursionError:
+        return ""
+    error = message.get("error")
+    if not found and isinstance(error, Mapping):
+        found = str(error.get("message") or "")
+    return shortened(found)
+
+
+def _answers(message: Mapping[str, Any]) -> Iterator[Any]:
+    choices, output = message.get("choices"), message.get("output")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if isinstance(first, Mapping):
+        yield first.get("message") or first.get("text")
+    for item in output if isinstance(output, list) else []:
+        if isinstance(item, Mapping) and item.get("type") != "reasoning":
+            yield item
+
+
+def _words(value: Any) -> str:
+    """Return the text of a message, an item or a part. Images, files and reasoning have none."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return " ".join(filter(None, map(_words, value)))
+    if not isinstance(value, Mapping):
+        return ""
+    kind = str(value.get("type") or "")
+    is_result = value.get("role") in ("tool", "function") or kind.endswith("_output") or kind == "tool_result"
+    text = next((words for name in _TEXTS if (words := _words(value.get(name)))), "")
+    calls = value.get("tool_calls")
+    told = [f"← {text}" if is_result and text else text]
+    told += [_call(call) for call in (calls if isinstance(calls, list) else [])]
+    if kind.endswith("_call") or "function_call" in value:
+        told.append(_call(value))
+    return " ".join(filter(None, told))
+
+
+def _call(call: Any) -> str:
+    if not isinstance(call, Mapping):
+        return ""
+    inner = next(
+        (call[key] for key in ("function", "custom", "function_call") if isinstance(call.get(key), Mapping)), call
+    )
+    name = inner.get("name") or call.get("type")
+    arguments = inner.get("arguments", inner.get("input"))
+    return f"→ {name}({arguments if isinstance(arguments, str) else ''})" if isinstance(name, str) else ""
+
+
+def shortened(text: str) -> str:
+    """Return a text's beginning in one line."""
+    line = " ".join(text[: MAX_WORDS * 8].split())
+    return line if len(line) <= MAX_WORDS else f"{line[: MAX_WORDS - 1]}…"

@@ -1,0 +1,352 @@
+"""What a cassette has, without reading all of it.
+
+Beside each file lies its index: one line for each entry, with where it stands and what a list shows of it. The recorder
+adds to it with every entry, unless it is of another file of that name, or of this one before it was edited; reading
+makes it anew when it is older than the file or does not reach to its end. Making it anew reads every line's first bytes
+only, and decodes no more than the lines that a summary is made of.
+"""
+
+import contextlib
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cassettes import first_words as words
+from cassettes.files import all_files, index_path, journals, make_private_folder, open_regular, side_folder
+from cassettes.format import HOW, KINDS, MAX_LINES, Entry, LineError, Problem, decode_line
+from cassettes.read import raw_lines, read_block, read_journal
+from cassettes.summary import Summary
+from cassettes.usage import MODEL_HEADER, claude_usage, in_order
+from translate.usage import MessageUsage, UsageReader
+
+_HEADER = b'{"index": 2}\n'
+_HEAD = re.compile(
+    rb'\{"id": "([\w.-]{1,100})", "n": \d{1,9}(?:, "(?:at|started)": [^ ]{1,40})?'
+    rb'(?:, "of": \d{1,4})?, "([a-z_0-9]{1,20})": '
+)
+
+
+_ID = re.compile(r"[\w.-]{1,100}", re.ASCII)
+
+MAX_INDEX_BYTES = 512 * 1024 * 1024
+MAX_MS = 1e12
+MAX_STATUS = 999
+
+_EMPTY = msgspec.Raw(b"{}")
+
+
+class _Model(msgspec.Struct):
+    model: Any = None
+
+
+class _Part(msgspec.Struct):
+    """What of a line a summary needs; msgspec passes over all else without making objects of it."""
+
+    started: str = ""
+    request: msgspec.Raw = _EMPTY
+    response: msgspec.Raw = _EMPTY
+    end: str = "interrupted"
+    at: float = 0.0
+    usage: dict[str, Any] | None = None
+    claude_usage: list[MessageUsage] | None = None
+    cost_usd: float | None = None
+    error: Any = None
+    message: msgspec.Raw = _EMPTY
+
+
+class _EventPart(msgspec.Struct):
+    """A line of an event that tells what Claude uses."""
+
+    event: dict[str, Any] = msgspec.field(default_factory=dict)
+    of: int = 0
+
+
+class _RequestPart(msgspec.Struct):
+    method: str = ""
+    path: str = ""
+    json: msgspec.Raw = _EMPTY
+
+
+class _ResponsePart(msgspec.Struct):
+    status: int | None = None
+    headers: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+_part = msgspec.json.Decoder(_Part)
+_request = msgspec.json.Decoder(_RequestPart)
+_model = msgspec.json.Decoder(_Model)
+_response = msgspec.json.Decoder(_ResponsePart)
+_event = msgspec.json.Decoder(_EventPart)
+_row = msgspec.json.Decoder(Summary)
+_encoder = msgspec.json.Encoder()
+
+
+def asked(started: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a summary says of a request that is at hand, None where that is for its line to say.
+
+    ``request`` is as it stands in its line. A request of megabytes is not read again only to be summarised.
+    """
+    body = request.get("json")
+    model = body.get("model") if isinstance(body, Mapping) else None
+    fields = {
+        "started": started,
+        "method": request["method"],
+        "path": request["path"],
+        "model": model if isinstance(model, str) else None,
+        "question": words.question_of(body),
+    }
+    try:
+        _encoder.encode(fields)
+    except UnicodeEncodeError:  # half of a character, which a line has as an escape
+        return None
+    return fields
+
+
+class _Builder:
+    """A summary in the making. ``asked``: what it says of the request, if that is known."""
+
+    def __init__(self, id: str, offset: int, asked: Mapping[str, Any] | None = None) -> None:
+        self.fields: dict[str, Any] = {"id": id, "offset": offset, **(asked or {})}
+        self.knows_request = asked is not None
+        self.counts = {"event": 0, "chunk": 0}
+        self.told: dict[int, UsageReader] = {}
+        self.until = offset
+
+    def add(self, kind: str, raw: bytes, until: int) -> bool:
+        """Take a line; return whether it was the entry's last."""
+        self.until = until
+        if kind in ("event", "chunk", "chunk_base64"):
+            self.counts["event" if kind == "event" else "chunk"] += 1
+            if kind == "event" and b'"usage"' in raw:
+                with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    line = _event.decode(raw)
+                    self.told.setdefault(line.of, UsageReader()).feed(line.event)
+            return False
+        if kind not in ("request", "response", "end") or (kind == "request" and self.knows_request):
+            return False
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self._take(kind, _part.decode(raw))
+        return kind == "end"
+
+    def _take(self, kind: str, part: _Part) -> None:
+        if kind == "request":
+            request = _request.decode(part.request)
+            self.fields |= {"started": part.started, "method": request.method, "path": request.path}
+            with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+                model = _model.decode(request.json).model
+                self.fields["model"] = model if isinstance(model, str) else None
+            self.fields["question"] = words.question(request.json)
+        elif kind == "response":
+            response = _response.decode(part.response)
+            model = response.headers.get(MODEL_HEADER)
+            self.fields |= {"status": response.status, "claude_model": model if isinstance(model, str) else None}
+        elif kind == "end":
+            self.fields |= {"how": part.end, "ms": part.at, "usage": part.usage}
+            if part.claude_usage is not None:
+                # Without this, the line is an older cassette's, whose figure was not this exchange's alone.
+                self.fields |= {"claude_usage": part.claude_usage, "cost_usd": part.cost_usd}
+            self.fields["error"] = shortened_error(part.error)
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                self.fields["answer"] = words.answer(msgspec.json.decode(part.message))
+
+    def summary(self, file: Path) -> Summary:
+        events, chunks = self.counts.values()
+        length = self.until - self.fields["offset"]
+        if self.fields.get("claude_usage") is None and self.told:
+            self.fields["claude_usage"] = list(in_order(self.told, self.fields.get("usage"))) or None
+        return Summary(**self.fields, length=length, events=events, chunks=chunks, file=file.name)
+
+
+def shortened_error(error: Any) -> dict[str, Any] | str | None:
+    """Return what an index keeps of an error: enough to say what it was and whose doing."""
+    if error is None:
+        return None
+    if not isinstance(error, dict):
+        return words.shortened(str(error))
+    inner = error.get("error")
+    known = {**(inner if isinstance(inner, dict) else {}), **error}
+    return {name: words.shortened(str(known[name])) for name in ("type", "code", "message") if known.get(name)}
+
+
+def summary_of(
+    file: Path, offset: int, length: int, lines: Iterable[bytes], asked: Mapping[str, Any] | None = None
+) -> Summary:
+    """Summarise an entry that is at hand. ``asked``: what :func:`asked` says of its request, if that is known."""
+    builder: _Builder | None = None
+    for raw in lines:
+        if match := _HEAD.match(raw):
+            builder = builder or _Builder(match[1].decode(), offset, asked)
+            builder.add(match[2].decode(), raw, offset + length)
+    return (builder or _Builder("", offset)).summary(file)
+
+
+def drop_stale_index(file: Path) -> None:
+    """Take away an index that is not of a file as it is now, before more is added to both. Raises OSError."""
+    path = index_path(file)
+    if _read_index(path, file) is None:
+        path.unlink(missing_ok=True)
+
+
+def append_to_index(path: Path, summary: Summary) -> None:
+    """Add an entry that has just been appended. Raises OSError."""
+    is_new = not path.exists()
+    if is_new and summary.offset > 100:
+        return  # it would not be whole: reading makes it
+    if path.is_symlink():
+        return  # it would be written elsewhere
+    with path.open("ab") as file:
+        file.write((_HEADER if is_new else b"") + _line(summary))
+
+
+def scan(file: Path) -> Iterator[Summary]:
+    """Summarise every entry of a file by reading it. Lines that cannot be read are passed over. Raises OSError."""
+    running: dict[str, _Builder] = {}
+    for raw in raw_lines(file):
+        match = _HEAD.match(raw.raw)
+        if match:
+            id, kind = match[1].decode(), match[2].decode()
+        else:  # written by another hand, with other spaces or another order
+            try:
+                line = decode_line(raw.raw)
+            except LineError:
+                continue
+            id = line.id
+            kind = next(kind for kind in KINDS if getattr(line, kind) is not msgspec.UNSET)
+        builder = running.get(id)
+        if builder is None:
+            builder = running[id] = _Builder(id, raw.offset)
+        if builder.add(kind, raw.raw, raw.offset + len(raw.raw)):
+            yield running.pop(id).summary(file)
+    for builder in running.values():
+        if builder.fields.get("method"):
+            yield builder.summary(file)
+
+
+class Index:
+    """What a cassette has: iterate it for summaries in the order of the file; exchanges that still run come last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[Summary]:
+        """Yield a summary for each entry. Raises OSError if the cassette cannot be read."""
+        for file, summary in self._all():
+            yield msgspec.structs.replace(summary, file=str(file.relative_to(self._path.parent)))
+
+    def entry(self, id: str) -> Entry | None:
+        """Read one entry, or return None if there is none of this id. Raises OSError."""
+        for file, summary in self._all():
+            if summary.id == id:
+                for found in read_block(file, summary.offset, summary.length):
+                    if isinstance(found, Entry) and found.id == id:
+                        return found
+        return None
+
+    def _all(self) -> Iterator[tuple[Path, Summary]]:
+        seen: set[Path] = set()
+        for file in all_files(self._path):
+            ids = set()
+            for summary in load(file):
+                ids.add(summary.id)
+                yield file, summary
+            folder = side_folder(file)
+            for journal in journals(file) if folder not in seen else []:
+                yield from ((journal, found) for found in _running(journal) if found.id not in ids)
+            seen.add(folder)
+
+
+def _running(journal: Path) -> Iterator[Summary]:
+    """Summarise an exchange that still runs, or whose recorder died."""
+    for entry in read_journal(journal):
+        if isinstance(entry, Problem):
+            continue
+        model = entry.request.json.get("model") if isinstance(entry.request.json, dict) else None
+        yield Summary(
+            id=entry.id,
+            offset=0,
+            length=0,
+            started=entry.started,
+            method=entry.request.method,
+            path=entry.request.path,
+            model=model if isinstance(model, str) else None,
+            status=entry.status,
+            how=entry.how,
+            ms=entry.ms,
+            claude_usage=list(claude_usage(entry.events)) or None,
+            events=len(entry.events),
+            chunks=len(entry.chunks),
+            question=words.question(entry.request.body),
+        )
+
+
+def load(file: Path) -> list[Summary]:
+    """Return the summaries of one file: from its index if that is good, else by making it anew. Raises OSError."""
+    path = index_path(file)
+    rows = _read_index(path, file)
+    if rows is None:
+        covered = file.stat()
+        rows = list(scan(file))
+        with contextlib.suppress(OSError):  # where nothing can be written, the list is made every time
+            _write_index(path, rows, covered)
+    return rows
+
+
+def _read_index(path: Path, file: Path) -> list[Summary] | None:
+    """Return the rows of an index that is of the file as it is now, else None."""
+    try:
+        # The file is looked at first: what is appended meanwhile makes the index seem old, never the file.
+        about = file.stat()
+        if path.stat().st_mtime_ns < about.st_mtime_ns:
+            return None
+        with open_regular(path, MAX_INDEX_BYTES) as opened:
+            header, *lines = opened.read().split(b"\n")
+        rows = [_row.decode(line) for line in lines if line]
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if header + b"\n" != _HEADER or not all(_is_possible(row, about.st_size) for row in rows):
+        return None
+    covered = max((row.offset + row.length for row in rows), default=0)
+    if not covered or covered < about.st_size:
+        return None
+    return [row for row in rows if row.id]
+
+
+def _is_possible(row: Summary, size: int) -> bool:
+    """Whether a row can be of a file of this size. An index may come from somebody else, together with its cassette."""
+    return (
+        (not row.id or _ID.fullmatch(row.id) is not None)
+        and 0 <= row.offset <= size
+        and 0 <= row.length <= size - row.offset
+        and 0 <= row.ms <= MAX_MS
+        and 0 <= row.events <= MAX_LINES
+        and 0 <= row.chunks <= MAX_LINES
+        and row.how in HOW
+        and (row.status is None or 0 <= row.status <= MAX_STATUS)
+        and (row.cost_usd is None or math.isfinite(row.cost_usd))
+    )
+
+
+def _line(row: Summary) -> bytes:
+    try:
+        return _encoder.encode(row) + b"\n"
+    except UnicodeEncodeError:
+        # JSON can name halves of characters, and UTF-8 has none.
+        values = msgspec.structs.asdict(row).items()
+        texts = {name: value.encode(errors="replace").decode() for name, value in values if isinstance(value, str)}
+        return _encoder.encode(msgspec.structs.replace(row, **texts)) + b"\n"
+
+
+def _write_index(path: Path, rows: Iterable[Summary], covered: os.stat_result) -> None:
+    make_private_folder(path.parent)
+    # A row without an id says how far the index reaches, where the last lines are no entry's.
+    end = Summary(id="", offset=covered.st_size, length=0)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    with os.fdopen(descriptor, "wb") as new:
+        new.write(_HEADER + b"".join(map(_line, [*rows, end])))
+    Path(temporary).replace(path)

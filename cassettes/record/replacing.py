@@ -1,0 +1,107 @@
+"""Cassettes that are written anew: until the new one is whole, the old one stays as it is."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Set
+from pathlib import Path
+
+from cassettes.files import all_files, index_path, make_private_folder, part_path, parts, side_folder
+from cassettes.format import LineError, decode_line
+from cassettes.index import load
+from cassettes.locking import lock
+from cassettes.read import raw_lines
+from cassettes.record.record import CassetteError
+
+
+def put_in_place(new: Path, old: Path) -> None:
+    """Move the cassette ``new`` to where ``old`` is or may be; both are ``.jsonl`` files of the same name.
+
+    Blobs come first and old ones go last, so that whoever reads meanwhile, or after a crash, has what the entries name.
+    Raises OSError, and CassetteError while another process records into ``old``.
+    """
+    old.parent.mkdir(parents=True, exist_ok=True)
+    folder = side_folder(old)
+    with _locked(old):
+        blobs = {path.name for path in (side_folder(new) / "blobs").glob("*")}
+        for name in blobs:
+            _move(side_folder(new) / "blobs" / name, folder / "blobs" / name)
+        names = side_folder(new) / "names"
+        if names.exists():
+            _move(names, folder / "names")
+        before, after = parts(old), parts(new)
+        places = [part_path(old, number) for number in range(1, len(after) + 1)]
+        for part, place in zip(after, places, strict=True):
+            _move(part, place)
+        for part in {*before, *places}:
+            index_path(part).unlink(missing_ok=True)
+        for part in before:
+            if part not in places:
+                part.unlink()
+        for path in (folder / "blobs").glob("*"):
+            if path.name not in blobs:
+                path.unlink()
+
+
+@contextlib.contextmanager
+def _locked(cassette: Path) -> Iterator[None]:
+    """Keep others from recording into a cassette while the block runs. Raises OSError, CassetteError if one does."""
+    folder = side_folder(cassette)
+    make_private_folder(folder)
+    with (folder / "lock").open("ab") as file:
+        try:
+            lock(file, wait=False)
+        except OSError:
+            raise CassetteError(f"the cassette {cassette} is being recorded by another process") from None
+        yield
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file, from another disk too; the target is never half of it."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = target.with_name(f".new-{target.name}")
+    shutil.move(source, beside)
+    beside.replace(target)
+
+
+def drop_failures(path: Path) -> int:
+    """Take what failed at the proxy (:mod:`cassettes.outcome`) out of a cassette, and return how many entries that
+    were.
+
+    Everything else stays as it is, byte for byte. Raises OSError, and CassetteError while another process records into
+    it.
+    """
+    dropped = 0
+    for file in all_files(path):
+        failed = {row.id for row in load(file) if row.failed_at_the_proxy}
+        if not failed:
+            continue
+        with _locked(file):
+            _write_without(file, failed)
+        dropped += len(failed)
+    return dropped
+
+
+def _write_without(file: Path, ids: Set[str]) -> None:
+    """Write a file anew, without the lines of these entries."""
+    beside = file.with_name(f".new-{file.name}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as new:
+            for line in raw_lines(file):
+                if _id_of(line.raw) in ids:
+                    continue
+                if line.is_too_long:
+                    raise CassetteError(f"{file}:{line.number}: a line is too long, so the file cannot be written anew")
+                new.write(line.raw)
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+    index_path(file).unlink(missing_ok=True)
+
+
+def _id_of(raw: bytes) -> str | None:
+    try:
+        return decode_line(raw).id
+    except LineError:
+        return None

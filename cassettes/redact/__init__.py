@@ -1,0 +1,1 @@
+"""Finding secrets, and replacing them before anything is written."""

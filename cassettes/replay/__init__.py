@@ -1,0 +1,1 @@
+"""Answering from a cassette: matching requests, pacing answers, playing faults."""

@@ -1,0 +1,62 @@
+"""Sends what a script says, when it says it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from cassettes.replay.pace import Script
+
+
+class Exchange(Protocol):
+    """Where an answer is sent (:class:`api.http.server.Exchange`)."""
+
+    async def respond(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        """Answer whole."""
+
+    async def start(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
+        """Send the head of an answer that comes in pieces."""
+
+    async def send(self, data: bytes) -> None:
+        """Send one piece."""
+
+    async def finish(self) -> None:
+        """End the answer cleanly."""
+
+    def abort(self) -> None:
+        """Cut the connection."""
+
+
+async def play(
+    script: Script,
+    exchange: Exchange,
+    *,
+    clock: Callable[[], float] | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Play a script to whoever asked. Times count from now, each by itself, so that delays do not add up.
+
+    ``clock`` tells seconds; None means the event loop's.
+    """
+    now = clock or asyncio.get_running_loop().time
+    began = now()
+
+    async def until(at_ms: float) -> None:
+        # Also when nothing is left to wait for: a long answer that is sent at once must let others have their turn.
+        await sleep(max(began + at_ms / 1000 - now(), 0))
+
+    if not script.is_stream and not script.is_cut:
+        await until(max(script.head_ms or 0, script.end_ms))
+        await exchange.respond(script.status, script.headers, b"".join(step.data for step in script.steps))
+        return
+    if script.head_ms is not None:
+        await until(script.head_ms)
+        await exchange.start(script.status, script.headers)
+        for step in script.steps:
+            await until(step.at_ms)
+            if step.data:
+                await exchange.send(step.data)
+    await until(script.end_ms)
+    if script.is_cut:
+        exchange.abort()
+    else:
+        await exchange.finish()

@@ -1,0 +1,219 @@
+"""`understudy ca`: where the certificate authority is, what it may sign for, how to trust it, how to replace it."""
+
+import json
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import typer
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
+
+from auth.certificates.authority import FOLDER, Authority, AuthorityError
+
+INTRODUCTION = """\
+None of this is needed for programs started by `understudy run`, or from a shell that loaded `understudy env`: those are
+told to trust the authority by themselves. It is for programs that are started in other ways.
+The authority can sign only for {names}, with all names below, and for no address: whoever trusts it
+trusts it for nothing else. It ends on {end:%Y-%m-%d} and is replaced before; the new one must be trusted again then.
+"""
+
+
+class TrustSettings(Protocol):
+    """What is needed of the settings."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that Understudy stands in for."""
+
+    @property
+    def data_dir(self) -> Path:
+        """The folder in which the authority has its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """How something is told to trust the root, and to forget it again.
+
+    The lines may hold ``{path}``, the certificate's file, quoted; and ``{name}``, its common name.
+    """
+
+    title: str
+    install: Sequence[str]
+    remove: Sequence[str]
+    quote: Callable[[str], str] = shlex.quote
+
+
+def _windows_quote(path: str) -> str:
+    return f'"{path}"'  # in no path on Windows is there a double quote
+
+
+PLATFORMS = {
+    "debian": Platform(
+        "Debian, Ubuntu and theirs: the system's store (curl, wget, Go, OpenSSL)",
+        [
+            "sudo install -m 644 {path} /usr/local/share/ca-certificates/understudy.crt",
+            "sudo update-ca-certificates",
+        ],
+        ["sudo rm /usr/local/share/ca-certificates/understudy.crt", "sudo update-ca-certificates --fresh"],
+    ),
+    "fedora": Platform(
+        "Fedora, RHEL and theirs: the system's store (curl, wget, Go, OpenSSL, the packaged Java)",
+        ["sudo install -m 644 {path} /etc/pki/ca-trust/source/anchors/understudy.pem", "sudo update-ca-trust"],
+        ["sudo rm /etc/pki/ca-trust/source/anchors/understudy.pem", "sudo update-ca-trust"],
+    ),
+    "macos": Platform(
+        "macOS: your login keychain (Safari, Chrome, Swift, Go)",
+        ["security add-trusted-cert -r trustRoot -p ssl -k ~/Library/Keychains/login.keychain-db {path}"],
+        ['security delete-certificate -t -c "{name}" ~/Library/Keychains/login.keychain-db'],
+    ),
+    "windows": Platform(
+        "Windows: your own store (Edge, Chrome, .NET, PowerShell, Go)",
+        ["certutil -user -addstore Root {path}"],
+        ['certutil -user -delstore Root "{name}"'],
+        _windows_quote,
+    ),
+    "nss": Platform(
+        "Firefox, and Chromium on Linux, whose stores are NSS databases (Debian: apt install libnss3-tools). For "
+        "Firefox put sql: and its profile folder in place of sql:$HOME/.pki/nssdb",
+        ['certutil -d "sql:$HOME/.pki/nssdb" -A -n understudy -t C,, -i {path}'],
+        ['certutil -d "sql:$HOME/.pki/nssdb" -D -n understudy'],
+    ),
+    "java": Platform(
+        "Java: the store of the JDK whose keytool this is (9 or later), for all that runs on it",
+        ["keytool -importcert -noprompt -cacerts -storepass changeit -alias understudy -file {path}"],
+        ["keytool -delete -cacerts -storepass changeit -alias understudy"],
+    ),
+    "node": Platform(
+        "Node.js has no store to install into; the file is added by the environment",
+        ["export NODE_EXTRA_CA_CERTS={path}"],
+        ["unset NODE_EXTRA_CA_CERTS"],
+    ),
+    "python": Platform(
+        "Python: requests and httpx bring their own store, certifi, and heed a bundle in its place",
+        [
+            'cat "$(python -m certifi)" {path} > ~/understudy-bundle.pem',
+            "export SSL_CERT_FILE=~/understudy-bundle.pem REQUESTS_CA_BUNDLE=~/understudy-bundle.pem",
+        ],
+        ["unset SSL_CERT_FILE REQUESTS_CA_BUNDLE", "rm ~/understudy-bundle.pem"],
+    ),
+}
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Another configuration file than understudy.toml.")
+]
+
+
+def ca_command(load: Callable[[Path | None], TrustSettings]) -> typer.Typer:
+    """Return the commands. ``load`` reads the settings, with the configuration file that was named, if one was."""
+    ca = typer.Typer(
+        no_args_is_help=True, help="The certificate authority that programs must trust: see, install or replace it."
+    )
+
+    @ca.command()
+    def path(config: ConfigFile = None) -> None:
+        """Print the path of the certificate that programs must trust."""
+        typer.echo(_open(load(config)).certificate)
+
+    @ca.command()
+    def show(
+        as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+        config: ConfigFile = None,
+    ) -> None:
+        """Show what the authority is, how long it lasts, and what it may sign for."""
+        authority = _open(load(config))
+        typer.echo(as_json_text(authority) if as_json else as_text(authority))
+
+    @ca.command("install-help")
+    def install_help(
+        platform: Annotated[
+            str | None, typer.Argument(metavar="PLATFORM", help=f"One of {', '.join(PLATFORMS)}. All without it.")
+        ] = None,
+        config: ConfigFile = None,
+    ) -> None:
+        """Print how to make a system or a runtime trust the authority. Changes nothing."""
+        if platform is not None and platform not in PLATFORMS:
+            raise _fatal(f"there is no help for {platform!r}; there is for {', '.join(PLATFORMS)}")
+        chosen = PLATFORMS if platform is None else {platform: PLATFORMS[platform]}
+        typer.echo(instructions(_open(load(config)), chosen.values()))
+
+    @ca.command()
+    def rotate(config: ConfigFile = None) -> None:
+        """Replace the authority by a new one. Whatever trusts the old one must be told to trust the new."""
+        settings = load(config)
+        try:
+            authority = Authority.at(settings.data_dir / FOLDER, settings.hosts)
+            authority.rotate()
+            typer.echo(as_text(authority))
+        except AuthorityError as error:
+            raise _fatal(str(error)) from None
+        kept = f" The old one is kept in {authority.old}." if authority.old.exists() else ""
+        typer.echo(
+            f"\nThis authority is new.{kept} Whoever was told to trust the old one must be told to trust this one "
+            "(`understudy ca install-help`), and a running `understudy serve` must be started again."
+        )
+
+    return ca
+
+
+def as_text(authority: Authority) -> str:
+    """Describe an authority for a person."""
+    root = authority.root()
+    return "\n".join(
+        (
+            f"subject      {root.subject.rfc4514_string()}",
+            f"SHA-256      {fingerprint(root)}",
+            f"valid        {root.not_valid_before_utc:%Y-%m-%d} to {root.not_valid_after_utc:%Y-%m-%d}",
+            f"signs for    {', '.join(authority.permitted)}, with all names below; for no address and nothing else",
+            f"certificate  {authority.certificate}",
+        )
+    )
+
+
+def as_json_text(authority: Authority) -> str:
+    """Describe an authority for a program: times are ISO 8601 in UTC; each permitted name also permits those below."""
+    root = authority.root()
+    described = {
+        "subject": root.subject.rfc4514_string(),
+        "sha256": root.fingerprint(hashes.SHA256()).hex(),
+        "not_before": root.not_valid_before_utc.isoformat(),
+        "not_after": root.not_valid_after_utc.isoformat(),
+        "permitted": list(authority.permitted),
+        "certificate": str(authority.certificate),
+    }
+    return json.dumps(described, indent=2)
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """Return a certificate's SHA-256 as browsers and `openssl x509 -fingerprint` write it."""
+    return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def instructions(authority: Authority, platforms: Iterable[Platform]) -> str:
+    """Write how each platform is told to trust an authority, and to forget it again."""
+    root = authority.root()
+    (name,) = root.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    text = [INTRODUCTION.format(names=", ".join(authority.permitted), end=root.not_valid_after_utc)]
+    for platform in platforms:
+        path = platform.quote(str(authority.certificate))
+        install, remove = (
+            [f"    {line.format(path=path, name=name.value)}" for line in lines]
+            for lines in (platform.install, platform.remove)
+        )
+        text += [platform.title, *install, "  and to undo it", *remove, ""]
+    return "\n".join(text).rstrip()
+
+
+def _open(settings: TrustSettings) -> Authority:
+    try:
+        return Authority.open(settings.data_dir / FOLDER, settings.hosts)
+    except AuthorityError as error:
+        raise _fatal(str(error)) from None
+
+
+def _fatal(message: str) -> typer.Exit:
+    typer.echo(f"understudy: {message}", err=True)
+    return typer.Exit(2)

@@ -1,0 +1,207 @@
+"""``understudy keys``: make, list and revoke the keys that people are given."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from cryptography.fernet import Fernet
+from rich.markup import escape
+from rich.table import Table
+
+from auth.keys.budgets import Spent, spent
+from auth.keys.clients import Client, ClientError, Clients
+from auth.keys.limits import Budget
+from storage.database import Database, StoreError
+from translate.money import exact
+
+UNIT_S = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+def keys_command(open_store: Callable[[], Database], print_table: Callable[[Table], None]) -> typer.Typer:
+    """Build the command. ``open_store`` is called by each subcommand, which closes what it gets."""
+    app = typer.Typer(
+        no_args_is_help=True, add_completion=False, help="Keys for those who use the proxy: make, list and revoke them."
+    )
+
+    @contextmanager
+    def opened() -> Iterator[Database]:
+        try:
+            with open_store() as database:
+                yield database
+        except (ClientError, StoreError) as error:
+            raise _fatal(str(error)) from None
+
+    @app.command()
+    def make(
+        name: Annotated[str, typer.Argument(metavar="NAME", help="Who gets the key.")],
+        expires: Annotated[
+            str | None, typer.Option(metavar="TIME", help="How long the key is valid: 90m, 12h, 30d, 8w.")
+        ] = None,
+        requests_per_minute: Annotated[
+            int | None, typer.Option(metavar="N", help="The most requests in any 60 seconds.")
+        ] = None,
+        tokens_per_minute: Annotated[
+            int | None, typer.Option(metavar="N", help="The most tokens, in and out, in any 60 seconds.")
+        ] = None,
+        concurrent: Annotated[int | None, typer.Option(metavar="N", help="The most requests at once.")] = None,
+        usd_per_day: Annotated[
+            float | None, typer.Option(metavar="USD", help="The most US dollars a day (UTC).")
+        ] = None,
+        usd_total: Annotated[float | None, typer.Option(metavar="USD", help="The most US dollars in all.")] = None,
+        model: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="MODEL", help="A model that the key may use. Wildcards work. May be given several times."
+            ),
+        ] = None,
+        agent: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="AGENT",
+                help="An agent that the key may use; without this option, none. Wildcards work. May be given several "
+                "times.",
+            ),
+        ] = None,
+    ) -> None:
+        """Make a key and print it. It cannot be shown again.
+
+        Without options it may use every model and no agent, and has no limits.
+        """
+        try:
+            budget = Budget(requests_per_minute, tokens_per_minute, concurrent, usd_per_day, usd_total)
+            expires_at = None if expires is None else time.time() + seconds(expires)
+        except ValueError as error:
+            raise _fatal(str(error)) from None
+        with opened() as database:
+            secret = Clients(database).make(
+                name, expires_at=expires_at, budget=budget, models=model or (), agents=agent or ()
+            )
+        # The secret alone on stdout, so that `KEY=$(understudy keys make alice)` works.
+        typer.echo("This is shown once. The app takes it as its OPENAI_API_KEY:", err=True)
+        typer.echo(secret)
+
+    @app.command("list")
+    def list_keys(
+        as_json: Annotated[bool, typer.Option("--json", help="Write a JSON array, for programs.")] = False,
+    ) -> None:
+        """Show every key, what it may use and what it has used, but not the keys themselves."""
+        with opened() as database:
+            keys, used = Clients(database).list(), spent(database)
+        if as_json:
+            typer.echo(json.dumps([_as_json(key, used.get(key.id, Spent())) for key in keys], indent=2))
+        else:
+            print_table(_as_table(keys, used))
+
+    @app.command()
+    def revoke(name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")]) -> None:
+        """Make a key invalid for good, from the next request on. Its name can be used again."""
+        with opened() as database:
+            Clients(database).revoke(name)
+        typer.echo(f"{name}'s key is revoked.", err=True)
+
+    @app.command("encryption-key")
+    def encryption_key() -> None:
+        """Print a new key for the setting store_key, which encrypts what is stored. It is kept nowhere."""
+        print(Fernet.generate_key().decode("ascii"))
+
+    return app
+
+
+def seconds(text: str) -> int:
+    """Read ``90m``, ``12h``, ``30d`` or ``8w``. Raises ValueError."""
+    found = re.fullmatch(r"([1-9][0-9]{0,4})([mhdw])", text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is no length of time; write 90m, 12h, 30d or 8w")
+    return int(found[1]) * UNIT_S[found[2]]
+
+
+def _fatal(message: str) -> typer.Exit:
+    typer.echo(f"understudy: {message}", err=True)
+    return typer.Exit(2)
+
+
+def _state(key: Client) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    return "valid" if key.valid_at(time.time()) else "expired"
+
+
+def _as_json(key: Client, used: Spent) -> dict[str, Any]:
+    return {
+        "name": key.name,
+        "id": key.id,
+        "state": _state(key),
+        "created_at": _when(key.created_at),
+        "expires_at": _when(key.expires_at),
+        "revoked_at": _when(key.revoked_at),
+        "models": key.models,
+        "agents": key.agents,
+        "budget": {
+            "requests_per_minute": key.budget.requests_per_minute,
+            "tokens_per_minute": key.budget.tokens_per_minute,
+            "concurrent": key.budget.concurrent,
+            "usd_per_day": key.budget.usd_per_day,
+            "usd_total": key.budget.usd_total,
+        },
+        "used": {
+            "requests": used.requests,
+            "tokens": used.tokens,
+            # What is not known is no zero.
+            "usd": used.usd if used.usd or not used.requests_unpriced else None,
+            "usd_estimated": used.usd_estimated,
+            "usd_today": used.usd_today if used.usd or not used.requests_unpriced else None,
+            "requests_unpriced": used.requests_unpriced,
+        },
+    }
+
+
+def _as_table(keys: list[Client], used: dict[str, Spent]) -> Table:
+    table = Table(
+        "name", "state", "made", "expires", "may use", "has used", box=None, pad_edge=False, header_style="bold"
+    )
+    for key in keys:
+        state = _state(key)
+        cells = (
+            key.name,
+            state,
+            (_when(key.created_at) or "")[:10],
+            (_when(key.expires_at) or "never")[:10],
+            "; ".join(_limits(key)) or "no limit",
+            _used(used.get(key.id, Spent())),
+        )
+        table.add_row(*map(escape, cells), style=None if state == "valid" else "dim")
+    return table
+
+
+def _limits(key: Client) -> list[str]:
+    budget = key.budget
+    shown = (
+        (budget.requests_per_minute, "{:d} requests/min"),
+        (budget.tokens_per_minute, "{:d} tokens/min"),
+        (budget.concurrent, "{:d} at once"),
+        (budget.usd_per_day, "{:g} USD/day"),
+        (budget.usd_total, "{:g} USD in all"),
+        (", ".join(key.models) or None, "models {}"),
+        (", ".join(key.agents) or None, "agents {}"),
+    )
+    return [form.format(value) for value, form in shown if value is not None]
+
+
+def _used(used: Spent) -> str:
+    """Write «≈» before dollars of which some are an estimate, and how many requests have no price."""
+    counted = f"{used.requests} requests, {used.tokens} tokens"
+    if used.requests_unpriced and not used.usd:
+        return f"{counted}, USD unknown"
+    sign = "≥" if used.requests_unpriced else "≈" if used.usd_estimated else ""
+    unpriced = f", and {used.requests_unpriced} of unknown price" if used.requests_unpriced else ""
+    return f"{counted}, {sign}{exact(used.usd)} USD ({exact(used.usd_today)} today){unpriced}"
+
+
+def _when(at: float | None) -> str | None:
+    """Write a time in UTC, to the second: ``2026-11-20T09:30:00Z``."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,118 @@
+"""Who listens in on Claude's side of a request: the Turns that are made of it, and the events that come back.
+
+The proxy's addons see the app's side of an exchange and nothing of Claude's; what they send to the origin carries the
+flow's id, and with it the origin finds who wants to know.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Protocol
+
+from engine import Engine, Event, Running
+from engine.around import Around
+from translate.turn import Turn
+
+FLOW_HEADER = "x-understudy-flow"
+"""Where the proxy's addon says which flow a request is."""
+
+
+class Observer(Protocol):
+    """Somebody who listens in on one request."""
+
+    def begin(self) -> None:
+        """Hear that the request is being answered by Claude. Turns follow, if there is nothing wrong with it."""
+
+    def end(self) -> None:
+        """Hear that no turn will follow. That can be long after the app was answered: in the background."""
+
+    def turn(self, of: int, turn: Turn, running: Running) -> None:
+        """Hear of a turn that begins, the ``of``-th of the request, from 0."""
+
+    def event(self, of: int, event: Event) -> None:
+        """Hear of an event of that turn."""
+
+
+class Observers:
+    """Who listens in on which flow."""
+
+    def __init__(self) -> None:
+        self._witnesses: dict[str, list[Observer]] = {}
+        self._said: dict[str, deque[int]] = {}
+
+    def add(self, flow_id: str, observer: Observer) -> None:
+        """Have somebody listen in on a flow."""
+        self._witnesses.setdefault(flow_id, []).append(observer)
+
+    def forget(self, flow_id: str) -> None:
+        """Let nobody listen in on a flow any more."""
+        self._witnesses.pop(flow_id, None)
+
+    def follow(self, flow_id: str) -> None:
+        """Note which request each message on a flow's WebSocket answers, until the flow is left."""
+        self._said[flow_id] = deque()
+
+    def leave(self, flow_id: str) -> None:
+        """Note it no more."""
+        self._said.pop(flow_id, None)
+
+    def say(self, flow_id: str | None, number: int) -> None:
+        """Note that the next message on a flow's WebSocket answers its ``number``-th message, from 0."""
+        if (said := self._said.get(flow_id or "")) is not None:
+            said.append(number)
+
+    def said(self, flow_id: str) -> int | None:
+        """Return which message the next one on a flow's WebSocket answers; messages keep their order on the way."""
+        said = self._said.get(flow_id)
+        return said.popleft() if said else None
+
+    @contextmanager
+    def around(self, engine: Engine, flow_id: str | None) -> Iterator[Engine]:
+        """Give an engine that tells whoever listens in on this flow; the engine itself if nobody does."""
+        found = tuple(self._witnesses.get(flow_id or "", ()))
+        if not found:
+            yield engine
+            return
+        for observer in found:
+            observer.begin()
+        try:
+            yield Observed(engine, found)
+        finally:
+            for observer in found:
+                observer.end()
+
+
+class Observed:
+    """An engine that tells what it does."""
+
+    def __init__(self, engine: Engine, observers: tuple[Observer, ...]) -> None:
+        self._engine = engine
+        self._witnesses = observers
+        self._turns = 0
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of the engine underneath."""
+        return self._engine.status()
+
+    @asynccontextmanager
+    async def run(self, turn: Turn) -> AsyncIterator[Running]:
+        """Play a turn on the engine underneath."""
+        of = self._turns
+        self._turns += 1
+        async with self._engine.run(turn) as running:
+            for observer in self._witnesses:
+                observer.turn(of, turn, running)
+            yield _Overheard(running, of, self._witnesses)
+
+
+class _Overheard(Around):
+    def __init__(self, running: Running, of: int, observers: tuple[Observer, ...]) -> None:
+        super().__init__(running)
+        self._of = of
+        self._witnesses = observers
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        async for event in self._running:
+            for observer in self._witnesses:
+                observer.event(self._of, event)
+            yield event

@@ -1,0 +1,178 @@
+"""Runs the person's command on our terminal, and answers with its exit status as a shell would.
+
+The command stays in our process group. Only the terminal's foreground group may read from it, and moving the command
+into a group of its own would mean job control: handing the terminal over and taking it back. So:
+
+- Ctrl-C and Ctrl-\\ reach the command from the terminal, as they reach us. We let them pass and wait, however often
+  they come: how the program ends is the program's affair. Where no terminal can have sent it (we are not in its
+  foreground group), an interrupt came from a ``kill`` to us alone, and is handed on.
+- SIGTERM and SIGHUP are handed on. After SIGTERM the command has a grace, then it is killed. After SIGHUP it has none:
+  for many programs that means to read their configuration again.
+- Only the command itself is killed, never its process group, for that is ours too. What it leaves running in the
+  background goes on, as it would without us.
+- A signal that we were started to ignore (``nohup``, a background job of a script) stays ignored, for both of us.
+"""
+
+import asyncio
+import errno
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+from launch.signals import known, listening
+
+NOT_FOUND = 127  # the shell's words for the two ways in which a command does not start
+NOT_EXECUTABLE = 126
+GRACE_S = 10.0  # what Docker gives between SIGTERM and SIGKILL
+
+FROM_TERMINAL = ("SIGINT", "SIGQUIT", "SIGBREAK")  # names, since no system has all of them
+HANDED_ON = ("SIGTERM", "SIGHUP")
+
+
+def _to_stderr(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+async def run_command(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    grace_s: float = GRACE_S,
+    report: Callable[[str], None] = _to_stderr,
+) -> int:
+    """Run a command to its end and return its exit status.
+
+    The status is the command's own, 128 + N if signal N killed it, 127 if there is no such command, and 126 if it
+    cannot be executed; for the last two ``report`` is given one line. The command is looked for on the PATH in ``env``.
+    When this is cancelled, the command is asked to end, killed after ``grace_s`` seconds, and waited for.
+    Signals are handed on only from the main thread, where Python receives them.
+    """
+    if not command:
+        raise ValueError("there is no command to run")
+    child = _Child(grace_s)
+    with _signals_go_to(child.receive):
+        try:
+            process = await _start(command, env)
+        except (OSError, ValueError) as error:
+            status, reason = _why_not_started(command[0], error)
+            report(f"understudy: {command[0] or "''"}: {reason}")
+            return status
+        return await child.see_to_its_end(process)
+
+
+async def _start(command: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """Start a command; a text file without an interpreter's name is the shell's to run, as `execvp` has it.
+
+    On Windows only programs start by their bare names, and our own PATH is looked at. `npm` is a script there, so the
+    command is looked up first.
+    """
+    if os.name != "posix":
+        found = shutil.which(command[0], path=env.get("PATH"))
+        return await asyncio.create_subprocess_exec(found or command[0], *command[1:], env=dict(env))
+    try:
+        return await asyncio.create_subprocess_exec(*command, env=dict(env))
+    except OSError as error:
+        script = shutil.which(command[0], path=env.get("PATH")) if error.errno == errno.ENOEXEC else None
+        if script is None or not await asyncio.to_thread(_is_text, script):
+            raise
+        return await asyncio.create_subprocess_exec("/bin/sh", script, *command[1:], env=dict(env))
+
+
+def _is_text(path: str) -> bool:
+    with open(path, "rb") as file:  # noqa: PTH123
+        return b"\0" not in file.read(256)
+
+
+class _Child:
+    """One command, and what signals to us mean for it."""
+
+    def __init__(self, grace_s: float) -> None:
+        self._grace_s = grace_s
+        self._process: asyncio.subprocess.Process | None = None
+        self._early: list[int] = []  # came while the command was being started
+        self._deadline: asyncio.TimerHandle | None = None
+
+    async def see_to_its_end(self, process: asyncio.subprocess.Process) -> int:
+        """Wait until the process has ended and been reaped, however often the waiting is cancelled."""
+        self._process = process
+        for number in self._early:
+            self.receive(number)
+        waiting = asyncio.create_task(process.wait(), name=f"wait for {process.pid}")
+        cancelled: asyncio.CancelledError | None = None
+        while not waiting.done():
+            try:
+                await asyncio.shield(waiting)
+            except asyncio.CancelledError as error:
+                cancelled = error
+                self._end(process)
+        if self._deadline:
+            self._deadline.cancel()
+        if cancelled:
+            raise cancelled
+        status = waiting.result()
+        return 128 - status if status < 0 else status
+
+    def receive(self, number: int) -> None:
+        """Hand a signal on, unless the command has it from the terminal."""
+        if self._process is None:
+            self._early.append(number)
+        elif number == signal.SIGTERM:
+            self._end(self._process)
+        elif signal.Signals(number).name in HANDED_ON or not _is_in_terminal_foreground():
+            _send(self._process, number)
+
+    def _end(self, process: asyncio.subprocess.Process) -> None:
+        _send(process, signal.SIGTERM)
+        if self._deadline is None:
+            kill = signal.SIGKILL if os.name == "posix" else signal.SIGTERM  # Windows ends a process at either
+            self._deadline = asyncio.get_running_loop().call_later(self._grace_s, _send, process, kill)
+
+
+def _send(process: asyncio.subprocess.Process, number: int) -> None:
+    # It may have ended in between; and Windows knows few of the signals.
+    with suppress(ProcessLookupError, ValueError):
+        process.send_signal(number)
+
+
+def _is_in_terminal_foreground() -> bool:
+    """Say whether what is typed at our terminal is signalled to us, and so to the command beside us."""
+    if os.name != "posix":
+        return True  # a Windows console tells all its processes
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False  # no terminal controls us
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+@contextmanager
+def _signals_go_to(receive: Callable[[int], None]) -> Iterator[None]:
+    """Have ``receive`` called with each signal, in the running loop, and put the earlier handlers back at the end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with listening(asyncio.get_running_loop(), known((*FROM_TERMINAL, *HANDED_ON)), receive):
+        yield
+
+
+def _why_not_started(name: str, error: OSError | ValueError) -> tuple[int, str]:
+    match error:
+        case FileNotFoundError() if os.path.dirname(name) and os.path.exists(name):  # noqa: PTH110, PTH120 - a word, not yet a path
+            return NOT_FOUND, "the interpreter that its first line names was not found"
+        case FileNotFoundError():
+            return NOT_FOUND, "command not found"
+        case OSError() if not name:  # each folder of PATH was tried as a program
+            return NOT_FOUND, "command not found"
+        case OSError():
+            return NOT_EXECUTABLE, (error.strerror or str(error)).lower()
+        case _:
+            return NOT_EXECUTABLE, str(error)

@@ -1,0 +1,236 @@
+"""The database's tables, as an ordered list of small steps.
+
+A step, once released, is never changed: a later one corrects it. Steps are written in SQL that SQLite and PostgreSQL
+both read, and take nothing from :mod:`storage.tables`, which tells how the tables are today, not how they were.
+
+Opening the database applies every step that it lacks, in order, in one transaction under a lock: of several programs
+that open it at once, one does it and the others find it done. A step that fails leaves the database as it was.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection, inspect, text
+
+# Any number will do, so long as nothing else in the database takes an advisory lock of the same one: «Understudy» in
+# ASCII, cut to the eight bytes that PostgreSQL takes.
+LOCK = int.from_bytes(b"Understu")
+
+type Migration = Callable[[Connection], None]
+
+
+class TooNewError(Exception):
+    """The database holds steps that this program does not know. ``found`` and ``known`` are the last of each."""
+
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(f"schema {found}, known up to {known}")
+        self.found = found
+        self.known = known
+
+
+def _clients_and_budgets(connection: Connection) -> None:
+    # Times are Unix seconds. Money is counted in whole thousand-millionths of a dollar, so that sums are exact; every
+    # published price of a single token is a whole number of them.
+    for statement in (
+        """
+        CREATE TABLE clients (
+            id TEXT NOT NULL PRIMARY KEY,
+            name TEXT NOT NULL,
+            secret_sha256 TEXT NOT NULL,
+            created_at DOUBLE PRECISION NOT NULL,
+            expires_at DOUBLE PRECISION,
+            revoked_at DOUBLE PRECISION,
+            models TEXT NOT NULL,
+            agents TEXT NOT NULL,
+            requests_per_minute BIGINT,
+            tokens_per_minute BIGINT,
+            concurrent BIGINT,
+            nanodollars_per_day BIGINT,
+            nanodollars_total BIGINT
+        )
+        """,
+        # A name is free again once its key is revoked.
+        "CREATE UNIQUE INDEX clients_name ON clients (name) WHERE revoked_at IS NULL",
+        """
+        CREATE TABLE admissions (
+            id TEXT NOT NULL PRIMARY KEY,
+            client_id TEXT NOT NULL REFERENCES clients (id),
+            admitted_at DOUBLE PRECISION NOT NULL,
+            lease_until DOUBLE PRECISION NOT NULL,
+            settled_at DOUBLE PRECISION,
+            tokens BIGINT NOT NULL,
+            nanodollars BIGINT NOT NULL
+        )
+        """,
+        "CREATE INDEX admissions_client ON admissions (client_id, admitted_at)",
+        """
+        CREATE TABLE spending (
+            client_id TEXT NOT NULL REFERENCES clients (id),
+            day TEXT NOT NULL,
+            requests BIGINT NOT NULL,
+            tokens BIGINT NOT NULL,
+            nanodollars BIGINT NOT NULL,
+            nanodollars_estimated BIGINT NOT NULL,
+            requests_unpriced BIGINT NOT NULL,
+            PRIMARY KEY (client_id, day)
+        )
+        """,
+    ):
+        connection.execute(text(statement))
+
+
+def _what_is_remembered(connection: Connection) -> None:
+    # Columns of JSON may be encrypted, which is text as well; they come last, because SQLite reads through them to get
+    # at what comes after. `size` counts their bytes; what an owner has is summed up from an index alone. What others
+    # still need is hidden where it would be deleted.
+    for statement in (
+        """
+        CREATE TABLE conversations (
+            id TEXT NOT NULL PRIMARY KEY,
+            owner TEXT NOT NULL,
+            created_at DOUBLE PRECISION NOT NULL,
+            used_at DOUBLE PRECISION NOT NULL,
+            hidden_at DOUBLE PRECISION,
+            size BIGINT NOT NULL,
+            next_position BIGINT NOT NULL,
+            metadata TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX conversations_used ON conversations (used_at)",
+        "CREATE INDEX conversations_owner ON conversations (owner, used_at, hidden_at, size)",
+        """
+        CREATE TABLE conversation_items (
+            conversation_id TEXT NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+            position BIGINT NOT NULL,
+            id TEXT NOT NULL,
+            item TEXT NOT NULL,
+            PRIMARY KEY (conversation_id, position)
+        )
+        """,
+        "CREATE UNIQUE INDEX conversation_items_id ON conversation_items (conversation_id, id)",
+        """
+        CREATE TABLE responses (
+            id TEXT NOT NULL PRIMARY KEY,
+            owner TEXT NOT NULL,
+            created_at DOUBLE PRECISION NOT NULL,
+            status TEXT NOT NULL,
+            previous_id TEXT REFERENCES responses (id),
+            conversation_id TEXT REFERENCES conversations (id),
+            conversation_from BIGINT,
+            depth BIGINT NOT NULL,
+            length BIGINT NOT NULL,
+            asked BIGINT NOT NULL,
+            size BIGINT NOT NULL,
+            hidden_at DOUBLE PRECISION,
+            ended_at DOUBLE PRECISION,
+            worker TEXT,
+            lease_until DOUBLE PRECISION,
+            cancel_requested_at DOUBLE PRECISION,
+            earlier TEXT,
+            own_items TEXT NOT NULL,
+            body TEXT
+        )
+        """,
+        "CREATE INDEX responses_created ON responses (created_at)",
+        "CREATE INDEX responses_owner ON responses (owner, created_at, hidden_at, ended_at, size)",
+        "CREATE INDEX responses_previous ON responses (previous_id)",
+        "CREATE INDEX responses_conversation ON responses (conversation_id)",
+        "CREATE INDEX responses_background ON responses (ended_at, lease_until) WHERE worker IS NOT NULL",
+        "CREATE INDEX responses_hidden ON responses (hidden_at) WHERE hidden_at IS NOT NULL",
+        """
+        CREATE TABLE response_events (
+            response_id TEXT NOT NULL REFERENCES responses (id) ON DELETE CASCADE,
+            sequence_number BIGINT NOT NULL,
+            event TEXT NOT NULL,
+            PRIMARY KEY (response_id, sequence_number)
+        )
+        """,
+        """
+        CREATE TABLE chat_completions (
+            id TEXT NOT NULL PRIMARY KEY,
+            owner TEXT NOT NULL,
+            created_at DOUBLE PRECISION NOT NULL,
+            model TEXT NOT NULL,
+            size BIGINT NOT NULL,
+            metadata TEXT NOT NULL,
+            messages TEXT NOT NULL,
+            body TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX chat_completions_created ON chat_completions (created_at)",
+        "CREATE INDEX chat_completions_owner ON chat_completions (owner, created_at, id, size)",
+        """
+        CREATE TABLE sessions (
+            key TEXT NOT NULL PRIMARY KEY,
+            owner TEXT NOT NULL,
+            id TEXT NOT NULL,
+            created_at DOUBLE PRECISION NOT NULL,
+            used_at DOUBLE PRECISION NOT NULL,
+            version BIGINT NOT NULL,
+            messages BIGINT NOT NULL,
+            tokens BIGINT NOT NULL,
+            size BIGINT NOT NULL
+        )
+        """,
+        "CREATE UNIQUE INDEX sessions_id ON sessions (owner, id)",
+        "CREATE INDEX sessions_used ON sessions (used_at)",
+        "CREATE INDEX sessions_owner ON sessions (owner, used_at, size)",
+        """
+        CREATE TABLE session_messages (
+            session_key TEXT NOT NULL REFERENCES sessions (key) ON DELETE CASCADE,
+            position BIGINT NOT NULL,
+            message TEXT NOT NULL,
+            PRIMARY KEY (session_key, position)
+        )
+        """,
+        """
+        CREATE TABLE tickets (
+            name TEXT NOT NULL,
+            number BIGINT NOT NULL,
+            lease_until DOUBLE PRECISION NOT NULL,
+            PRIMARY KEY (name, number)
+        )
+        """,
+    ):
+        connection.execute(text(statement))
+
+
+def _earlier_dollars_are_estimates(connection: Connection) -> None:
+    # Up to here the cost of a process since its start was booked as the cost of each of its turns. What it should have
+    # been cannot be computed: of a day only the sum of all tokens is kept. So the sums stay, and say what they are.
+    connection.execute(text("UPDATE spending SET nanodollars_estimated = nanodollars"))
+
+
+MIGRATIONS: Sequence[Migration] = (_clients_and_budgets, _what_is_remembered, _earlier_dollars_are_estimates)
+"""Step 1 is the first. New ones go to the end."""
+
+
+def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> int:
+    """Apply the steps that the database lacks and return the number of the last.
+
+    ``connection`` is in a transaction that may write, which on SQLite is the lock. Raises TooNewError.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    found = _version(connection)
+    if found > len(migrations):
+        raise TooNewError(found, len(migrations))
+    for number, step in enumerate(migrations[found:], start=found + 1):
+        step(connection)
+        connection.execute(
+            text("INSERT INTO schema_version (number, name, applied_at) VALUES (:number, :name, :applied_at)"),
+            {"number": number, "name": getattr(step, "__name__", "").strip("_"), "applied_at": time.time()},
+        )
+    return len(migrations)
+
+
+def _version(connection: Connection) -> int:
+    # Asked before it is made: a role that may only use the tables can then still open a database that is up to date.
+    if not inspect(connection).has_table("schema_version"):
+        connection.execute(
+            text(
+                "CREATE TABLE schema_version "
+                "(number BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at DOUBLE PRECISION NOT NULL)"
+            )
+        )
+    return int(connection.execute(text("SELECT coalesce(max(number), 0) FROM schema_version")).scalar_one())

@@ -1,0 +1,323 @@
+"""What is forgotten, and when: after a time, and the oldest first where an owner has too much.
+
+A sweep is many short transactions, so that nobody waits for it long, and several proxies may sweep at once: what one
+has just taken in hand the others pass over. Responses that are still being answered are left alone.
+
+OpenAI keeps responses for 30 days, and conversations until they are deleted
+(https://platform.openai.com/docs/guides/conversation-state).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Subquery,
+    case,
+    delete,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
+
+from storage import conversations as conversation_rows
+from storage import responses as response_rows
+from storage.base import Clock, Store, octets
+from storage.database import Database
+from storage.encryption import Encryption
+from storage.leases import Leases
+from storage.tables import (
+    chat_completions,
+    conversation_items,
+    conversations,
+    response_events,
+    responses,
+    session_messages,
+    sessions,
+)
+
+DAY_S = 86_400.0
+BATCH = 200
+MAX_BATCHES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long and how much is kept; None is for ever, or without end.
+
+    Responses and chat completions go so long after they were made, conversations and sessions so long after they were
+    last added to, the events of a background response so long after it ended. ``max_rows`` counts what one owner can
+    name, ``max_bytes`` all that is kept for one.
+    """
+
+    responses_s: float | None = 30 * DAY_S
+    events_s: float | None = 3600.0
+    conversations_s: float | None = None
+    chat_completions_s: float | None = 30 * DAY_S
+    sessions_idle_s: float | None = 3600.0
+    max_rows: int | None = 10_000
+    max_bytes: int | None = 256 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if any(getattr(self, name) is not None and getattr(self, name) < 0 for name in self.__slots__):
+            raise ValueError("what is kept is limited by numbers from 0 on, or not at all")
+
+
+@dataclass(slots=True)
+class Swept:
+    """How many went. ``more``: the sweep ended before all that is due had gone."""
+
+    responses: int = 0
+    events_of: int = 0
+    conversations: int = 0
+    chat_completions: int = 0
+    sessions: int = 0
+    tickets: int = 0
+    more: bool = False
+
+
+type Step = Callable[[Connection, float, Swept], int]
+"""Part of a sweep: does one batch and returns how much that was."""
+
+
+class Retention(Store):
+    """Forgets what is due. ``batch`` is how many things one transaction may take, ``max_batches`` how many there are
+    in a sweep."""
+
+    def __init__(
+        self,
+        database: Database,
+        limits: Limits | None = None,
+        *,
+        clock: Clock | None = None,
+        batch: int = BATCH,
+        max_batches: int = MAX_BATCHES,
+    ) -> None:
+        super().__init__(database, clock=clock)
+        self._limits = limits or Limits()
+        self._batch = batch
+        self._max_batches = max_batches
+        self._leases = Leases(database, clock=clock)
+
+    async def sweep(self, now: float | None = None) -> Swept:
+        """Forget what is due at a time, by default now."""
+        if now is None:
+            now = await self._database.aread(self._now)
+        swept = Swept()
+        left = self._max_batches
+        for step in self._by_time():
+            left = await self._batches(step, now, swept, left)
+        for owner in await self._owners_with_too_much():
+            left = await self._batches(self._of_owner(owner), now, swept, left)
+        return swept
+
+    async def _batches(self, step: Step, now: float, swept: Swept, left: int) -> int:
+        """Do a step until nothing is left to do, or no batch, and return how many batches are left."""
+        while left:
+            left -= 1
+            if not await self._database.awrite(lambda connection: step(connection, now, swept)):
+                return left
+        swept.more = True
+        return 0
+
+    async def check(self, encryption: Encryption) -> None:
+        """See whether the latest of everything that is kept can be opened. Raises EncryptionKeyError."""
+        latest = [
+            (responses.c.own_items, responses.c.created_at),
+            (conversations.c.metadata, conversations.c.used_at),
+            (chat_completions.c.metadata, chat_completions.c.created_at),
+        ]
+        items = [
+            (conversation_items.c.item, conversation_items, conversations.c.used_at),
+            (session_messages.c.message, session_messages, sessions.c.used_at),
+        ]
+
+        def work(connection: Connection) -> None:
+            queries = [select(kept).order_by(at.desc()) for kept, at in latest]
+            queries += [select(kept).join_from(table, at.table).order_by(at.desc()) for kept, table, at in items]
+            for query in queries:
+                kept = connection.execute(query.limit(1)).scalar_one_or_none()
+                if kept is not None:
+                    encryption.open(kept)
+
+        await self._database.aread(work)
+
+    def _by_time(self) -> Iterator[Step]:
+        yield self._expired_responses
+        yield self._expired_events
+        yield self._unneeded_responses
+        yield self._expired_conversations
+        yield self._unneeded_conversations
+        yield self._expired_chat_completions
+        yield self._idle_sessions
+        yield self._dead_tickets
+
+    def _expired_responses(self, connection: Connection, now: float, swept: Swept) -> int:
+        row = responses.c
+        due = _due(row.created_at, self._limits.responses_s, now)
+        ids = self._take(connection, row.id, row.created_at, due & _can_go())
+        return _forget_responses(connection, ids, now, swept)
+
+    def _expired_events(self, connection: Connection, now: float, swept: Swept) -> int:
+        row, event = responses.c, response_events.c
+        has_events = select(event.response_id).where(event.response_id == row.id).exists()
+        due = _due(row.ended_at, self._limits.events_s, now) & row.worker.is_not(None) & has_events
+        ids = self._take(connection, row.id, row.ended_at, due)
+        connection.execute(delete(response_events).where(event.response_id.in_(ids)))
+        size = octets(connection, row.body, row.own_items, row.earlier)
+        connection.execute(update(responses).where(row.id.in_(ids)).values(size=size))
+        swept.events_of += len(ids)
+        return len(ids)
+
+    def _unneeded_responses(self, connection: Connection, now: float, swept: Swept) -> int:
+        row, after = responses.c, responses.alias().c
+        held = select(after.id).where(after.previous_id == row.id).exists()
+        ids = self._take(connection, row.id, row.created_at, row.hidden_at.is_not(None) & ~held)
+        return response_rows.forget_unneeded(connection, ids)
+
+    def _expired_conversations(self, connection: Connection, now: float, swept: Swept) -> int:
+        row = conversations.c
+        due = _due(row.used_at, self._limits.conversations_s, now) & row.hidden_at.is_(None)
+        return _forget_conversations(connection, self._take(connection, row.id, row.used_at, due), now, swept)
+
+    def _unneeded_conversations(self, connection: Connection, now: float, swept: Swept) -> int:
+        row = conversations.c
+        held = select(responses.c.id).where(responses.c.conversation_id == row.id).exists()
+        ids = self._take(connection, row.id, row.used_at, row.hidden_at.is_not(None) & ~held)
+        return conversation_rows.forget_unneeded(connection, ids)
+
+    def _expired_chat_completions(self, connection: Connection, now: float, swept: Swept) -> int:
+        row = chat_completions.c
+        due = _due(row.created_at, self._limits.chat_completions_s, now)
+        return _forget_chats(connection, self._take(connection, row.id, row.created_at, due), now, swept)
+
+    def _idle_sessions(self, connection: Connection, now: float, swept: Swept) -> int:
+        row = sessions.c
+        due = _due(row.used_at, self._limits.sessions_idle_s, now)
+        return _forget_sessions(connection, self._take(connection, row.key, row.used_at, due), now, swept)
+
+    def _dead_tickets(self, connection: Connection, now: float, swept: Swept) -> int:
+        dead = self._leases.forget_dead(connection, now, self._batch)
+        swept.tickets += dead
+        return dead
+
+    async def _owners_with_too_much(self) -> list[str]:
+        limits = ((ROWS, self._limits.max_rows), (BYTES, self._limits.max_bytes))
+        query = _usage().having(or_(false(), *(total > most for total, most in limits if most is not None)))
+        return await self._database.aread(lambda connection: [one.owner for one in connection.execute(query)])
+
+    def _of_owner(self, owner: str) -> Step:
+        limits = self._limits
+
+        def step(connection: Connection, now: float, swept: Swept) -> int:
+            has = connection.execute(_usage().where(EVERYTHING.c.owner == owner)).one_or_none()
+            rows = int(has.rows) - limits.max_rows if has and limits.max_rows is not None else 0
+            size = int(has.bytes) - limits.max_bytes if has and limits.max_bytes is not None else 0
+            thing = EVERYTHING.c
+            query = select(EVERYTHING).where(thing.owner == owner, thing.can_go == 1).order_by(thing.at, thing.id)
+            going: dict[str, list[str]] = {}
+            for one in connection.execute(query.limit(self._batch)):
+                if rows <= 0 and size <= 0:
+                    break
+                rows, size = rows - 1, size - one.size
+                going.setdefault(one.kind, []).append(one.id)
+            # Of a response that others go on from not all is free: the next batch sees what there still is.
+            return sum(
+                FORGET[kind](connection, self._take(connection, id, at, id.in_(going[kind])), now, swept)
+                for kind, id, at in KINDS
+                if kind in going
+            )
+
+        return step
+
+    def _take(self, connection: Connection, id: Column[str], at: Column[Any], wanted: ColumnElement[bool]) -> list[str]:
+        """Return the oldest things of some sort, locked; what others have in hand is passed over."""
+        query = select(id).where(wanted).order_by(at).limit(self._batch).with_for_update(skip_locked=True)
+        return list(connection.execute(query).scalars())
+
+
+def _due(at: Column[Any], after_s: float | None, now: float) -> ColumnElement[bool]:
+    return false() if after_s is None else at <= now - after_s
+
+
+def _forget_responses(connection: Connection, ids: list[str], now: float, swept: Swept) -> int:
+    response_rows.hide(connection, ids, now)
+    response_rows.forget_unneeded(connection, ids)
+    swept.responses += len(ids)
+    return len(ids)
+
+
+def _forget_conversations(connection: Connection, ids: list[str], now: float, swept: Swept) -> int:
+    conversation_rows.hide(connection, ids, now)
+    conversation_rows.forget_unneeded(connection, ids)
+    swept.conversations += len(ids)
+    return len(ids)
+
+
+def _forget_chats(connection: Connection, ids: list[str], _now: float, swept: Swept) -> int:
+    connection.execute(delete(chat_completions).where(chat_completions.c.id.in_(ids)))
+    swept.chat_completions += len(ids)
+    return len(ids)
+
+
+def _forget_sessions(connection: Connection, ids: list[str], _now: float, swept: Swept) -> int:
+    connection.execute(delete(sessions).where(sessions.c.key.in_(ids)))
+    swept.sessions += len(ids)
+    return len(ids)
+
+
+# What counts for an owner: its kind, its id, and when it was made or last added to.
+KINDS = (
+    ("response", responses.c.id, responses.c.created_at),
+    ("conversation", conversations.c.id, conversations.c.used_at),
+    ("chat completion", chat_completions.c.id, chat_completions.c.created_at),
+    ("session", sessions.c.key, sessions.c.used_at),
+)
+FORGET: dict[str, Callable[[Connection, list[str], float, Swept], int]] = {
+    "response": _forget_responses,
+    "conversation": _forget_conversations,
+    "chat completion": _forget_chats,
+    "session": _forget_sessions,
+}
+
+
+def _everything() -> Subquery:
+    """Return all rows of all kinds. Hidden ones count with their bytes alone."""
+
+    def rows(kind: str, id: Column[str], at: Column[Any]) -> Select[Any]:
+        table = id.table.c
+        visible = case((table.hidden_at.is_(None), 1), else_=0) if "hidden_at" in table else literal(1)
+        can_go = case((_can_go(), 1), else_=0) if kind == "response" else visible
+        return select(
+            literal(kind).label("kind"),
+            id.label("id"),
+            at.label("at"),
+            table.owner,
+            table.size,
+            visible.label("visible"),
+            can_go.label("can_go"),
+        )
+
+    return union_all(*(rows(*kind) for kind in KINDS)).subquery("everything")
+
+
+def _can_go() -> ColumnElement[bool]:
+    """Whether a response may be forgotten: it is not hidden, and is not being answered."""
+    return responses.c.hidden_at.is_(None) & responses.c.ended_at.is_not(None)
+
+
+EVERYTHING = _everything()
+ROWS, BYTES = func.sum(EVERYTHING.c.visible), func.sum(EVERYTHING.c.size)
+
+
+def _usage() -> Select[Any]:
+    query = select(EVERYTHING.c.owner, ROWS.label("rows"), BYTES.label("bytes"))
+    return query.group_by(EVERYTHING.c.owner)

@@ -1,0 +1,37 @@
+"""What is ours to tell stands in headers, and nothing that is not so."""
+
+import pytest
+
+from api.answer_headers import headers_of_answer
+from api.app import Service
+from tests.api.scripted import Scripted
+
+
+def told(
+    rehearsal: bool = False, processes: tuple[str, ...] = (), retries: int = 0, ignored: tuple[str, ...] = ()
+) -> dict[str, str]:
+    service = Service(engine=Scripted(), model_map={}, default_model="sonnet", rehearsal=rehearsal)
+    headers = headers_of_answer(service, began=0, model="m", processes=processes, retries=retries, ignored=ignored)
+    return {name: value for name, value in headers if name.startswith("x-understudy")}
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (told(), {"x-understudy-process": "waiting"}),
+        (told(processes=("warm", "cold")), {"x-understudy-process": "warm, cold"}),
+        (told(processes=("",)), {"x-understudy-process": "waiting"}),
+        (told(retries=2), {"x-understudy-process": "waiting", "x-understudy-retries": "2"}),
+        (told(ignored=("seed", "user")), {"x-understudy-process": "waiting", "x-understudy-ignored": "seed, user"}),
+        (
+            told(ignored=("seed",) * 2000),
+            {"x-understudy-process": "waiting", "x-understudy-ignored": "seed, " * 100 + "and 1900 more"},
+        ),
+        (
+            told(rehearsal=True),
+            {"x-understudy-process": "waiting", "x-understudy-rehearsal": "no model was asked"},
+        ),
+    ],
+)
+def test_what_is_told(headers: dict[str, str], expected: dict[str, str]) -> None:
+    assert headers == {"x-understudy-model": "m", **expected}

@@ -1,0 +1,1 @@
+"""Chat Completions: requests into Turns, and Claude's events into chunks."""

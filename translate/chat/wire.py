@@ -1,0 +1,228 @@
+"""OpenAI's JSON, as Structs: what apps send and what they are sent.
+
+Source: the OpenAPI document of openai/openai-openapi, ``CreateChatCompletionRequest`` and its replies. Absent and null
+differ there, so fields that may be left out are ``UnsetType``.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from translate.chat.finish_reason import FinishReason
+from translate.usage import CompletionUsage
+from translate.web_search import WebSearchOptions
+
+type Parts = list[dict[str, Any]]
+"""Content parts, undecoded: :mod:`translate.content` reads each so that an error can name its index."""
+
+
+class SystemMessage(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
+    """Instructions."""
+
+    content: str | Parts
+    name: str | None = None
+
+
+class DeveloperMessage(msgspec.Struct, frozen=True, tag="developer", tag_field="role"):
+    """Instructions, by the newer name."""
+
+    content: str | Parts
+    name: str | None = None
+
+
+class UserMessage(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
+    """What the person said."""
+
+    content: str | Parts
+    name: str | None = None
+
+
+class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="role"):
+    """What the model said."""
+
+    content: str | Parts | None = None
+    refusal: str | None = None
+    name: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    function_call: dict[str, Any] | None = None
+    audio: dict[str, Any] | None = None
+    reasoning_details: list[dict[str, Any]] | None = None
+
+
+class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
+    """What a tool answered."""
+
+    content: str | Parts
+    tool_call_id: str
+
+
+class FunctionMessage(msgspec.Struct, frozen=True, tag="function", tag_field="role"):
+    """What a function answered, by the older name."""
+
+    content: str | None
+    name: str
+
+
+type ChatMessage = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    """``stream_options``."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ChatCompletionRequest(msgspec.Struct, frozen=True):
+    """The honoured fields of ``POST /v1/chat/completions``; the others' fates are in
+    :mod:`translate.chat.parameters`."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    messages: list[dict[str, Any]]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    stop: str | list[str] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    store: bool | None = None
+    metadata: dict[str, str] | None = None
+    user: str | None = None
+    safety_identifier: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    service_tier: str | None = None
+    response_format: dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    top_k: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    thinking: dict[str, Any] | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=128)] | None = None
+    web_search_options: WebSearchOptions | None = None
+
+
+class FunctionDelta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a chunk adds to a function's call: its name once, its arguments piece by piece."""
+
+    arguments: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a chunk adds to one tool call; ``id`` and ``type`` come with the call's first chunk."""
+
+    index: int
+    function: FunctionDelta
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
+
+
+class ReasoningDetail(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A block of Claude's thinking, whole, to be sent back as it is in the assistant's message.
+
+    OpenAI's chat completions have no such thing; the shape is the one that OpenRouter gave it
+    (https://openrouter.ai/docs/use-cases/reasoning-tokens), which agents already keep and return.
+    """
+
+    type: Literal["reasoning.text", "reasoning.encrypted"]
+    index: int
+    text: str | UnsetType = UNSET
+    signature: str | UnsetType = UNSET
+    data: str | UnsetType = UNSET
+
+
+class ChunkDelta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a chunk adds to the message. Everything absent is unchanged."""
+
+    role: Literal["assistant"] | UnsetType = UNSET
+    tool_calls: list[ToolCallDelta] | UnsetType = UNSET
+    function_call: FunctionDelta | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    reasoning_details: list[ReasoningDetail] | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
+    refusal: str | UnsetType | None = UNSET
+    annotations: list[dict[str, Any]] | UnsetType = UNSET
+
+
+class ChunkChoice(msgspec.Struct, frozen=True):
+    """One choice's part of a chunk."""
+
+    index: int
+    delta: ChunkDelta
+    logprobs: None = None
+    finish_reason: FinishReason | None = None
+
+
+class ChatCompletionChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of a streamed answer. ``usage`` is absent unless asked for, then null in every chunk but the last."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: CompletionUsage | UnsetType | None = UNSET
+
+
+class Function(msgspec.Struct, frozen=True):
+    """A function that is called: ``arguments`` is JSON as the model wrote it."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call of a function."""
+
+    id: str
+    function: Function
+    type: Literal["function"] = "function"
+
+
+class ChatCompletionMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer's message."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str | None
+    refusal: str | None = None
+    annotations: list[dict[str, Any]] = []
+    tool_calls: list[ToolCall] | UnsetType = UNSET
+    function_call: Function | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    reasoning_details: list[ReasoningDetail] | UnsetType = UNSET
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One answer."""
+
+    index: int
+    message: ChatCompletionMessage
+    finish_reason: FinishReason
+    logprobs: None = None
+
+
+class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole answer."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: CompletionUsage
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of ``GET /v1/models``."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+
+
+class ModelList(msgspec.Struct, frozen=True, kw_only=True):
+    """``GET /v1/models``."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]

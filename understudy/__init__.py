@@ -1,0 +1,1 @@
+"""The package that programs import: the command's entry, and the pytest plugin."""
