@@ -1,29 +1,149 @@
-"""The `understudy` command: every command, from whatever room it comes."""
+"""The `understudy` command: which module each command is in.
+
+A command's module is imported when the command is asked for. Together the modules need the proxy, the SDK and the
+database, which take a second or more to import; the help and most commands need none of them.
+"""
+
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
-from cli.auth import auth_command
-from cli.building import open_store, own_proxy, own_spawn, watch
-from cli.ca import ca_command
-from cli.check import add_rerun_commands
-from cli.config import config
-from cli.convert import add_convert_command
-from cli.demo.command import demo
-from cli.doctor.command import add_doctor_command
-from cli.env import env
 from cli.group import Commands
-from cli.keys import keys_command
-from cli.load import load_for, settings_of
-from cli.models import models
-from cli.rehearsal import rehearsal
-from cli.run import run
-from cli.serve import serve
-from cli.show import add_looking_commands
-from cli.tables import print_table
 from cli.version import understudy
 
+
+def _run(cli: typer.Typer) -> None:
+    from cli.run import run
+
+    # The program's own words begin at the first word that is no option; `--` may stand before it.
+    cli.command(context_settings={"allow_interspersed_args": False})(run)
+
+
+def _serve(cli: typer.Typer) -> None:
+    from cli.serve import serve
+
+    cli.command()(serve)
+
+
+def _env(cli: typer.Typer) -> None:
+    from cli.env import env
+
+    cli.command()(env)
+
+
+def _demo(cli: typer.Typer) -> None:
+    from cli.demo.command import demo
+
+    cli.command()(demo)
+
+
+def _show(cli: typer.Typer) -> None:
+    from cli.show import add_looking_commands
+
+    add_looking_commands(cli)
+
+
+def _convert(cli: typer.Typer) -> None:
+    from cli.convert import add_convert_command
+
+    add_convert_command(cli)
+
+
+def _check(cli: typer.Typer) -> None:
+    from cli.check import add_rerun_commands
+    from cli.load import load_for
+    from settings import Settings
+
+    def own_proxy(settings: Settings) -> Any:
+        # Most of these commands only read a cassette.
+        from cli.building import own_proxy
+
+        return own_proxy(settings)
+
+    add_rerun_commands(cli, load_for, own_proxy)
+
+
+def _rehearsal(cli: typer.Typer) -> None:
+    from cli.rehearsal import rehearsal
+
+    cli.command()(rehearsal)
+
+
+def _doctor(cli: typer.Typer) -> None:
+    from cli.building import watch
+    from cli.doctor.command import add_doctor_command
+    from cli.load import load_for
+
+    add_doctor_command(cli, load_for, watch)
+
+
+def _config(cli: typer.Typer) -> None:
+    from cli.config import config
+
+    cli.command()(config)
+
+
+def _models(cli: typer.Typer) -> None:
+    from cli.models import models
+
+    cli.command()(models)
+
+
+def _auth(cli: typer.Typer) -> None:
+    from cli.auth import auth_command
+    from cli.building import own_spawn
+    from cli.load import settings_of
+
+    cli.add_typer(auth_command(settings_of, own_spawn), name="auth")
+
+
+def _keys(cli: typer.Typer) -> None:
+    from cli.keys import keys_command
+    from cli.load import settings_of
+    from cli.tables import print_table
+    from storage.database import Database
+
+    def open_store() -> Database:
+        return Database.open(settings_of(None).store_place())
+
+    cli.add_typer(keys_command(open_store, print_table), name="keys")
+
+
+def _ca(cli: typer.Typer) -> None:
+    from cli.ca import ca_command
+    from cli.load import settings_of
+
+    cli.add_typer(ca_command(settings_of), name="ca")
+
+
+ADD: dict[str, Callable[[typer.Typer], None]] = {
+    "run": _run,
+    "serve": _serve,
+    "env": _env,
+    "demo": _demo,
+    **dict.fromkeys(("show", "diff"), _show),
+    "convert": _convert,
+    **dict.fromkeys(("check", "again", "fixture", "retranslate", "reassemble"), _check),
+    "rehearsal": _rehearsal,
+    "doctor": _doctor,
+    "config": _config,
+    "models": _models,
+    "auth": _auth,
+    "keys": _keys,
+    "ca": _ca,
+}
+"""What imports a command's module and adds the command to an app. It may add other commands of the module as well."""
+
+
+class AllCommands(Commands):
+    """Every command of `understudy`."""
+
+    add = ADD
+
+
 app = typer.Typer(
-    cls=Commands,
+    cls=AllCommands,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     # A traceback with the values of variables in it could show a secret.
@@ -31,14 +151,3 @@ app = typer.Typer(
 )
 
 app.callback(invoke_without_command=True)(understudy)
-# The first word that is no option begins the program's own words; `--` may stand before it.
-app.command(context_settings={"allow_interspersed_args": False})(run)
-for command in (serve, env, demo, config, models, rehearsal):
-    app.command()(command)
-add_doctor_command(app, load_for, watch)
-add_looking_commands(app)
-add_convert_command(app)
-add_rerun_commands(app, load_for, own_proxy)
-app.add_typer(keys_command(open_store, print_table), name="keys")
-app.add_typer(auth_command(settings_of, own_spawn), name="auth")
-app.add_typer(ca_command(settings_of), name="ca")

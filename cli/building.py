@@ -1,4 +1,4 @@
-"""What the commands build of the settings: the authority, the addons, a wrapped environment, a proxy."""
+"""What the commands build of the settings: the addons and a proxy."""
 
 import contextlib
 import dataclasses
@@ -18,45 +18,14 @@ from addons.name_in_certificate import NameInCertificate
 from addons.record import Record
 from addons.serve_origin import ServeOrigin, spawn_for
 from api.replay import ReplayError
-from auth.certificates.authority import FOLDER, Authority, AuthorityError
 from auth.credentials.sources import Source, environment
 from cassettes.record.record import CassetteError
 from cli.doctor.runtime import Watcher
 from cli.fatal import fatal, stderr
-from cli.load import settings_of
-from cli.log import log
+from cli.wrapped import authority, wrapped_environment
 from engine.sdk import Spawn
 from launch.child import run_command
-from launch.environment import WrappedEnvironment, environment_for
-from launch.trust import write_trust_files
 from settings import Settings
-from storage.database import Database
-
-
-def authority(settings: Settings) -> Authority:
-    """Open the certificate authority, or end the program."""
-    try:
-        return Authority.open(settings.data_dir / FOLDER, settings.hosts)
-    except AuthorityError as error:
-        raise fatal(str(error)) from None
-
-
-def wrapped_environment(settings: Settings, proxy_address: tuple[str, int], directory: Path) -> WrappedEnvironment:
-    """Return the environment that sends a program through the proxy and lets it trust us."""
-    try:
-        trust = write_trust_files(directory, authority(settings).certificate, os.environ)
-    except OSError as error:
-        raise fatal(f"the files of trusted certificates cannot be written: {directory}: {error.strerror}") from None
-    for warning in trust.warnings:
-        log.warning("%s", warning)
-    proxy_url = f"http://{configuration.write_address(*proxy_address)}"
-    return environment_for(
-        os.environ,
-        proxy_url=proxy_url,
-        trust=trust,
-        hosts=settings.hosts,
-        upstream=settings.upstream_proxy is not None,
-    )
 
 
 def addons_for(settings: Settings, *, shown: bool = False) -> list[Any]:
@@ -88,11 +57,6 @@ def say_score(addons: list[Any], settings: Settings) -> bool:
 def own_spawn(settings: Settings, source: Source) -> Spawn:
     """Return how Claude Code is started for a check of the credentials: as it is for the app's turns."""
     return spawn_for(settings, source, os.environ, environment(source, os.environ))
-
-
-def open_store() -> Database:
-    """Open the store that the settings name."""
-    return Database.open(settings_of(None).store_place())
 
 
 @contextlib.asynccontextmanager

@@ -44,7 +44,7 @@ def add_rerun_commands(cli: typer.Typer, load_settings: LoadSettings, open_proxy
 
     @cli.command()
     def retranslate(file: File, which: Which = None) -> None:
-        """Translate Claude's recorded events again. Ends with 1 if an app would get another answer than it got."""
+        """Translate Claude's recorded events again. Ends with 1 if an app would get another answer."""
         counts = {"same": 0, "differs": 0, "skipped": 0}
         retranslator = Retranslator()
         with _told():
@@ -91,7 +91,7 @@ def add_rerun_commands(cli: typer.Typer, load_settings: LoadSettings, open_proxy
 
     @cli.command()
     def check(file: File, which: Which = None, rehearsal: Rehearsal = None, config: Config = None) -> None:
-        """Send recorded requests to Claude again. Ends with 1 if an answer has another shape than the recorded one."""
+        """Send recorded requests to Claude again. Ends with 1 if an answer has another shape than before."""
         with _told():
             settings = _live(load_settings(config, rehearsal=rehearsal), record=None)
             answers = asyncio.run(_ask_all(_entries(file, which), settings, open_proxy, {}))

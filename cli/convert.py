@@ -38,7 +38,7 @@ def add_convert_command(cli: typer.Typer) -> None:
         ] = None,
         force: Annotated[bool, typer.Option("--force", help="Overwrite OUT if it exists.")] = False,
     ) -> None:
-        """Convert a cassette to HAR, mitmproxy flows or JSON lines; or HAR, flows or vcrpy YAML to a cassette."""
+        """Convert a cassette to HAR, mitmproxy flows or JSON lines, or HAR, flows or vcrpy YAML to one."""
         try:
             done = _convert(source, target, kind, force=force)
         except (ConvertError, LookError, CassetteError) as error:

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from cli.building import wrapped_environment
 from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
 from cli.options import ConfigFile, Host, Listen
+from cli.wrapped import wrapped_environment
 from launch.base_urls import listens
 from launch.shell_lines import SHELLS, set_lines, unset_lines
 from settings import write_address

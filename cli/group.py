@@ -1,38 +1,86 @@
-"""The group that holds all commands: in which panel of the help each stands, and what is said of a mistyped line."""
+"""The group of all commands: its help, in panels, and what it says of a mistyped line.
+
+The help and the shell's completion list the commands from a table. A command's module is imported when it is asked for.
+"""
 
 import re
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
 
-from cli.fatal import fatal
-
-PANELS = {
-    "Run": ("run", "serve", "env", "demo"),
-    "Look": ("show", "diff", "convert"),
-    "Test": ("check", "again", "rehearsal"),
-    "Operate": ("doctor", "config", "models", "auth", "keys", "ca"),
-    "Seldom needed": ("fixture", "retranslate", "reassemble"),
+PANELS: dict[str, dict[str, str]] = {
+    "Run": {
+        "run": "Run a program and answer its OpenAI requests with Claude. Ends with the program's own exit status.",
+        "serve": "Run the proxy for programs that are started elsewhere, until Ctrl-C.",
+        "env": 'Print the shell lines that send programs through `understudy serve`: eval "$(understudy env)".',
+        "demo": "Show an unmodified OpenAI program at work, and both sides of what goes over the wire.",
+    },
+    "Look": {
+        "show": "List a cassette's exchanges, or show one like a conversation.",
+        "diff": "Compare two exchanges, or two cassettes exchange by exchange. Ends with 1 if they differ.",
+        "convert": "Convert a cassette to HAR, mitmproxy flows or JSON lines, or HAR, flows or vcrpy YAML to one.",
+    },
+    "Test": {
+        "check": "Send recorded requests to Claude again. Ends with 1 if an answer has another shape than before.",
+        "again": "Send recorded requests to Claude again, and record the new answers.",
+        "rehearsal": "Serve the simulated Anthropic API alone, on this machine. Prints its address first.",
+    },
+    "Operate": {
+        "doctor": "Check this machine for what may keep an app from working. Ends with 1 if there is a fault.",
+        "config": "Show the settings, their values and where each came from. Secrets are not shown.",
+        "models": "Show which Claude model answers for which name, its price, and where that was set.",
+        "auth": "The credentials that Claude Code uses: see them, or log in.",
+        "keys": "Keys for those who use the proxy: make, list and revoke them.",
+        "ca": "The certificate authority that programs must trust: see, install or replace it.",
+    },
+    "Seldom needed": {
+        "fixture": "Copy one exchange into a cassette of its own, as a test for `understudy retranslate`.",
+        "retranslate": "Translate Claude's recorded events again. Ends with 1 if an app would get another answer.",
+        "reassemble": "Rebuild the recorded bytes of answers whose messages you edited by hand.",
+    },
 }
-"""The panels of the help, in their order, and the commands in each."""
+"""The panels of the help in their order, the commands in each, and what the help says of each command.
 
-PLACES = {command: panel for panel, commands in PANELS.items() for command in commands}
+It is the first paragraph of the command's own help. A test compares the two.
+"""
 
 
 class Commands(TyperGroup):
-    """All commands, in their panels. A line that was mistyped ends with one line on stderr and status 2."""
+    """A group whose commands are imported when they are asked for.
+
+    A mistyped line ends with one line on stderr and status 2.
+    """
+
+    add: ClassVar[Mapping[str, Callable[[typer.Typer], None]]] = {}
+    """For each command, what adds it to an app, perhaps together with others."""
 
     def __init__(self, **attrs: Any) -> None:
         super().__init__(**attrs)
-        order = list(PLACES)
-        self.commands = dict(
-            sorted(self.commands.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order))
-        )
-        for name, command in self.commands.items():
-            command.rich_help_panel = PLACES.get(name)  # type: ignore[attr-defined]
+        # These stand in for the commands where only their names and the help are needed.
+        self.commands = {
+            name: TyperCommand(name, help=help, rich_help_panel=panel)
+            for panel, commands in PANELS.items()
+            for name, help in commands.items()
+        }
+        self._loaded: dict[str, Any] = {}
+
+    def load(self, name: str) -> Any:
+        """Return a command, with its parameters. Imports its module. Raises KeyError."""
+        if name not in self._loaded:
+            one = typer.Typer(rich_markup_mode=self.rich_markup_mode)
+            self.add[name](one)
+            command = self._loaded[name] = get_group(one).commands[name]
+            _hide_types(command, self.context_settings.get("help_option_names", ["--help"]))
+        return self._loaded[name]
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the command that a line names, and the rest of the line."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else self.load(name), rest
 
     def main(
         self,
@@ -52,6 +100,9 @@ class Commands(TyperGroup):
                 raise
             # Where no arguments were given, the help has been printed, and nothing is left to say.
             if error.format_message().strip():
+                # Imported here: it needs the settings, which the help does without.
+                from cli.fatal import fatal
+
                 fatal(self.explain(error))
             sys.exit(error.exit_code)
         except typer.Abort:
@@ -82,9 +133,7 @@ class Commands(TyperGroup):
     def _with_option(self, option: str) -> list[str]:
         """Return the commands that have an option."""
         return [
-            name
-            for name, command in self.commands.items()
-            if any(option in param.opts for param in command.params if option)
+            name for name in self.commands if option and any(option in param.opts for param in self.load(name).params)
         ]
 
 

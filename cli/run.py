@@ -14,7 +14,7 @@ from addons.count_requests import CountRequests
 from addons.master import options_for, proxy
 from addons.serve_origin import ServeOrigin
 from auth.log_redaction import redact, secrets_in
-from cli.building import addons_for, authority, say_score, wrapped_environment
+from cli.building import addons_for, say_score
 from cli.fatal import stderr
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
@@ -40,6 +40,7 @@ from cli.options import (
 from cli.run_to_end import run_to_end
 from cli.sign_of_life import keep_below_log, sign_of_life
 from cli.summary import summary as summary_of
+from cli.wrapped import authority, wrapped_environment
 from launch.base_urls import base_urls_past
 from launch.child import NOT_EXECUTABLE, NOT_FOUND, run_command
 from launch.python import advice, launcher, near_program, quoted

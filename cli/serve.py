@@ -13,7 +13,7 @@ from addons.hosts import is_loopback
 from addons.master import options_for, proxy
 from addons.redirect_to_origin import MAGIC_HOST
 from addons.serve_origin import ServeOrigin
-from cli.building import addons_for, authority, say_score
+from cli.building import addons_for, say_score
 from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
@@ -41,6 +41,7 @@ from cli.options import (
     WebListen,
 )
 from cli.run_to_end import run_to_end
+from cli.wrapped import authority
 from settings import Settings, Sourced
 
 WEB = "127.0.0.1:8082"

@@ -1,4 +1,4 @@
-"""`understudy --version`: which Understudy this is, and what it stands on."""
+"""`understudy --version`: the versions of Understudy and of what it uses."""
 
 import importlib.metadata
 import json
@@ -6,8 +6,6 @@ import platform
 from typing import Annotated
 
 import typer
-
-from cli.fatal import fatal
 
 
 def understudy(
@@ -21,14 +19,17 @@ def understudy(
         print(json.dumps(found, indent=2) if as_json else told(found))
         raise typer.Exit
     if as_json:
-        raise fatal("--json stands behind a command, or beside --version.")
+        # Imported here: it needs the settings, which the help does without.
+        from cli.fatal import fatal
+
+        raise fatal("--json belongs behind a command, or beside --version.")
     if context.invoked_subcommand is None:
         print(context.get_help())
 
 
 def versions() -> dict[str, str]:
     """Return the versions: Understudy's own, Claude Code's that the SDK brings, the SDK's, mitmproxy's and Python's."""
-    # Imported here: it brings the SDK, which the other commands that only look at files do without.
+    # Imported here: the help does without it.
     from engine.sdk import VERIFIED_CLI
 
     return {

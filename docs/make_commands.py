@@ -52,7 +52,7 @@ def lines() -> Iterator[str]:
     for panel, names in PANELS.items():
         yield f"\n## {panel}"
         for name in names:
-            yield from described(f"understudy {name}", group.commands[name])
+            yield from described(f"understudy {name}", group.load(name))
 
 
 def described(path: str, command: Any) -> Iterator[str]:

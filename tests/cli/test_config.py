@@ -167,7 +167,7 @@ def test_a_narrow_terminal_shows_names_and_whole_values(
 
 def test_every_option_of_run_and_serve_that_is_a_setting_is_known_as_one() -> None:
     group: Any = typer.main.get_command(app)
-    options = {opt for name in ("run", "serve") for param in group.commands[name].params for opt in param.opts}
+    options = {opt for name in ("run", "serve") for param in group.load(name).params for opt in param.opts}
     others = {"command", "--config", "--web", "--web-listen", "--summary", "--quiet"}  # no settings
 
     assert {option_of(name) for name in FLAGGED} <= options

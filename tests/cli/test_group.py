@@ -7,7 +7,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from cli.app import app
+from cli.app import ADD, app
 from cli.group import PANELS, Commands
 
 
@@ -70,8 +70,17 @@ def test_every_command_stands_in_one_panel() -> None:
 
     placed = [command for commands in PANELS.values() for command in commands]
 
-    assert sorted(placed) == sorted(group.commands)
+    assert sorted(placed) == sorted(ADD)
     assert list(group.commands) == placed
+
+
+@pytest.mark.parametrize(("name", "told"), [item for commands in PANELS.values() for item in commands.items()])
+def test_the_help_of_all_says_of_a_command_what_its_own_help_begins_with(name: str, told: str) -> None:
+    group = get_command(app)
+    assert isinstance(group, Commands)
+
+    assert group.load(name).name == name
+    assert " ".join(group.load(name).help.partition("\n\n")[0].split()) == told
 
 
 def test_the_help_names_the_panels_in_their_order() -> None:
