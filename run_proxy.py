@@ -1,10 +1,12 @@
 """The entry: `understudy` is :func:`main`, and mitmproxy takes this file as an addon script (`mitmweb -s`)."""
 
+import gc
 import io
 import os
 import sys
 from typing import TYPE_CHECKING
 
+from cli.leave import leave
 from cli.sign_of_life import is_wanted, sign_of_life
 
 if TYPE_CHECKING:
@@ -18,11 +20,17 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     if is_wanted(sys.argv[1:]):
         sign_of_life.show()
+    # Until the command's module is imported: see cli/group.py.
+    gc.disable()
     try:
-        # Not above: it takes a second, and what mitmproxy loads as a script needs no command line.
+        # Not above: what mitmproxy loads as a script needs no command line.
         from cli.app import app
 
         app()
+    except SystemExit as ending:
+        sign_of_life.erase()
+        leave(ending)
+        raise
     finally:
         sign_of_life.erase()
 

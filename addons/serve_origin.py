@@ -49,7 +49,7 @@ from engine.observers import Observers
 from engine.pool import Pool
 from engine.reach import Reach, reach_of
 from engine.retry import Retrying
-from engine.sdk import Spawn
+from engine.spawn import Spawn
 from launch.environment import scrub_overrides
 from rehearsal.server import Rehearsal
 from settings import Settings

@@ -18,7 +18,7 @@ import typer
 
 from auth.credentials.sources import PROVIDERS, Source, SourceError, find_source
 from auth.credentials.status import Check, Found, Status, check, find_cli, status
-from engine.sdk import Spawn
+from engine.spawn import Spawn
 from settings import Settings
 from translate.errors import Kind
 from translate.money import exact

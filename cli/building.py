@@ -23,7 +23,7 @@ from cassettes.record.record import CassetteError
 from cli.doctor.runtime import Watcher
 from cli.fatal import fatal, stderr
 from cli.wrapped import authority, wrapped_environment
-from engine.sdk import Spawn
+from engine.spawn import Spawn
 from launch.child import run_command
 from settings import Settings
 

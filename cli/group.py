@@ -3,6 +3,7 @@
 The help and the shell's completion list the commands from a table. A command's module is imported when it is asked for.
 """
 
+import gc
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -73,11 +74,15 @@ class Commands(TyperGroup):
         if name not in self._loaded:
             one = typer.Typer(rich_markup_mode=self.rich_markup_mode)
             self.add[name](one)
+            # main() has switched the collector off: what is imported is never garbage, and walking through it again and
+            # again takes a tenth of the start.
+            gc.freeze()
+            gc.enable()
             command = self._loaded[name] = get_group(one).commands[name]
             _hide_types(command, self.context_settings.get("help_option_names", ["--help"]))
         return self._loaded[name]
 
-    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, Any, list[str]]:
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the command that a line names, and the rest of the line."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if name is None else self.load(name), rest

@@ -30,7 +30,7 @@ def understudy(
 def versions() -> dict[str, str]:
     """Return the versions: Understudy's own, Claude Code's that the SDK brings, the SDK's, mitmproxy's and Python's."""
     # Imported here: the help does without it.
-    from engine.sdk import VERIFIED_CLI
+    from engine.spawn import VERIFIED_CLI
 
     return {
         "understudy": importlib.metadata.version("understudy"),

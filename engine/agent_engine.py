@@ -21,7 +21,8 @@ from engine.places import Places
 from engine.progress import Progress, Wait
 from engine.reach import Reach
 from engine.reports import Told, failed, retry_announced
-from engine.sdk import AssistantMessage, Connection, ResultMessage, Spawn, StreamEvent, SystemMessage, sdk_errors
+from engine.sdk import AssistantMessage, Connection, ResultMessage, StreamEvent, SystemMessage, sdk_errors
+from engine.spawn import Spawn
 from engine.watchdog import Watchdog
 from translate.turn import Message, Turn
 from translate.usage import MessageUsage, UsageReader

@@ -8,12 +8,13 @@ again; after anything in doubt it is ended. There are never more than ``limit``,
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from engine import Event, Outcome
 from engine.conversation import digest
@@ -22,9 +23,8 @@ from engine.errors import ClaudeError
 from engine.memory import ESTIMATE_BYTES, machine_bytes, total_pss_bytes
 from engine.places import Places, owner_in
 from engine.plan import How, plan
-from engine.process import ClaudeProcess
 from engine.progress import Wait, waiting_for
-from engine.sdk import Spawn
+from engine.spawn import Spawn
 from engine.transcript import Transcript, resumable, transcript
 from engine.watchdog import Watchdog
 from translate.errors import Kind
@@ -32,6 +32,9 @@ from translate.money import exact
 from translate.prices import cost_of
 from translate.turn import Turn
 from translate.usage import MessageUsage
+
+if TYPE_CHECKING:
+    from engine.process import ClaudeProcess
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ class Play:
 
     retries = 0
 
-    def __init__(self, pool: "Pool", process: ClaudeProcess, turn: Turn, digests: Sequence[bytes]) -> None:
+    def __init__(self, pool: "Pool", process: "ClaudeProcess", turn: Turn, digests: Sequence[bytes]) -> None:
         self._pool = pool
         self._claude = process
         self._turn = turn
@@ -162,12 +165,12 @@ class Pool:
         return f"<Pool {len(self._processes)} processes, {len(self._idle)} idle, {len(self._spare)} spare>"
 
     @property
-    def spare(self) -> tuple[ClaudeProcess, ...]:
+    def spare(self) -> "tuple[ClaudeProcess, ...]":
         """The processes that wait uninitialised."""
         return tuple(self._spare)
 
     @property
-    def idle(self) -> tuple[ClaudeProcess, ...]:
+    def idle(self) -> "tuple[ClaudeProcess, ...]":
         """The processes that wait with a conversation, longest unused first."""
         return tuple(self._idle)
 
@@ -228,6 +231,7 @@ class Pool:
         began = time.monotonic()
         waiting_for(Wait.READY)
         digests = [digest(message, turn.model) for message in turn.messages]
+        await _import_sdk()
         process = await self._take(turn, digests)
         play = Play(self, process, turn, digests)
         outcome = Outcome("cancelled", process.how)
@@ -263,7 +267,7 @@ class Pool:
 
     # Taking.
 
-    async def _take(self, turn: Turn, digests: Sequence[bytes]) -> ClaudeProcess:
+    async def _take(self, turn: Turn, digests: Sequence[bytes]) -> "ClaudeProcess":
         owner = owner_in(turn.client)
         while True:
             self._drop_dead()
@@ -292,7 +296,7 @@ class Pool:
                 process.owner = owner
                 return process
 
-    async def _another(self, how: How, turn: Turn, digests: Sequence[bytes]) -> ClaudeProcess:
+    async def _another(self, how: How, turn: Turn, digests: Sequence[bytes]) -> "ClaudeProcess":
         """Return a process that holds nothing: a spare one, or one that is started now."""
         if how == "warm":
             process = self._spare.popleft()
@@ -315,7 +319,10 @@ class Pool:
             raise
         return process
 
-    def _new(self, how: How) -> ClaudeProcess:
+    def _new(self, how: How) -> "ClaudeProcess":
+        # Not at the top of the file: see _import_sdk.
+        from engine.process import ClaudeProcess
+
         process = ClaudeProcess(
             self._spawn,
             idle_timeout_s=self._idle_timeout_s,
@@ -326,12 +333,13 @@ class Pool:
         self._processes.add(process)
         return process
 
-    async def _begin(self, process: ClaudeProcess, history: Transcript | None = None) -> None:
+    async def _begin(self, process: "ClaudeProcess", history: Transcript | None = None) -> None:
         await (process.start() if history is None else process.start_with(history))
         if process.pid is not None:
             self._watchdog.watch(process.pid)
 
     async def _add_spare(self) -> None:
+        await _import_sdk()
         process = self._new("warm")
         try:
             async with self._boots:
@@ -366,7 +374,7 @@ class Pool:
 
     # Giving back.
 
-    def _give_back(self, play: Play, process: ClaudeProcess, turn: Turn, outcome: Outcome, began: float) -> None:
+    def _give_back(self, play: Play, process: "ClaudeProcess", turn: Turn, outcome: Outcome, began: float) -> None:
         self.counts[outcome.process] += 1
         if outcome.how == "cut" or (outcome.error is not None and outcome.error.kind in BEYOND_REPAIR):
             self._discard(process)
@@ -383,7 +391,7 @@ class Pool:
         task.add_done_callback(self._tasks.discard)
 
     async def _bring_to_rest(
-        self, play: Play, process: ClaudeProcess, turn: Turn, outcome: Outcome, began: float
+        self, play: Play, process: "ClaudeProcess", turn: Turn, outcome: Outcome, began: float
     ) -> None:
         try:
             if outcome.how == "finished":
@@ -397,7 +405,7 @@ class Pool:
             self._settling.pop(process, None)
             self._end(play, process, outcome, began)
 
-    def _discard(self, process: ClaudeProcess) -> None:
+    def _discard(self, process: "ClaudeProcess") -> None:
         """End a process, in the background."""
         self._idle.pop(process, None)
         with contextlib.suppress(ValueError):
@@ -407,7 +415,7 @@ class Pool:
             process.kill()
             self._in_background(self._stop(process), f"stop {process!r}")
 
-    async def _stop(self, process: ClaudeProcess) -> None:
+    async def _stop(self, process: "ClaudeProcess") -> None:
         pid = process.pid
         await process.stop()
         if pid is not None:
@@ -415,7 +423,7 @@ class Pool:
         self._processes.discard(process)
         self._ending.discard(process)
 
-    def _end(self, play: Play, process: ClaudeProcess, outcome: Outcome, began: float) -> None:
+    def _end(self, play: Play, process: "ClaudeProcess", outcome: Outcome, began: float) -> None:
         play.end(outcome)
         self.counts[outcome.how] += 1
         after_s = time.monotonic() - began
@@ -448,7 +456,7 @@ class Pool:
                 self._memory_used -= int(each)
                 self._discard(process)
 
-    def _describe(self, process: ClaudeProcess, now: float) -> dict[str, Any]:
+    def _describe(self, process: "ClaudeProcess", now: float) -> dict[str, Any]:
         if process in self._spare:
             state = "spare"
         elif process in self._ending:
@@ -471,3 +479,17 @@ class Pool:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _import_sdk() -> None:
+    """Import what starts Claude Code.
+
+    The SDK takes half a second to import. So the proxy listens before it is imported, and a replay that asks no Claude
+    does without it. It is imported in a thread, so that other requests go on meanwhile.
+    """
+    if not _imported:
+        await asyncio.to_thread(importlib.import_module, "engine.process")
+        _imported.add("engine.process")
+
+
+_imported: set[str] = set()

@@ -26,11 +26,9 @@ from engine.messages import said, user
 from engine.progress import Wait, waiting_for
 from engine.reports import Told, failed, retry_announced
 from engine.sdk import (
-    VERIFIED_CLI,
     AssistantMessage,
     Connection,
     ResultMessage,
-    Spawn,
     StreamEvent,
     SystemMessage,
     ToolResultBlock,
@@ -38,6 +36,7 @@ from engine.sdk import (
     UserMessage,
     sdk_errors,
 )
+from engine.spawn import VERIFIED_CLI, Spawn
 from engine.transcript import Transcript, remove
 from translate.content import is_blank
 from translate.turn import Message, Turn

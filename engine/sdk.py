@@ -17,10 +17,9 @@ import json
 import logging
 import os
 import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +47,7 @@ from engine.agents import Agent
 from engine.errors import ClaudeError
 from engine.inherited import inherited
 from engine.park import SERVER, Park, Rpc
+from engine.spawn import VERIFIED_CLI, Spawn
 from engine.transcript import Transcript, remove
 
 __all__ = [
@@ -102,9 +102,6 @@ class _OwnSession:
 
 subprocess_cli.anyio = _OwnSession()  # type: ignore[assignment, attr-defined]
 
-# The program that the facts were found with, and every test is run with: the one in the SDK's wheel.
-VERIFIED_CLI = "2.1.329"
-
 # One line back from the CLI holds a whole message; the default of 1 MiB would fail on a long answer (fact F28).
 MAX_LINE_BYTES = 256 * 1024 * 1024
 
@@ -153,31 +150,6 @@ ENVIRONMENT: dict[str, str] = {
 
 FOR_THE_PARK = frozenset({"CLAUDE_AGENT_SDK_MCP_NO_PREFIX", "MCP_TOOL_TIMEOUT"})
 """What of the environment is only there for the park."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spawn:
-    """How to start a process.
-
-    ``bare`` drops Claude Code's reminder blocks (fact F2); a login by OAuth does not work with it (F4). ``env`` is laid
-    over what it inherits from this process's environment: the names in :mod:`engine.inherited`, those that fit one of
-    the patterns ``inherits``, and none of ``not_inherited``. ``cli_path`` None means the program that the SDK brings.
-    ``settings`` is a file with Claude Code's own settings. ``agent`` gives it tools of its own.
-    """
-
-    bare: bool = True
-    cwd: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
-    env: Mapping[str, str] = field(default_factory=dict)
-    cli_path: Path | None = None
-    settings: Path | None = None
-    agent: Agent | None = None
-    inherits: Sequence[str] = ()
-    not_inherited: Collection[str] = ()
-
-    @property
-    def can_resume(self) -> bool:
-        """Whether its configuration folder is ours to put a transcript into."""
-        return "CLAUDE_CONFIG_DIR" in self.env
 
 
 @contextlib.contextmanager

@@ -68,6 +68,7 @@ ELSEWHERE = {
     "cassettes/show/show.py": "tests/cli/test_show.py",
     "cassettes/show/story.py": "tests/cli/test_show.py",
     "cassettes/show/timeline.py": "tests/cli/test_show.py",
+    "api/mcp_client.py": "tests/api/test_mcp.py",
     "api/image_process.py": "tests/api/test_images.py",
     "api/endpoints/background.py": "tests/api/endpoints/test_stored.py",
     "api/endpoints/conversations.py": "tests/api/endpoints/test_stored.py",

@@ -23,7 +23,7 @@ from auth.credentials.sources import HELPER, LOGIN, Source, SourceError, environ
 from auth.log_redaction import mask
 from engine.errors import ClaudeError
 from engine.pool import Pool
-from engine.sdk import Spawn
+from engine.spawn import Spawn
 from translate.errors import Kind
 from translate.prices import cost_of
 from translate.turn import Message, Turn

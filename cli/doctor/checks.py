@@ -24,7 +24,7 @@ from addons.hosts import is_loopback, matches
 from auth.certificates.authority import FOLDER, Authority, AuthorityError
 from auth.credentials.sources import SourceError
 from auth.credentials.status import find_cli, status
-from engine.sdk import VERIFIED_CLI
+from engine.spawn import VERIFIED_CLI
 from launch.base_urls import BASE_URLS, base_urls_past, listens
 from launch.environment import covering, no_proxy_entries
 from settings import Settings, hide_password, write_address

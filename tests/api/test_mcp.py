@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from api import mcp as asking
+from api import mcp_client as asking
 from api.image_process import MAX_SIDE
 from api.images import Images
-from api.mcp import McpServerError, call_tool, check_allowed, list_tools, listed
+from api.mcp import call_tool, check_allowed, listed
+from api.mcp_client import McpServerError, list_tools
 from tests import mcp_server as mcp
 from translate.errors import OpenAIError
 from translate.responses.mcp import ListedTool, McpServer
