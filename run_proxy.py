@@ -49,10 +49,8 @@ def settings_for_a_script() -> "Settings":
 
 if __name__.startswith("__mitmproxy_script__"):
     # mitmproxy loads this file as a script: `mitmweb -s run_proxy.py`. It has no flags of ours.
-    from addons import default_addons
-    from addons.serve_origin import ServeOrigin
+    from cli.compose import compose
 
-    addons = default_addons(settings_for_a_script(), os.environ, shown=True)
-    next(addon for addon in addons if isinstance(addon, ServeOrigin)).in_the_background = True
+    addons = compose(settings_for_a_script(), os.environ, shown=True, in_the_background=True).addons
 elif __name__ == "__main__":
     main()

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import weakref
+from collections.abc import Sequence
 from typing import Protocol
 
 from mitmproxy import http
@@ -39,7 +40,7 @@ class OriginAddress(Protocol):
 
     token: str
 
-    async def addresses(self) -> list[tuple[str, int]]:
+    async def addresses(self) -> Sequence[tuple[str, int]]:
         """Wait until it listens and return its addresses."""
 
 

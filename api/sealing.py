@@ -5,10 +5,15 @@ Fernet encrypts and authenticates (https://github.com/fernet/spec), so nothing b
 """
 
 import base64
+import contextlib
 import hashlib
+import os
+import tempfile
+from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from storage.folders import make_private_folder
 from translate.responses.reasoning import unpack
 from translate.turn import ContentBlock
 
@@ -34,3 +39,28 @@ class Sealer:
             return unpack(self._fernet.decrypt(sealed.encode("utf-8", "replace")))
         except InvalidToken:
             return None
+
+
+def sealing_key(data_dir: Path) -> bytes:
+    """Return the key that reasoning is sealed with, made on first use; only we can read it."""
+    make_private_folder(data_dir)
+    path = data_dir / "reasoning.key"
+    if not path.exists():
+        put_new(path, Fernet.generate_key())
+    return path.read_bytes()
+
+
+def put_new(path: Path, content: bytes) -> None:
+    """Write a file that only we can read, unless there is one.
+
+    It is whole from the start, and one that another proxy has made in the same moment stays as it is.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        with contextlib.suppress(FileExistsError):
+            # Windows renames onto nothing that is there; elsewhere a rename would replace it.
+            (os.rename if os.name == "nt" else os.link)(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from claude_agent_sdk import ClaudeAgentOptions, StreamEvent, query
 
-from addons.serve_origin import rehearsal_environment
+from auth.credentials.spawn import rehearsal_environment
 from bench.api import DELTA_CHARS, DELTAS
 from bench.app import CLAUDE_MODEL, OPENAI_MODEL, PROMPT, Answer
 from bench.statistics import Summary, carried, differences, ratios, summarise

@@ -1,4 +1,4 @@
-"""What the commands build of the settings: the addons and a proxy."""
+"""What the commands build of the settings: the program and a proxy."""
 
 import contextlib
 import dataclasses
@@ -6,20 +6,18 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 
 import settings as configuration
-from addons import default_addons
 from addons.decrypt_only_ours import DecryptOnlyOurs
 from addons.master import options_for, proxy
 from addons.name_in_certificate import NameInCertificate
-from addons.record import Record
-from addons.serve_origin import ServeOrigin, spawn_for
 from api.replay import ReplayError
 from auth.credentials.sources import Source, environment
+from auth.credentials.spawn import spawn_for
 from cassettes.record.record import CassetteError
+from cli.compose import Program, compose
 from cli.doctor.runtime import Watcher
 from cli.fatal import fatal, stderr
 from cli.wrapped import authority, wrapped_environment
@@ -28,24 +26,23 @@ from launch.child import run_command
 from settings import Settings
 
 
-def addons_for(settings: Settings, *, shown: bool = False) -> list[Any]:
-    """Make the proxy's addons, or end the program."""
+def program_for(settings: Settings, *, shown: bool = False) -> Program:
+    """Build the program and begin to record if that was asked for, or end the program with one line."""
     try:
-        addons = default_addons(settings, os.environ, shown=shown)
-        next(addon for addon in addons if isinstance(addon, Record)).running()
+        program = compose(settings, os.environ, shown=shown)
+        program.record.running()
     except (ReplayError, CassetteError) as error:
         raise fatal(str(error)) from None
-    return addons
+    return program
 
 
-def say_score(addons: list[Any], settings: Settings) -> bool:
+def say_score(program: Program, settings: Settings) -> bool:
     """Say what a replay came to, if there was one. Returns whether a request was refused: nothing answered it."""
-    player = next(addon for addon in addons if isinstance(addon, ServeOrigin)).player
+    player = program.player
     if player is None:
         return False
     is_recorded = settings.record or "record" in (settings.replay_on_miss, settings.replay_on_expired)
-    not_kept = len(next(addon for addon in addons if isinstance(addon, Record)).not_kept)
-    lines = list(player.score.lines(max(0, player.score.live - not_kept) if is_recorded else 0))
+    lines = list(player.score.lines(max(0, player.score.live - len(program.record.not_kept)) if is_recorded else 0))
     if player.score.missed:
         it = "it" if len(player.score.missed) == 1 else "them"
         lines.append(f"replay: record {it}: --on-miss record")
@@ -64,7 +61,7 @@ async def own_proxy(settings: Settings) -> AsyncIterator[tuple[str, Path]]:
     """Run the proxy for a command of ours; yields its URL and the file of its authority."""
     ca = authority(settings)
     options = options_for(settings, ca.certificate.parent, os.environ)
-    async with proxy(options, addons_for(settings)) as (address, *_):
+    async with proxy(options, program_for(settings).addons) as (address, *_):
         yield f"http://{configuration.write_address(*address)}", ca.certificate
 
 

@@ -5,16 +5,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from addons.count_requests import CountRequests
 from addons.master import options_for, proxy
-from addons.serve_origin import ServeOrigin
 from auth.log_redaction import redact, secrets_in
-from cli.building import addons_for, say_score
+from cli.building import program_for, say_score
+from cli.compose import Program
 from cli.fatal import stderr
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
@@ -117,32 +116,30 @@ async def run_wrapped(settings: Settings, command: list[str], *, is_summed_up: b
     ca = authority(settings)
     with tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True) as directory:
         options = options_for(settings, ca.certificate.parent, os.environ)
-        addons = addons_for(settings)
-        async with proxy(options, addons) as addresses:
+        program = program_for(settings)
+        async with proxy(options, program.addons) as addresses:
             wrapped = wrapped_environment(settings, addresses[0], Path(directory))
             for note in wrapped.notes:
                 log.warning("%s", note)
             sign_of_life.erase()
             status = await run_command(command, wrapped.full)
-    missed = say_score(addons, settings)
+    missed = say_score(program, settings)
     if is_summed_up and status not in (NOT_FOUND, NOT_EXECUTABLE):
-        say_summary(addons, settings, command, status)
+        say_summary(program, settings, command, status)
     return status or int(missed)
 
 
-def say_summary(addons: list[Any], settings: Settings, command: Sequence[str], status: int) -> None:
+def say_summary(program: Program, settings: Settings, command: Sequence[str], status: int) -> None:
     """Say what came through the proxy and what it cost, or what to do if nothing came.
 
     A command that a signal ended (``status`` above 128) may have had no time to ask: then nothing is said of that.
     """
-    requests = next(addon for addon in addons if isinstance(addon, CountRequests)).requests
-    serve = next(addon for addon in addons if isinstance(addon, ServeOrigin))
-    if requests.all:
+    if program.requests.all:
         line = summary_of(
-            requests,
-            serve.totals.total,
-            serve.totals.names(),
-            replayed=sum(serve.player.score.used.values()) if serve.player else 0,
+            program.requests,
+            program.totals.total,
+            program.totals.names(),
+            replayed=sum(program.player.score.used.values()) if program.player else 0,
             recorded=settings.record,
             rehearsal=settings.rehearsal,
         )

@@ -12,8 +12,7 @@ from addons.doors import check_doors, doors_of
 from addons.hosts import is_loopback
 from addons.master import options_for, proxy
 from addons.redirect_to_origin import MAGIC_HOST
-from addons.serve_origin import ServeOrigin
-from cli.building import addons_for, say_score
+from cli.building import program_for, say_score
 from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
@@ -113,16 +112,16 @@ async def serve_until_ended(loaded: Sourced, web: tuple[str, int] | None = None)
     options = options_for(settings, authority(settings).certificate.parent, os.environ)
     # Before anything is opened or said: a port in use is then the only line.
     check_doors(doors_of(options, web))
-    addons = addons_for(settings, shown=web is not None)
-    async with proxy(options, addons, web, say_web=_say_web) as addresses:
+    program = program_for(settings, shown=web is not None)
+    async with proxy(options, program.addons, web, say_web=_say_web) as addresses:
         _say_addresses(settings, [configuration.write_address(*address) for address in addresses])
         log_models(loaded)
         try:
             await asyncio.Event().wait()
         finally:
             # A second signal cuts this short.
-            await next(addon for addon in addons if isinstance(addon, ServeOrigin)).drain()
-            say_score(addons, settings)
+            await program.serve.drain()
+            say_score(program, settings)
     return 0
 
 

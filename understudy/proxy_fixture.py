@@ -11,15 +11,14 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 import settings as configuration
-from addons import default_addons
 from addons.doors import CannotListenError
 from addons.master import options_for, proxy
 from addons.record import Record
-from addons.serve_origin import ServeOrigin
 from api.replay import Player, ReplayError
 from auth.certificates.authority import FOLDER, Authority, AuthorityError
 from cassettes.record.record import CassetteError
 from cassettes.record.replacing import drop_failures, put_in_place
+from cli.compose import compose
 from launch.environment import environment_for
 from launch.trust import write_trust_files
 from settings import Settings, SettingsError
@@ -165,13 +164,11 @@ def running(cassette: Path, mode: str) -> Iterator[Running]:
 @contextlib.asynccontextmanager
 async def _proxy(settings: Settings, folder: Path, cassette: Path, mode: str) -> AsyncIterator[Running]:
     authority = Authority.open(settings.data_dir / FOLDER, settings.hosts)
-    addons = default_addons(settings, os.environ)
-    record = next(addon for addon in addons if isinstance(addon, Record))
-    record.running()
+    program = compose(settings, os.environ)
+    program.record.running()
     options = options_for(settings, authority.certificate.parent, os.environ)
     trust = write_trust_files(folder, authority.certificate, os.environ)
-    async with proxy(options, addons) as ((host, port), *_):
+    async with proxy(options, program.addons) as ((host, port), *_):
         url = f"http://{host}:{port}"
         wrapped = environment_for(os.environ, proxy_url=url, trust=trust, hosts=settings.hosts)
-        player = next(addon for addon in addons if isinstance(addon, ServeOrigin)).player
-        yield Running(url, cassette, wrapped.changes, player, record, mode)
+        yield Running(url, cassette, wrapped.changes, program.player, program.record, mode)

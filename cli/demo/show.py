@@ -15,10 +15,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from addons import default_addons
 from addons.master import options_for, proxy
-from addons.serve_origin import ServeOrigin
 from auth.certificates.authority import FOLDER, Authority
+from cli.compose import compose
 from cli.demo.wiretap import Overheard, OverheardEngine, WireTap, rows
 from launch.environment import environment_for
 from launch.trust import write_trust_files
@@ -42,13 +41,11 @@ async def show(settings: Settings, console: Console) -> int:
     """Run an app through the proxy and print what happened. Returns the app's exit status."""
     app = APP if has_openai() else APP_BY_HTTPX
     overheard = Overheard()
-    addons = default_addons(settings, os.environ)
-    serve = next(addon for addon in addons if isinstance(addon, ServeOrigin))
-    serve.around = lambda engine: OverheardEngine(engine, overheard)
+    program = compose(settings, os.environ, around=lambda engine: OverheardEngine(engine, overheard))
     ca = Authority.open(settings.data_dir / FOLDER, settings.hosts)
     with tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True) as directory:
         options = options_for(settings, ca.certificate.parent, os.environ)
-        async with proxy(options, [*addons, WireTap(overheard)]) as addresses:
+        async with proxy(options, [*program.addons, WireTap(overheard)]) as addresses:
             trust = write_trust_files(Path(directory), ca.certificate, os.environ)
             url = f"http://{addresses[0][0]}:{addresses[0][1]}"
             env = environment_for(os.environ, proxy_url=url, trust=trust, hosts=settings.hosts)
@@ -58,7 +55,7 @@ async def show(settings: Settings, console: Console) -> int:
             status = await _run(app, env.full, console)
             console.print()
             if overheard.events:
-                console.print(both_sides(overheard, serve.rehearsal))
+                console.print(both_sides(overheard, program.rehearsal))
     return status
 
 

@@ -1,83 +1,129 @@
-"""How Claude Code's processes are started, and what they are kept from."""
+"""The origin starts with the proxy, is waited for, and ends with it."""
 
-import os
-import stat
-from pathlib import Path
-from types import SimpleNamespace
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
-from addons.serve_origin import NOT_RECORDED, put_new, reach_for, rehearsal_environment, spawn_for
-from auth.credentials.sources import LOGIN, REHEARSAL, SOURCES, find_source
-from settings import Settings
+from addons.serve_origin import ServeOrigin
+
+pytestmark = pytest.mark.anyio
 
 
-def test_the_rehearsal_gets_no_real_credential() -> None:
-    environment = rehearsal_environment("http://127.0.0.1:1", {})
+@dataclass
+class Listening:
+    addresses: Sequence[tuple[str, int]] = (("127.0.0.1", 1),)
+    access: None = None
+    running: set[asyncio.Task[Any]] = field(default_factory=set)
+    refuses: bool = False
 
-    others = {source.variable for source in SOURCES} - {"ANTHROPIC_API_KEY"}
-    assert all(environment[str(name)] == "" for name in others)
-    assert environment["ANTHROPIC_API_KEY"] == "rehearsal"
+    def refuse_new(self) -> set[asyncio.Task[Any]]:
+        self.refuses = True
+        return self.running
 
 
-@pytest.mark.parametrize("name", ["posix", "nt"])
-def test_a_key_file_is_whole_private_and_never_replaced(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@dataclass
+class Told:
+    """What happens, in order."""
+
+    steps: list[str] = field(default_factory=list)
+    may_start: asyncio.Event = field(default_factory=asyncio.Event)
+    origin: Listening = field(default_factory=Listening)
+    failure: Exception | None = None
+
+    @contextlib.asynccontextmanager
+    async def listen(self) -> AsyncIterator[Listening]:
+        await self.may_start.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.steps.append("started")
+        yield self.origin
+        self.steps.append("ended")
+
+    async def settle(self) -> None:
+        self.steps.append("settled")
+
+    def serve(self, **more: Any) -> ServeOrigin:
+        return ServeOrigin(self.listen(), token="t", drain_s=30, before_done=self.settle, **more)
+
+
+async def test_recordings_are_settled_before_the_origin_ends() -> None:
+    told = Told()
+    told.may_start.set()
+    serve = told.serve()
+
+    await serve.running()
+    addresses = await serve.addresses()
+    await serve.done()
+
+    assert (list(addresses), await serve.access()) == ([("127.0.0.1", 1)], None)
+    assert told.steps == ["started", "settled", "ended"]
+
+
+async def test_in_the_background_the_start_is_not_waited_for_but_who_needs_the_origin_waits() -> None:
+    told = Told()
+    serve = told.serve(in_the_background=True)
+
+    await serve.running()
+    asking = asyncio.ensure_future(serve.addresses())
+    await asyncio.sleep(0)
+    before = (list(told.steps), asking.done())
+    told.may_start.set()
+    addresses = await asking
+    await serve.done()
+
+    assert before == ([], False)
+    assert list(addresses) == [("127.0.0.1", 1)]
+    assert told.steps == ["started", "settled", "ended"]
+
+
+@pytest.mark.parametrize("in_the_background", [False, True])
+async def test_an_expected_failure_is_told_in_one_line_and_raised_to_who_needs_the_origin(
+    in_the_background: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real, path = os.rename, tmp_path / "key"
+    told = Told(failure=OSError("the disk is full"))
+    told.may_start.set()
+    serve = told.serve(expected=(OSError,), in_the_background=in_the_background)
 
-    def rename(source: str, target: Path) -> None:
-        """Rename as Windows does."""
-        if target.exists():
-            raise FileExistsError
-        real(source, target)
+    await serve.running()
 
-    windows = SimpleNamespace(name=name, link=os.link, rename=rename, fdopen=os.fdopen)
-    monkeypatch.setattr("addons.serve_origin.os", windows)
-    for content in (b"first", b"second"):
-        put_new(path, content)
-
-    assert path.read_bytes() == b"first"
-    assert path.stat().st_mode & 0o077 == 0
-    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OSError, match="the disk is full"):
+        await serve.addresses()
+    await serve.drain()
+    await serve.done()
+    assert caplog.messages == ["Understudy cannot start: the disk is full"]
+    assert [record.exc_info for record in caplog.records] == [None]
+    assert told.steps == ["settled"]
 
 
-def test_processes_start_in_an_empty_private_folder_with_their_own_state(tmp_path: Path) -> None:
-    spawn = spawn_for(Settings(data_dir=tmp_path / "data"), find_source({"ANTHROPIC_API_KEY": "k"}), {}, {"A": "b"})
+async def test_an_unexpected_failure_is_raised_to_mitmproxy() -> None:
+    told = Told(failure=LookupError("a bug"))
+    told.may_start.set()
+    serve = told.serve(expected=(OSError,))
 
-    assert spawn.bare
-    assert list(spawn.cwd.iterdir()) == []
-    assert stat.S_IMODE(spawn.cwd.stat().st_mode) == 0o700
-    assert spawn.env == {"A": "b", "CLAUDE_CONFIG_DIR": str(tmp_path / "data" / "claude")}
-
-
-def test_a_login_that_claude_keeps_is_used_where_it_is(tmp_path: Path) -> None:
-    spawn = spawn_for(Settings(data_dir=tmp_path), LOGIN, {}, {})
-
-    assert not spawn.bare
-    assert "CLAUDE_CONFIG_DIR" not in spawn.env
+    with pytest.raises(LookupError, match="a bug"):
+        await serve.running()
+    with pytest.raises(LookupError, match="a bug"):
+        await serve.access()
 
 
-def test_a_folder_that_the_person_chose_is_kept_but_not_for_a_rehearsal(tmp_path: Path) -> None:
-    environ = {"CLAUDE_CONFIG_DIR": "/mine"}
-    settings = Settings(data_dir=tmp_path)
+async def test_draining_refuses_new_requests_and_waits_for_those_that_run() -> None:
+    told, answered = Told(), asyncio.Event()
+    told.may_start.set()
+    serve = told.serve()
+    await serve.running()
+    running = asyncio.ensure_future(answered.wait())
+    told.origin.running.add(running)
 
-    assert "CLAUDE_CONFIG_DIR" not in spawn_for(settings, SOURCES[0], environ, {}).env
-    assert spawn_for(settings, REHEARSAL, environ, {}).env["CLAUDE_CONFIG_DIR"] != "/mine"
+    draining = asyncio.ensure_future(serve.drain())
+    await asyncio.sleep(0)
+    before = (told.origin.refuses, draining.done())
+    answered.set()
+    await draining
+    await serve.done()
 
-
-@pytest.mark.parametrize(
-    ("environ", "name"),
-    [
-        ({}, "api.anthropic.com:443"),
-        ({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9/x"}, "127.0.0.1:9"),
-        ({"CLAUDE_CODE_USE_BEDROCK": "1"}, "Amazon Bedrock"),
-        ({"CLAUDE_CODE_USE_BEDROCK": "1", "ANTHROPIC_BEDROCK_BASE_URL": "https://b.example"}, "b.example:443"),
-    ],
-)
-def test_where_the_api_is_follows_from_the_credentials(environ: dict[str, str], name: str) -> None:
-    assert reach_for(find_source(environ), environ).name == name
-
-
-def test_a_replay_says_by_itself_whether_it_lives() -> None:
-    assert {"/health", "/v1/auth/status"} <= set(NOT_RECORDED)
+    assert before == (True, False)
+    assert running.done()

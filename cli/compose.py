@@ -1,0 +1,412 @@
+"""The program, built of its settings. This is the one module that knows every part.
+
+:func:`compose` makes everything and connects it; nothing is changed from outside afterwards. The proxy's addons begin
+to work when mitmproxy runs them. :func:`origin` is entered then: it starts what needs an event loop.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from addons.bound_connections import BoundConnections
+from addons.bound_requests import BoundRequests
+from addons.count_requests import CountRequests, Requests
+from addons.decrypt_only_ours import DecryptOnlyOurs
+from addons.explain_doors import ExplainDoors, ExplainOwnAddress
+from addons.guard_base_url import GuardBaseUrl
+from addons.guard_own_page import GuardOwnPage
+from addons.guard_tunnels import GuardTunnels
+from addons.log_exchanges import LogExchanges
+from addons.login_upstream import LoginUpstream
+from addons.name_in_certificate import NameInCertificate
+from addons.proxy_login import ProxyLogin
+from addons.record import Record
+from addons.record_sockets import RecordSockets
+from addons.redirect_to_origin import RedirectToOrigin
+from addons.refuse_loops import RefuseLoops, own_addresses
+from addons.serve_origin import ServeOrigin
+from addons.show_in_mitmproxy import ShowInMitmproxy
+from addons.stream_events import StreamEvents
+from addons.trust_hint import TrustHint
+from api.access import Access
+from api.app import Service, app, render_error
+from api.endpoints.status import RECORD_PATH, STATUS_PATH
+from api.http.server import Server
+from api.images import Images
+from api.meter import Totals
+from api.replay import Expiry, Failures, NoEngine, Pace, Player, ReplayError, replaying
+from api.routes import ROUTES
+from api.sealing import Sealer, derived_key, sealing_key
+from auth.credentials.sources import (
+    REHEARSAL,
+    Source,
+    SourceError,
+    are_surely_missing,
+    environment,
+    find_source,
+)
+from auth.credentials.spawn import proxy_variables, reach_for, rehearsal_environment, spawn_for
+from auth.keys.budgets import Budgets
+from auth.keys.clients import Clients
+from cassettes.redact.redact import Redactor
+from cassettes.replay.faults import Faults, FaultsError
+from cassettes.replay.match import IGNORED_PATTERNS, Rules
+from engine import Engine
+from engine.agent_engine import AgentEngine
+from engine.cost_check import CostCheck
+from engine.errors import NO_CREDENTIALS
+from engine.observers import Observers
+from engine.pool import Pool
+from engine.retry import Retrying
+from launch.environment import scrub_overrides
+from rehearsal.server import Rehearsal
+from settings import Settings
+from storage.database import Database, StoreError
+from storage.retention import Limits
+from storage.stores import Stores
+
+log = logging.getLogger("understudy")
+
+FOR_A_PERSON = (SourceError, StoreError, OSError)
+"""What keeps the program from starting and is the person's to mend. It is told in one line, without a traceback."""
+
+PORTS = 8
+"""mitmproxy keeps five connections to one address; 8 × 5 lets 32 streams of one HTTP/2 connection run at once."""
+
+NOT_RECORDED = ("/v1/models", "/health", "/v1/auth/status", STATUS_PATH, RECORD_PATH)
+"""What a replay answers by itself if the cassette does not have it: no Claude is asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The proxy's addons in their order, and the parts of the program that commands use."""
+
+    addons: tuple[Any, ...]
+    serve: ServeOrigin
+    record: Record
+    requests: Requests
+    """How many requests came."""
+    totals: Totals
+    """What they used."""
+    player: Player | None
+    """What answers from a cassette; None: nothing does."""
+    rehearsal: Rehearsal | None
+    """The simulated API that Claude Code asks; None: it asks the real one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is made before the proxy runs, and used both by the addons and by the origin."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    token: str
+    player: Player | None
+    rehearsal: Rehearsal | None
+    around: Callable[[Engine], Engine]
+    record: Record
+    log: LogExchanges
+    observers: Observers
+    totals: Totals = field(default_factory=Totals)
+
+
+def compose(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    shown: bool = False,
+    in_the_background: bool = False,
+    around: Callable[[Engine], Engine] = lambda engine: engine,
+) -> Program:
+    """Build the program.
+
+    ``environ`` is what Claude Code's processes may know of. ``shown``: somebody looks at the flows in one of
+    mitmproxy's programs. ``in_the_background``: mitmproxy does not wait for the start (:class:`ServeOrigin`).
+    ``around`` is what the engine is wrapped in, for those who listen in.
+    Raises ReplayError for a cassette that is to answer and cannot be played.
+    """
+    observers = Observers()
+    parts = Parts(
+        settings=settings,
+        environ=environ,
+        token=secrets.token_urlsafe(32),
+        player=player_of(settings) if settings.replay else None,
+        rehearsal=Rehearsal(delay_s=settings.rehearsal_delay_s) if settings.rehearsal else None,
+        around=around,
+        record=Record(settings, observers),
+        log=LogExchanges(),
+        observers=observers,
+    )
+    serve = ServeOrigin(
+        origin(parts),
+        token=parts.token,
+        drain_s=settings.drain_s,
+        # Recordings wait for what their turns used, which the engine tells as long as it runs.
+        before_done=parts.record.settle,
+        expected=FOR_A_PERSON,
+        in_the_background=in_the_background,
+    )
+    count = CountRequests(settings.hosts)
+    return Program(
+        addons=addons_of(parts, serve, count, shown=shown),
+        serve=serve,
+        record=parts.record,
+        requests=count.requests,
+        totals=parts.totals,
+        player=parts.player,
+        rehearsal=parts.rehearsal,
+    )
+
+
+def addons_of(parts: Parts, serve: ServeOrigin, count: CountRequests, *, shown: bool) -> tuple[Any, ...]:
+    """Return the addons in their order.
+
+    The order matters: the origin must listen before a flow is sent to it; a flow's real address must be put back before
+    anything looks at the finished flow; and a connection's bytes wait between the first addon that sees a head and the
+    one that judges it.
+    """
+    settings = parts.settings
+    connections = BoundConnections(settings)
+    redirect = RedirectToOrigin(settings, serve)
+    keys: list[Any] = []
+    if settings.client_auth:
+        login = ProxyLogin(serve.access, connections.is_known)
+        keys = [
+            login,
+            GuardTunnels(settings, redirect, serve.access, key_of=login.key_of, is_tunnel=connections.is_tunnel),
+        ]
+    return (
+        DecryptOnlyOurs(settings.hosts),
+        NameInCertificate(settings.hosts),
+        connections,
+        serve,
+        ExplainOwnAddress(settings),
+        *keys,
+        RefuseLoops(settings),
+        GuardBaseUrl(settings),
+        GuardOwnPage(settings),
+        ExplainDoors(settings),
+        redirect,
+        BoundRequests(settings, redirect, serve.access, known=connections.is_known, judged=connections.was_judged),
+        *([LoginUpstream(settings.upstream_proxy)] if settings.upstream_proxy else []),
+        StreamEvents(),
+        parts.record,
+        RecordSockets(parts.record, parts.observers),
+        *([ShowInMitmproxy(parts.observers)] if shown else []),
+        TrustHint(settings.hosts),
+        count,
+        parts.log,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunningOrigin:
+    """The origin while it listens: what :class:`ServeOrigin` needs of it."""
+
+    server: Server
+    stores: Stores
+    access: Access | None
+    is_ending: asyncio.Event
+
+    @property
+    def addresses(self) -> Sequence[tuple[str, int]]:
+        """Where it listens."""
+        return self.server.addresses
+
+    def refuse_new(self) -> Collection[asyncio.Task[Any]]:
+        """Refuse new requests from now on. Returns the tasks of those that are still being answered."""
+        self.is_ending.set()
+        self.server.say_ending()
+        return {*self.server.tasks, *self.stores.tasks.values()}
+
+
+@contextlib.asynccontextmanager
+async def origin(parts: Parts) -> AsyncIterator[RunningOrigin]:
+    """Start the engine, the store and the server, and end them in the opposite order."""
+    settings, player = parts.settings, parts.player
+    is_live = player is None or settings.replay_on_miss != "fail"
+    is_ending = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        claude = Claude(NoEngine())
+        if is_live or settings.replay_on_expired == "record":
+            claude = await stack.enter_async_context(claude_code(parts))
+        database = await asyncio.to_thread(Database.open, settings.store_place())
+        stack.callback(database.close)
+        stores = await stack.enter_async_context(stores_on(database, settings))
+        access = None
+        if settings.client_auth:
+            budgets = await stack.enter_async_context(Budgets(database, lease_s=settings.store_lease_s))
+            access = Access(Clients(database), budgets, unknown_price_as=settings.unknown_price_as)
+        images = Images(
+            max_megapixels=settings.image_max_megapixels,
+            processes=settings.image_processes,
+            memory_mb=settings.image_memory_mb,
+            max_waiting=settings.max_waiting,
+            wait_s=settings.wait_s,
+        )
+        service = Service(
+            images=await stack.enter_async_context(images),
+            engine=parts.around(claude.engine),
+            model_map=settings.full_model_map(),
+            default_model=settings.default_model,
+            rehearsal=settings.rehearsal,
+            show_reasoning=settings.show_reasoning,
+            web_search=settings.web_search,
+            mcp_servers=settings.mcp_servers,
+            token=parts.token,
+            max_body_bytes=settings.max_body_bytes,
+            keep_alive_s=settings.keep_alive_s,
+            is_ending=is_ending.is_set,
+            access=access,
+            # Proxies that share a store share its key, and must open what another has sealed.
+            sealer=Sealer(*map(derived_key, settings.store_key), sealing_key(settings.data_dir)),
+            agents=claude.agents,
+            stores=stores,
+            about_auth=lambda: about_auth(claude.source),
+            observers=parts.observers,
+            totals=parts.totals,
+            more_status=lambda: {**parts.log.status(), **parts.record.status()},
+            record=parts.record.switch,
+        )
+        before = (
+            None if player is None else functools.partial(replaying, player, live=is_live, always_live=NOT_RECORDED)
+        )
+        server = Server(
+            app(service, ROUTES, before), ports=PORTS, max_body_bytes=settings.max_body_bytes, render_error=render_error
+        )
+        yield RunningOrigin(await stack.enter_async_context(server), stores, access, is_ending)
+
+
+def about_auth(source: Source | None) -> dict[str, Any]:
+    """Return which kind of credentials Claude Code gets, and nothing of them."""
+    if source is None:
+        return {"provider": None}
+    # Only a turn can tell whether they work. What the CLI says of them is not reliable (F97 to F99).
+    return {"provider": source.kind, "variable": source.variable, "verified": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Claude:
+    """What asks Claude: the engine, the agents by their model names, and whose credentials they use (None: none)."""
+
+    engine: Engine
+    agents: Mapping[str, AgentEngine] = field(default_factory=dict)
+    source: Source | None = None
+
+
+@contextlib.asynccontextmanager
+async def claude_code(parts: Parts) -> AsyncIterator[Claude]:
+    """Start what runs Claude Code, and end every process of it. Raises SourceError."""
+    settings, environ = parts.settings, parts.environ
+    helper = settings.api_key_helper
+    source = find_source(environ, forced=settings.provider, api_key_helper=helper)
+    env = {**scrub_overrides(environ, own_addresses()), **environment(source, environ)}
+    if settings.upstream_proxy:
+        env |= proxy_variables(settings.upstream_proxy, environ)
+    async with contextlib.AsyncExitStack() as stack:
+        if parts.rehearsal is not None:
+            await stack.enter_async_context(parts.rehearsal)
+            url = parts.rehearsal.base_url
+            source, env = REHEARSAL, env | rehearsal_environment(url, environ)
+            log.warning("REHEARSAL: no model is asked; answers come from a simulated API at %s", url)
+        elif are_surely_missing(environ, forced=settings.provider, api_key_helper=helper):
+            log.warning("%s", NO_CREDENTIALS)
+        else:
+            log.info("Claude Code runs with: %s%s", source.kind, f" ({source.variable})" if source.variable else "")
+        # Without keys all requests come from this machine, and nobody else is kept waiting.
+        kept = settings.kept_processes if settings.client_auth else 0
+        cost_check = CostCheck()
+        reach = reach_for(source, {**environ, **env})
+        pool = await stack.enter_async_context(
+            Pool(
+                spawn_for(settings, source, environ, env),
+                limit=settings.max_processes,
+                spare=settings.spare_processes,
+                max_waiting=settings.max_waiting,
+                wait_s=settings.wait_s,
+                timeout_s=settings.timeout_s,
+                first_token_timeout_s=settings.first_token_timeout_s,
+                idle_timeout_s=settings.idle_timeout_s,
+                keep_s=settings.keep_idle_s,
+                memory_bytes=settings.max_memory_mb * 1024 * 1024 or None,
+                kept=kept,
+                cost_check=cost_check,
+            )
+        )
+        agents: dict[str, AgentEngine] = {}
+        for agent in settings.agent.values():
+            agents[agent.model_name] = await stack.enter_async_context(
+                AgentEngine(
+                    agent,
+                    spawn_for(settings, source, environ, env),
+                    limit=settings.max_processes,
+                    max_waiting=settings.max_waiting,
+                    wait_s=settings.wait_s,
+                    timeout_s=settings.timeout_s,
+                    kept=kept,
+                    cost_check=cost_check,
+                    reach=reach,
+                )
+            )
+            log.info("agent %s: %s in %s", agent.model_name, ", ".join(agent.tools) or "no tools", agent.cwd)
+        yield Claude(
+            Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s, reach=reach), agents, source
+        )
+
+
+def player_of(settings: Settings) -> Player:
+    """Open the cassette that answers. Raises ReplayError."""
+    assert settings.replay is not None  # noqa: S101 - that is what it is called for
+    if settings.replay_on_miss == "fail" and not settings.replay.exists():
+        raise ReplayError(f"there is no cassette {settings.replay} to replay")
+    rules = Rules(
+        paths=settings.replay_ignore_paths,
+        patterns={**IGNORED_PATTERNS, **dict.fromkeys(settings.replay_ignore_patterns, "<ignored>")},
+        reuse=not settings.replay_once,
+        only=settings.replay_only,
+        in_order=settings.replay_in_order,
+    )
+    redactor = Redactor(
+        headers=settings.record_redact_headers,
+        json_paths=settings.record_redact_paths,
+        patterns=settings.record_redact_patterns,
+    )
+    limit = settings.replay_expires_in
+    expiry = None if limit is None else Expiry(limit, settings.replay_on_expired)
+    # Where Claude can be asked, a failure is no answer. Where it cannot, one is better than none, and says what it is.
+    failures: Failures = "last" if settings.replay_on_miss == "fail" else "never"
+    try:
+        return Player.of(
+            settings.replay,
+            failures="as_recorded" if settings.replay_keep_errors else failures,
+            rules=rules,
+            redactor=redactor,
+            pace=Pace(speed=settings.replay_speed or None, recut=settings.replay_recut),
+            faults=Faults.read(settings.replay_faults) if settings.replay_faults else None,
+            expiry=expiry,
+        )
+    except (OSError, FaultsError) as error:
+        raise ReplayError(str(error)) from error
+
+
+def stores_on(database: Database, settings: Settings) -> Stores:
+    """Return what is kept in a database, within the settings' limits. Raises EncryptionKeyError."""
+    days = settings.store_days * 86400 or None
+    limits = Limits(
+        responses_s=days,
+        chat_completions_s=days,
+        sessions_idle_s=settings.session_idle_s or None,
+        max_bytes=settings.store_max_mb * 1024 * 1024 or None,
+    )
+    return Stores.on(
+        database,
+        keys=settings.store_key,
+        limits=limits,
+        wait_s=settings.session_wait_s,
+        lease_s=settings.store_lease_s,
+    )
