@@ -2,6 +2,7 @@
 
 import typer
 
+from cli.addon_path import addon_path
 from cli.auth import auth_command
 from cli.building import open_store, own_proxy, own_spawn, watch
 from cli.ca import ca_command
@@ -35,6 +36,7 @@ app.callback(invoke_without_command=True)(understudy)
 app.command(context_settings={"allow_interspersed_args": False})(run)
 for command in (serve, env, demo, config, models, rehearsal):
     app.command()(command)
+app.command("addon-path")(addon_path)
 add_doctor_command(app, load_for, watch)
 add_looking_commands(app)
 add_convert_command(app)

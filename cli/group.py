@@ -14,7 +14,7 @@ PANELS = {
     "Run": ("run", "serve", "env", "demo"),
     "Look": ("show", "diff", "convert"),
     "Test": ("check", "again", "rehearsal"),
-    "Operate": ("doctor", "config", "models", "auth", "keys", "ca"),
+    "Operate": ("doctor", "config", "models", "auth", "keys", "ca", "addon-path"),
     "Seldom needed": ("fixture", "retranslate", "reassemble"),
 }
 """The panels of the help, in their order, and the commands in each."""
