@@ -91,7 +91,7 @@ def listing(folder: Path) -> dict[str, Any]:
     times: dict[str, Any] = {"exchanges": count}
     for name in ("first", "again"):
         began = time.monotonic()
-        command = [sys.executable, "-c", "from run_proxy import main; main()", "show", str(cassette)]
+        command = [sys.executable, "-m", "understudy", "show", str(cassette)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1])
         times[name] = time.monotonic() - began
     times["memory_mib"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

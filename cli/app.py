@@ -110,6 +110,12 @@ def _keys(cli: typer.Typer) -> None:
     cli.add_typer(keys_command(open_store, print_table), name="keys")
 
 
+def _addon_path(cli: typer.Typer) -> None:
+    from cli.addon_path import addon_path
+
+    cli.command("addon-path")(addon_path)
+
+
 def _ca(cli: typer.Typer) -> None:
     from cli.ca import ca_command
     from cli.load import settings_of
@@ -132,6 +138,7 @@ ADD: dict[str, Callable[[typer.Typer], None]] = {
     "auth": _auth,
     "keys": _keys,
     "ca": _ca,
+    "addon-path": _addon_path,
 }
 """What imports a command's module and adds the command to an app. It may add other commands of the module as well."""
 

@@ -37,6 +37,7 @@ PANELS: dict[str, dict[str, str]] = {
         "auth": "The credentials that Claude Code uses: see them, or log in.",
         "keys": "Keys for those who use the proxy: make, list and revoke them.",
         "ca": "The certificate authority that programs must trust: see, install or replace it.",
+        "addon-path": 'Print the path of the script that mitmproxy loads: mitmweb -s "$(understudy addon-path)".',
     },
     "Seldom needed": {
         "fixture": "Copy one exchange into a cassette of its own, as a test for `understudy retranslate`.",

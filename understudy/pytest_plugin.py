@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from understudy.recording_modes import MODES, CannotStartError
+from understudy.rooms import NameTakenError, use_rooms
 
 if TYPE_CHECKING:
     from understudy.proxy_fixture import Running
@@ -42,6 +43,10 @@ def start(cassette: Path, mode: str) -> Iterator["Running"]:
         # What mitmproxy's own libraries warn of is nothing that this suite's author can mend, or should fail for.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            try:
+                use_rooms()
+            except NameTakenError as error:
+                raise CannotStartError(f"{error}. Understudy has a module of that name too") from None
             from understudy.proxy_fixture import running
 
             started = stack.enter_context(running(cassette, mode))

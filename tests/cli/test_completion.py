@@ -10,6 +10,7 @@ from cli.app import app
     ("typed", "completed"),
     [
         ("understudy re", {"rehearsal", "retranslate", "reassemble"}),
+        ("understudy add", {"addon-path"}),
         ("understudy run --rec", {"--record"}),
         ("understudy run --on-miss ", {"fail", "live", "record"}),
         ("understudy serve --log-level w", {"warning"}),

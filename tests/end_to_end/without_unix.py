@@ -98,6 +98,6 @@ if __name__ == "__main__":
     sys.argv[0] = "understudy"
     without_unix()
     lock_as_windows_does()
-    from run_proxy import main
+    from understudy.__main__ import main
 
     main()

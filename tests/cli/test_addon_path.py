@@ -1,0 +1,13 @@
+"""The path of the script for mitmproxy's programs. End-to-end tests load it from the checkout and from the wheel."""
+
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from cli.app import app
+
+
+def test_it_prints_the_script_that_lies_beside_the_rooms() -> None:
+    done = CliRunner().invoke(app, ["addon-path"])
+
+    assert (done.exit_code, done.stdout) == (0, f"{Path(__file__).parents[2] / 'run_proxy.py'}\n")
