@@ -5,7 +5,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 import msgspec
@@ -18,7 +18,6 @@ from api.path_suggestions import LONGEST, VERSION, closest_path
 from api.recent import Recent
 from api.sealing import Sealer
 from engine import Engine
-from engine.agent_engine import AgentEngine
 from engine.agents import PREFIX, Agent
 from engine.observers import FLOW_HEADER, Observers
 from engine.progress import REQUEST_ID
@@ -27,6 +26,10 @@ from storage.stores import Stores
 from translate.errors import OpenAIError, openai_error
 from translate.models import choose_model
 from translate.turn import Turn
+
+if TYPE_CHECKING:
+    # It imports the SDK, which a replay does without.
+    from engine.agent_engine import AgentEngine
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +77,7 @@ class Service:
     charged: "Callable[[Callable[[Engine], Awaitable[None]]], Awaitable[None]]" = _nobody_pays
     """Runs work on an engine at the cost of whoever asked, also after their request has been answered."""
     about_auth: Callable[[], Mapping[str, Any]] = dict
-    agents: Mapping[str, AgentEngine] = field(default_factory=dict)
+    agents: Mapping[str, "AgentEngine"] = field(default_factory=dict)
     """Engines by the model names that apps ask for them with."""
     agent: Agent | None = None
     """The agent that answers, if it is one."""

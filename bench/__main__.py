@@ -1,4 +1,4 @@
-"""`uv run python -m bench [first_token|responses|translate|load|recording|soak|stalls|chaos] [--rounds N]`.
+"""`uv run python -m bench [first_token|responses|translate|load|recording|startup|soak|stalls|chaos] [--rounds N]`.
 
 `--minutes N` is the same for `soak` and `chaos`. The status is 1 if `chaos` finds a fault.
 """
@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import chaos, first_token, load, recording, responses, soak, stalls, translate
+from bench import chaos, first_token, load, recording, responses, soak, stalls, startup, translate
 from bench.api import DELTA_S, DELTAS
 from bench.statistics import Summary
 
@@ -108,6 +108,19 @@ def run_recording(rounds: int) -> dict[str, Any]:
     table.add_row(f"listing a gigabyte ({large['exchanges']:,} exchanges)", told, "seconds")
     console.print(table)
     return {**found, "pace_off_ms": dataclasses.asdict(off)}
+
+
+def run_startup(rounds: int) -> dict[str, Any]:
+    """Measure, print and return what goes into the JSON."""
+    console.print(f"startup: {rounds} rounds, about {10 * (rounds + 1)} s", style="dim")
+    rows = startup.measure(rounds)
+    table = Table("", "s", "p10–p90", "× mitmdump", "p10–p90", "aim", title=f"startup, median of {rounds} rounds")
+    for row in rows:
+        seconds, ratio = row.seconds, row.ratio
+        told = (f"{seconds.median:.2f}", spread(seconds, 2), f"{ratio.median:.2f}", spread(ratio, 2))
+        table.add_row(row.name, *told, aim(ratio.median, row.aim))
+    console.print(table)
+    return {"rows": [dataclasses.asdict(row) for row in rows]}
 
 
 def spread(summary: Summary, digits: int) -> str:
@@ -220,6 +233,7 @@ BENCHES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "translate": (run_translate, 200),
     "load": (run_load, 3),
     "recording": (run_recording, 5),
+    "startup": (run_startup, 7),
     "soak": (run_soak, 10),
     "stalls": (run_stalls, 1),
     "chaos": (run_chaos, 10),

@@ -91,9 +91,18 @@ def _models(cli: typer.Typer) -> None:
 
 
 def _auth(cli: typer.Typer) -> None:
+    import os
+
+    from auth.credentials.sources import Source, environment
+    from auth.credentials.spawn import spawn_for
     from cli.auth import auth_command
-    from cli.building import own_spawn
     from cli.load import settings_of
+    from engine.spawn import Spawn
+    from settings import Settings
+
+    def own_spawn(settings: Settings, source: Source) -> Spawn:
+        """Return how Claude Code is started for a check of the credentials: as it is for the app's turns."""
+        return spawn_for(settings, source, os.environ, environment(source, os.environ))
 
     cli.add_typer(auth_command(settings_of, own_spawn), name="auth")
 

@@ -14,14 +14,11 @@ from addons.decrypt_only_ours import DecryptOnlyOurs
 from addons.master import options_for, proxy
 from addons.name_in_certificate import NameInCertificate
 from api.replay import ReplayError
-from auth.credentials.sources import Source, environment
-from auth.credentials.spawn import spawn_for
 from cassettes.record.record import CassetteError
 from cli.compose import Program, compose
 from cli.doctor.runtime import Watcher
 from cli.fatal import fatal, stderr
 from cli.wrapped import authority, wrapped_environment
-from engine.spawn import Spawn
 from launch.child import run_command
 from settings import Settings
 
@@ -49,11 +46,6 @@ def say_score(program: Program, settings: Settings) -> bool:
     for line in lines:
         stderr.print(escape(line), highlight=False)
     return bool(player.score.missed)
-
-
-def own_spawn(settings: Settings, source: Source) -> Spawn:
-    """Return how Claude Code is started for a check of the credentials: as it is for the app's turns."""
-    return spawn_for(settings, source, os.environ, environment(source, os.environ))
 
 
 @contextlib.asynccontextmanager

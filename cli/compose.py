@@ -11,7 +11,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from addons.bound_connections import BoundConnections
 from addons.bound_requests import BoundRequests
@@ -57,7 +57,6 @@ from cassettes.redact.redact import Redactor
 from cassettes.replay.faults import Faults, FaultsError
 from cassettes.replay.match import IGNORED_PATTERNS, Rules
 from engine import Engine
-from engine.agent_engine import AgentEngine
 from engine.cost_check import CostCheck
 from engine.errors import NO_CREDENTIALS
 from engine.observers import Observers
@@ -69,6 +68,9 @@ from settings import Settings
 from storage.database import Database, StoreError
 from storage.retention import Limits
 from storage.stores import Stores
+
+if TYPE_CHECKING:
+    from engine.agent_engine import AgentEngine
 
 log = logging.getLogger("understudy")
 
@@ -295,7 +297,7 @@ class Claude:
     """What asks Claude: the engine, the agents by their model names, and whose credentials they use (None: none)."""
 
     engine: Engine
-    agents: Mapping[str, AgentEngine] = field(default_factory=dict)
+    agents: Mapping[str, "AgentEngine"] = field(default_factory=dict)
     source: Source | None = None
 
 
@@ -340,8 +342,11 @@ async def claude_code(parts: Parts) -> AsyncIterator[Claude]:
         )
         agents: dict[str, AgentEngine] = {}
         for agent in settings.agent.values():
+            # Not at the top of the file: it imports the SDK, which Claude without tools does later (engine/pool.py).
+            from engine import agent_engine
+
             agents[agent.model_name] = await stack.enter_async_context(
-                AgentEngine(
+                agent_engine.AgentEngine(
                     agent,
                     spawn_for(settings, source, environ, env),
                     limit=settings.max_processes,

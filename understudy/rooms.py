@@ -17,7 +17,6 @@ place. In mitmproxy's process it belongs to somebody else, who goes on to use it
 
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +37,7 @@ class NameTakenError(Exception):
     """Another module has a room's name. The message names both."""
 
 
-class Rooms(MetaPathFinder):
+class Rooms:
     """Finds the rooms in their folder, and what is in them."""
 
     def find_spec(
