@@ -33,4 +33,4 @@ def test_workers_start_for_more_than_a_few_files(
 def test_the_environment_may_say_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "3")
 
-    assert pytest_xdist_auto_num_workers(type("Config", (), {"args": ["tests"]})()) is None  # type: ignore[arg-type]
+    assert pytest_xdist_auto_num_workers(type("Config", (), {"args": ["tests"]})()) is None
