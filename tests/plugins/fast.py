@@ -15,6 +15,8 @@ SLOW_FOLDERS = {"attacks", "bench", "end_to_end", "engine", "launch", "plugins",
 SLOW_FIXTURES = {"postgres", "spawn"}
 SLOW_FILES = {
     "api/test_images.py": "images are looked at in a process of their own",
+    "cli/test_auth.py": "starts Claude Code",
+    "cli/test_rehearsal.py": "starts the rehearsal",
     "cassettes/redact/test_linear.py": "compares the time that texts of different lengths take",
     "translate/responses/test_generated_requests.py": "a thousand requests",
     "translate/test_generated_requests.py": "a thousand requests",
