@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from anthropic import Anthropic
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, StreamEvent
 from openai import OpenAI
 
 from engine.sdk import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from anthropic import Anthropic
 
 PROMPT = "Count, please."
 OPENAI_MODEL = "gpt-4o-mini"
@@ -137,7 +139,7 @@ class OverWebSocket:
                 return
 
 
-def ask_anthropic(client: Anthropic) -> Answer:
+def ask_anthropic(client: "Anthropic") -> Answer:
     """Ask as Anthropic's own documentation does."""
     asked_at = time.monotonic()
     stream = client.messages.create(
@@ -165,6 +167,8 @@ def asker(name: str) -> Callable[[], Answer]:
     }
     if name in others:
         return others[name]()
+    from anthropic import Anthropic  # here, since it takes seconds to import and the other kinds do not need it
+
     anthropic = Anthropic(max_retries=0)
     return lambda: ask_anthropic(anthropic)
 

@@ -2,6 +2,14 @@
 
 import pytest
 
+pytest_plugins = [
+    "tests.plugins.allowed_skips",
+    "tests.plugins.calm",
+    "tests.plugins.fast",
+    "tests.plugins.time_limit",
+    "tests.plugins.workers",
+]
+
 
 @pytest.fixture
 def anyio_backend() -> str:

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -111,45 +112,53 @@ PURE = {
 }
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """Return all nodes of a file's syntax tree. Several tests look at each file."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Return the top-level names that a module imports."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module.partition(".")[0])
-    return found
+    return frozenset(found)
 
 
-def named(paths: list[Path]) -> list[object]:
-    return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in paths]
+def mirrored(path: Path) -> Path:
+    """Return where a module's own test file is, if it has one."""
+    return ROOT / "tests" / path.relative_to(ROOT).with_name(f"test_{path.stem}.py")
 
 
-@pytest.mark.parametrize("path", named([path for path in MODULES if path.name != "__init__.py"]))
-def test_every_module_has_a_test_file(path: Path) -> None:
-    name = str(path.relative_to(ROOT))
-    mirrored = ROOT / "tests" / path.relative_to(ROOT).with_name(f"test_{path.stem}.py")
+def test_every_module_has_a_test_file_or_is_listed_as_tested_elsewhere() -> None:
+    modules = {str(path.relative_to(ROOT)): path for path in MODULES if path.name != "__init__.py"}
 
-    assert mirrored.exists() != (name in ELSEWHERE)
-
-
-@pytest.mark.parametrize(("name", "where"), ELSEWHERE.items())
-def test_what_is_tested_elsewhere_is_there_and_so_is_its_test(name: str, where: str) -> None:
-    assert [path for path in (name, *re.findall(r"tests/\S+\.py", where)) if not (ROOT / path).is_file()] == []
+    assert [name for name, path in modules.items() if not mirrored(path).exists() and name not in ELSEWHERE] == []
+    assert [name for name, path in modules.items() if mirrored(path).exists() and name in ELSEWHERE] == []
 
 
-@pytest.mark.parametrize("path", named(sorted((ROOT / "translate").rglob("*.py"))))
-def test_translate_imports_nothing_that_does_io(path: Path) -> None:
-    assert imports(path) <= PURE | {"translate", "msgspec"}
+def test_a_module_that_is_tested_elsewhere_exists_and_so_does_its_test() -> None:
+    named = {path for name, where in ELSEWHERE.items() for path in (name, *re.findall(r"tests/\S+\.py", where))}
+
+    assert [path for path in sorted(named) if not (ROOT / path).is_file()] == []
 
 
-@pytest.mark.parametrize("path", named(sorted((ROOT / "translate").rglob("*.py"))))
-def test_translate_opens_nothing_by_a_builtin_or_by_urllib(path: Path) -> None:
-    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+def test_translate_imports_nothing_that_does_io() -> None:
+    allowed = PURE | {"translate", "msgspec"}
 
-    called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    from_urllib = {str(n.module) for n in nodes if isinstance(n, ast.ImportFrom) and "urllib" in str(n.module)}
+    assert {path.name: found for path in files_of("translate") if (found := imports(path) - allowed)} == {}
+
+
+def test_translate_opens_nothing_by_a_builtin_or_by_urllib() -> None:
+    every = [node for path in files_of("translate") for node in nodes(path)]
+
+    called = {node.func.id for node in every if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    from_urllib = {str(n.module) for n in every if isinstance(n, ast.ImportFrom) and "urllib" in str(n.module)}
     assert called & {"open", "print", "input", "exec", "eval", "__import__"} == set()
     assert from_urllib <= {"urllib.parse"}
 
@@ -198,7 +207,7 @@ def test_no_module_imports_itself_through_others() -> None:
 def imported_modules(path: Path, modules: set[str]) -> set[str]:
     """Return which of ``modules`` a file imports, wherever in the file."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= (names & modules) or {node.module}
@@ -236,7 +245,7 @@ def test_commands_do_not_import_each_other() -> None:
     tails = {
         f"{path.stem} imports {node.module}"
         for path in files
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes(path)
         if isinstance(node, ast.ImportFrom) and node.module in {f"cli.{command}" for command in commands}
     }
 

@@ -79,6 +79,8 @@ class Lane:
     waiting: deque[tuple[int, dict[str, Any], int]] = field(default_factory=deque)
     """The number, the fields and the size of each."""
     task: asyncio.Task[None] | None = None
+    begun: bool = False
+    """Until the task has begun, the first request is in ``waiting``, though it waits for no other."""
 
 
 class Lanes:
@@ -153,13 +155,14 @@ class Lanes:
             if len(self._lanes) >= MAX_LANES:
                 raise _too_many("This WebSocket connection has reached its stream limit.")
             lane = self._lanes[stream_id] = Lane()
-        if len(lane.waiting) >= MAX_WAITING:
+        if len(lane.waiting) >= MAX_WAITING + (not lane.begun):
             raise _too_many("Too many requests of this stream are waiting.")
         if self._waiting_size and self._waiting_size + size > self._service.max_body_bytes:
             raise _too_many("The requests that wait on this connection are too large together.")
         return lane
 
     async def _answer_all(self, stream_id: str | None, lane: Lane) -> None:
+        lane.begun = True
         try:
             while lane.waiting:
                 number, fields, size = lane.waiting.popleft()

@@ -23,6 +23,7 @@ from tests.end_to_end.cloud import GUARD_S, Cloud
 from tests.end_to_end.site import Site
 from tests.end_to_end.tunnel import connect
 from tests.end_to_end.understudy import UNDERSTUDY, Proxy, clean_environment, serve
+from tests.sizes import sample
 
 HOST = "api.openai.com"
 ENDPOINT = f"https://{HOST}/v1/chat/completions"
@@ -234,7 +235,7 @@ def test_a_body_that_is_a_trap_is_a_400(path: str, body: bytes, proxy: Proxy) ->
 # Logins
 
 
-def test_a_thousand_wrong_keys_are_a_thousand_refusals_that_tell_nothing(cloud: Cloud, home: Path) -> None:
+def test_each_of_many_wrong_keys_is_refused_and_no_refusal_tells_anything(cloud: Cloud, home: Path) -> None:
     env = clean_environment(home, cloud.base_url, UNDERSTUDY_SPARE_PROCESSES="0")
     make = [UNDERSTUDY, "keys", "make", "ann"]
     real = subprocess.run(make, env=env, capture_output=True, text=True, timeout=GUARD_S).stdout.strip()
@@ -245,7 +246,8 @@ def test_a_thousand_wrong_keys_are_a_thousand_refusals_that_tell_nothing(cloud: 
             def ask(key: str) -> httpx.Response:
                 return client.post("/chat/completions", json=HELLO, headers={"authorization": f"Bearer {key}"})
 
-            wrong = [real[:-8] + f"{n:08x}" for n in range(500)] + [f"sk-nobody-{n}" for n in range(500)]
+            half = range(sample(100, large=500))
+            wrong = [real[:-8] + f"{n:08x}" for n in half] + [f"sk-nobody-{n}" for n in half]
             answers = [ask(key) for key in wrong]
             assert {answer.status_code for answer in answers} == {401}
             assert {answer.json()["error"]["code"] for answer in answers} == {"invalid_api_key"}

@@ -15,6 +15,7 @@ from engine.sdk import Spawn
 from rehearsal.reply import Fault, FaultKind, Reply
 from rehearsal.server import ReceivedRequest, Rehearsal
 from tests.engine.conversations import MODELS, SYSTEMS, Conversation, play, received, tool
+from tests.sizes import sample
 from translate.turn import Turn
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.anyio
 GUARD_S = 300
 
 # `python -m bench soak` does the same with thousands.
-CONVERSATIONS = 50
+CONVERSATIONS = sample(16, large=50)
 
 
 def name_in(body: Any) -> str:
@@ -33,9 +34,7 @@ def name_in(body: Any) -> str:
     return names.pop()
 
 
-async def test_hundreds_of_turns_of_interleaved_conversations_arrive_as_they_are(
-    rehearsal: Rehearsal, spawn: Spawn
-) -> None:
+async def test_turns_of_interleaved_conversations_arrive_as_they_are(rehearsal: Rehearsal, spawn: Spawn) -> None:
     chance = random.Random(20261121)
     conversations = {
         name: Conversation(
@@ -99,8 +98,9 @@ async def test_hundreds_of_turns_of_interleaved_conversations_arrive_as_they_are
         assert [body.get("stop_sequences", []) for body in arrived[name]] == [
             list(turn.stop_sequences) for turn in turns
         ]
-    assert came["continued"] > 100
-    assert came["reused"] > 20
+    # Each way in which a turn may come to a process was taken often.
+    assert came["continued"] > 2 * CONVERSATIONS
+    assert came["reused"] > 0.4 * CONVERSATIONS
 
 
 def expected(turn: Turn) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ from engine.pool import Pool
 from engine.sdk import Spawn
 from rehearsal import Rehearsal, Reply, hidden
 from rehearsal.script import compose
+from tests.sizes import sample
 from translate.models import choose_model
 from translate.turn import Message, Turn
 
@@ -346,10 +347,12 @@ def open_sockets(pid: int) -> Iterator[str]:
                     yield target[8:-1]
 
 
+TURNS = sample(16, large=50)
+"""Four at a time."""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process has open is read from /proc")
-async def test_f56_fifty_turns_without_credentials_all_fail_and_leave_nothing(
-    rehearsal: Rehearsal, spawn: Spawn
-) -> None:
+async def test_f56_turns_without_credentials_all_fail_and_leave_nothing(rehearsal: Rehearsal, spawn: Spawn) -> None:
     nobody = replace(spawn, env={**spawn.env, "ANTHROPIC_API_KEY": ""})
     before = set(descendants())
     seen: set[int] = set()
@@ -373,11 +376,11 @@ async def test_f56_fifty_turns_without_credentials_all_fail_and_leave_nothing(
 
     watcher = asyncio.create_task(watch())
     async with asyncio.timeout(GUARD_S), Pool(nobody, limit=4, spare=0) as pool:
-        kinds = await asyncio.gather(*(one(pool) for _ in range(50)))
+        kinds = await asyncio.gather(*(one(pool) for _ in range(TURNS)))
     done.set()
     await watcher
 
-    assert kinds == ["not_logged_in"] * 50
+    assert kinds == ["not_logged_in"] * TURNS
     assert rehearsal.requests == []
     assert seen
     assert listened == set()
