@@ -56,7 +56,7 @@ def installed(wheel: Path) -> Path:
     uv("pip", "install", "--quiet", "--python", str(environment), str(wheel))
     programs = programs_of(environment)
     # The first start compiles what it imports, and takes much longer than all others.
-    command = [programs / "understudy", "--version"]
+    command = [str(programs / "understudy"), "--version"]
     subprocess.run(command, env=clean_environment(wheel.parent / "home"), check=True, timeout=GUARD_S * 3)
     return programs
 
@@ -158,7 +158,7 @@ def test_the_command_starts_where_modules_have_the_names_of_ours(
 
 
 def test_a_program_whose_modules_have_the_names_of_ours_is_answered(installed: Path, project: Path) -> None:
-    command = [installed / "understudy", "run", "--rehearsal", "--", installed / "python", "app.py"]
+    command: list[str | Path] = [installed / "understudy", "run", "--rehearsal", "--", installed / "python", "app.py"]
 
     done = run(command, project, PYTHONPATH=".")
 
@@ -233,7 +233,7 @@ version = "1"
 dependencies = ["editables"]
 
 [tool.hatch.build]
-packages = ["auth", "settings"]
+include = ["auth", "settings.py"]
 """
 
 
@@ -245,9 +245,9 @@ def neighbour(
     folder = tmp_path_factory.mktemp("neighbour")
     how = {"with a finder": "dev-mode-exact = true\n", "in sys.path": 'dev-mode-dirs = ["."]\n', "a wheel": ""}
     (folder / "pyproject.toml").write_text(f"{NEIGHBOUR}{how[request.param]}")
-    for name in ("auth", "settings"):
-        (folder / name).mkdir()
-        (folder / name / "__init__.py").write_text("WHOSE = 'theirs'\n")
+    (folder / "auth").mkdir()
+    for module in (folder / "settings.py", folder / "auth" / "__init__.py"):
+        module.write_text("WHOSE = 'theirs'\n")
     environment = ("--quiet", "--python", str(installed.parent))
     uv("pip", "install", *environment, *([] if request.param == "a wheel" else ["--editable"]), str(folder))
     yield
@@ -258,7 +258,7 @@ def neighbour(
 def test_another_project_with_modules_of_these_names_works_beside_it(installed: Path, home: Path) -> None:
     code = "import auth, settings; print(auth.WHOSE, settings.WHOSE)"
     own = run([installed / "python", "-c", code], home)
-    command = [installed / "understudy", "run", "--rehearsal", "--", installed / "python", "-c", code]
+    command: list[str | Path] = [installed / "understudy", "run", "--rehearsal", "--", installed / "python", "-c", code]
 
     behind_ours = run(command, home)
 
