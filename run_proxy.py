@@ -17,6 +17,8 @@ def addons_for_mitmproxy() -> list[Any]:
             use_rooms()
         except NameTakenError as error:
             end(f"{error}. Understudy has a module of that name and cannot run beside it.")
+        # First, since a wrong setting is told before the addons are imported, which takes seconds.
+        settings = settings_for_a_script()
         from addons import default_addons
         from addons.serve_origin import ServeOrigin
     except ModuleNotFoundError as error:
@@ -24,7 +26,7 @@ def addons_for_mitmproxy() -> list[Any]:
             f"mitmproxy runs in an environment without {error.name!r}: {sys.prefix}. "
             "Start the mitmproxy of the environment that Understudy is installed in."
         )
-    addons: list[Any] = default_addons(settings_for_a_script(), os.environ, shown=True)
+    addons: list[Any] = default_addons(settings, os.environ, shown=True)
     next(addon for addon in addons if isinstance(addon, ServeOrigin)).in_the_background = True
     return addons
 
