@@ -17,13 +17,15 @@ def addons_for_mitmproxy() -> tuple[Any, ...]:
             use_rooms()
         except NameTakenError as error:
             end(f"{error}. Understudy has a module of that name and cannot run beside it.")
+        # First, since a wrong setting is told before the addons are imported, which takes seconds.
+        settings = settings_for_a_script()
         from cli.compose import compose
     except ModuleNotFoundError as error:
         end(
             f"mitmproxy runs in an environment without {error.name!r}: {sys.prefix}. "
             "Start the mitmproxy of the environment that Understudy is installed in."
         )
-    return compose(settings_for_a_script(), os.environ, shown=True, in_the_background=True).addons
+    return compose(settings, os.environ, shown=True, in_the_background=True).addons
 
 
 def settings_for_a_script() -> "Settings":

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich._export_format import CONSOLE_SVG_FORMAT
-from rich.console import Console
+from rich.console import CONSOLE_SVG_FORMAT, Console  # type: ignore[attr-defined] # named by save_svg's docstring
 
 from cli.demo.show import has_openai, show
 from cli.fatal import fatal
