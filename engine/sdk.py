@@ -103,7 +103,7 @@ class _OwnSession:
 subprocess_cli.anyio = _OwnSession()  # type: ignore[assignment, attr-defined]
 
 # The program that the facts were found with, and every test is run with: the one in the SDK's wheel.
-VERIFIED_CLI = "2.1.329"
+VERIFIED_CLI = "2.1.332"
 
 # One line back from the CLI holds a whole message; the default of 1 MiB would fail on a long answer (fact F28).
 MAX_LINE_BYTES = 256 * 1024 * 1024
