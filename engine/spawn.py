@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.agents import Agent
 
-VERIFIED_CLI = "2.1.329"
+VERIFIED_CLI = "2.1.332"
 """The program that the facts were found with and that every test runs: the one in the SDK's wheel."""
 
 
