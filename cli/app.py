@@ -15,6 +15,7 @@ from cli.group import Commands
 from cli.keys import keys_command
 from cli.load import load_for, settings_of
 from cli.models import models
+from cli.pytest_proxy import pytest_proxy
 from cli.rehearsal import rehearsal
 from cli.run import run
 from cli.serve import serve
@@ -35,6 +36,7 @@ app.callback(invoke_without_command=True)(understudy)
 app.command(context_settings={"allow_interspersed_args": False})(run)
 for command in (serve, env, demo, config, models, rehearsal):
     app.command()(command)
+app.command(hidden=True)(pytest_proxy)
 add_doctor_command(app, load_for, watch)
 add_looking_commands(app)
 add_convert_command(app)

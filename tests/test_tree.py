@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cli.log import LOGGED
 ROOT = Path(__file__).parents[1]
 # Each room, and the rooms that it imports. A room comes after every room that it imports, so no arrow points upward.
 ARROWS: dict[str, set[str]] = {
+    "understudy": set(),
     "translate": set(),
     "engine": {"translate"},
     "cassettes": {"translate"},
@@ -26,9 +28,9 @@ ARROWS: dict[str, set[str]] = {
     },
     "cli": {
         *("addons", "api", "auth", "cassettes", "engine", "launch", "rehearsal", "settings", "storage", "translate"),
+        "understudy",
     },
     "run_proxy": {"addons", "cli", "settings"},
-    "understudy": {"addons", "api", "auth", "cassettes", "launch", "settings"},
 }
 PACKAGES = tuple(room for room in ARROWS if (ROOT / room).is_dir())
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
@@ -81,7 +83,6 @@ ELSEWHERE = {
     "api/client_identity.py": "tests/api/endpoints/test_chat_completions.py and tests/api/endpoints/test_stored.py",
     "api/endpoints/completions.py": "tests/end_to_end/test_completions.py",
     "api/routes.py": "a table; tests/end_to_end/test_refusals.py asks for what is not in it",
-    "understudy/proxy_fixture.py": "tests/understudy/test_pytest_plugin.py",
     "rehearsal/__main__.py": "tests/rehearsal/test_server.py starts it",
     "rehearsal/errors.py": "tests/rehearsal/test_server.py",
     "rehearsal/events.py": "tests/rehearsal/test_script.py",
@@ -222,6 +223,16 @@ def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
 @pytest.mark.parametrize("path", named([path for path in MODULES if path.parts[len(ROOT.parts)] != "cli"]))
 def test_no_room_imports_the_command_line(path: Path) -> None:
     assert "cli" not in imports(path)
+
+
+@pytest.mark.parametrize("path", named(sorted((ROOT / "understudy").rglob("*.py"))))
+def test_the_pytest_plugin_imports_pytest_and_the_standard_library_alone(path: Path) -> None:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+    # By relative imports: another distribution has the same files under another name.
+    own = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 1}
+    assert own <= {path.stem for path in (ROOT / "understudy").glob("*.py")}
+    assert imports(path) - {str(name) for name in own} <= {*sys.stdlib_module_names, "pytest"}
 
 
 def test_commands_do_not_import_each_other() -> None:
