@@ -27,6 +27,7 @@ def test_it({fixture}number):
 """
 
 TIMES = """
+import time
 
 times = []
 

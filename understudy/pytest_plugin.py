@@ -22,7 +22,7 @@ MAX_NAME_BYTES = 120
 COMMAND_VARIABLE = "PYTEST_UNDERSTUDY_COMMAND"
 """The variable that names the command which starts Understudy."""
 
-FROM = pytest.StashKey[list[int]]()
+FROM = pytest.StashKey[Sequence[int]]()
 """How far a run that is played from one cassette was when a test began."""
 
 PROGRAMS = pytest.StashKey[Programs]()
@@ -153,7 +153,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     started = item.stash.get(RUNNING, None) or item.config.stash.get(RUNNING, None)
     if started is not None and report.failed:
         with contextlib.suppress(CannotStartError):
-            for name, lines in started.report(since=item.stash.get(FROM, list[int]())).items():
+            for name, lines in started.report(since=item.stash.get(FROM, ())).items():
                 report.sections.append((f"understudy {report.when}: {name}", "\n".join(lines)))
 
 

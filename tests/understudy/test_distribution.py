@@ -74,6 +74,8 @@ def test_pytest_loads_one_plugin(site: Path, tmp_path: Path, beside_the_main_one
         packages.mkdir()
         for name in ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments"):
             (packages / name).symlink_to(Path(importlib.import_module(name).__path__[0]))
+        # A module of pytest's own.
+        (packages / "py.py").symlink_to(Path(pytest.__path__[0]).parent / "py.py")
         path.append(str(packages))
         options = ["-S"]
     env = clean_environment(
