@@ -5,13 +5,15 @@ import contextlib
 import logging
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import mitmproxy_rs
 from mitmproxy import addons as mitmproxy_addons
+from mitmproxy.addons import core, disable_h2c, next_layer, proxyauth, proxyserver, tlsconfig, upstream_auth
+from mitmproxy.certs import CertStore
 from mitmproxy.master import Master
 from mitmproxy.options import Options
 from mitmproxy.proxy import mode_specs
@@ -108,10 +110,12 @@ async def proxy(
     web: tuple[str, int] | None = None,
     *,
     say_web: Callable[[str], None] | None = None,
+    own: Sequence[Any] | None = None,
 ) -> AsyncIterator[list[tuple[str, int]]]:
     """Run the proxy while the block runs, and yield where it listens, in the order of its modes.
 
     ``web``: where mitmweb shows what it does, if anywhere. ``say_web`` is given its whole URL, whose token lets in.
+    ``own``: mitmproxy's own addons; None: all that it has by default.
 
     Raises CannotListenError when a door cannot be opened or an addon cannot start.
     """
@@ -120,7 +124,8 @@ async def proxy(
     with _errors_logged() as (errors, show_errors):
         if web is None:
             master = Master(options, event_loop=asyncio.get_running_loop(), with_termlog=False)
-            master.addons.add(*mitmproxy_addons.default_addons())  # type: ignore[no-untyped-call]
+            own = mitmproxy_addons.default_addons() if own is None else own  # type: ignore[no-untyped-call]
+            master.addons.add(*own)  # type: ignore[no-untyped-call]
         else:
             master = web_master(options, *web)
         master.addons.add(*addons, ready)  # type: ignore[no-untyped-call]
@@ -147,9 +152,47 @@ async def proxy(
             await master.addons.get("proxyserver").servers.update([])  # type: ignore[no-untyped-call]
             master.should_exit.set()
             await asyncio.wait({running})
+            cut_connections(master)
             failure = None if running.cancelled() else running.exception()
     if failure is not None:
         raise failure
+
+
+def cut_connections(master: Master) -> None:
+    """Close the connections of clients: mitmproxy leaves them open, and would go on to serve them."""
+    for handler in list(master.addons.get("proxyserver").connections.values()):  # type: ignore[no-untyped-call]
+        transport = handler.transports.get(handler.client)
+        if transport is not None and transport.handler is not None:
+            transport.handler.cancel("the proxy has ended")
+
+
+class _TlsWith(tlsconfig.TlsConfig):
+    """mitmproxy's addon for TLS, with an authority that is read already."""
+
+    def __init__(self, store: CertStore) -> None:
+        self.certstore = store
+
+    def configure(self, updated: Collection[str]) -> None:
+        """Do what it does, but read no authority. mitmproxy itself also calls this with the name of one option."""
+        names = {updated} if isinstance(updated, str) else set(updated)
+        super().configure(names - {"certs", "confdir", "key_size", "cert_passphrase"})  # type: ignore[no-untyped-call]
+
+
+def few_addons(store: CertStore) -> list[Any]:
+    """Return those of mitmproxy's own addons that a regular proxy needs.
+
+    Where a proxy is started for each test, all of them would take most of the time, and so would reading the authority:
+    ``store`` has it, and the certificates that it has made so far.
+    """
+    return [
+        core.Core(),
+        disable_h2c.DisableH2C(),
+        proxyauth.ProxyAuth(),
+        proxyserver.Proxyserver(),  # type: ignore[no-untyped-call]
+        next_layer.NextLayer(),
+        _TlsWith(store),
+        upstream_auth.UpstreamAuth(),
+    ]
 
 
 def web_master(options: Options, host: str, port: int) -> Master:

@@ -1,6 +1,6 @@
-"""`uv run python -m bench [first_token|responses|translate|load|recording|startup|soak|stalls|chaos] [--rounds N]`.
+"""`uv run python -m bench [first_token|responses|translate|load|recording|startup|pytest_plugin|soak|stalls|chaos]`.
 
-`--minutes N` is the same for `soak` and `chaos`. The status is 1 if `chaos` finds a fault.
+`--rounds N` says how often; `--minutes N` is the same for `soak` and `chaos`. The status is 1 if `chaos` finds a fault.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import chaos, first_token, load, recording, responses, soak, stalls, startup, translate
+from bench import chaos, first_token, load, pytest_plugin, recording, responses, soak, stalls, startup, translate
 from bench.api import DELTA_S, DELTAS
 from bench.statistics import Summary
 
@@ -121,6 +121,24 @@ def run_startup(rounds: int) -> dict[str, Any]:
         table.add_row(row.name, *told, aim(ratio.median, row.aim))
     console.print(table)
     return {"rows": [dataclasses.asdict(row) for row in rows]}
+
+
+def run_pytest_plugin(rounds: int) -> dict[str, Any]:
+    """Measure, print and return what goes into the JSON."""
+    console.print(f"pytest_plugin: {rounds} rounds, about {15 * rounds} s", style="dim")
+    costs = pytest_plugin.measure(rounds)
+    table = Table(
+        "what the fixture costs", "median", "p10–p90", "p95", "aim", title=f"pytest_plugin: {pytest_plugin.TESTS} tests"
+    )
+    for it in costs:
+        table.add_row("the first test", f"{it.first_s:.2f} s", "", "", "")
+        later = it.later_ms
+        table.add_row(
+            "a later test", f"{later.median:.1f} ms", spread(later, 1), f"{later.p95:.1f}",
+            aim(later.median, pytest_plugin.AIM_MS),
+        )  # fmt: skip
+    console.print(table)
+    return {"costs": [dataclasses.asdict(cost) for cost in costs]}
 
 
 def spread(summary: Summary, digits: int) -> str:
@@ -234,6 +252,7 @@ BENCHES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "load": (run_load, 3),
     "recording": (run_recording, 5),
     "startup": (run_startup, 7),
+    "pytest_plugin": (run_pytest_plugin, 3),
     "soak": (run_soak, 10),
     "stalls": (run_stalls, 1),
     "chaos": (run_chaos, 10),

@@ -125,6 +125,12 @@ def _addon_path(cli: typer.Typer) -> None:
     cli.command("addon-path")(addon_path)
 
 
+def _pytest_proxy(cli: typer.Typer) -> None:
+    from cli.pytest_proxy import pytest_proxy
+
+    cli.command(hidden=True)(pytest_proxy)
+
+
 def _ca(cli: typer.Typer) -> None:
     from cli.ca import ca_command
     from cli.load import settings_of
@@ -148,6 +154,7 @@ ADD: dict[str, Callable[[typer.Typer], None]] = {
     "keys": _keys,
     "ca": _ca,
     "addon-path": _addon_path,
+    "pytest-proxy": _pytest_proxy,
 }
 """What imports a command's module and adds the command to an app. It may add other commands of the module as well."""
 

@@ -68,6 +68,7 @@ class Commands(TyperGroup):
             for panel, commands in PANELS.items()
             for name, help in commands.items()
         }
+        self.commands |= {name: TyperCommand(name, hidden=True) for name in self.add if name not in self.commands}
         self._loaded: dict[str, Any] = {}
 
     def load(self, name: str) -> Any:

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cli.log import LOGGED
 ROOT = Path(__file__).parents[1]
 # Each room, and the rooms that it imports. A room comes after every room that it imports, so no arrow points upward.
 ARROWS: dict[str, set[str]] = {
+    "understudy": set(),
     "translate": set(),
     "engine": {"translate"},
     "cassettes": {"translate"},
@@ -25,9 +27,10 @@ ARROWS: dict[str, set[str]] = {
     "addons": {"api", "auth", "cassettes", "engine", "settings", "translate"},
     "cli": {
         *("addons", "api", "auth", "cassettes", "engine", "launch", "rehearsal", "settings", "storage", "translate"),
+        "understudy",
     },
-    "understudy": {"addons", "api", "auth", "cassettes", "cli", "launch", "settings"},
     "run_proxy": {"cli", "settings", "understudy"},
+    "understudy.__main__": {"cli", "understudy"},
 }
 PACKAGES = tuple(room for room in ARROWS if (ROOT / room).is_dir())
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
@@ -83,7 +86,6 @@ ELSEWHERE = {
     "api/endpoints/completions.py": "tests/end_to_end/test_completions.py",
     "api/routes.py": "a table; tests/end_to_end/test_refusals.py asks for what is not in it",
     "understudy/__main__.py": "tests/end_to_end/test_wheel.py",
-    "understudy/proxy_fixture.py": "tests/understudy/test_pytest_plugin.py",
     "rehearsal/__main__.py": "tests/rehearsal/test_server.py starts it",
     "rehearsal/errors.py": "tests/rehearsal/test_server.py",
     "rehearsal/events.py": "tests/rehearsal/test_script.py",
@@ -164,9 +166,11 @@ def test_translate_opens_nothing_by_a_builtin_or_by_urllib() -> None:
 
 
 def files_of(room: str) -> list[Path]:
-    """Return a room's Python files; a room may be one module."""
-    folder = ROOT / room
-    return sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    """Return a room's Python files. A room may be one module. The entry of a package is no part of it."""
+    folder = ROOT / room.replace(".", "/")
+    if not folder.is_dir():
+        return [folder.with_suffix(".py")]
+    return [path for path in sorted(folder.rglob("*.py")) if f"{room}.{path.stem}" not in ARROWS]
 
 
 @pytest.mark.parametrize(("room", "imported"), ARROWS.items())
@@ -229,14 +233,24 @@ def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
     return [[name, *sorted(others & set(rest))] for name, others in rest.items()]
 
 
-def test_of_the_other_rooms_only_the_entry_and_the_test_fixture_import_the_command_line() -> None:
+def test_of_the_other_rooms_only_the_entry_imports_the_command_line() -> None:
     users = {
         str(path.relative_to(ROOT))
         for path in MODULES
         if path.parts[len(ROOT.parts)] != "cli" and "cli" in imports(path)
     }
 
-    assert users == {"understudy/__main__.py", "understudy/proxy_fixture.py"}
+    assert users == {"understudy/__main__.py"}
+
+
+@pytest.mark.parametrize("path", named(files_of("understudy")))
+def test_the_pytest_plugin_imports_pytest_and_the_standard_library_alone(path: Path) -> None:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+    # By relative imports: another distribution has the same files under another name.
+    own = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 1}
+    assert own <= {path.stem for path in (ROOT / "understudy").glob("*.py")}
+    assert imports(path) - {str(name) for name in own} <= {*sys.stdlib_module_names, "pytest"}
 
 
 def test_commands_do_not_import_each_other() -> None:

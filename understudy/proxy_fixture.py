@@ -1,174 +1,307 @@
-"""The proxy on a thread of its own, while tests run in the main one."""
+"""The program that runs the proxy, seen from pytest: how it is found, started, asked and ended.
+
+Only the standard library is imported here: the plugin may be installed without the rest of Understudy.
+"""
 
 import contextlib
-import dataclasses
+import json
 import os
+import secrets
+import shlex
+import shutil
+import socket
+import subprocess
+import sysconfig
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any, Protocol
 
-import pytest
-from anyio.from_thread import start_blocking_portal
+from .recording_modes import PROTOCOL, CannotStartError
 
-import settings as configuration
-from addons.doors import CannotListenError
-from addons.master import options_for, proxy
-from addons.record import Record
-from api.replay import Player, ReplayError
-from auth.certificates.authority import FOLDER, Authority, AuthorityError
-from cassettes.record.record import CassetteError
-from cassettes.record.replacing import drop_failures, put_in_place
-from cli.compose import compose
-from launch.environment import environment_for
-from launch.trust import write_trust_files
-from settings import Settings, SettingsError
-from understudy.recording_modes import MODES, CannotStartError
+COMMAND = "pytest-proxy"
+"""The hidden command of ``understudy`` that runs the proxy."""
+
+HOST = "127.0.0.1"
+
+ANSWER_S = 120.0
+"""How long the program may take to answer: it ends Claude Code's processes within seconds."""
+
+END_S = 15.0
+"""How long the program may take to end by itself when the connection is closed."""
+
+NOT_GIVEN = frozenset({"PYTEST_CURRENT_TEST", "PYTHONPATH", "PYTHONHOME"})
+"""Variables that the program does not get. The first changes in each test, and the others are about the tests' Python,
+which is not always the program's."""
+
+SHOWN_STDERR_LINES = 5
+
+
+class Environment(Protocol):
+    """What :meth:`Running.apply` sets variables with: a ``pytest.MonkeyPatch``."""
+
+    def setenv(self, name: str, value: str) -> None:
+        """Set a variable, until it is put back."""
+
+
+def find_command(named: str = "") -> list[str]:
+    """Return the command line that starts Understudy. Raises CannotStartError if there is none.
+
+    ``named`` is what the person has configured. Without it this is, in this order: the ``understudy`` of the tests'
+    environment, that on PATH, and ``uvx understudy``.
+    """
+    if named:
+        words = [word.strip("\"'") for word in shlex.split(named, posix=False)]
+        return shlex.split(named) if os.name == "posix" else words
+    if found := shutil.which("understudy", path=sysconfig.get_path("scripts")) or shutil.which("understudy"):
+        return [found]
+    if uvx := shutil.which("uvx"):
+        return [uvx, "understudy"]
+    raise CannotStartError(
+        "there is no `understudy` in this environment or on PATH, and no `uvx`. Install Understudy, for example with"
+        " `uv tool install`, or name its command with the ini option understudy_command"
+    )
+
+
+class Program:
+    """A running ``understudy pytest-proxy``. It plays one cassette at a time. Raises CannotStartError."""
+
+    def __init__(self, command: Sequence[str], cwd: Path) -> None:
+        self.is_busy = False
+        self.owner = os.getpid()
+        """The process that started it; a fork of that process has the same connection, and must not use it."""
+        self._command = [*command, COMMAND]
+        self._environ = environment()
+        with contextlib.ExitStack() as stack:
+            self._stderr: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+            try:
+                self._process = subprocess.Popen(
+                    self._command,
+                    cwd=cwd,
+                    env=self._environ,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._stderr,
+                    # Ctrl-C is for pytest. The program ends when pytest has put everything away.
+                    start_new_session=True,
+                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                )
+            except OSError as error:
+                raise CannotStartError(f"{self._named} cannot be started: {error.strerror}") from None
+            stack.callback(self._end)
+            self._connection = stack.enter_context(self._connect())
+            self._lines = stack.enter_context(self._connection.makefile("rb"))
+            self._stack = stack.pop_all()
+
+    @property
+    def _named(self) -> str:
+        return f"`{' '.join(self._command)}`"
+
+    def _connect(self) -> socket.socket:
+        """Agree on the protocol, and connect. Raises CannotStartError."""
+        token = secrets.token_urlsafe(32)
+        assert self._process.stdin and self._process.stdout  # noqa: S101 - both are pipes
+        with self._process.stdout as stdout:
+            with contextlib.suppress(OSError), self._process.stdin as stdin:
+                stdin.write(json.dumps({"protocol": PROTOCOL, "token": token}).encode() + b"\n")
+            line = stdout.readline()
+        try:
+            told = json.loads(line)
+            protocol, version, port = told["protocol"], told["version"], told.get("port")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            why = self._last_words() or line.decode(errors="replace").strip() or "it said nothing"
+            raise CannotStartError(
+                f"{self._named} does not run the proxy: {why}. If its Understudy is older than this plugin, update it"
+            ) from None
+        if protocol != PROTOCOL or not isinstance(port, int):
+            raise CannotStartError(
+                f"the pytest plugin and {self._named} do not fit together: the plugin speaks protocol {PROTOCOL},"
+                f" Understudy {version} speaks protocol {protocol}. Update the older one of the two"
+            )
+        try:
+            connection = socket.create_connection((HOST, port), timeout=ANSWER_S)
+        except OSError as error:
+            raise CannotStartError(f"{self._named} cannot be reached: {error.strerror or error}") from None
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(f"{token}\n".encode())
+        return connection
+
+    def ask(self, do: str, **more: Any) -> dict[str, Any]:
+        """Send a command and return the fields of its answer. Raises CannotStartError."""
+        try:
+            self._connection.sendall(json.dumps({"do": do, **more}).encode() + b"\n")
+            line = self._lines.readline()
+        except (OSError, ValueError):
+            line = b""
+        if not line:
+            self.close()
+            raise CannotStartError(f"{self._named} has ended: {self._last_words() or 'it said nothing'}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise CannotStartError(answer["error"])
+        return answer
+
+    def changes(self) -> dict[str, Any]:
+        """Return how the environment differs from that in which the program was started."""
+        now = environment()
+        return {
+            "set": {name: value for name, value in now.items() if self._environ.get(name) != value},
+            "unset": [name for name in self._environ if name not in now],
+        }
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can play another cassette for this process."""
+        return not self.is_busy and self.owner == os.getpid() and self._process.poll() is None
+
+    def close(self) -> None:
+        """End the program, and wait for its end."""
+        if self.owner == os.getpid():
+            self._stack.close()
+
+    def _end(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._words = self._read_last_words()
+
+    _words = ""
+
+    def _last_words(self) -> str:
+        """Return the last lines of its stderr, as one line. It ends the program first."""
+        if not self._words:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_S)
+            self._words = self._read_last_words()
+        return self._words
+
+    def _read_last_words(self) -> str:
+        with contextlib.suppress(OSError, ValueError):
+            self._stderr.seek(0)
+            lines = self._stderr.read().decode(errors="replace").split("\n")
+            return " ".join([line.strip() for line in lines if line.strip()][-SHOWN_STDERR_LINES:])
+        return self._words
+
+
+def environment() -> dict[str, str]:
+    """Return the variables of this process that the program gets."""
+    return {name: value for name, value in os.environ.items() if name not in NOT_GIVEN}
+
+
+class Programs:
+    """The programs of a pytest process: one, and more only where cassettes are played at the same time."""
+
+    def __init__(self, command: str, cwd: Path) -> None:
+        self._command = command
+        self._cwd = cwd
+        self._programs: list[Program] = []
+
+    def take(self) -> Program:
+        """Return a program that plays nothing. Raises CannotStartError."""
+        for program in self._programs:
+            if program.is_usable:
+                return program
+        program = Program(find_command(self._command), self._cwd)
+        self._programs.append(program)
+        return program
+
+    def close(self) -> None:
+        """End all."""
+        while self._programs:
+            self._programs.pop().close()
 
 
 class Running:
-    """A running proxy: where it is, what it plays from, and what it came to so far."""
+    """A running proxy: where it is, what it plays, and what came through it so far."""
 
-    def __init__(
-        self, url: str, cassette: Path, changes: Mapping[str, str], player: Player | None, record: Record, mode: str
-    ) -> None:
+    def __init__(self, program: Program, cassette: Path, url: str, changes: Mapping[str, str]) -> None:
         self.url = url
         self.cassette = cassette
-        self.environment = changes
-        """What programs need to go through it."""
+        self.environment = dict(changes)
+        """What programs need to go through the proxy."""
         self.passed = False
-        """Whether every test that asked has passed: only then does a new cassette take an old one's place."""
-        self._player = player
-        self._record = record
-        self._mode = mode
+        """Whether every test that asked has passed: only then does a new cassette replace an old one."""
+        self._program = program
+        self._final: dict[str, Any] | None = None
 
-    def apply(self, patch: pytest.MonkeyPatch) -> None:
+    def apply(self, patch: Environment) -> None:
         """Give the environment to this process, and so to the programs that it starts."""
         for name, value in self.environment.items():
             patch.setenv(name, value)
 
     @property
     def missed(self) -> list[str]:
-        """The requests that nothing recorded answered."""
-        return self._player.score.missed if self._player else []
+        """The requests that nothing in the cassette answered."""
+        return list(self._state()["missed"])
 
     @property
     def answered(self) -> int:
         """How many answers came from the cassette."""
-        return sum(self._player.score.used.values()) if self._player else 0
+        return int(self._state()["answered"])
 
     @property
     def asked(self) -> int:
         """How many requests were answered, from the cassette or live."""
-        return self._player.score.asked if self._player else 0
+        return int(self._state()["asked"])
 
     @property
     def not_kept(self) -> list[str]:
         """The live answers that failed at the proxy, and so are not in the cassette; each with its reason."""
-        return self._record.not_kept
+        return list(self._state()["not_kept"])
 
-    def mark(self) -> tuple[int, int, int]:
-        """Return how far it is: what :meth:`answers` can begin at."""
-        return self.asked, len(self.missed), len(self.not_kept)
+    def mark(self) -> list[int]:
+        """Return how far it is: what :meth:`report` can begin at."""
+        return list(self._state()["mark"])
 
-    def answers(self, since: tuple[int, int, int] = (0, 0, 0), root: Path | None = None) -> Iterator[str]:
-        """Say where each answer came from, beginning at a mark. Files are named from ``root`` on."""
-        asked, missed, not_kept = since
-        new = self.asked - asked
-        cassette = _from(self.cassette, root)
-        where = f"recorded in {cassette}"
-        if self._mode == "live":
-            where = "not recorded"
-        elif self._mode == "again":
-            where = f"{cassette} stays as it was" if self.cassette.exists() else f"to be {where}"
-        failed = self.not_kept[not_kept:]
-        for one in list(self._player.score.told)[-new:] if self._player and new else ():
-            if one.file is None:
-                # Of several alike the first is taken for the one that failed: the next were its further tries.
-                why = next((told for told in failed if told.startswith(f"{one.request}: ")), None)
-                if why is None:
-                    yield f"{one.request}: asked live, {where}"
-                else:
-                    failed.remove(why)
-                    yield f"{one.request}: asked live, failed ({why.removeprefix(f'{one.request}: ')}), not recorded"
-            else:
-                failure = f" (a recorded failure of the proxy: {one.failure})" if one.failure else ""
-                yield f"{one.request}: {_from(one.file, root)}, exchange {one.entry}{failure}"
-        if self._mode == "none":
-            yield from (f"{one}: nothing in {cassette} answers it" for one in self.missed[missed:])
-        yield from (f"failed at the proxy, and so not recorded: {one}" for one in failed)
+    def report(self, since: Sequence[int] = ()) -> dict[str, list[str]]:
+        """Return where each answer came from, and what the proxy warned of, beginning at a mark.
 
-    def lines(self) -> Iterator[str]:
-        """Say what the replay came to."""
-        yield from self._player.score.lines() if self._player else ()
-        if self._mode == "again" and self.asked and not self.may_replace:
-            why = "could be asked again" if self.not_kept else "was run and has passed"
-            yield f"replay: {self.cassette} stays as it was: not everything {why}"
+        Each is a list of lines, by the name of its section.
+        """
+        told = self._final or self._program.ask("report", since=list(since))
+        sections = {"where the answers came from": told["answers"], "what the proxy warned of": told["log"]}
+        return {name: lines for name, lines in sections.items() if lines}
 
-    @property
-    def may_replace(self) -> bool:
-        """Whether what was asked again takes the old cassette's place: nothing is to be lost by it."""
-        return bool(self.asked and not self.not_kept and (self.passed or not self.cassette.exists()))
+    def lines(self) -> list[str]:
+        """Return what the replay came to, line by line."""
+        return list(self._state()["lines"])
 
+    def end(self) -> str:
+        """End it and return what kept a new cassette from its place, "" for nothing. Raises CannotStartError."""
+        self._final = self._program.ask("end", passed=self.passed)
+        self._program.is_busy = False
+        return str(self._final["problem"])
 
-def _from(path: Path, root: Path | None) -> str:
-    """Name a file as a person at ``root`` would."""
-    try:
-        return str(path.resolve().relative_to(root.resolve())) if root else str(path)
-    except ValueError:
-        return str(path)
+    def _state(self) -> dict[str, Any]:
+        return self._final or self._program.ask("state")
 
 
 @contextlib.contextmanager
-def running(cassette: Path, mode: str) -> Iterator[Running]:
+def running(programs: Programs, cassette: Path, mode: str, root: Path) -> Iterator[Running]:
     """Run the proxy on a cassette while the block runs. Raises CannotStartError.
 
-    ``mode``: ``again`` records into a new cassette, which takes the old one's place when the block has ended, if
-    something was asked, nothing failed at the proxy, and the tests have passed; ``failed`` first takes out what had
-    failed when it was recorded.
+    ``mode``: one of MODES. ``root``: files are named from this folder on. With ``again`` the new cassette replaces the
+    old one when the block has ended, if something was asked, nothing failed at the proxy, and the tests have passed.
     """
-    if mode in ("again", "failed") and (cassette.is_dir() or cassette.suffix != ".jsonl"):
-        raise CannotStartError(f"{cassette}: only a cassette of its own (.jsonl) can be recorded again")
+    program = programs.take()
+    program.is_busy = True
     try:
-        # What the person has set counts here too: their account, their model map, the rehearsal.
-        loaded = configuration.load({}, os.environ, configuration.read_file()).settings
-        with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
-            place = cassette
-            if mode == "again":
-                place = Path(folder) / "again" / cassette.name
-                place.parent.mkdir()
-            if mode == "failed":
-                drop_failures(cassette)
-            settings = dataclasses.replace(
-                loaded,
-                listen=("127.0.0.1", 0),
-                base_url=None,
-                client_auth=False,
-                record=None,
-                replay=place,
-                replay_on_miss=MODES[mode],
-                replay_speed=0.0,
-            )
-            with (
-                start_blocking_portal() as portal,
-                portal.wrap_async_context_manager(_proxy(settings, Path(folder), cassette, mode)) as started,
-            ):
-                yield started
-            if mode == "again" and started.may_replace:
-                put_in_place(place, cassette)
-    except (SettingsError, ReplayError, CassetteError, AuthorityError, CannotListenError) as error:
-        raise CannotStartError(str(error)) from error
-    except OSError as error:
-        raise CannotStartError(f"{error.filename or cassette}: {error.strerror or error}") from error
-
-
-@contextlib.asynccontextmanager
-async def _proxy(settings: Settings, folder: Path, cassette: Path, mode: str) -> AsyncIterator[Running]:
-    authority = Authority.open(settings.data_dir / FOLDER, settings.hosts)
-    program = compose(settings, os.environ)
-    program.record.running()
-    options = options_for(settings, authority.certificate.parent, os.environ)
-    trust = write_trust_files(folder, authority.certificate, os.environ)
-    async with proxy(options, program.addons) as ((host, port), *_):
-        url = f"http://{host}:{port}"
-        wrapped = environment_for(os.environ, proxy_url=url, trust=trust, hosts=settings.hosts)
-        yield Running(url, cassette, wrapped.changes, program.player, program.record, mode)
+        told = program.ask("begin", cassette=str(cassette), mode=mode, root=str(root), environment=program.changes())
+    except CannotStartError:
+        program.is_busy = False
+        raise
+    started = Running(program, cassette, told["url"], told["environment"])
+    try:
+        yield started
+    except BaseException:
+        with contextlib.suppress(CannotStartError):
+            started.end()
+        raise
+    if problem := started.end():
+        raise CannotStartError(problem)

@@ -1,56 +1,38 @@
-"""The pytest plugin: tests whose OpenAI traffic is recorded once and replayed ever after, over the real wire.
+"""The pytest plugin: tests whose OpenAI traffic is recorded once, and replayed from then on, over real connections.
 
-Loaded by pytest in every project that Understudy is installed in, so nothing heavy is imported before it is asked for.
-docs/pytest.md says how it is used.
+pytest loads it in every project that Understudy or pytest-understudy is installed in. So it imports only pytest and the
+standard library, and the proxy is a program of its own. docs/pytest.md says how the plugin is used.
 """
 
 import contextlib
 import hashlib
 import os
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy.recording_modes import MODES, CannotStartError
-from understudy.rooms import NameTakenError, use_rooms
-
-if TYPE_CHECKING:
-    from understudy.proxy_fixture import Running
+from .proxy_fixture import Programs, Running, running
+from .recording_modes import MODES, CannotStartError
 
 MAX_NAME_BYTES = 120
 """File systems take names of 255 bytes, and what lies beside a cassette has longer ones."""
 
-FROM = pytest.StashKey[tuple[int, int, int]]()
+COMMAND_VARIABLE = "PYTEST_UNDERSTUDY_COMMAND"
+"""The variable that names the command which starts Understudy."""
+
+FROM = pytest.StashKey[Sequence[int]]()
 """How far a run that is played from one cassette was when a test began."""
 
+PROGRAMS = pytest.StashKey[Programs]()
 SESSION = pytest.StashKey[contextlib.ExitStack]()
-RUNNING = pytest.StashKey["Running"]()
+RUNNING = pytest.StashKey[Running]()
 PROBLEM = pytest.StashKey[str]()
 PASSED = pytest.StashKey[bool]()
 """Of a test: whether it has passed. It has not where it was skipped half-way, or ended by Ctrl-C."""
 DESELECTED = pytest.StashKey[bool]()
 """Of a run: whether some of its tests were left out."""
-
-
-@contextlib.contextmanager
-def start(cassette: Path, mode: str) -> Iterator["Running"]:
-    """Run the proxy while the block runs. ``mode``: one of MODES. Raises CannotStartError."""
-    with contextlib.ExitStack() as stack:
-        # What mitmproxy's own libraries warn of is nothing that this suite's author can mend, or should fail for.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                use_rooms()
-            except NameTakenError as error:
-                raise CannotStartError(f"{error}. Understudy has a module of that name too") from None
-            from understudy.proxy_fixture import running
-
-            started = stack.enter_context(running(cassette, mode))
-        yield started
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,7 +48,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         " is set); live: ask, and record nothing; again: ask everything again, and record it in the place of what was"
         " recorded; failed: ask again what failed when it was recorded, and what is new",
     )
+    group.addoption(
+        "--understudy-command",
+        metavar="COMMAND",
+        help="the command that starts Understudy, for example `uvx understudy`; default: the variable"
+        f" {COMMAND_VARIABLE}, the ini option understudy_command, else an `understudy` that is found",
+    )
     parser.addini("understudy_cassettes", "the folder of the fixture's cassettes", default="cassettes")
+    parser.addini("understudy_command", "the command that starts Understudy", default="")
+
+
+def programs_of(config: pytest.Config) -> Programs:
+    """Return the programs that run the proxies of this pytest process. They end with it."""
+    if (programs := config.stash.get(PROGRAMS, None)) is None:
+        named = config.getoption("--understudy-command") or os.environ.get(COMMAND_VARIABLE)
+        command = str(named or config.getini("understudy_command"))
+        programs = config.stash[PROGRAMS] = Programs(command, config.invocation_params.dir)
+        config.add_cleanup(programs.close)
+    return programs
 
 
 def mode_of(config: pytest.Config) -> str:
@@ -83,7 +82,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     stack = contextlib.ExitStack()
     try:
-        started = stack.enter_context(start(Path(file), mode_of(session.config)))
+        started = stack.enter_context(
+            running(programs_of(session.config), Path(file), mode_of(session.config), session.config.rootpath)
+        )
     except CannotStartError as error:
         raise pytest.UsageError(f"understudy: {error}") from None
     patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -101,11 +102,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     started.passed = exitstatus == 0 and not leaves_out(session.config)
     try:
         stack.close()
-    except CannotStartError as error:  # the new cassette could not take the old one's place
+        is_missed = bool(started.missed)
+    except CannotStartError as error:  # the new cassette could not replace the old one, or the program is gone
         session.config.stash[PROBLEM] = str(error)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    if started.missed and mode_of(session.config) == "none" and exitstatus == 0:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    else:
+        if is_missed and mode_of(session.config) == "none" and exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
@@ -125,8 +128,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     started = config.stash.get(RUNNING, None)
     if started is not None:
         terminalreporter.section("understudy")
-        for line in started.lines():
-            terminalreporter.line(line)
+        with contextlib.suppress(CannotStartError):
+            for line in started.lines():
+                terminalreporter.line(line)
         if problem := config.stash.get(PROBLEM, None):
             terminalreporter.line(f"understudy: {problem}", red=True)
 
@@ -135,7 +139,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Remember where a test begins, in a run that is played from one cassette."""
     started = item.config.stash.get(RUNNING, None)
     if started is not None:
-        item.stash[FROM] = started.mark()
+        with contextlib.suppress(CannotStartError):  # the end of the run says it
+            item.stash[FROM] = started.mark()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -147,9 +152,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         item.stash[PASSED] = report.passed
     started = item.stash.get(RUNNING, None) or item.config.stash.get(RUNNING, None)
     if started is not None and report.failed:
-        lines = list(started.answers(since=item.stash.get(FROM, (0, 0, 0)), root=item.config.rootpath))
-        if lines:
-            report.sections.append((f"understudy {report.when}: where the answers came from", "\n".join(lines)))
+        with contextlib.suppress(CannotStartError):
+            for name, lines in started.report(since=item.stash.get(FROM, ())).items():
+                report.sections.append((f"understudy {report.when}: {name}", "\n".join(lines)))
 
 
 def file_name(test: str) -> str:
@@ -163,23 +168,24 @@ def file_name(test: str) -> str:
 
 
 @pytest.fixture
-def understudy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator["Running"]:
+def understudy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     """OpenAI traffic of this test and of what it starts, answered from a cassette of its own.
 
     The cassette is ``cassettes/test_module/test_name.jsonl`` beside the test, of a test in a class in a folder of the
     class's name. In mode ``none`` a request that was not recorded fails the test, whatever the app made of the 409.
     """
-    mode = mode_of(request.config)
-    folder = request.path.parent / str(request.config.getini("understudy_cassettes")) / request.path.stem
+    config, mode = request.config, mode_of(request.config)
+    folder = request.path.parent / str(config.getini("understudy_cassettes")) / request.path.stem
     classes = [node.name for node in request.node.listchain() if isinstance(node, pytest.Class)]
+    cassette = folder.joinpath(*classes, f"{file_name(request.node.name)}.jsonl")
     try:
-        with start(folder.joinpath(*classes, f"{file_name(request.node.name)}.jsonl"), mode) as started:
+        with running(programs_of(config), cassette, mode, config.rootpath) as started:
             request.node.stash[RUNNING] = started
             with monkeypatch.context() as patch:
                 started.apply(patch)
                 yield started
-            missed = started.missed
             started.passed = request.node.stash.get(PASSED, False)
+        missed = started.missed
     except CannotStartError as error:
         pytest.fail(f"understudy: {error}", pytrace=False)
     if missed and mode == "none":

@@ -9,6 +9,7 @@ import pytest
 from cassettes.format import Entry
 from cassettes.read import read
 from cassettes.record.record import Recorder
+from tests.end_to_end import processes
 from tests.end_to_end.cloud import GUARD_S
 from tests.end_to_end.understudy import clean_environment
 from understudy.pytest_plugin import file_name
@@ -202,7 +203,7 @@ def test_everything_is_asked_again_and_takes_the_place_of_what_was_recorded(proj
     (project / "test_app.py").write_text(ONE)
     assert run_pytest(project, TEXT="Hello", **REHEARSED).returncode == 0
     (first,) = answers_in(project)
-    edited = (project / CASSETTE).read_text().replace("rehearsal", "fairy tale")
+    edited = (project / CASSETTE).read_text().replace("This is a rehearsal", "This is a fairy tale")
     (project / CASSETTE).write_text(edited)
 
     # A failing test says which file the answer is from, and which exchange of it.
@@ -287,3 +288,56 @@ def test_a_cassette_that_another_process_records_is_not_replaced(project: Path) 
 def test_a_suite_that_does_not_ask_for_it_never_notices(project: Path) -> None:
     (project / "test_app.py").write_text("import sys\ndef test_it():\n    assert 'mitmproxy' not in sys.modules\n")
     assert run_pytest(project).returncode == 0
+
+
+OTHERS = """
+import asyncio, importlib.util, os, sys, threading
+import auth, settings, store
+import pytest
+
+NAMES = ("HTTPS_PROXY", "SSL_CERT_FILE", "OPENAI_API_KEY", "NO_PROXY")
+BEFORE = {name: os.environ.get(name) for name in NAMES}
+
+@pytest.mark.anyio
+async def test_async(understudy):
+    await asyncio.sleep(0)
+    check(understudy)
+
+def test_sync(understudy):
+    check(understudy)
+    with pytest.raises(RuntimeError):
+        asyncio.get_running_loop()
+
+def check(understudy):
+    assert os.environ["HTTPS_PROXY"] == understudy.url != BEFORE["HTTPS_PROXY"]
+    assert (understudy.asked, understudy.answered, understudy.missed, understudy.not_kept) == (0, 0, [], [])
+    here = os.path.dirname(__file__)
+    assert all(module.__file__.startswith(here) for module in (auth, settings, store))
+    assert not {"mitmproxy", "addons", "api", "cli", "launch"} & set(sys.modules)
+    assert threading.enumerate() == [threading.main_thread()]
+
+def test_without():
+    assert {name: os.environ.get(name) for name in NAMES} == BEFORE
+"""
+
+
+@pytest.mark.parametrize("option", ["--import-mode=importlib", "--import-mode=prepend"])
+def test_a_project_may_own_our_names_and_finds_nothing_of_ours_in_its_process(project: Path, option: str) -> None:
+    (project / "test_app.py").write_text(OTHERS)
+    (project / "pytest.ini").write_text(f"[pytest]\npythonpath = .\naddopts = {option}\n")
+    (project / "settings.py").write_text("")
+    for name in ("auth", "store"):
+        (project / name).mkdir()
+        (project / name / "__init__.py").write_text("")
+
+    done = run_pytest(project, "-k", "asyncio or not trio", HTTPS_PROXY="http://10.0.0.1:1", PYTHONPATH=str(project))
+    assert done.returncode == 0, done.stdout
+    assert processes.living_in(project.parent) == []
+
+
+def test_the_proxy_ends_when_pytest_is_killed(project: Path) -> None:
+    code = "import os\ndef test_it(understudy):\n    os.kill(os.getpid(), 9)\n"
+    (project / "test_app.py").write_text(code)
+    assert run_pytest(project).returncode == -9
+
+    assert processes.still_there(processes.living_in(project.parent)) == []
