@@ -243,7 +243,7 @@ def test_of_the_other_rooms_only_the_entry_imports_the_command_line() -> None:
     assert users == {"understudy/__main__.py"}
 
 
-@pytest.mark.parametrize("path", named(files_of("understudy")))
+@pytest.mark.parametrize("path", files_of("understudy"), ids=lambda path: path.name)
 def test_the_pytest_plugin_imports_pytest_and_the_standard_library_alone(path: Path) -> None:
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
 
