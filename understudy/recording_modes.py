@@ -1,6 +1,8 @@
 """What ``--understudy-record`` can be, and the error of a proxy that cannot start."""
 
-MODES = {"none": "fail", "new": "record", "failed": "record", "again": "record", "live": "live"}
+from cassettes.replay.match import OnMiss
+
+MODES: dict[str, OnMiss] = {"none": "fail", "new": "record", "failed": "record", "again": "record", "live": "live"}
 """``--understudy-record``: what happens to a request that no recorded one is like.
 
 ``failed`` takes the recorded failures out of a cassette before, ``again`` records into a new one that takes the old
