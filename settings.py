@@ -12,14 +12,14 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import platformdirs
 
 from cassettes.redact.patterns import Pattern
 from cassettes.redact.redact import parse_path
-from cassettes.replay.match import IGNORED_PATHS
+from cassettes.replay.match import IGNORED_PATHS, OnExpired, OnMiss
 from engine.agents import Agent, AgentError, read_agents
 from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP
 from translate.prices import price_is_known
@@ -422,8 +422,8 @@ class Settings:
         _patterns, "further patterns of secrets: regular expressions of RE2", ()
     )
     replay: Path | None = _setting(_file_path, "the cassette that answers requests, instead of Claude", None)
-    replay_on_miss: str = _setting(
-        _one_of("fail", "live", "record"),
+    replay_on_miss: OnMiss = _setting(
+        _one_of(*get_args(OnMiss.__value__)),
         "what happens to a request that is not in the cassette: fail (409), live, or record (live, and kept in the"
         " cassette)",
         "fail",
@@ -436,8 +436,8 @@ class Settings:
     replay_expires_in: float | None = _setting(
         _duration, "how old an entry may be: 90d, 12h, 30m, 10s; without it they never expire", None
     )
-    replay_on_expired: str = _setting(
-        _one_of("warn", "fail", "record"),
+    replay_on_expired: OnExpired = _setting(
+        _one_of(*get_args(OnExpired.__value__)),
         "what happens to an older entry: warn (and play it), fail (409), or record (live, and kept in the cassette)",
         "warn",
     )

@@ -13,9 +13,10 @@ from addons.explain_doors import is_root
 from addons.hosts import matches
 from addons.redirect_to_origin import MAGIC_HOST, ONLY_HERE, RedirectToOrigin, forbidden
 from api.access import KEY_HEADER, Access, bearer
-from api.app import error_headers, find, is_for_everybody, with_version
+from api.failures import error_headers
 from api.http.server import Request
 from api.routes import ROUTES
+from api.routing import find, is_for_everybody, with_version
 from settings import Settings
 from translate.errors import OpenAIError
 

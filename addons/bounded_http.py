@@ -51,7 +51,7 @@ from mitmproxy.proxy.layers.http._http2 import Http2Server
 
 from addons.body_bounds import Bounds
 from addons.bounded_websocket import REFUSED, BoundedWebsocketLayer, SlowMessage
-from api.app import render_error
+from api.failures import render_error
 from api.http.server import MAX_HEAD_BYTES
 
 SHUT_OUT_S = 5.0

@@ -26,7 +26,7 @@ from addons.bound_connections import close, handler_of
 from addons.hosts import matches
 from addons.redirect_to_origin import MAGIC_HOST, RedirectToOrigin, forbidden
 from api.access import KEY_HEADER, Access
-from api.app import error_headers
+from api.failures import error_headers
 from settings import Settings
 from translate.errors import OpenAIError
 

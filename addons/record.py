@@ -16,7 +16,8 @@ from addons.bounded_websocket import REFUSED
 from addons.hosts import matches
 from addons.redirect_to_origin import REAL_ADDRESS
 from api.access import KEY_HEADER
-from api.app import CLIENT_HEADER, TOKEN_HEADER
+from api.app import TOKEN_HEADER
+from api.client_identity import CLIENT_HEADER
 from api.endpoints.status import RECORD_PATH, STATUS_PATH
 from api.meter import messages_of
 from api.replay import REPLAYED_HEADER

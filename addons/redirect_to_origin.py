@@ -12,9 +12,11 @@ from mitmproxy.proxy.mode_specs import LocalMode
 
 from addons.hosts import is_loopback, matches
 from api.access import KEY_HEADER
-from api.app import CLIENT_HEADER, TOKEN_HEADER, supports, with_version
+from api.app import TOKEN_HEADER
+from api.client_identity import CLIENT_HEADER
 from api.endpoints.status import STATUS_PATH
 from api.routes import ROUTES
+from api.routing import supports, with_version
 from engine.observers import FLOW_HEADER
 from settings import Settings
 from translate.errors import OpenAIError

@@ -4,9 +4,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
-from api.http.server import Exchange, Request
+from api.http.responder import Responder
+from api.http.server import Request
 from api.meter import Meter
 from auth.keys.budgets import Admission, Budgets, OverBudgetError
 from auth.keys.clients import Client, Clients
@@ -27,10 +26,6 @@ KEY_HEADER = "x-understudy-key"
 
 RATE_LIMITED = ("requests", "rate_limit_exceeded")
 NO_QUOTA = ("insufficient_quota", "insufficient_quota")
-
-
-class _Model(msgspec.Struct):
-    model: str = ""
 
 
 class Access:
@@ -68,33 +63,17 @@ class Access:
         self,
         client: Client,
         meter: Meter,
-        request: Request,
-        exchange: Exchange,
+        model: str,
+        exchange: Responder,
         answer: Callable[[], Awaitable[None]],
         claudes_model: str,
     ) -> None:
         """Let a client's request be answered within its budget, and book what it used, which ``meter`` knows.
 
-        ``claudes_model`` is the one that the request is translated for.
+        ``model`` is the name that the request asks for, ``claudes_model`` the one that it is translated for.
         Raises OpenAIError: 403 for a model that the key may not use, 429 beyond its budget.
         """
-        model = asked_model(request.body)
-        if model.startswith(PREFIX):
-            if not client.may_use_agent(name := model.removeprefix(PREFIX)):
-                told = f"This key may not use the agent {name!r}; `understudy keys make --agent` makes one that may."
-                raise OpenAIError(told, status=403, param="model", code="model_not_allowed")
-        elif not client.may_use_model(model):
-            raise OpenAIError(
-                f"This key may not use the model {model!r}.", status=403, param="model", code="model_not_allowed"
-            )
-        if client.budget.has_usd and not self._unknown_price_as and not price_is_known(claudes_model):
-            raise OpenAIError(
-                f"This key has a budget in US dollars, and the price of {claudes_model} is not known, so it cannot be"
-                " asked with this key. Whoever runs this proxy can name a price with the setting unknown_price_as.",
-                status=403,
-                param="model",
-                code="price_unknown",
-            )
+        self._check_model(client, model, claudes_model)
         try:
             admission = await self._budgets.admit(client)
         except OverBudgetError as error:
@@ -124,6 +103,25 @@ class Access:
             # However it ended, and whoever has left: what was used is booked.
             await asyncio.shield(asyncio.ensure_future(self._settle(admission, meter, claudes_model)))
 
+    def _check_model(self, client: Client, model: str, claudes_model: str) -> None:
+        """Raise OpenAIError (403) for a model that the key may not use, or whose price its budget needs."""
+        if model.startswith(PREFIX):
+            if not client.may_use_agent(name := model.removeprefix(PREFIX)):
+                told = f"This key may not use the agent {name!r}; `understudy keys make --agent` makes one that may."
+                raise OpenAIError(told, status=403, param="model", code="model_not_allowed")
+        elif not client.may_use_model(model):
+            raise OpenAIError(
+                f"This key may not use the model {model!r}.", status=403, param="model", code="model_not_allowed"
+            )
+        if client.budget.has_usd and not self._unknown_price_as and not price_is_known(claudes_model):
+            raise OpenAIError(
+                f"This key has a budget in US dollars, and the price of {claudes_model} is not known, so it cannot be"
+                " asked with this key. Whoever runs this proxy can name a price with the setting unknown_price_as.",
+                status=403,
+                param="model",
+                code="price_unknown",
+            )
+
     async def _settle(self, admission: Admission, meter: Meter, claudes_model: str) -> None:
         messages = await meter.messages()
         used = of_messages(messages)
@@ -147,14 +145,6 @@ def bearer(request: Request) -> str:
     """Return the key that a request carries as OpenAI's clients send it."""
     scheme, _, secret = (request.header("authorization") or "").partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else ""
-
-
-def asked_model(body: bytes) -> str:
-    """Return the model that a body names, "" if it names none. Whether the rest is sound is not looked at."""
-    try:
-        return msgspec.json.decode(body, type=_Model).model
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
 
 
 def unavailable(error: StoreError) -> OpenAIError:

@@ -1,17 +1,30 @@
 """The headers that are ours: who answers, on what process, and what had no effect."""
 
+import secrets
 import time
 from collections.abc import Sequence
 
-from api.app import Service, common_headers
+from engine.progress import REQUEST_ID
+
+JSON = ("content-type", "application/json")
 
 MOST_IGNORED = 100
 """How many are named. A long history may have thousands, and Node takes no more than 16 kB of headers."""
 
 
+def new_request_id() -> str:
+    """Return an id as OpenAI has them."""
+    return f"req_{secrets.token_hex(16)}"
+
+
+def common_headers() -> list[tuple[str, str]]:
+    """Return what OpenAI's answers always carry. The log knows a request by the same id as its app."""
+    return [("x-request-id", REQUEST_ID.get() or new_request_id()), ("openai-version", "2020-10-01")]
+
+
 def headers_of_answer(
-    service: Service,
     *,
+    rehearsal: bool,
     began: float,
     model: str,
     processes: Sequence[str],
@@ -20,7 +33,8 @@ def headers_of_answer(
 ) -> list[tuple[str, str]]:
     """Return the headers of an answer that Claude gives, OpenAI's own among them.
 
-    ``began`` is when the request came (``time.monotonic()``); ``processes`` is empty while a turn still waits for one.
+    ``rehearsal``: no model is asked. ``began`` is when the request came (``time.monotonic()``); ``processes`` is empty
+    while a turn still waits for one.
     """
     headers = [
         *common_headers(),
@@ -33,6 +47,6 @@ def headers_of_answer(
     if ignored:
         more = [f"and {len(ignored) - MOST_IGNORED} more"] if len(ignored) > MOST_IGNORED else []
         headers.append(("x-understudy-ignored", ", ".join([*ignored[:MOST_IGNORED], *more])))
-    if service.rehearsal:
+    if rehearsal:
         headers.append(("x-understudy-rehearsal", "no model was asked"))
     return headers

@@ -1,31 +1,34 @@
-"""The routes, as a table; what is not in it gets OpenAI's 404, which names what is."""
+"""What happens to a request, from the server to its endpoint.
 
-import asyncio
+Each request passes the steps that :func:`steps` lists, in that order. A step looks at it, and refuses it with an
+OpenAIError or passes it on, perhaps with something added. The last step calls the endpoint.
+"""
+
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import unquote
+from functools import partial
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from api.access import Access, asked_model
-from api.http.server import Exchange, Handler, Request
-from api.images import Images
-from api.meter import Meter, Totals
-from api.path_suggestions import LONGEST, VERSION, closest_path
+from api.answer_headers import new_request_id
+from api.charging import charge_for
+from api.client_identity import identity_of
+from api.failures import error_headers, unreadable
+from api.http.responder import Responder
+from api.http.server import Request
+from api.parts import Charge, Gate, Responding, Status, Turns
 from api.recent import Recent
+from api.request import ApiRequest
+from api.routing import Route, find, is_for_everybody
 from api.sealing import Sealer
+from auth.keys.clients import Client
 from engine import Engine
-from engine.agents import PREFIX, Agent
-from engine.observers import FLOW_HEADER, Observers
+from engine.agents import PREFIX
+from engine.observers import Observers
 from engine.progress import REQUEST_ID
 from storage.database import StoreError
-from storage.stores import Stores
 from translate.errors import OpenAIError, openai_error
-from translate.models import choose_model
-from translate.turn import Turn
 
 if TYPE_CHECKING:
     # It imports the SDK, which a replay does without.
@@ -36,310 +39,208 @@ log = logging.getLogger(__name__)
 TOKEN_HEADER = "x-understudy-origin"  # noqa: S105
 """What the proxy's addon shows the origin, so that nothing else on this machine can use the way behind the proxy."""
 
-CLIENT_HEADER = "x-understudy-client"
-"""Where the proxy's addon says from which address a request came: to the origin all come from the proxy."""
-
-UNREADABLE = "What is stored cannot be read at the moment."
-
-JSON = ("content-type", "application/json")
-
-
-async def _nobody_pays(work: Callable[[Engine], Awaitable[None]]) -> None:
-    raise RuntimeError("nobody has asked for this")
+type Handler = Callable[[Request, Responder], Awaitable[None]]
+type Replay = Callable[[Handler], Handler]
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """What the endpoints work with."""
+class Parts:
+    """What the application is built of. Endpoints get parts of it: :mod:`api.routes` says which."""
 
-    engine: Engine
-    model_map: Mapping[str, str]
-    default_model: str
-    rehearsal: bool = False
-    show_reasoning: bool = False
-    web_search: bool = True
-    """Whether apps may have the web searched."""
-    mcp_servers: tuple[str, ...] = ()
-    """Patterns of the addresses of MCP servers that apps may have Claude use."""
-    token: str | None = None
-    max_body_bytes: int = 64 * 1024 * 1024
-    keep_alive_s: float = 15.0
-    is_ending: Callable[[], bool] = lambda: False
-    access: Access | None = None
-    sealer: Sealer = field(default_factory=Sealer)
-    images: Images = field(default_factory=Images)
-    stores: Stores | None = None
-    """Where things are kept; None: nowhere."""
-    recent: Recent | None = None
-    """What a connection remembers by itself; None: nothing."""
-    handler: Callable[["Service"], Handler] | None = None
-    """Makes what handles requests, for those that come in other ways than by HTTP."""
-    charged: "Callable[[Callable[[Engine], Awaitable[None]]], Awaitable[None]]" = _nobody_pays
-    """Runs work on an engine at the cost of whoever asked, also after their request has been answered."""
-    about_auth: Callable[[], Mapping[str, Any]] = dict
+    turns: Turns
+    status: Status
+    gate: Gate = field(default_factory=Gate)
     agents: Mapping[str, "AgentEngine"] = field(default_factory=dict)
     """Engines by the model names that apps ask for them with."""
-    agent: Agent | None = None
-    """The agent that answers, if it is one."""
+    sealer: Sealer = field(default_factory=Sealer)
+    mcp_servers: tuple[str, ...] = ()
     observers: Observers = field(default_factory=Observers)
-    more_status: Callable[[], Mapping[str, Any]] = dict
-    totals: Totals = field(default_factory=Totals)
-    """What all requests have used since the proxy started."""
-    record: Callable[[bool], None] | None = None
-    """Starts and stops recording, where that can be done. Raises OpenAIError."""
-
-
-class Endpoint(Protocol):
-    """Answers one request. Raises OpenAIError as long as nothing was sent."""
-
-    def __call__(self, service: Service, request: Request, exchange: Exchange) -> Awaitable[None]:
-        """Answer."""
-
-
-# OpenAI's paths have these where others have an id.
-NO_IDS = frozenset({"input_tokens"})
+    max_message_bytes: int = 64 * 1024 * 1024
+    """How large a message on a WebSocket may be."""
+    replay: Replay | None = None
+    """Puts the answers of a cassette before a handler; None: there is no cassette."""
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """A method and a path; ``*`` stands for one segment, ``**`` for whatever follows (model ids may hold slashes).
+class Call:
+    """A request on its way to its endpoint, and what is known of it so far."""
 
-    ``asks_claude``: answering costs tokens, which a key's budget is for. ``for_everybody``: no key is asked for.
-    ``background`` is the endpoint for requests that say ``background: true``.
-    """
+    request: ApiRequest
+    exchange: Responder
+    app: "App"
+    turns: Turns
+    """What answers it, if Claude is asked."""
+    recent: Recent | None = None
+    """What its connection remembers by itself; None: nothing."""
+    key: Client | None = None
+    """Whose key it came with; None: no key is asked for."""
+    route: Route["Call"] | None = None
+    charge: Charge | None = None
+    """Runs work at the cost of whoever asked. Only requests that can be answered in the background need it."""
 
-    method: str
-    path: str
-    endpoint: Endpoint
-    asks_claude: bool = False
-    for_everybody: bool = False
-    background: Endpoint | None = None
-
-    def fits(self, path: str) -> bool:
-        """Whether this route's path is ``path``."""
-        if self.path.endswith("/**"):
-            return path.startswith(self.path[:-2]) and len(path) > len(self.path) - 2
-        mine, theirs = self.path.split("/"), path.rstrip("/").split("/")
-        if len(mine) != len(theirs) or not all(theirs[1:]):
-            return False
-        return all(m == t or (m == "*" and t not in NO_IDS) for m, t in zip(mine, theirs, strict=True))
-
-
-def segment(request: Request, place: int) -> str:
-    """Return a segment of a request's path, decoded: 2 is the id in ``/v1/responses/{id}``."""
-    return unquote(request.path.split("/")[place + 1])
+    @property
+    def responding(self) -> Responding:
+        """What answers it, if it is a request of the Responses API."""
+        parts = self.app.parts
+        return Responding(self.turns, parts.sealer, parts.mcp_servers, self.recent)
 
 
-async def answer(service: Service, route: Route, request: Request, exchange: Exchange) -> None:
-    """Answer a request, for whoever may have it answered."""
-    client = await service.access.client(request) if service.access is not None and not route.for_everybody else None
-    if route.asks_claude and service.agents:
-        service = for_agent(service, asked_model(request.body))
-    if not route.asks_claude:
-        return await route.endpoint(service, request, exchange)
-
-    async def charged(work: Callable[[Engine], Awaitable[None]]) -> None:
-        meter = Meter(service.engine)
-
-        async def heard() -> None:
-            try:
-                with service.observers.around(meter, request.header(FLOW_HEADER)) as engine:
-                    await work(engine)
-            finally:
-                # However it ended, and whoever has left.
-                await asyncio.shield(asyncio.ensure_future(count(meter)))
-
-        async def count(meter: Meter) -> None:
-            service.totals.add(await meter.messages(), asked_model(request.body))
-
-        if service.access is None or client is None:
-            return await heard()
-        return await service.access.run(client, meter, request, exchange, heard, claudes_model(service, request))
-
-    if route.background is not None and is_for_the_background(request.body):
-        return await route.background(replace(service, charged=charged), request, exchange)
-
-    async def on(engine: Engine) -> None:
-        await route.endpoint(replace(service, engine=engine), request, exchange)
-
-    return await charged(on)
+type Proceed = Callable[[Call], Awaitable[None]]
+type Step = Callable[[Call, Proceed], Awaitable[None]]
+type CallRoute = Route[Call]
 
 
-def claudes_model(service: Service, request: Request) -> str:
-    """Return the Claude model that answers a request. Raises OpenAIError (404) for a name that none can have."""
-    return choose_model(asked_model(request.body), service.model_map, service.default_model).model
+class App:
+    """The server's handler: answers each request with the endpoint of its route."""
+
+    def __init__(self, parts: Parts, routes: tuple[CallRoute, ...]) -> None:
+        self.parts = parts
+        self._proceed = chain(steps(parts, routes), _endpoint)
+
+    async def __call__(self, request: Request, exchange: Responder, recent: Recent | None = None) -> None:
+        """Answer a request. ``recent`` is what its connection remembers by itself."""
+        identity = identity_of(request, by_key=self.parts.gate.access is not None)
+        await self._proceed(Call(ApiRequest(request, identity), exchange, self, self.parts.turns, recent))
 
 
-class _Background(msgspec.Struct):
-    background: bool | None = None
+def steps(parts: Parts, routes: tuple[CallRoute, ...]) -> list[Step]:
+    """Return what happens to a request, in this order."""
+    gate = parts.gate
+    return [
+        with_request_id,  # the log knows the request by the id that its app gets
+        errors_as_answers,  # what any later step raises becomes an answer in OpenAI's shape
+        partial(only_the_proxy, gate.token),  # 403 for whoever does not show the proxy's token
+        partial(not_while_ending, gate.is_ending),  # 503 while the proxy ends
+        *([partial(with_key, gate, routes)] if gate.access is not None else []),  # 401 without a key; also if no route
+        *([partial(from_cassette, parts.replay)] if parts.replay is not None else []),  # a recording may answer it
+        partial(with_route, routes),  # 404 and 405 for what no endpoint answers
+        partial(with_agent, parts.agents),  # an agent's model name brings the agent's engine
+        partial(metered, parts),  # what Claude is asked is within the key's budget, and counted
+    ]
 
 
-def is_for_the_background(body: bytes) -> bool:
-    """Whether a request asks to be answered in the background. Whether the rest is sound is not looked at."""
+def chain(steps: Sequence[Step], last: Proceed) -> Proceed:
+    """Return what passes a call through all steps, to ``last``."""
+    for step in reversed(steps):
+        last = partial(_then, step, last)
+    return last
+
+
+def _then(step: Step, proceed: Proceed, call: Call) -> Awaitable[None]:
+    return step(call, proceed)
+
+
+async def _endpoint(call: Call) -> None:
+    route = call.route
+    assert route is not None  # noqa: S101 - a step has seen to it
+    endpoint = route.background if route.background is not None and call.charge is not None else route.endpoint
+    await endpoint(call)
+
+
+# The steps
+
+
+async def with_request_id(call: Call, proceed: Proceed) -> None:
+    """Give the request an id of its own."""
+    REQUEST_ID.set(new_request_id())
+    await proceed(call)
+
+
+async def errors_as_answers(call: Call, proceed: Proceed) -> None:
+    """Answer with the error that is raised, as long as nothing was sent."""
+    exchange = call.exchange
     try:
-        return msgspec.json.decode(body, type=_Background).background is True
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
+        await proceed(call)
+    except (OpenAIError, StoreError) as failure:
+        if exchange.started:
+            raise
+        error = unreadable(failure) if isinstance(failure, StoreError) else failure
+        await exchange.respond(error.status, error_headers(error), error.body())
 
 
-def for_agent(service: Service, model: str) -> Service:
-    """Return the service that answers for a model name: an agent's own, if it is one's. Raises OpenAIError (404)."""
-    if not model.startswith(PREFIX):
-        return service
-    engine = service.agents.get(model)
-    if engine is None:
-        raise OpenAIError(f"The model '{model}' does not exist", status=404, param="model", code="model_not_found")
-    return replace(
-        service,
-        engine=engine,
-        model_map={model: engine.agent.model, **service.model_map},
-        show_reasoning=engine.agent.show,
-        agent=engine.agent,
-    )
-
-
-def stores_of(service: Service) -> Stores:
-    """Return where responses, conversations and sessions are stored. Raises OpenAIError (404) if nothing is stored."""
-    if service.stores is None:
-        raise OpenAIError("Nothing is stored here.", status=404)
-    return service.stores
-
-
-def refuse_own_tools(service: Service, turn: Turn) -> None:
-    """Refuse tools of the app's where an agent answers, which has its own. Raises OpenAIError (400)."""
-    if service.agent is not None and turn.tools:
-        raise OpenAIError(
-            f"The agent {service.agent.model_name} works with tools of its own and takes none of yours.",
-            param="tools",
-            code="unsupported_parameter",
-        )
-
-
-def find(routes: tuple[Route, ...], method: str, path: str) -> Route:
-    """Return what answers. Raises OpenAIError: 404 for an unknown path, 405 for a method that it does not take."""
-    fitting = [route for route in routes if route.fits(path)]
-    for route in fitting:
-        if route.method == method:
-            return route
-    if fitting:
-        allowed = ", ".join(route.method for route in fitting)
-        raise OpenAIError(
-            f"Not allowed to {method} on {path} (allowed: {allowed})", status=405, code="method_not_allowed"
-        )
-    shown = path if len(path) <= LONGEST else f"{path[:LONGEST]}…"
-    meant = closest_path(path, [route.path for route in routes], lambda other: supports(routes, other))
-    raise OpenAIError(
-        f"Unknown request URL: {method} {shown}. {f'Did you mean {meant}? ' if meant else ''}{WHAT_THERE_IS}",
-        status=404,
-        code="unknown_url",
-    )
-
-
-WHAT_THERE_IS = (
-    "GET /v1 lists what Understudy answers. Start it with --passthrough to send other paths on to the real host."
-)
-
-
-def supports(routes: tuple[Route, ...], path: str) -> bool:
-    """Whether some route has this path, whatever the method."""
-    return any(route.fits(path) for route in routes)
-
-
-def with_version(routes: tuple[Route, ...], path: str) -> str:
-    """Return ``/v1`` before a path that some route has only so: the app's base URL lacks it. Else the path as it is."""
-    if not path.strip("/") or supports(routes, path):
-        return path
-    versioned = f"/{VERSION}{path}"
-    return versioned if supports(routes, versioned) else path
-
-
-def app(service: Service, routes: tuple[Route, ...], around: Callable[[Handler], Handler] | None = None) -> Handler:
-    """Return the server's handler: find the endpoint, let it answer, render what it raises.
-
-    ``around`` puts something before the endpoints, such as a replay. It gets requests of those who may ask, no others.
-    """
-
-    async def route(request: Request, exchange: Exchange) -> None:
-        await answer(service, find(routes, request.method, request.path), request, exchange)
-
-    inner = keyed(service, routes, around(route)) if around else route
-    service = replace(service, handler=lambda changed: app(changed, routes, around))
-
-    async def handle(request: Request, exchange: Exchange) -> None:
-        REQUEST_ID.set(new_request_id())
-        try:
-            check_token(service, request)
-            if service.is_ending():
-                raise openai_error("draining", retry_after_s=1)
-            await inner(request, exchange)
-        except StoreError as failure:
-            if exchange.started:
-                raise
-            error = unreadable(failure)
-            await exchange.respond(error.status, error_headers(error), error.body())
-        except OpenAIError as error:
-            if exchange.started:
-                raise
-            await exchange.respond(error.status, error_headers(error), error.body())
-
-    return handle
-
-
-def keyed(service: Service, routes: tuple[Route, ...], handler: Handler) -> Handler:
-    """Return a handler that asks for a key first, where keys are asked for: also for paths that no route has."""
-
-    async def handle(request: Request, exchange: Exchange) -> None:
-        if service.access is not None and not is_for_everybody(routes, request.method, request.path):
-            await service.access.client(request)
-        await handler(request, exchange)
-
-    return handle
-
-
-def is_for_everybody(routes: tuple[Route, ...], method: str, path: str) -> bool:
-    """Whether a request needs no key."""
-    return any(route.for_everybody for route in routes if route.method == method and route.fits(path))
-
-
-def unreadable(failure: StoreError) -> OpenAIError:
-    """Return what an app is told when what is kept cannot be used."""
-    log.warning("what is kept cannot be used: %s", failure)
-    return OpenAIError(UNREADABLE, status=503, type="server_error", code="unavailable")
-
-
-def check_token(service: Service, request: Request) -> None:
+async def only_the_proxy(token: str | None, call: Call, proceed: Proceed) -> None:
     """Let only the proxy in. Raises OpenAIError (403)."""
     # As bytes: compare_digest takes no text beyond ASCII, which a header may hold.
-    given = (request.header(TOKEN_HEADER) or "").encode()
-    if service.token is not None and not secrets.compare_digest(given, service.token.encode()):
+    given = (call.request.header(TOKEN_HEADER) or "").encode()
+    if token is not None and not secrets.compare_digest(given, token.encode()):
         raise OpenAIError(
             "This port is Understudy's own; requests come through the proxy.", status=403, code="forbidden"
         )
+    await proceed(call)
 
 
-def error_headers(error: OpenAIError) -> list[tuple[str, str]]:
-    """Return the headers of an error's answer; its body is ``error.body()``."""
-    headers = [JSON, *common_headers()]
-    if error.retry_after_s is not None:
-        headers.append(("retry-after", str(error.retry_after_s)))
-    return headers
+async def not_while_ending(is_ending: Callable[[], bool], call: Call, proceed: Proceed) -> None:
+    """Refuse what comes while the proxy ends. Raises OpenAIError (503)."""
+    if is_ending():
+        raise openai_error("draining", retry_after_s=1)
+    await proceed(call)
 
 
-def common_headers() -> list[tuple[str, str]]:
-    """Return what OpenAI's answers always carry. The log knows a request by the same id as its app."""
-    return [("x-request-id", REQUEST_ID.get() or new_request_id()), ("openai-version", "2020-10-01")]
+async def with_key(gate: Gate, routes: tuple[CallRoute, ...], call: Call, proceed: Proceed) -> None:
+    """Ask for a key, also for paths that no route has. Raises OpenAIError (401)."""
+    http = call.request.http
+    if gate.access is not None and not is_for_everybody(routes, http.method, http.path):
+        call = replace(call, key=await gate.access.client(http))
+    await proceed(call)
 
 
-def new_request_id() -> str:
-    """Return an id as OpenAI has them."""
-    return f"req_{secrets.token_hex(16)}"
+async def from_cassette(replay: Replay, call: Call, proceed: Proceed) -> None:
+    """Answer from the cassette, or pass on what it does not answer. Raises OpenAIError (409)."""
+
+    async def live(request: Request, exchange: Responder) -> None:
+        await proceed(call)
+
+    await replay(live)(call.request.http, call.exchange)
 
 
-def render_error(status: int, message: str) -> tuple[list[tuple[str, str]], bytes]:
-    """Render what the server itself must refuse, in OpenAI's shape."""
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    error = OpenAIError(message, status=status, type=kind, code=CODES.get(status))
-    return error_headers(error), error.body()
+async def with_route(routes: tuple[CallRoute, ...], call: Call, proceed: Proceed) -> None:
+    """Find the endpoint and the path's parameters. Raises OpenAIError (404, 405)."""
+    request = call.request
+    route = find(routes, request.http.method, request.http.path)
+    request = replace(request, params=route.params(request.http.path))
+    await proceed(replace(call, request=request, route=route))
 
 
-CODES = {413: "request_too_large", 408: "timeout"}
+async def with_agent(agents: Mapping[str, AgentEngine], call: Call, proceed: Proceed) -> None:
+    """Have an agent answer whose model name was asked for. Raises OpenAIError (404) for one that is not there."""
+    if not (agents and call.route is not None and call.route.asks_claude and call.request.model.startswith(PREFIX)):
+        await proceed(call)
+        return
+    model = call.request.model
+    engine = agents.get(model)
+    if engine is None:
+        raise OpenAIError(f"The model '{model}' does not exist", status=404, param="model", code="model_not_found")
+    agent, turns = engine.agent, call.turns
+    turns = replace(
+        turns,
+        engine=engine,
+        model_map={model: agent.model, **turns.model_map},
+        show_reasoning=agent.show,
+        agent=agent,
+    )
+    await proceed(replace(call, turns=turns))
+
+
+async def metered(parts: Parts, call: Call, proceed: Proceed) -> None:
+    """Count what Claude is asked, and book it to the key. Raises OpenAIError (403, 429)."""
+    route = call.route
+    if route is None or not route.asks_claude:
+        await proceed(call)
+        return
+    charge = charge_for(
+        call.request,
+        call.exchange,
+        call.turns,
+        access=parts.gate.access,
+        key=call.key,
+        observers=parts.observers,
+        totals=parts.status.totals,
+    )
+    if route.background is not None and call.request.is_for_the_background:
+        await proceed(replace(call, charge=charge))
+        return
+
+    async def answer(engine: Engine) -> None:
+        await proceed(replace(call, turns=replace(call.turns, engine=engine)))
+
+    await charge(answer)

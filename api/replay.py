@@ -10,14 +10,15 @@ import contextlib
 import datetime
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
-from api.http.server import Exchange, Handler, Request
+from api.http.responder import Responder
+from api.http.server import Request
 from api.http.websocket import is_upgrade
 from cassettes.format import Entry
 from cassettes.outcome import failed_at_the_proxy, reason
@@ -25,7 +26,7 @@ from cassettes.redact.pseudonyms import Names
 from cassettes.redact.redact import Redactor, parse_json
 from cassettes.replay.faults import Faults, apply
 from cassettes.replay.library import GoneError, shelve
-from cassettes.replay.match import Matcher, Miss, Place, Rules
+from cassettes.replay.match import Matcher, Miss, OnExpired, Place, Rules
 from cassettes.replay.pace import recut, script_of
 from cassettes.replay.play import play
 from engine import ClaudeError, Running
@@ -37,6 +38,9 @@ log = logging.getLogger("understudy")
 
 REPLAYED_HEADER = "x-understudy-replayed"
 """Which entry of a cassette an answer is."""
+
+
+type Handler = Callable[[Request, Responder], Awaitable[None]]
 
 
 def now() -> datetime.datetime:
@@ -61,10 +65,10 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """When an entry is too old, in seconds, and what happens then: ``warn``, ``fail`` or ``record``."""
+    """When an entry is too old, in seconds, and what happens then."""
 
     after_s: float
-    how: str = "warn"
+    how: OnExpired = "warn"
 
 
 type Failures = Literal["as_recorded", "last", "never"]
@@ -224,11 +228,11 @@ class Player:
         return f"the entry {entry.id} was recorded {age.days} days ago and has expired"
 
     @property
-    def on_expired(self) -> str:
+    def on_expired(self) -> OnExpired:
         """What happens to an entry that is too old."""
         return self._expiry.how if self._expiry else "warn"
 
-    async def answer(self, entry: Entry, request: Request, exchange: Exchange) -> None:
+    async def answer(self, entry: Entry, request: Request, exchange: Responder) -> None:
         """Play an entry to whoever asked."""
         self._plays += 1
         self.score.used[entry.id] = self.score.used.get(entry.id, 0) + 1
@@ -268,12 +272,12 @@ def replaying(player: Player, handler: Handler, *, live: bool, always_live: Sequ
     ``live``: what nothing recorded answers goes to ``handler``; else only the paths that ``always_live`` begins.
     """
 
-    async def ask(request: Request, exchange: Exchange) -> None:
+    async def ask(request: Request, exchange: Responder) -> None:
         player.score.tell(Told(_named(request)))
         player.score.live += 1
         await handler(request, exchange)
 
-    async def handle(request: Request, exchange: Exchange) -> None:
+    async def handle(request: Request, exchange: Responder) -> None:
         if is_upgrade(request):
             # What is asked over it comes here again.
             return await handler(request, exchange)

@@ -1,6 +1,8 @@
-"""What is answered: the table of routes."""
+"""What is answered: the table of routes, and which part of the program each endpoint works with."""
 
-from api.app import Route
+from collections.abc import Awaitable, Callable
+
+from api.app import Call, CallRoute
 from api.endpoints import conversations, response_socket, sessions
 from api.endpoints import stored_chat_completions as kept_chats
 from api.endpoints.background import create_in_background
@@ -13,41 +15,104 @@ from api.endpoints.monitoring import get_auth_status, get_health, take_traces
 from api.endpoints.responses import create_response
 from api.endpoints.status import RECORD_PATH, STATUS_PATH, get_status, switch_recording
 from api.endpoints.stored_responses import cancel_response, delete_response, get_response, list_input_items
+from api.http.responder import Responder
+from api.parts import Background, KeptResponses, Models, Responding, Status, Turns, required
+from api.request import ApiRequest
+from api.routing import Route
+from storage.stores import Stores
 
-_ENDPOINTS: tuple[Route, ...] = (
-    Route("POST", "/v1/chat/completions", create_chat_completion, asks_claude=True),
-    Route("GET", "/v1/chat/completions", kept_chats.list_chats),
-    Route("GET", "/v1/chat/completions/*", kept_chats.get_chat),
-    Route("POST", "/v1/chat/completions/*", kept_chats.update_chat),
-    Route("DELETE", "/v1/chat/completions/*", kept_chats.delete_chat),
-    Route("GET", "/v1/chat/completions/*/messages", kept_chats.list_messages),
-    Route("POST", "/v1/completions", create_completion, asks_claude=True),
-    Route("GET", "/v1/models", list_models),
-    Route("GET", "/v1/models/**", get_model),
-    Route("POST", "/v1/responses", create_response, asks_claude=True, background=create_in_background),
-    Route("GET", "/v1/responses", response_socket.connect),
-    Route("GET", "/v1/responses/*", get_response),
-    Route("DELETE", "/v1/responses/*", delete_response),
-    Route("POST", "/v1/responses/compact", compact_response, asks_claude=True),
-    Route("POST", "/v1/responses/*/cancel", cancel_response),
-    Route("GET", "/v1/responses/*/input_items", list_input_items),
-    Route("POST", "/v1/conversations", conversations.create_conversation),
-    Route("GET", "/v1/conversations/*", conversations.get_conversation),
-    Route("POST", "/v1/conversations/*", conversations.update_conversation),
-    Route("DELETE", "/v1/conversations/*", conversations.delete_conversation),
-    Route("GET", "/v1/conversations/*/items", conversations.list_items),
-    Route("POST", "/v1/conversations/*/items", conversations.add_items),
-    Route("GET", "/v1/conversations/*/items/*", conversations.get_item),
-    Route("DELETE", "/v1/conversations/*/items/*", conversations.delete_item),
-    Route("GET", "/v1/sessions", sessions.list_sessions),
-    Route("GET", "/v1/sessions/stats", sessions.get_totals),
-    Route("GET", "/v1/sessions/*", sessions.get_session),
-    Route("DELETE", "/v1/sessions/*", sessions.delete_session),
-    Route("GET", "/v1/auth/status", get_auth_status),
-    Route("POST", "/v1/traces/ingest", take_traces),
-    Route("GET", "/health", get_health, for_everybody=True),
-    Route("GET", STATUS_PATH, get_status),
-    Route("POST", RECORD_PATH, switch_recording),
+
+def given[Part](
+    part: Callable[[Call], Part], endpoint: Callable[[Part, ApiRequest, Responder], Awaitable[None]]
+) -> Callable[[Call], Awaitable[None]]:
+    """Return an endpoint that gets one part of the program, and the request."""
+
+    async def answer(call: Call) -> None:
+        await endpoint(part(call), call.request, call.exchange)
+
+    return answer
+
+
+def turns(call: Call) -> Turns:
+    """Return what asks Claude."""
+    return call.turns
+
+
+def responding(call: Call) -> Responding:
+    """Return what asks Claude for the Responses API."""
+    return call.responding
+
+
+def background(call: Call) -> Background:
+    """Return the same, for those who do not wait."""
+    assert call.charge is not None  # noqa: S101 - the request is for the background
+    return Background(call.responding, call.charge)
+
+
+def stores(call: Call) -> Stores:
+    """Return where things are stored. Raises OpenAIError (404) if nothing is."""
+    return required(call.turns.stores)
+
+
+def kept(call: Call) -> KeptResponses:
+    """Return the stored responses. Raises OpenAIError (404) if nothing is stored."""
+    return KeptResponses(required(call.turns.stores), call.turns.keep_alive_s)
+
+
+def models(call: Call) -> Models:
+    """Return the names that can be asked for."""
+    return Models(call.turns.model_map, call.turns.default_model, tuple(call.app.parts.agents))
+
+
+def status(call: Call) -> Status:
+    """Return what the program tells of itself."""
+    return call.app.parts.status
+
+
+def sockets(call: Call) -> response_socket.Sockets:
+    """Return what WebSockets need."""
+    parts = call.app.parts
+    return response_socket.Sockets(call.app, call.responding, parts.observers, parts.max_message_bytes)
+
+
+_ENDPOINTS: tuple[CallRoute, ...] = (
+    Route("POST", "/v1/chat/completions", given(turns, create_chat_completion), asks_claude=True),
+    Route("GET", "/v1/chat/completions", given(stores, kept_chats.list_chats)),
+    Route("GET", "/v1/chat/completions/{id}", given(stores, kept_chats.get_chat)),
+    Route("POST", "/v1/chat/completions/{id}", given(stores, kept_chats.update_chat)),
+    Route("DELETE", "/v1/chat/completions/{id}", given(stores, kept_chats.delete_chat)),
+    Route("GET", "/v1/chat/completions/{id}/messages", given(stores, kept_chats.list_messages)),
+    Route("POST", "/v1/completions", given(turns, create_completion), asks_claude=True),
+    Route("GET", "/v1/models", given(models, list_models)),
+    Route("GET", "/v1/models/{model…}", given(models, get_model)),
+    Route(
+        *("POST", "/v1/responses", given(responding, create_response)),
+        asks_claude=True,
+        background=given(background, create_in_background),
+    ),
+    Route("GET", "/v1/responses", given(sockets, response_socket.connect)),
+    Route("GET", "/v1/responses/{id}", given(kept, get_response)),
+    Route("DELETE", "/v1/responses/{id}", given(stores, delete_response)),
+    Route("POST", "/v1/responses/compact", given(responding, compact_response), asks_claude=True),
+    Route("POST", "/v1/responses/{id}/cancel", given(stores, cancel_response)),
+    Route("GET", "/v1/responses/{id}/input_items", given(stores, list_input_items)),
+    Route("POST", "/v1/conversations", given(stores, conversations.create_conversation)),
+    Route("GET", "/v1/conversations/{id}", given(stores, conversations.get_conversation)),
+    Route("POST", "/v1/conversations/{id}", given(stores, conversations.update_conversation)),
+    Route("DELETE", "/v1/conversations/{id}", given(stores, conversations.delete_conversation)),
+    Route("GET", "/v1/conversations/{id}/items", given(stores, conversations.list_items)),
+    Route("POST", "/v1/conversations/{id}/items", given(stores, conversations.add_items)),
+    Route("GET", "/v1/conversations/{id}/items/{item_id}", given(stores, conversations.get_item)),
+    Route("DELETE", "/v1/conversations/{id}/items/{item_id}", given(stores, conversations.delete_item)),
+    Route("GET", "/v1/sessions", given(stores, sessions.list_sessions)),
+    Route("GET", "/v1/sessions/stats", given(stores, sessions.get_totals)),
+    Route("GET", "/v1/sessions/{id}", given(stores, sessions.get_session)),
+    Route("DELETE", "/v1/sessions/{id}", given(stores, sessions.delete_session)),
+    Route("GET", "/v1/auth/status", given(status, get_auth_status)),
+    Route("POST", "/v1/traces/ingest", given(status, take_traces)),
+    Route("GET", "/health", given(status, get_health), for_everybody=True),
+    Route("GET", STATUS_PATH, given(status, get_status)),
+    Route("POST", RECORD_PATH, given(status, switch_recording)),
 )
 
-ROUTES: tuple[Route, ...] = (Route("GET", "/v1", endpoint_list(_ENDPOINTS)), *_ENDPOINTS)
+ROUTES: tuple[CallRoute, ...] = (Route("GET", "/v1", endpoint_list(_ENDPOINTS)), *_ENDPOINTS)

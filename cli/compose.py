@@ -6,11 +6,11 @@ to work when mitmproxy runs them. :func:`origin` is entered then: it starts what
 
 import asyncio
 import contextlib
-import functools
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from addons.bound_connections import BoundConnections
@@ -34,11 +34,13 @@ from addons.show_in_mitmproxy import ShowInMitmproxy
 from addons.stream_events import StreamEvents
 from addons.trust_hint import TrustHint
 from api.access import Access
-from api.app import Service, app, render_error
+from api.app import App, Parts
 from api.endpoints.status import RECORD_PATH, STATUS_PATH
+from api.failures import render_error
 from api.http.server import Server
 from api.images import Images
 from api.meter import Totals
+from api.parts import Gate, Status, Turns
 from api.replay import Expiry, Failures, NoEngine, Pace, Player, ReplayError, replaying
 from api.routes import ROUTES
 from api.sealing import Sealer, derived_key, sealing_key
@@ -102,7 +104,7 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Made:
     """What is made before the proxy runs, and used both by the addons and by the origin."""
 
     settings: Settings
@@ -133,7 +135,7 @@ def compose(
     Raises ReplayError for a cassette that is to answer and cannot be played.
     """
     observers = Observers()
-    parts = Parts(
+    made = Made(
         settings=settings,
         environ=environ,
         token=secrets.token_urlsafe(32),
@@ -145,34 +147,34 @@ def compose(
         observers=observers,
     )
     serve = ServeOrigin(
-        origin(parts),
-        token=parts.token,
+        origin(made),
+        token=made.token,
         drain_s=settings.drain_s,
         # Recordings wait for what their turns used, which the engine tells as long as it runs.
-        before_done=parts.record.settle,
+        before_done=made.record.settle,
         expected=FOR_A_PERSON,
         in_the_background=in_the_background,
     )
     count = CountRequests(settings.hosts)
     return Program(
-        addons=addons_of(parts, serve, count, shown=shown),
+        addons=addons_of(made, serve, count, shown=shown),
         serve=serve,
-        record=parts.record,
+        record=made.record,
         requests=count.requests,
-        totals=parts.totals,
-        player=parts.player,
-        rehearsal=parts.rehearsal,
+        totals=made.totals,
+        player=made.player,
+        rehearsal=made.rehearsal,
     )
 
 
-def addons_of(parts: Parts, serve: ServeOrigin, count: CountRequests, *, shown: bool) -> tuple[Any, ...]:
+def addons_of(made: Made, serve: ServeOrigin, count: CountRequests, *, shown: bool) -> tuple[Any, ...]:
     """Return the addons in their order.
 
     The order matters: the origin must listen before a flow is sent to it; a flow's real address must be put back before
     anything looks at the finished flow; and a connection's bytes wait between the first addon that sees a head and the
     one that judges it.
     """
-    settings = parts.settings
+    settings = made.settings
     connections = BoundConnections(settings)
     redirect = RedirectToOrigin(settings, serve)
     keys: list[Any] = []
@@ -197,12 +199,12 @@ def addons_of(parts: Parts, serve: ServeOrigin, count: CountRequests, *, shown: 
         BoundRequests(settings, redirect, serve.access, known=connections.is_known, judged=connections.was_judged),
         *([LoginUpstream(settings.upstream_proxy)] if settings.upstream_proxy else []),
         StreamEvents(),
-        parts.record,
-        RecordSockets(parts.record, parts.observers),
-        *([ShowInMitmproxy(parts.observers)] if shown else []),
+        made.record,
+        RecordSockets(made.record, made.observers),
+        *([ShowInMitmproxy(made.observers)] if shown else []),
         TrustHint(settings.hosts),
         count,
-        parts.log,
+        made.log,
     )
 
 
@@ -228,15 +230,15 @@ class RunningOrigin:
 
 
 @contextlib.asynccontextmanager
-async def origin(parts: Parts) -> AsyncIterator[RunningOrigin]:
+async def origin(made: Made) -> AsyncIterator[RunningOrigin]:
     """Start the engine, the store and the server, and end them in the opposite order."""
-    settings, player = parts.settings, parts.player
+    settings, player = made.settings, made.player
     is_live = player is None or settings.replay_on_miss != "fail"
     is_ending = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         claude = Claude(NoEngine())
         if is_live or settings.replay_on_expired == "record":
-            claude = await stack.enter_async_context(claude_code(parts))
+            claude = await stack.enter_async_context(claude_code(made))
         database = await asyncio.to_thread(Database.open, settings.store_place())
         stack.callback(database.close)
         stores = await stack.enter_async_context(stores_on(database, settings))
@@ -251,36 +253,42 @@ async def origin(parts: Parts) -> AsyncIterator[RunningOrigin]:
             max_waiting=settings.max_waiting,
             wait_s=settings.wait_s,
         )
-        service = Service(
-            images=await stack.enter_async_context(images),
-            engine=parts.around(claude.engine),
+        turns = Turns(
+            engine=made.around(claude.engine),
             model_map=settings.full_model_map(),
             default_model=settings.default_model,
-            rehearsal=settings.rehearsal,
+            images=await stack.enter_async_context(images),
+            stores=stores,
             show_reasoning=settings.show_reasoning,
             web_search=settings.web_search,
-            mcp_servers=settings.mcp_servers,
-            token=parts.token,
-            max_body_bytes=settings.max_body_bytes,
+            rehearsal=settings.rehearsal,
             keep_alive_s=settings.keep_alive_s,
-            is_ending=is_ending.is_set,
-            access=access,
-            # Proxies that share a store share its key, and must open what another has sealed.
-            sealer=Sealer(*map(derived_key, settings.store_key), sealing_key(settings.data_dir)),
-            agents=claude.agents,
-            stores=stores,
-            about_auth=lambda: about_auth(claude.source),
-            observers=parts.observers,
-            totals=parts.totals,
-            more_status=lambda: {**parts.log.status(), **parts.record.status()},
-            record=parts.record.switch,
         )
-        before = (
-            None if player is None else functools.partial(replaying, player, live=is_live, always_live=NOT_RECORDED)
+        status = Status(
+            engine=turns.engine,
+            rehearsal=settings.rehearsal,
+            totals=made.totals,
+            credentials=about_auth(claude.source),
+            more=lambda: {**made.log.status(), **made.record.status()},
+            # Whoever has a key may ask Claude; what others ask is not theirs to keep.
+            record=None if settings.client_auth else made.record.switch,
         )
-        server = Server(
-            app(service, ROUTES, before), ports=PORTS, max_body_bytes=settings.max_body_bytes, render_error=render_error
+        app = App(
+            Parts(
+                turns=turns,
+                status=status,
+                gate=Gate(made.token, is_ending.is_set, access),
+                agents=claude.agents,
+                # Proxies that share a store share its key, and must open what another has sealed.
+                sealer=Sealer(*map(derived_key, settings.store_key), sealing_key(settings.data_dir)),
+                mcp_servers=settings.mcp_servers,
+                observers=made.observers,
+                max_message_bytes=settings.max_body_bytes,
+                replay=None if player is None else partial(replaying, player, live=is_live, always_live=NOT_RECORDED),
+            ),
+            ROUTES,
         )
+        server = Server(app, ports=PORTS, max_body_bytes=settings.max_body_bytes, render_error=render_error)
         yield RunningOrigin(await stack.enter_async_context(server), stores, access, is_ending)
 
 
@@ -302,18 +310,18 @@ class Claude:
 
 
 @contextlib.asynccontextmanager
-async def claude_code(parts: Parts) -> AsyncIterator[Claude]:
+async def claude_code(made: Made) -> AsyncIterator[Claude]:
     """Start what runs Claude Code, and end every process of it. Raises SourceError."""
-    settings, environ = parts.settings, parts.environ
+    settings, environ = made.settings, made.environ
     helper = settings.api_key_helper
     source = find_source(environ, forced=settings.provider, api_key_helper=helper)
     env = {**scrub_overrides(environ, own_addresses()), **environment(source, environ)}
     if settings.upstream_proxy:
         env |= proxy_variables(settings.upstream_proxy, environ)
     async with contextlib.AsyncExitStack() as stack:
-        if parts.rehearsal is not None:
-            await stack.enter_async_context(parts.rehearsal)
-            url = parts.rehearsal.base_url
+        if made.rehearsal is not None:
+            await stack.enter_async_context(made.rehearsal)
+            url = made.rehearsal.base_url
             source, env = REHEARSAL, env | rehearsal_environment(url, environ)
             log.warning("REHEARSAL: no model is asked; answers come from a simulated API at %s", url)
         elif are_surely_missing(environ, forced=settings.provider, api_key_helper=helper):

@@ -73,6 +73,9 @@ ELSEWHERE = {
     "cassettes/show/timeline.py": "tests/cli/test_show.py",
     "api/mcp_client.py": "tests/api/test_mcp.py",
     "api/image_process.py": "tests/api/test_images.py",
+    "api/charging.py": "tests/api/test_access.py and tests/api/endpoints/test_status.py",
+    "api/parts.py": "data; tests/api/test_app.py and tests/api/endpoints/test_stored.py",
+    "api/http/responder.py": "a Protocol; tests/api/endpoints/test_response_socket.py",
     "api/endpoints/background.py": "tests/api/endpoints/test_stored.py",
     "api/endpoints/conversations.py": "tests/api/endpoints/test_stored.py",
     "api/endpoints/stored_chat_completions.py": "tests/api/endpoints/test_stored.py",
@@ -270,6 +273,29 @@ def test_the_level_of_the_log_holds_for_every_package_that_logs() -> None:
     own = {path.relative_to(ROOT).parts[0] for path in MODULES if "getLogger(__name__)" in path.read_text("utf-8")}
 
     assert own | {"understudy"} == set(LOGGED)
+
+
+def test_one_module_of_the_api_decodes_the_bodies_of_requests() -> None:
+    """The rest decodes what is no body of a request: stored answers, our own, messages of sockets and MCP servers.
+
+    A replay reads a body as the recorder has read it, since it compares the two: a key that comes twice makes it text.
+    """
+    decoders = {"loads", "decode_object", "Decoder", "JSONDecoder", "parse_json", "raw_decode"}
+    found: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "api").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if name.rpartition(".")[2] in decoders or name.endswith("json.decode"):
+                found.setdefault(str(path.relative_to(ROOT)), set()).add(name)
+
+    assert found == {
+        "api/request.py": {"decode_object"},
+        "api/replay.py": {"parse_json"},
+        "api/endpoints/background.py": {"json.loads"},
+        "api/endpoints/response_socket.py": {"msgspec.json.decode"},
+        "api/endpoints/responses.py": {"json.loads"},
+        "api/endpoints/stored_chat_completions.py": {"json.loads"},
+    }
 
 
 def test_one_file_imports_the_sdk() -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from translate.chat.messages import invalid_type
 from translate.chat.parameters import Fate, Parameter, check_parameters
-from translate.chat.request import Translated, decode_object, translate_request
+from translate.chat.request import Translated, translate_request
 from translate.chat.wire import ChatCompletionChunk, StreamOptions
 from translate.errors import OpenAIError
 from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP
@@ -103,10 +103,9 @@ class TranslatedCompletion:
 
 
 def translate_completion_request(
-    body: bytes, model_map: Mapping[str, str] = DEFAULT_MODEL_MAP, default_model: str = DEFAULT_MODEL
+    fields: Mapping[str, Any], model_map: Mapping[str, str] = DEFAULT_MODEL_MAP, default_model: str = DEFAULT_MODEL
 ) -> TranslatedCompletion:
     """Make a chat of each prompt. Raises OpenAIError (400) naming what is malformed or not supported."""
-    fields = decode_object(body)
     best_of = fields.get("best_of")
     # To choose the best of as many as are returned is to return them.
     checked = {name: value for name, value in fields.items() if name != "best_of" or value != (fields.get("n") or 1)}
@@ -127,7 +126,7 @@ def translate_completion_request(
     chats: list[Translated] = []
     for prompt in prompts:
         said = [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": prompt}]
-        one = translate_request(msgspec.json.encode({**chat, "messages": said}), model_map, default_model)
+        one = translate_request({**chat, "messages": said}, model_map, default_model)
         chats += [one] * n
     echoes = tuple(prompt if request.echo else "" for prompt in prompts for _ in range(n))
     unused = dict.fromkeys([*ignored, *chats[0].ignored])

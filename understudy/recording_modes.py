@@ -1,5 +1,7 @@
 """What the pytest plugin and the program that it starts agree on."""
 
+from typing import Literal
+
 PROTOCOL = 1
 """The number of the language that the two speak. It changes with each change that the other side must know of.
 
@@ -9,7 +11,13 @@ program answers on its stdout with one line: ``protocol``, ``version`` and ``por
 of the program is the answer to it: its fields, or ``error``. The program ends when the connection does.
 """
 
-MODES = {"none": "fail", "new": "record", "failed": "record", "again": "record", "live": "live"}
+MODES: dict[str, Literal["fail", "live", "record"]] = {
+    "none": "fail",
+    "new": "record",
+    "failed": "record",
+    "again": "record",
+    "live": "live",
+}
 """``--understudy-record``: what happens to a request that is not in the cassette.
 
 ``failed`` first removes the recorded failures from the cassette. ``again`` records a new cassette, which then replaces

@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
-from api.app import JSON, Service
+from api.answer_headers import JSON
 from api.endpoints.responses import Events, Prepared, events_of, prepare
 from api.failures import as_openai
 from api.http.event_stream import EventStream
-from api.http.server import Exchange, Request
+from api.http.responder import Responder
+from api.parts import Background, Charge, KeptResponses
+from api.request import ApiRequest
 from engine import ClaudeError, Engine
 from storage.background import EndedError, Event, Progress
 from storage.database import StoreError
@@ -27,23 +29,24 @@ POLL_S = 0.05
 """How often it is looked for new events: another proxy may be writing them."""
 
 
-async def create_in_background(service: Service, request: Request, exchange: Exchange) -> None:
+async def create_in_background(background: Background, request: ApiRequest, exchange: Responder) -> None:
     """Begin to answer a request, and say so at once; with ``stream`` the events follow. Raises OpenAIError."""
-    prepared = await prepare(service, request)
-    asked, stores = prepared.translated.request, service.stores
+    prepared = await prepare(background.responding, request)
+    asked, turns = prepared.translated.request, background.responding.turns
+    stores = turns.stores
     if asked.store is False or stores is None:
         raise OpenAIError(
             "A background response must be stored: 'store' cannot be false.", param="background", code="invalid_value"
         )
     begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    stores.spawn(prepared.id, work(service, stores, prepared, begun))
+    stores.spawn(prepared.id, work(background.charge, stores, prepared, begun))
     try:
         await begun
     except NoConversationError as error:
         raise OpenAIError("The conversation is gone.", status=404, param="conversation") from error
-    headers = prepared.headers(service, process="background")
+    headers = prepared.headers(process="background")
     if asked.stream:
-        await send_events(service, stores, exchange, prepared.id, prepared.owner, -1, headers)
+        await send_events(KeptResponses(stores, turns.keep_alive_s), exchange, prepared.id, prepared.owner, -1, headers)
     else:
         await exchange.respond(200, [JSON, *headers], queued(prepared))
 
@@ -53,7 +56,7 @@ def queued(prepared: Prepared) -> bytes:
     return msgspec.json.encode(prepared.stream.queued())
 
 
-async def work(service: Service, stores: Stores, prepared: Prepared, begun: asyncio.Future[None]) -> None:
+async def work(charge: Charge, stores: Stores, prepared: Prepared, begun: asyncio.Future[None]) -> None:
     """Answer a response to its end, and keep it at every step."""
 
     async def on(engine: Engine) -> None:
@@ -67,7 +70,7 @@ async def work(service: Service, stores: Stores, prepared: Prepared, begun: asyn
         await _answer(engine, stores, prepared)
 
     try:
-        await service.charged(on)
+        await charge(on)
     except asyncio.CancelledError:
         await asyncio.shield(asyncio.ensure_future(_end_early(stores, prepared)))
         raise
@@ -131,19 +134,19 @@ def _encoded(events: Events) -> list[Event]:
 
 
 async def send_events(
-    service: Service,
-    stores: Stores,
-    exchange: Exchange,
+    kept: KeptResponses,
+    exchange: Responder,
     id: str,
     owner: str,
     after: int,
     headers: list[tuple[str, str]],
 ) -> None:
     """Send the events of a background response after a number, as they come, up to its end."""
+    stores = kept.stores
     progress = await stores.background.events_after(id, owner, after)
     if progress is None:
         raise OpenAIError("Only responses that were created in the background can be streamed again.", param="stream")
-    out = EventStream(exchange, lambda: headers, service.keep_alive_s)
+    out = EventStream(exchange, lambda: headers, kept.keep_alive_s)
     await out.start()
     async with out.beating():
         while progress is not None:

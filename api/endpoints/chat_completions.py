@@ -1,6 +1,5 @@
 """POST /v1/chat/completions: decode, translate, run the turn, translate, encode."""
 
-import json
 import logging
 import secrets
 import time
@@ -10,18 +9,19 @@ from dataclasses import replace
 
 import msgspec
 
-from api.answer_headers import headers_of_answer
-from api.app import JSON, Service, refuse_own_tools
+from api.answer_headers import JSON, headers_of_answer
 from api.choices import Choices
-from api.client_identity import client_of, client_timeout_s, owner_of
 from api.endpoints.sessions import in_session
 from api.failures import as_openai
 from api.http.event_stream import EventStream
-from api.http.server import Exchange, Request
+from api.http.responder import Responder
+from api.parts import REASONING_HEADER, Turns
+from api.request import ApiRequest
 from engine import ClaudeError
 from storage.base import ConflictError
 from storage.chat_completions import StoredChat
 from storage.database import StoreError
+from storage.stores import Stores
 from translate import sse
 from translate.chat.answer import chat_streams
 from translate.chat.completion import fold
@@ -36,43 +36,42 @@ type Keep = Callable[[ChatCompletion], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 
-async def create_chat_completion(service: Service, request: Request, exchange: Exchange) -> None:
+async def create_chat_completion(turns: Turns, request: ApiRequest, exchange: Responder) -> None:
     """Answer one chat completion request, streaming or not. Raises OpenAIError until the status is spent."""
-    async with in_session(service, request) as session:
-        await _create(service, session.request, exchange, session.keep if session.stores is not None else None)
+    async with in_session(turns.stores, request) as session:
+        await _create(turns, session.request, exchange, session.keep if session.stores is not None else None)
 
 
-async def _create(service: Service, request: Request, exchange: Exchange, remember: Keep | None) -> None:
+async def _create(turns: Turns, request: ApiRequest, exchange: Responder, remember: Keep | None) -> None:
     began = time.monotonic()
-    wish = request.header("x-understudy-reasoning")
-    show_reasoning = wish == "show" if wish else service.show_reasoning
+    show_reasoning = turns.shows_reasoning(request.header(REASONING_HEADER))
     translated = translate_request(
-        request.body,
-        service.model_map,
-        service.default_model,
+        request.json,
+        turns.model_map,
+        turns.default_model,
         show_reasoning=show_reasoning,
-        web_search=service.web_search and service.agent is None,
+        web_search=turns.searches_web,
     )
     asked = translated.request
     if not translated.model_known:
         log.warning("no pattern fits model %r: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
-    refuse_own_tools(service, translated.turn)
-    turn = replace(translated.turn, timeout_s=client_timeout_s(request), client=client_of(service, request))
-    turn = await service.images.fit_turn(turn, asked.messages, "messages")
+    turns.refuse_own_tools(translated.turn)
+    turn = replace(translated.turn, timeout_s=request.identity.timeout_s, client=request.identity.client)
+    turn = await turns.images.fit_turn(turn, asked.messages, "messages")
     streams = chat_streams(
         translated,
         id=f"chatcmpl-{secrets.token_urlsafe(22)}",
         created=int(time.time()),
         show_reasoning=show_reasoning,
     )
-    choices = Choices(service.engine, turn, streams)
-    keepers = [keep for keep in (remember, keeper_of(service, request, translated)) if keep is not None]
+    choices = Choices(turns.engine, turn, streams)
+    keepers = [keep for keep in (remember, keeper_of(turns.stores, request, translated)) if keep is not None]
 
     def headers() -> list[tuple[str, str]]:
         return headers_of_answer(
-            service,
+            rehearsal=turns.rehearsal,
             began=began,
             model=next((s.claude_model for s in streams if s.claude_model), translated.turn.model),
             processes=choices.processes,
@@ -88,7 +87,7 @@ async def _create(service: Service, request: Request, exchange: Exchange, rememb
     try:
         async with aclosing(choices.chunks()) as answer:
             if asked.stream:
-                await send_stream(answer, exchange, headers, service.keep_alive_s, finished if keepers else None)
+                await send_stream(answer, exchange, headers, turns.keep_alive_s, finished if keepers else None)
             else:
                 chunks = [chunk async for more in answer for chunk in more]
                 if keepers:
@@ -98,13 +97,13 @@ async def _create(service: Service, request: Request, exchange: Exchange, rememb
         raise as_openai(error) from error
 
 
-def keeper_of(service: Service, request: Request, translated: Translated) -> Keep | None:
+def keeper_of(stores: Stores | None, request: ApiRequest, translated: Translated) -> Keep | None:
     """Return what keeps the completion, where that was asked for (``store: true``) and there is a place for it."""
-    asked, stores = translated.request, service.stores
+    asked = translated.request
     if not asked.store or stores is None:
         return None
-    owner = owner_of(request)
-    messages = json.loads(request.body).get("messages") or []
+    owner = request.identity.owner
+    messages = request.json.get("messages") or []
 
     async def keep(completion: ChatCompletion) -> None:
         chat = StoredChat(
@@ -126,7 +125,7 @@ def keeper_of(service: Service, request: Request, translated: Translated) -> Kee
 
 async def send_stream(
     answer: AsyncIterator[list[ChatCompletionChunk]],
-    exchange: Exchange,
+    exchange: Responder,
     headers: Callable[[], list[tuple[str, str]]],
     keep_alive_s: float,
     finished: Callable[[list[ChatCompletionChunk]], Awaitable[None]] | None = None,

@@ -1,17 +1,19 @@
 """POST /v1/responses/compact: a conversation in, what the app can go on with instead of it out."""
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-from api.app import JSON, Service
+from api.answer_headers import JSON
 from api.endpoints.responses import events_of, prepare
 from api.failures import as_openai
-from api.http.server import Exchange, Request
+from api.http.responder import Responder
+from api.parts import Responding
+from api.request import ApiRequest
 from engine import ClaudeError
 from storage.item_ids import asked_id
-from translate.chat.request import decode_object
 from translate.errors import OpenAIError
 from translate.responses.compaction import TRIGGER, compacted
 from translate.responses.fold import fold
@@ -23,13 +25,13 @@ FIELDS = (
 """The fields of ``CompactResponseMethodPublicBody``, each with the fate that it has in a response's request."""
 
 
-async def compact_response(service: Service, request: Request, exchange: Exchange) -> None:
+async def compact_response(responding: Responding, request: ApiRequest, exchange: Responder) -> None:
     """Answer one request. Raises OpenAIError."""
-    prepared = await prepare(service, replace(request, body=_asking(request.body)))
+    prepared = await prepare(responding, request.with_json(_asking(request.json)))
     try:
-        async with service.engine.run(prepared.turn) as running:
+        async with responding.turns.engine.run(prepared.turn) as running:
             events = [event async for more in events_of(running, prepared.stream) for event in more]
-            headers = prepared.headers(service, process=running.process, retries=running.retries)
+            headers = prepared.headers(process=running.process, retries=running.retries)
     except ClaudeError as error:
         raise as_openai(error, "input") from error
     response = fold(events)
@@ -47,9 +49,8 @@ async def compact_response(service: Service, request: Request, exchange: Exchang
     await exchange.respond(200, [JSON, *headers], json.dumps(body).encode())
 
 
-def _asking(body: bytes) -> bytes:
-    """Return the request for a response that compacts. Raises OpenAIError (400)."""
-    fields = decode_object(body)
+def _asking(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the request for a response that compacts. Raises OpenAIError (400)."""
     if unknown := next((name for name in fields if name not in FIELDS), None):
         message = f"Unrecognized request argument supplied: {unknown}"
         raise OpenAIError(message, param=unknown, code="unknown_parameter")
@@ -60,4 +61,4 @@ def _asking(body: bytes) -> bytes:
         raise OpenAIError(
             "Invalid type for 'input': expected a string or an array.", param="input", code="invalid_type"
         )
-    return json.dumps({**fields, "input": [*(given or []), {"type": TRIGGER}], "store": False}).encode()
+    return {**fields, "input": [*(given or []), {"type": TRIGGER}], "store": False}

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import msgspec
 
-from api.answer_headers import headers_of_answer
-from api.app import JSON, Service
+from api.answer_headers import JSON, headers_of_answer
 from api.choices import Choices
-from api.client_identity import client_of, client_timeout_s
 from api.failures import as_openai
 from api.http.event_stream import EventStream
-from api.http.server import Exchange, Request
+from api.http.responder import Responder
+from api.parts import Turns
+from api.request import ApiRequest
 from engine import ClaudeError
 from translate import sse
 from translate.chat.stream import ChatCompletionStream
@@ -24,10 +24,10 @@ from translate.usage import add_usage
 log = logging.getLogger(__name__)
 
 
-async def create_completion(service: Service, request: Request, exchange: Exchange) -> None:
+async def create_completion(turns: Turns, request: ApiRequest, exchange: Responder) -> None:
     """Answer one request, streaming or not. Raises OpenAIError until the status is spent."""
     began = time.monotonic()
-    translated = translate_completion_request(request.body, service.model_map, service.default_model)
+    translated = translate_completion_request(request.json, turns.model_map, turns.default_model)
     asked = translated.request
     has_usage = bool(asked.stream and asked.stream_options and asked.stream_options.include_usage)
     id, created = f"cmpl-{secrets.token_urlsafe(22)}", int(time.time())
@@ -37,9 +37,9 @@ async def create_completion(service: Service, request: Request, exchange: Exchan
         )
         for index, chat in enumerate(translated.chats)
     ]
-    timeout_s, client = client_timeout_s(request), client_of(service, request)
-    turns = [replace(chat.turn, timeout_s=timeout_s, client=client) for chat in translated.chats]
-    choices = Choices(service.engine, turns, streams)
+    who = request.identity
+    playing = [replace(chat.turn, timeout_s=who.timeout_s, client=who.client) for chat in translated.chats]
+    choices = Choices(turns.engine, playing, streams)
     legacy = CompletionStream(
         id=id,
         created=created,
@@ -50,9 +50,9 @@ async def create_completion(service: Service, request: Request, exchange: Exchan
 
     def headers() -> list[tuple[str, str]]:
         return headers_of_answer(
-            service,
+            rehearsal=turns.rehearsal,
             began=began,
-            model=next((s.claude_model for s in streams if s.claude_model), turns[0].model),
+            model=next((s.claude_model for s in streams if s.claude_model), playing[0].model),
             processes=choices.processes,
             retries=choices.retries,
             ignored=translated.ignored,
@@ -65,7 +65,7 @@ async def create_completion(service: Service, request: Request, exchange: Exchan
                 whole = fold_completion(chunks, add_usage([stream.usage for stream in streams]))
                 await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(whole))
                 return
-            stream = EventStream(exchange, headers, service.keep_alive_s)
+            stream = EventStream(exchange, headers, turns.keep_alive_s)
             async with stream.beating():
                 async for more in answer:
                     await stream.start()

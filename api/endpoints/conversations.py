@@ -1,16 +1,17 @@
 """/v1/conversations: conversations and their items."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from api.app import JSON, Service, common_headers, segment, stores_of
-from api.client_identity import owner_of
+from api.answer_headers import JSON, common_headers
 from api.http.pagination import asked_of, listed, unknown_cursor
-from api.http.server import Exchange, Request
+from api.http.responder import Responder
+from api.request import ApiRequest
 from storage.base import ConflictError, Item, can_be_id
 from storage.conversations import Conversation
 from storage.pagination import UnknownCursorError
-from translate.chat.request import decode_object
+from storage.stores import Stores
 from translate.errors import OpenAIError
 from translate.responses.input_items import in_full
 
@@ -18,49 +19,49 @@ MAX_ITEMS = 20
 """How many items OpenAI takes at once."""
 
 
-async def create_conversation(service: Service, request: Request, exchange: Exchange) -> None:
+async def create_conversation(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Begin a conversation, with some items or none."""
-    fields = decode_object(request.body) if request.body else {}
+    fields = request.json if request.has_body else {}
     items, metadata = _items(fields, required=False), metadata_of(fields)
     try:
-        made = await stores_of(service).conversations.create(owner_of(request), metadata, items)
+        made = await stores.conversations.create(request.identity.owner, metadata, items)
     except ConflictError as error:
         raise _taken(error) from error
     await _respond(exchange, _object(made))
 
 
-async def get_conversation(service: Service, request: Request, exchange: Exchange) -> None:
+async def get_conversation(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Answer with a conversation."""
-    id = segment(request, 2)
-    found = await stores_of(service).conversations.get(id, owner_of(request))
+    id = request.params["id"]
+    found = await stores.conversations.get(id, request.identity.owner)
     await _respond(exchange, _object(_there(found, id)))
 
 
-async def update_conversation(service: Service, request: Request, exchange: Exchange) -> None:
+async def update_conversation(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Put other metadata in the place of a conversation's."""
-    id, fields = segment(request, 2), decode_object(request.body)
+    id, fields = request.params["id"], request.json
     if "metadata" not in fields:
         raise OpenAIError(
             "Missing required parameter: 'metadata'.", param="metadata", code="missing_required_parameter"
         )
-    found = await stores_of(service).conversations.update(id, owner_of(request), metadata_of(fields))
+    found = await stores.conversations.update(id, request.identity.owner, metadata_of(fields))
     await _respond(exchange, _object(_there(found, id)))
 
 
-async def delete_conversation(service: Service, request: Request, exchange: Exchange) -> None:
+async def delete_conversation(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Delete a conversation."""
-    id = segment(request, 2)
-    if not await stores_of(service).conversations.delete(id, owner_of(request)):
+    id = request.params["id"]
+    if not await stores.conversations.delete(id, request.identity.owner):
         raise _unknown(id)
     await _respond(exchange, {"id": id, "object": "conversation.deleted", "deleted": True})
 
 
-async def list_items(service: Service, request: Request, exchange: Exchange) -> None:
+async def list_items(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """List a conversation's items."""
-    id, asked = segment(request, 2), asked_of(request.query)
+    id, asked = request.params["id"], asked_of(request.query)
     try:
-        page = await stores_of(service).conversations.list_items(
-            id, owner_of(request), after=asked.after, limit=asked.limit, order=asked.order
+        page = await stores.conversations.list_items(
+            id, request.identity.owner, after=asked.after, limit=asked.limit, order=asked.order
         )
     except UnknownCursorError as error:
         raise unknown_cursor(error) from error
@@ -68,31 +69,31 @@ async def list_items(service: Service, request: Request, exchange: Exchange) -> 
     await exchange.respond(200, [JSON, *common_headers()], listed(page.data, has_more=page.has_more))
 
 
-async def add_items(service: Service, request: Request, exchange: Exchange) -> None:
+async def add_items(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Add items to a conversation."""
-    id, items = segment(request, 2), _items(decode_object(request.body), required=True)
+    id, items = request.params["id"], _items(request.json, required=True)
     try:
-        added = await stores_of(service).conversations.add_items(id, owner_of(request), items)
+        added = await stores.conversations.add_items(id, request.identity.owner, items)
     except ConflictError as error:
         raise _taken(error) from error
     await exchange.respond(200, [JSON, *common_headers()], listed(_there(added, id), has_more=False))
 
 
-async def get_item(service: Service, request: Request, exchange: Exchange) -> None:
+async def get_item(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Answer with an item."""
-    id, item_id = segment(request, 2), segment(request, 4)
-    found = await stores_of(service).conversations.get_item(id, owner_of(request), item_id)
+    id, item_id = request.params["id"], request.params["item_id"]
+    found = await stores.conversations.get_item(id, request.identity.owner, item_id)
     await _respond(exchange, _there(found, item_id, "Item"))
 
 
-async def delete_item(service: Service, request: Request, exchange: Exchange) -> None:
+async def delete_item(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Delete an item, and answer with its conversation."""
-    id, item_id = segment(request, 2), segment(request, 4)
-    found = await stores_of(service).conversations.delete_item(id, owner_of(request), item_id)
+    id, item_id = request.params["id"], request.params["item_id"]
+    found = await stores.conversations.delete_item(id, request.identity.owner, item_id)
     await _respond(exchange, _object(_there(found, item_id, "Item")))
 
 
-async def _respond(exchange: Exchange, body: Any) -> None:
+async def _respond(exchange: Responder, body: Any) -> None:
     await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())
 
 
@@ -105,7 +106,7 @@ def _object(conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def metadata_of(fields: dict[str, Any]) -> dict[str, Any]:
+def metadata_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return a request's metadata. Raises OpenAIError (400) unless it is 16 short texts at most, as OpenAI has it."""
     metadata = fields.get("metadata")
     if metadata is None:
@@ -120,7 +121,7 @@ def metadata_of(fields: dict[str, Any]) -> dict[str, Any]:
     return dict(metadata)
 
 
-def _items(fields: dict[str, Any], *, required: bool) -> list[Item]:
+def _items(fields: Mapping[str, Any], *, required: bool) -> list[Item]:
     """Return a request's items, which must be such as a response's input may have. Raises OpenAIError (400)."""
     items = fields.get("items")
     if items is None and not required:

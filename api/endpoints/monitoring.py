@@ -2,22 +2,24 @@
 
 import json
 
-from api.app import JSON, Service
-from api.http.server import Exchange, Request
+from api.answer_headers import JSON
+from api.http.responder import Responder
+from api.parts import Status
+from api.request import ApiRequest
 
 
-async def get_health(service: Service, request: Request, exchange: Exchange) -> None:
+async def get_health(status: Status, request: ApiRequest, exchange: Responder) -> None:
     """Say that requests are answered; while the proxy ends, they are refused with 503, and so is this."""
-    body = {"status": "ok", "rehearsal": service.rehearsal}
+    body = {"status": "ok", "rehearsal": status.rehearsal}
     await exchange.respond(200, [JSON, ("cache-control", "no-store")], json.dumps(body).encode())
 
 
-async def get_auth_status(service: Service, request: Request, exchange: Exchange) -> None:
+async def get_auth_status(status: Status, request: ApiRequest, exchange: Responder) -> None:
     """Say which kind of credentials Claude Code gets, never which ones. Whether they work only a turn can tell."""
-    body = {"rehearsal": service.rehearsal, **service.about_auth()}
+    body = {"rehearsal": status.rehearsal, **status.credentials}
     await exchange.respond(200, [JSON, ("cache-control", "no-store")], json.dumps(body).encode())
 
 
-async def take_traces(service: Service, request: Request, exchange: Exchange) -> None:
+async def take_traces(status: Status, request: ApiRequest, exchange: Responder) -> None:
     """Take the traces that OpenAI's agents library sends unless told not to, and keep nothing of them."""
     await exchange.respond(204, [], b"")

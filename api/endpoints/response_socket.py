@@ -25,13 +25,16 @@ from typing import Any
 
 import msgspec
 
-from api.app import Service, unreadable
 from api.endpoints.responses import prepare
+from api.failures import unreadable
 from api.http.event_stream import COMMENT
-from api.http.server import Exchange, Headers, Request
+from api.http.responder import Headers, Responder
+from api.http.server import Exchange, Request
 from api.http.websocket import GOING_AWAY, WebSocket, is_upgrade
+from api.parts import Responding
 from api.recent import Recent
-from engine.observers import FLOW_HEADER
+from api.request import ApiRequest
+from engine.observers import FLOW_HEADER, Observers
 from engine.progress import REQUEST_ID
 from storage.database import StoreError
 from translate.errors import OpenAIError, openai_error
@@ -53,14 +56,27 @@ OF_THE_CONNECTION = ("connection", "upgrade", "content-length", FLOW_HEADER)
 UNDERSTOOD = "Only 'response.create' is understood."
 
 
-async def connect(service: Service, request: Request, exchange: Exchange) -> None:
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """What WebSockets need.
+
+    ``handle`` answers a request as if it had been posted; what it goes on from, its connection may remember by itself.
+    """
+
+    handle: Callable[[Request, Responder, Recent], Awaitable[None]]
+    responding: Responding
+    observers: Observers
+    max_message_bytes: int
+
+
+async def connect(sockets: Sockets, request: ApiRequest, exchange: Responder) -> None:
     """Open the WebSocket and answer until it closes. Raises OpenAIError for a request that asks for none."""
-    if not is_upgrade(request):
+    if not is_upgrade(request.http):
         raise OpenAIError(f"Not allowed to GET on {PATH} (allowed: POST)", status=405, code="method_not_allowed")
-    if service.handler is None:
+    if not isinstance(exchange, Exchange):
         raise OpenAIError("There are no WebSockets here.", status=426, code="upgrade_required")
-    socket = WebSocket.accept(request, exchange, max_bytes=service.max_body_bytes)
-    lanes = Lanes(replace(service, recent=Recent()), request, socket)
+    socket = WebSocket.accept(request.http, exchange, max_bytes=sockets.max_message_bytes)
+    lanes = Lanes(sockets, request, socket)
     exchange.when_ending(lanes.end)
     try:
         async for message in socket.messages():
@@ -86,15 +102,15 @@ class Lane:
 class Lanes:
     """What is being answered on one WebSocket."""
 
-    def __init__(self, service: Service, handshake: Request, socket: WebSocket) -> None:
-        assert service.handler is not None  # noqa: S101 - connect() has seen to it
-        self._service = service
-        self._handle = service.handler(service)
+    def __init__(self, sockets: Sockets, handshake: ApiRequest, socket: WebSocket) -> None:
+        self._sockets = sockets
+        self._recent = Recent()
+        self._identity = handshake.identity
         self._socket = socket
         self._flow = handshake.header(FLOW_HEADER)
         self._headers = tuple(
             (name, value)
-            for name, value in handshake.headers
+            for name, value in handshake.http.headers
             if name not in OF_THE_CONNECTION and not name.startswith("sec-websocket-")
         )
         self._lanes: dict[str | None, Lane] = {}
@@ -126,7 +142,7 @@ class Lanes:
         """Send a message that answers the ``number``-th one."""
         if self._socket.is_open:
             # It is written before anything else can be.
-            self._service.observers.say(self._flow, number)
+            self._sockets.observers.say(self._flow, number)
         await self._socket.send(text)
 
     def end(self) -> None:
@@ -157,7 +173,7 @@ class Lanes:
             lane = self._lanes[stream_id] = Lane()
         if len(lane.waiting) >= MAX_WAITING + (not lane.begun):
             raise _too_many("Too many requests of this stream are waiting.")
-        if self._waiting_size and self._waiting_size + size > self._service.max_body_bytes:
+        if self._waiting_size and self._waiting_size + size > self._sockets.max_message_bytes:
             raise _too_many("The requests that wait on this connection are too large together.")
         return lane
 
@@ -180,9 +196,9 @@ class Lanes:
         began = time.monotonic()
         try:
             if generate is False:
-                await self._warm(request, answer)
+                await self._warm(ApiRequest(request, self._identity), answer)
             else:
-                await self._handle(request, answer)
+                await self._sockets.handle(request, answer, self._recent)
         except ConnectionError:
             log.info("a WebSocket was closed while it was answered on")
         except OpenAIError as error:
@@ -196,15 +212,15 @@ class Lanes:
         after_s = time.monotonic() - began
         log.info("%s over a WebSocket %s, %.2f s, request %s", PATH, answer.told, after_s, REQUEST_ID.get())
 
-    async def _warm(self, request: Request, answer: "Messages") -> None:
+    async def _warm(self, request: ApiRequest, answer: "Messages") -> None:
         """Remember what a request says, and generate nothing."""
-        prepared = await prepare(self._service, request, generate=False)
-        assert self._service.recent is not None  # noqa: S101 - connect() has seen to it
-        self._service.recent.add(prepared.id, (*prepared.before, *prepared.translated.items))
+        responding = replace(self._sockets.responding, recent=self._recent)
+        prepared = await prepare(responding, request, generate=False)
+        self._recent.add(prepared.id, (*prepared.before, *prepared.translated.items))
         await answer.send(b"".join(map(sse.event, prepared.stream.warmed())))
 
 
-class Messages(Exchange):
+class Messages(Responder):
     """An answer whose events become messages, and whose errors become ``error`` events."""
 
     __slots__ = ("_held", "_lane", "_say", "_socket", "told")
@@ -216,8 +232,8 @@ class Messages(Exchange):
         self._held = b""
         self.told = "200"
         """The status, for the log."""
-        self.headers = []
-        self.started = self.ended = self.disconnected = False
+        self.headers: list[tuple[str, str]] = []
+        self.started = self.ended = False
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send an error. There is no other whole answer to a request for a stream."""

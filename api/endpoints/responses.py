@@ -9,16 +9,17 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from api.answer_headers import headers_of_answer
-from api.app import JSON, Service, refuse_own_tools
+from api.answer_headers import JSON, headers_of_answer
 from api.choices import MAX_TOGETHER
-from api.client_identity import client_of, client_timeout_s, owner_of
 from api.failures import as_openai
 from api.http.event_stream import EventStream
-from api.http.server import Exchange, Request
+from api.http.responder import Responder
 from api.images import Images
 from api.mcp import check_allowed, listed
 from api.mcp_loop import McpLoop
+from api.parts import REASONING_HEADER, Responding
+from api.request import ApiRequest
+from api.sealing import Sealer
 from engine import ClaudeError, Engine, Event, Running
 from storage.base import ConflictError, Item
 from storage.database import StoreError
@@ -29,7 +30,7 @@ from translate.claude_wire import join_deltas
 from translate.responses import sse
 from translate.responses.fold import fold
 from translate.responses.mcp import ListedTool, McpServer, listed_before
-from translate.responses.request import Needed, TranslatedResponse, needed, translate_response_request
+from translate.responses.request import Needed, TranslatedResponse, needed, read_request, translate_response_request
 from translate.responses.stream import ResponseStream
 from translate.responses.wire import Response, ResponseEvent
 from translate.turn import Turn
@@ -57,6 +58,7 @@ class Prepared:
     servers: tuple[McpServer, ...] = ()
     new_tools: Mapping[str, Sequence[ListedTool]] = field(default_factory=dict)
     images: Images = field(default_factory=Images)
+    rehearsal: bool = False
 
     def engine(self, engine: Engine) -> Engine:
         """Return the engine that plays the turn: with the MCP servers that it may use, if there are any."""
@@ -65,10 +67,10 @@ class Prepared:
         most = self.translated.request.max_tool_calls
         return McpLoop(engine, self.servers, self.translated.mcp_calls, self.new_tools, self.images, most=most)
 
-    def headers(self, service: Service, *, process: str = "", retries: int = 0) -> list[tuple[str, str]]:
+    def headers(self, *, process: str = "", retries: int = 0) -> list[tuple[str, str]]:
         """Return the answer's headers."""
         return headers_of_answer(
-            service,
+            rehearsal=self.rehearsal,
             began=self.began,
             model=self.stream.claude_model or self.translated.turn.model,
             processes=[process],
@@ -97,75 +99,62 @@ class Prepared:
         return tuple(json.loads(msgspec.json.encode(self.stream.stored)))
 
 
-async def create_response(service: Service, request: Request, exchange: Exchange) -> None:
+async def create_response(responding: Responding, request: ApiRequest, exchange: Responder) -> None:
     """Answer one request, streaming or not. Raises OpenAIError until the status is spent."""
-    prepared = await prepare(service, request)
+    prepared = await prepare(responding, request)
     asked, stream = prepared.translated.request, prepared.stream
     try:
-        async with prepared.engine(service.engine).run(prepared.turn) as running:
+        async with prepared.engine(responding.turns.engine).run(prepared.turn) as running:
 
             def headers() -> list[tuple[str, str]]:
-                return prepared.headers(service, process=running.process, retries=running.retries)
+                return prepared.headers(process=running.process, retries=running.retries)
 
             async with aclosing(events_of(running, stream)) as answer:
                 if asked.stream:
-                    await send_stream(answer, service, prepared, exchange, headers)
+                    await send_stream(answer, responding, prepared, exchange, headers)
                 else:
                     events = [event async for more in answer for event in more]
-                    response = await keep(service, prepared, fold(events))
+                    response = await keep(responding, prepared, fold(events))
                     await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(response))
     except ClaudeError as error:
         raise as_openai(error, "input") from error
 
 
-async def prepare(service: Service, request: Request, *, generate: bool = True) -> Prepared:
+async def prepare(responding: Responding, request: ApiRequest, *, generate: bool = True) -> Prepared:
     """Understand a request; without ``generate`` its turn is not to be played. Raises OpenAIError."""
     began = time.monotonic()
-    wish = request.header("x-understudy-reasoning")
-    owner = owner_of(request)
-    wanted = needed(request.body)
-    before = await items_before(service, wanted, owner)
-    check_allowed(wanted.servers, service.mcp_servers)
-    stored = await service.stores.responses.items(wanted.item_ids, owner) if service.stores is not None else {}
+    turns, owner = responding.turns, request.identity.owner
+    read = read_request(request.json)
+    wanted = needed(read)
+    before = await items_before(responding, wanted, owner)
+    check_allowed(wanted.servers, responding.mcp_servers)
+    stored = await turns.stores.responses.items(wanted.item_ids, owner) if turns.stores is not None else {}
     # What is not to be answered need not be asked for.
     tools, new_tools = await listed(
         wanted.servers if generate else (), {**listed_before(before or ()), **wanted.listed}
     )
     translated = translate_response_request(
-        request.body,
-        service.model_map,
-        service.default_model,
-        show_reasoning=wish == "show" if wish else service.show_reasoning,
-        web_search=service.web_search and service.agent is None,
+        read,
+        turns.model_map,
+        turns.default_model,
+        show_reasoning=turns.shows_reasoning(request.header(REASONING_HEADER)),
+        web_search=turns.searches_web,
         generate=generate,
         previous=before,
         stored=stored,
         mcp_tools=tools,
-        open_reasoning=service.sealer.open_reasoning,
+        open_reasoning=responding.sealer.open_reasoning,
     )
     asked = translated.request
     if not translated.model_known:
         log.warning("no pattern fits model %r: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
-    refuse_own_tools(service, translated.turn)
-    turn = replace(translated.turn, timeout_s=client_timeout_s(request), client=client_of(service, request))
-    turn = await service.images.fit_turn(turn, asked.input, "input")
+    turns.refuse_own_tools(translated.turn)
+    turn = replace(translated.turn, timeout_s=request.identity.timeout_s, client=request.identity.client)
+    turn = await turns.images.fit_turn(turn, asked.input, "input")
     id, created_at = new_response_id(), time.time()
-    stream = ResponseStream(
-        id=id,
-        created_at=int(created_at),
-        echo=translated.echo,
-        new_id=output_ids(id),
-        now=lambda: int(time.time()),
-        seal=service.sealer.seal,
-        show_summary=translated.show_summary,
-        show_encrypted=translated.show_encrypted,
-        unfence=translated.unfence,
-        tools=translated.tools,
-        show_sources=translated.show_sources,
-        compact=translated.compact,
-    )
+    stream = stream_for(translated, responding.sealer, id, created_at)
     return Prepared(
         id,
         owner,
@@ -177,7 +166,26 @@ async def prepare(service: Service, request: Request, *, generate: bool = True) 
         before or (),
         wanted.servers,
         new_tools,
-        service.images,
+        turns.images,
+        turns.rehearsal,
+    )
+
+
+def stream_for(translated: TranslatedResponse, sealer: Sealer, id: str, created_at: float) -> ResponseStream:
+    """Return what makes a response of Claude's events."""
+    return ResponseStream(
+        id=id,
+        created_at=int(created_at),
+        echo=translated.echo,
+        new_id=output_ids(id),
+        now=lambda: int(time.time()),
+        seal=sealer.seal,
+        show_summary=translated.show_summary,
+        show_encrypted=translated.show_encrypted,
+        unfence=translated.unfence,
+        tools=translated.tools,
+        show_sources=translated.show_sources,
+        compact=translated.compact,
     )
 
 
@@ -216,9 +224,9 @@ async def events_of(running: Running, stream: ResponseStream) -> AsyncGenerator[
 
 async def send_stream(
     answer: AsyncIterator[Events],
-    service: Service,
+    responding: Responding,
     prepared: Prepared,
-    exchange: Exchange,
+    exchange: Responder,
     headers: Callable[[], list[tuple[str, str]]],
 ) -> None:
     """Send events as they come. A failure is raised while the status is open, then it is told.
@@ -226,13 +234,13 @@ async def send_stream(
     The event that ends the response is sent when the response is kept: who has seen it can go on from it.
     """
     stream = prepared.stream
-    out = EventStream(exchange, headers, service.keep_alive_s)
+    out = EventStream(exchange, headers, responding.turns.keep_alive_s)
     try:
         async with out.beating():
             async for events in answer:
                 await out.start()
                 if stream.complete:
-                    response = await keep(service, prepared, fold(events))
+                    response = await keep(responding, prepared, fold(events))
                     events[-1] = msgspec.structs.replace(events[-1], response=response)
                 await out.send(b"".join(map(sse.event, events)))
     except ClaudeError as error:
@@ -244,32 +252,32 @@ async def send_stream(
     await exchange.finish()
 
 
-async def items_before(service: Service, wanted: Needed, owner: str) -> tuple[Item, ...] | None:
+async def items_before(responding: Responding, wanted: Needed, owner: str) -> tuple[Item, ...] | None:
     """Return the conversation that a request goes on with; () for none, None for one that is not there.
 
     Raises OpenAIError.
     """
     if wanted.previous_response_id is None and wanted.conversation_id is None:
         return ()
-    if service.recent is not None and wanted.previous_response_id is not None:
-        found = service.recent.conversation(wanted.previous_response_id)
+    if responding.recent is not None and wanted.previous_response_id is not None:
+        found = responding.recent.conversation(wanted.previous_response_id)
         if found is not None:
             return found
-    if service.stores is None:
+    if responding.turns.stores is None:
         return None
     if wanted.previous_response_id is not None:
-        return await service.stores.responses.conversation_items(wanted.previous_response_id, owner)
-    return await service.stores.conversations.items(str(wanted.conversation_id), owner)
+        return await responding.turns.stores.responses.conversation_items(wanted.previous_response_id, owner)
+    return await responding.turns.stores.conversations.items(str(wanted.conversation_id), owner)
 
 
-async def keep(service: Service, prepared: Prepared, response: Response) -> Response:
+async def keep(responding: Responding, prepared: Prepared, response: Response) -> Response:
     """Keep a response that is complete, if it is to be kept.
 
     What cannot be kept is answered all the same, and says so: its ``store`` is false.
     """
-    asked, output, stores = prepared.translated.request, prepared.output(), service.stores
-    if service.recent is not None:
-        service.recent.add(prepared.id, (*prepared.before, *prepared.translated.items, *output))
+    asked, output, stores = prepared.translated.request, prepared.output(), responding.turns.stores
+    if responding.recent is not None:
+        responding.recent.add(prepared.id, (*prepared.before, *prepared.translated.items, *output))
     if stores is None or (asked.store is False and asked.conversation_id is None):
         return response
     try:

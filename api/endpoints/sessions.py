@@ -8,22 +8,22 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from api.app import JSON, Service, common_headers, segment, stores_of
-from api.client_identity import owner_of
+from api.answer_headers import JSON, common_headers
 from api.http.pagination import asked_of, listed, unknown_cursor
-from api.http.server import Exchange, Request
+from api.http.responder import Responder
+from api.parts import required
+from api.request import ApiRequest
 from storage.base import ConflictError, Item, can_be_id
 from storage.database import StoreError
 from storage.leases import BusyError
 from storage.pagination import UnknownCursorError
 from storage.sessions import SessionStats
 from storage.stores import Stores
-from translate.chat.request import decode_object
 from translate.chat.wire import ChatCompletion
 from translate.errors import OpenAIError
 
@@ -39,7 +39,7 @@ NOT_KEPT = "The answer could not be kept in its session, which is as it was befo
 class InSession:
     """A request within a session: with what was said before, and what is to be remembered of it."""
 
-    request: Request
+    request: ApiRequest
     stores: Stores | None = None
     owner: str = ""
     id: str = ""
@@ -75,16 +75,16 @@ class InSession:
 
 
 @contextlib.asynccontextmanager
-async def in_session(service: Service, request: Request) -> AsyncIterator[InSession]:
+async def in_session(stores: Stores | None, request: ApiRequest) -> AsyncIterator[InSession]:
     """Have a request within its session, if it names one, to itself. Raises OpenAIError: 409 for one that is in use."""
     id = named_in(request)
     if id is None:
         yield InSession(request)
         return
-    stores, owner = stores_of(service), owner_of(request)
+    stores, owner = required(stores), request.identity.owner
     if not can_be_id(id):
         raise OpenAIError("Invalid 'session_id': up to 512 printable characters.", param=FIELD, code="invalid_value")
-    fields = decode_object(request.body)
+    fields = dict(request.json)
     new = fields.get("messages")
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -97,38 +97,35 @@ async def in_session(service: Service, request: Request) -> AsyncIterator[InSess
         if isinstance(new, list):
             fields["messages"] = [*session.messages, *new]
         fields.pop(FIELD, None)
-        merged = replace(request, body=json.dumps(fields).encode())
         items = tuple(item for item in new if isinstance(item, dict)) if isinstance(new, list) else ()
-        yield InSession(merged, stores, owner, id, session.version, items)
+        yield InSession(request.with_json(fields), stores, owner, id, session.version, items)
 
 
-def named_in(request: Request) -> str | None:
+def named_in(request: ApiRequest) -> str | None:
     """Return the session that a request names, None if it names none. Raises OpenAIError (400)."""
     header = request.header(SESSION_HEADER)
     if header is not None:
         return header
-    if FIELD.encode() not in request.body:
-        return None
-    value = decode_object(request.body).get(FIELD)
+    value = request.json.get(FIELD)
     if value is not None and not isinstance(value, str):
         raise OpenAIError("Invalid type for 'session_id': expected a string.", param=FIELD, code="invalid_type")
     return value
 
 
-async def list_sessions(service: Service, request: Request, exchange: Exchange) -> None:
+async def list_sessions(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """List whoever asks' sessions, the last used first."""
     asked = asked_of(request.query)
     try:
-        page = await stores_of(service).sessions.list(owner_of(request), after=asked.after, limit=asked.limit)
+        page = await stores.sessions.list(request.identity.owner, after=asked.after, limit=asked.limit)
     except UnknownCursorError as error:
         raise unknown_cursor(error) from error
     data = [_object(session) for session in page.data]
     await exchange.respond(200, [JSON, *common_headers()], listed(data, has_more=page.has_more))
 
 
-async def get_totals(service: Service, request: Request, exchange: Exchange) -> None:
+async def get_totals(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Say what whoever asks' sessions come to."""
-    totals = await stores_of(service).sessions.totals(owner_of(request))
+    totals = await stores.sessions.totals(request.identity.owner)
     body = {
         "object": "session.stats",
         "sessions": totals.sessions,
@@ -138,9 +135,9 @@ async def get_totals(service: Service, request: Request, exchange: Exchange) -> 
     await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())
 
 
-async def get_session(service: Service, request: Request, exchange: Exchange) -> None:
+async def get_session(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Answer with a session and its messages."""
-    id, owner, stores = segment(request, 2), owner_of(request), stores_of(service)
+    id, owner = request.params["id"], request.identity.owner
     stats = await stores.sessions.stats(owner, id)
     if stats is None:
         raise _unknown(id)
@@ -149,10 +146,10 @@ async def get_session(service: Service, request: Request, exchange: Exchange) ->
     await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())
 
 
-async def delete_session(service: Service, request: Request, exchange: Exchange) -> None:
+async def delete_session(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Forget a session."""
-    id = segment(request, 2)
-    if not await stores_of(service).sessions.delete(owner_of(request), id):
+    id = request.params["id"]
+    if not await stores.sessions.delete(request.identity.owner, id):
         raise _unknown(id)
     body = {"id": id, "object": "session.deleted", "deleted": True}
     await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())

@@ -2,8 +2,10 @@
 
 import json
 
-from api.app import JSON, Service
-from api.http.server import Exchange, Request
+from api.answer_headers import JSON
+from api.http.responder import Responder
+from api.parts import Status
+from api.request import ApiRequest
 from cassettes.record.record import CassetteError
 from translate.errors import OpenAIError
 
@@ -14,18 +16,18 @@ RECORD_HEADER = "x-understudy-record"
 """``start`` or ``stop``. A header of its own, because no web page can send one to a stranger unasked."""
 
 
-async def get_status(service: Service, request: Request, exchange: Exchange) -> None:
+async def get_status(status: Status, request: ApiRequest, exchange: Responder) -> None:
     """Answer with the engine's state as JSON. It holds numbers and names, nothing of any conversation."""
     state = {
-        "rehearsal": service.rehearsal,
-        "used": service.totals.status(),
-        **service.engine.status(),
-        **service.more_status(),
+        "rehearsal": status.rehearsal,
+        "used": status.totals.status(),
+        **status.engine.status(),
+        **status.more(),
     }
     await exchange.respond(200, [JSON, ("cache-control", "no-store")], json.dumps(state, indent=2).encode() + b"\n")
 
 
-async def switch_recording(service: Service, request: Request, exchange: Exchange) -> None:
+async def switch_recording(status: Status, request: ApiRequest, exchange: Responder) -> None:
     """Start or stop recording, and answer as :func:`get_status` does. Where to, the operator has said.
 
     Raises OpenAIError: 400 for neither, 403 where recording is not the asker's to switch.
@@ -33,11 +35,11 @@ async def switch_recording(service: Service, request: Request, exchange: Exchang
     wish = request.header(RECORD_HEADER)
     if wish not in ("start", "stop"):
         raise OpenAIError(f"The header {RECORD_HEADER} must be start or stop.", code="invalid_header")
-    if service.record is None or service.access is not None:
+    if status.record is None:
         # Whoever has a key may ask Claude; what others ask is not theirs to keep.
         raise OpenAIError("Recording is switched by whoever runs this proxy.", status=403, code="forbidden")
     try:
-        service.record(wish == "start")
+        status.record(wish == "start")
     except CassetteError as error:
         raise OpenAIError(str(error), status=409, code="cannot_record") from error
-    await get_status(service, request, exchange)
+    await get_status(status, request, exchange)

@@ -3,18 +3,18 @@
 import json
 from typing import Any
 
-from api.app import JSON, Service, common_headers, segment, stores_of
-from api.client_identity import owner_of
+from api.answer_headers import JSON, common_headers
 from api.endpoints.conversations import metadata_of
 from api.http.pagination import asked_of, listed, unknown_cursor
-from api.http.server import Exchange, Request
+from api.http.responder import Responder
+from api.request import ApiRequest
 from storage.chat_completions import KeptChat
 from storage.pagination import UnknownCursorError
-from translate.chat.request import decode_object
+from storage.stores import Stores
 from translate.errors import OpenAIError
 
 
-async def list_chats(service: Service, request: Request, exchange: Exchange) -> None:
+async def list_chats(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """List the completions: those of a model, and those whose metadata has all the values asked for."""
     asked = asked_of(request.query, order="asc")
     metadata = {
@@ -23,8 +23,8 @@ async def list_chats(service: Service, request: Request, exchange: Exchange) -> 
         if name.startswith("metadata[")
     }
     try:
-        page = await stores_of(service).chats.list(
-            owner_of(request),
+        page = await stores.chats.list(
+            request.identity.owner,
             after=asked.after,
             limit=asked.limit,
             order=asked.order,
@@ -37,38 +37,38 @@ async def list_chats(service: Service, request: Request, exchange: Exchange) -> 
     await exchange.respond(200, [JSON, *common_headers()], listed(data, has_more=page.has_more))
 
 
-async def get_chat(service: Service, request: Request, exchange: Exchange) -> None:
+async def get_chat(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Answer with a completion."""
-    id = segment(request, 3)
-    found = await stores_of(service).chats.get(id, owner_of(request))
+    id = request.params["id"]
+    found = await stores.chats.get(id, request.identity.owner)
     await _respond(exchange, _object(_there(found, id)))
 
 
-async def update_chat(service: Service, request: Request, exchange: Exchange) -> None:
+async def update_chat(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Put other metadata in the place of a completion's."""
-    id, fields = segment(request, 3), decode_object(request.body)
+    id, fields = request.params["id"], request.json
     if "metadata" not in fields:
         raise OpenAIError(
             "Missing required parameter: 'metadata'.", param="metadata", code="missing_required_parameter"
         )
-    found = await stores_of(service).chats.update(id, owner_of(request), metadata_of(fields))
+    found = await stores.chats.update(id, request.identity.owner, metadata_of(fields))
     await _respond(exchange, _object(_there(found, id)))
 
 
-async def delete_chat(service: Service, request: Request, exchange: Exchange) -> None:
+async def delete_chat(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Delete a completion."""
-    id = segment(request, 3)
-    if not await stores_of(service).chats.delete(id, owner_of(request)):
+    id = request.params["id"]
+    if not await stores.chats.delete(id, request.identity.owner):
         raise _unknown(id)
     await _respond(exchange, {"id": id, "object": "chat.completion.deleted", "deleted": True})
 
 
-async def list_messages(service: Service, request: Request, exchange: Exchange) -> None:
+async def list_messages(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """List the messages that a completion was asked with."""
-    id, asked = segment(request, 3), asked_of(request.query, order="asc")
+    id, asked = request.params["id"], asked_of(request.query, order="asc")
     try:
-        page = await stores_of(service).chats.messages(
-            id, owner_of(request), after=asked.after, limit=asked.limit, order=asked.order
+        page = await stores.chats.messages(
+            id, request.identity.owner, after=asked.after, limit=asked.limit, order=asked.order
         )
     except UnknownCursorError as error:
         raise unknown_cursor(error) from error
@@ -81,7 +81,7 @@ def _object(chat: KeptChat) -> dict[str, Any]:
     return {**body, "metadata": chat.metadata}
 
 
-async def _respond(exchange: Exchange, body: Any) -> None:
+async def _respond(exchange: Responder, body: Any) -> None:
     await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())
 
 

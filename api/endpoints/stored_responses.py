@@ -5,11 +5,12 @@ import json
 import re
 from urllib.parse import parse_qs
 
-from api.app import JSON, Service, common_headers, segment, stores_of
-from api.client_identity import owner_of
+from api.answer_headers import JSON, common_headers
 from api.endpoints.background import send_events
 from api.http.pagination import asked_of, listed, unknown_cursor
-from api.http.server import Exchange, Request
+from api.http.responder import Responder
+from api.parts import KeptResponses
+from api.request import ApiRequest
 from storage.pagination import UnknownCursorError
 from storage.responses import Kept
 from storage.stores import Stores, given_up
@@ -24,30 +25,30 @@ SEQUENCE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 ENDED = ("completed", "incomplete", "failed", "cancelled")
 
 
-async def get_response(service: Service, request: Request, exchange: Exchange) -> None:
+async def get_response(kept: KeptResponses, request: ApiRequest, exchange: Responder) -> None:
     """Answer with a response, or with its events from a number on."""
-    id, stores = segment(request, 2), stores_of(service)
+    id, stores = request.params["id"], kept.stores
     query = {name: values[-1] for name, values in parse_qs(request.query).items()}
-    found = await stores.responses.get(id, owner_of(request))
+    found = await stores.responses.get(id, request.identity.owner)
     if found is None:
         raise unknown(id)
     if query.get("stream") != "true":
         if found.background and found.status not in ENDED:
-            found = await still_answered(stores, id, owner_of(request)) or found
+            found = await still_answered(stores, id, request.identity.owner) or found
         await exchange.respond(200, [JSON, *common_headers()], found.body)
         return
     after = query.get("starting_after", "-1")
     if not SEQUENCE_NUMBER.fullmatch(after):
         raise OpenAIError("Invalid 'starting_after': a number is expected.", param="starting_after")
-    await send_events(service, stores, exchange, id, owner_of(request), int(after), common_headers())
+    await send_events(kept, exchange, id, request.identity.owner, int(after), common_headers())
 
 
-async def list_input_items(service: Service, request: Request, exchange: Exchange) -> None:
+async def list_input_items(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """List the items that a response was asked with."""
-    id, asked = segment(request, 2), asked_of(request.query)
+    id, asked = request.params["id"], asked_of(request.query)
     try:
-        page = await stores_of(service).responses.input_items(
-            id, owner_of(request), after=asked.after, before=asked.before, limit=asked.limit, order=asked.order
+        page = await stores.responses.input_items(
+            id, request.identity.owner, after=asked.after, before=asked.before, limit=asked.limit, order=asked.order
         )
     except UnknownCursorError as error:
         raise unknown_cursor(error) from error
@@ -56,19 +57,19 @@ async def list_input_items(service: Service, request: Request, exchange: Exchang
     await exchange.respond(200, [JSON, *common_headers()], listed(page.data, has_more=page.has_more))
 
 
-async def delete_response(service: Service, request: Request, exchange: Exchange) -> None:
+async def delete_response(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Delete a response. One that is still being answered is not answered further."""
-    id, stores = segment(request, 2), stores_of(service)
-    if not await stores.responses.delete(id, owner_of(request)):
+    id = request.params["id"]
+    if not await stores.responses.delete(id, request.identity.owner):
         raise unknown(id)
     stores.cancel(id)
     body = json.dumps({"id": id, "object": "response", "deleted": True}).encode()
     await exchange.respond(200, [JSON, *common_headers()], body)
 
 
-async def cancel_response(service: Service, request: Request, exchange: Exchange) -> None:
+async def cancel_response(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Stop a background response and answer with what has become of it. One that has ended stays as it is."""
-    id, owner, stores = segment(request, 2), owner_of(request), stores_of(service)
+    id, owner = request.params["id"], request.identity.owner
     goes_on = await stores.background.request_cancel(id, owner)
     if goes_on is None:
         if await stores.responses.get(id, owner) is None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
-from api.http.server import Exchange, Headers
+from api.http.responder import Headers, Responder
 
 EVENT_STREAM = ("content-type", "text/event-stream; charset=utf-8")
 COMMENT = b": keep-alive\n\n"
@@ -55,7 +55,7 @@ class EventStream:
     ``headers`` are asked for then, and not before: they say who answers.
     """
 
-    def __init__(self, exchange: Exchange, headers: Callable[[], Headers], keep_alive_s: float) -> None:
+    def __init__(self, exchange: Responder, headers: Callable[[], Headers], keep_alive_s: float) -> None:
         self._exchange = exchange
         self._headers = headers
         self._heart = Heartbeat(keep_alive_s, self._beat)

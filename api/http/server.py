@@ -24,7 +24,7 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
@@ -32,6 +32,8 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import h11
+
+from api.http.responder import Headers
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HELD_BYTES = 64 * 1024
@@ -43,7 +45,6 @@ _log = logging.getLogger(__name__)
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
-type Headers = Sequence[tuple[str, str]]
 type Handler = Callable[[Request, Exchange], Awaitable[None]]
 type RenderError = Callable[[int, str], tuple[list[tuple[str, str]], bytes]]
 

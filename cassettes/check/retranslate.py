@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,9 +26,10 @@ from translate.chat.request import translate_request
 from translate.chat.stream import ClaudeProtocolError
 from translate.chat.wire import ChatCompletionChunk
 from translate.errors import OpenAIError
+from translate.request_body import decode_object
 from translate.responses.fold import fold as fold_response
 from translate.responses.reasoning import KINDS, unpack
-from translate.responses.request import needed, translate_response_request
+from translate.responses.request import needed, read_request, translate_response_request
 from translate.responses.stream import ResponseStream
 from translate.turn import ContentBlock, Turn, to_json
 from translate.usage import add_usage
@@ -46,6 +47,9 @@ _MAX_LINES = 80
 type Item = dict[str, Any]
 
 
+type Outcome = Literal["same", "differs", "skipped"]
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What became of one entry: ``same``, ``differs`` with the lines that show it, or ``skipped`` and why.
@@ -54,7 +58,7 @@ class Verdict:
     """
 
     id: str
-    how: str
+    how: Outcome
     why: str = ""
     lines: tuple[str, ...] = ()
 
@@ -110,7 +114,7 @@ class Retranslator:
     def _chat(self, entry: Entry) -> _Answer:
         message = entry.message if isinstance(entry.message, dict) else {}
         shown = _shows_reasoning(entry)
-        translated = translate_request(entry.request.body, _model_map(entry), show_reasoning=shown)
+        translated = translate_request(decode_object(entry.request.body), _model_map(entry), show_reasoning=shown)
         streams = chat_streams(
             translated, id=str(message.get("id")), created=int(message.get("created") or 0), show_reasoning=shown
         )
@@ -132,7 +136,8 @@ class Retranslator:
 
     def _response(self, entry: Entry) -> _Answer:
         message = entry.message if isinstance(entry.message, dict) else {}
-        wanted = needed(entry.request.body)
+        read = read_request(decode_object(entry.request.body))
+        wanted = needed(read)
         if message.get("status") == "queued":
             raise _SkippedError("it was answered in the background, so this answer tells nothing of it")
         if wanted.conversation_id or wanted.item_ids:
@@ -144,7 +149,7 @@ class Retranslator:
             raise _SkippedError("it goes on from a response that is not in the cassette before it")
         try:
             translated = translate_response_request(
-                entry.request.body,
+                read,
                 _model_map(entry),
                 show_reasoning=_shows_reasoning(entry) and not _asks_for_summary(entry),
                 previous=before,

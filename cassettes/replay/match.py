@@ -17,7 +17,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from cassettes import large_json as slowly
@@ -25,6 +25,12 @@ from cassettes.format import Entry, Request
 from cassettes.redact.patterns import Pattern
 from cassettes.redact.redact import parse_path, path_matches
 from cassettes.replay.library import GoneError
+
+type OnMiss = Literal["fail", "live", "record"]
+"""What happens to a request that is not in the cassette: 409, Claude is asked, or that and the answer is kept."""
+
+type OnExpired = Literal["warn", "fail", "record"]
+"""What happens to an entry that is too old: it is played with a warning, 409, or Claude is asked and that is kept."""
 
 IGNORED_PATHS = (
     "$.user",

@@ -9,9 +9,11 @@ from typing import Any
 
 import httpx
 
-from api.app import Service, app, render_error
+from api.app import App, Parts
+from api.failures import render_error
 from api.http.server import Server
 from api.images import Images
+from api.parts import Gate, Status, Turns
 from api.routes import ROUTES
 from engine import Event, Outcome
 from storage.database import Database
@@ -86,6 +88,19 @@ class _Play:
         self.complete = True
 
 
+def parts(engine: Any, **fields: Any) -> Parts:
+    """Return an application's parts: ``fields`` are fields of any of them."""
+    told = {"engine": engine, "model_map": {}, "default_model": "sonnet", **fields}
+
+    def of(kind: Any) -> dict[str, Any]:
+        return {name: told[name] for name in kind.__slots__ if name in told}
+
+    own = of(Parts)
+    made = Parts(**{"turns": Turns(**of(Turns)), "status": Status(**of(Status)), "gate": Gate(**of(Gate)), **own})
+    assert set(told) <= {*own, *of(Turns), *of(Status), *of(Gate)}
+    return made
+
+
 @asynccontextmanager
 async def client(engine: Any, **fields: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Serve the origin on an engine and yield a client for it. What is kept is kept as long as that lasts."""
@@ -96,8 +111,7 @@ async def client(engine: Any, **fields: Any) -> AsyncIterator[httpx.AsyncClient]
             fields["stores"] = await stack.enter_async_context(Stores.on(database))
         if "images" not in fields:
             fields["images"] = await stack.enter_async_context(Images())
-        service = Service(**{"engine": engine, "model_map": {}, "default_model": "sonnet", **fields})
-        server = Server(app(service, ROUTES), render_error=render_error, max_body_bytes=100_000)
+        server = Server(App(parts(engine, **fields), ROUTES), render_error=render_error, max_body_bytes=100_000)
         await stack.enter_async_context(server)
         host, port = server.addresses[0]
         http = httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=30)

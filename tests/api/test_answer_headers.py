@@ -3,15 +3,14 @@
 import pytest
 
 from api.answer_headers import headers_of_answer
-from api.app import Service
-from tests.api.scripted import Scripted
 
 
 def told(
     rehearsal: bool = False, processes: tuple[str, ...] = (), retries: int = 0, ignored: tuple[str, ...] = ()
 ) -> dict[str, str]:
-    service = Service(engine=Scripted(), model_map={}, default_model="sonnet", rehearsal=rehearsal)
-    headers = headers_of_answer(service, began=0, model="m", processes=processes, retries=retries, ignored=ignored)
+    headers = headers_of_answer(
+        rehearsal=rehearsal, began=0, model="m", processes=processes, retries=retries, ignored=ignored
+    )
     return {name: value for name, value in headers if name.startswith("x-understudy")}
 
 

@@ -1,12 +1,14 @@
 """Routes, and what becomes of requests that have none."""
 
+from typing import Any
+
 import pytest
 
-from api.app import TOKEN_HEADER, Route, supports, with_version
+from api.app import TOKEN_HEADER, chain, steps
 from api.routes import ROUTES
 from engine import ClaudeError
 from engine.retry import Retrying
-from tests.api.scripted import Scripted, client
+from tests.api.scripted import Scripted, client, parts
 
 pytestmark = pytest.mark.anyio
 
@@ -74,39 +76,6 @@ async def test_what_the_server_refuses_is_in_openais_shape() -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
 
 
-def test_two_stars_take_what_follows_and_one_takes_a_segment() -> None:
-    models = Route("GET", "/v1/models/**", ROUTES[0].endpoint)
-    items = Route("GET", "/v1/conversations/*/items/*", ROUTES[0].endpoint)
-
-    assert models.fits("/v1/models/a/b") and models.fits("/v1/models/a")
-    assert not models.fits("/v1/models/")
-    assert items.fits("/v1/conversations/c/items/i") and items.fits("/v1/conversations/c/items/i/")
-    for path in ("/v1/conversations//items/i", "/v1/conversations/c/items", "/v1/conversations/c/items/i/j"):
-        assert not items.fits(path)
-
-
-def test_paths_are_supported_whatever_the_method() -> None:
-    assert supports(ROUTES, "/v1/chat/completions/")
-    assert not supports(ROUTES, "/v1/embeddings")
-
-
-@pytest.mark.parametrize(
-    ("asked", "answered"),
-    [
-        ("/chat/completions", "/v1/chat/completions"),
-        ("/responses/resp_1/cancel", "/v1/responses/resp_1/cancel"),
-        ("/models/a/b", "/v1/models/a/b"),
-        ("/v1/chat/completions", "/v1/chat/completions"),
-        ("/health", "/health"),
-        ("/embeddings", "/embeddings"),
-        ("/v1/embeddings", "/v1/embeddings"),
-        ("/", "/"),
-    ],
-)
-def test_a_path_without_its_version_gets_it_where_that_makes_a_route(asked: str, answered: str) -> None:
-    assert with_version(ROUTES, asked) == answered
-
-
 async def test_the_log_knows_a_request_by_the_id_that_its_app_has(caplog: pytest.LogCaptureFixture) -> None:
     engine = Retrying(Scripted([ClaudeError("request_too_large")], [ClaudeError("request_too_large")]))
     asking = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
@@ -117,3 +86,47 @@ async def test_the_log_knows_a_request_by_the_id_that_its_app_has(caplog: pytest
     told = [line for line in caplog.messages if line.startswith("Claude's side failed")]
     assert [f"(request {id}, " in line for id, line in zip(ids, told, strict=True)] == [True, True]
     assert ids[0] != ids[1]
+
+
+def names_of(steps: list[Any]) -> list[str]:
+    return [getattr(step, "func", step).__name__ for step in steps]
+
+
+def test_the_steps_are_in_their_order_and_there_only_if_they_are_needed() -> None:
+    always = [
+        *("with_request_id", "errors_as_answers", "only_the_proxy", "not_while_ending"),
+        *("with_route", "with_agent", "metered"),
+    ]
+    access: Any = object()
+
+    assert names_of(steps(parts(Scripted()), ROUTES)) == always
+    assert names_of(steps(parts(Scripted(), access=access, replay=lambda live: live), ROUTES)) == [
+        *always[:4],
+        *("with_key", "from_cassette"),
+        *always[4:],
+    ]
+
+
+async def test_each_step_passes_the_call_on_to_the_next() -> None:
+    told: list[str] = []
+
+    def noting(name: str) -> Any:
+        async def step(call: Any, proceed: Any) -> None:
+            told.append(name)
+            await proceed([*call, name])
+
+        return step
+
+    async def last(call: Any) -> None:
+        told.append(f"the endpoint, with {call}")
+
+    await chain([noting("a"), noting("b")], last)([])  # type: ignore[arg-type]
+
+    assert told == ["a", "b", "the endpoint, with ['a', 'b']"]
+
+
+async def test_what_ends_refuses_new_requests() -> None:
+    async with client(Scripted(), is_ending=lambda: True) as http:
+        answer = await http.get("/health")
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from api.app import supports
 from api.path_suggestions import LONGEST, closest_path
 from api.routes import ROUTES
+from api.routing import supports
 
 TEMPLATES = [route.path for route in ROUTES]
 

@@ -18,12 +18,13 @@ from translate.completions import (
     translate_completion_request,
 )
 from translate.errors import OpenAIError
+from translate.request_body import decode_object
 
 BODY: dict[str, Any] = {"model": "gpt-3.5-turbo-instruct", "prompt": "Once upon"}
 
 
 def translated(**more: Any) -> Any:
-    return translate_completion_request(json.dumps({**BODY, **more}).encode())
+    return translate_completion_request(decode_object(json.dumps({**BODY, **more}).encode()))
 
 
 def test_a_prompt_is_a_turn_with_the_instruction_to_continue_it() -> None:

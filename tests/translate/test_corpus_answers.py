@@ -21,6 +21,7 @@ from translate.chat.finish_reason import FINISH_REASON
 from translate.chat.request import translate_request
 from translate.chat.stream import ChatCompletionStream, ClaudeProtocolError
 from translate.errors import Kind, OpenAIError, openai_error
+from translate.request_body import decode_object
 from translate.turn import Turn
 
 pytestmark = pytest.mark.skipif(not MESSAGES.exists(), reason=f"the shared corpus is not at {CORPUS}")
@@ -109,7 +110,7 @@ def test_a_recorded_request_is_a_turn_or_a_valid_error(
 ) -> None:
     result: Turn | OpenAIError
     try:
-        result = translate_request(body).turn
+        result = translate_request(decode_object(body)).turn
     except OpenAIError as error:
         result = error
 

@@ -9,6 +9,7 @@ import pytest
 
 from translate.chat.request import translate_request
 from translate.errors import OpenAIError
+from translate.request_body import decode_object
 
 CORPUS = Path(os.environ.get("UNDERSTUDY_CORPUS") or Path(__file__).parents[3] / "shared" / "corpus")
 CHAT = CORPUS / "openai.chat"
@@ -33,7 +34,7 @@ def requests() -> list[Any]:
 def test_a_recorded_request_is_understood_or_refused_by_name(body: bytes, status: int) -> None:
     try:
         refused = None
-        turn = translate_request(body).turn
+        turn = translate_request(decode_object(body)).turn
     except OpenAIError as error:
         refused = error
 

@@ -19,6 +19,7 @@ from translate.chat.completion import fold
 from translate.chat.request import Translated, translate_request
 from translate.chat.stream import ChatCompletionStream
 from translate.errors import OpenAIError
+from translate.request_body import decode_object
 
 CORPUS = Path(os.environ.get("UNDERSTUDY_CORPUS") or Path(__file__).parents[3] / "shared" / "corpus")
 SPEC = CORPUS / "openai-openapi.yaml"
@@ -182,6 +183,6 @@ def test_every_generated_request_is_answered_validly_or_refused_validly(
 
 def translated_or_error(request: Any) -> Translated | OpenAIError:
     try:
-        return translate_request(json.dumps(request).encode())
+        return translate_request(decode_object(json.dumps(request).encode()))
     except OpenAIError as error:
         return error

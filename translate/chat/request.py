@@ -68,21 +68,20 @@ class Translated:
 
 
 def translate_request(
-    body: bytes,
+    fields: Mapping[str, Any],
     model_map: Mapping[str, str] = DEFAULT_MODEL_MAP,
     default_model: str = DEFAULT_MODEL,
     *,
     show_reasoning: bool = False,
     web_search: bool = True,
 ) -> Translated:
-    """Make a Turn of the body of ``POST /v1/chat/completions``.
+    """Make a Turn of the fields of the body of ``POST /v1/chat/completions``.
 
     ``show_reasoning`` asks for a summary of what Claude thinks, where it thinks at all; ``web_search`` says whether the
     web may be searched.
 
     Raises OpenAIError (400) naming what is malformed, of the wrong type, or not supported.
     """
-    fields = decode_object(body)
     ignored = check_parameters(fields)
     try:
         request = msgspec.convert(fields, ChatCompletionRequest)
@@ -135,19 +134,6 @@ def _unused_of_search(options: WebSearchOptions | None, *, searches: bool) -> li
     if not searches:
         return ["web_search_options"]
     return ["web_search_options.search_context_size"] if options.search_context_size not in (None, "medium") else []
-
-
-def decode_object(body: bytes) -> dict[str, Any]:
-    """Decode a request's JSON body. Raises OpenAIError (400) unless it is an object."""
-    try:
-        fields = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise OpenAIError(
-            "We could not parse the JSON body of your request. The OpenAI API expects a JSON payload."
-        ) from None
-    if not isinstance(fields, dict):
-        raise OpenAIError("The body of the request must be a JSON object.", code="invalid_type")
-    return fields
 
 
 def _answers_a_tool(message: Message) -> bool:

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from translate.chat.messages import invalid_type
 from translate.chat.parameters import check_parameters
-from translate.chat.request import SERVICE_TIER, decode_object, effort_for, metadata_for, sampling_for, thinking_for
+from translate.chat.request import SERVICE_TIER, effort_for, metadata_for, sampling_for, thinking_for
 from translate.chat.wire import ChatCompletionRequest
 from translate.errors import OpenAIError
 from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP, Capabilities, capabilities, choose_model
@@ -71,14 +71,32 @@ class Needed:
     listed: Mapping[str, tuple[ListedTool, ...]]
 
 
-def needed(body: bytes) -> Needed:
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """A request whose fields have the right types. ``ignored`` are the parameters that have no effect."""
+
+    request: ResponseRequest
+    ignored: tuple[str, ...]
+
+
+def read_request(fields: Mapping[str, Any]) -> ReadRequest:
+    """Read the fields of the body of ``POST /v1/responses``.
+
+    Raises OpenAIError (400) naming what is of the wrong type or not supported.
+    """
+    ignored = check_parameters(fields, RESPONSE_PARAMETERS)
+    try:
+        return ReadRequest(msgspec.convert(fields, ResponseRequest), tuple(ignored))
+    except msgspec.ValidationError as error:
+        raise invalid_type(error) from None
+
+
+def needed(read: ReadRequest) -> Needed:
     """Return what to look up before the request can be translated. Raises OpenAIError (400).
 
     Items are those referred to, and reasoning that was sent back without its content.
     """
-    fields = decode_object(body)
-    check_parameters(fields, RESPONSE_PARAMETERS)
-    request = _decode(fields)
+    request = read.request
     items = [item for item in request.input if isinstance(item, dict)] if isinstance(request.input, list) else []
     wanted = [item.get("id") for item in items if _is_by_id(item)]
     ids = tuple(dict.fromkeys(id for id in wanted if isinstance(id, str)))
@@ -92,7 +110,7 @@ def needed(body: bytes) -> Needed:
 
 
 def translate_response_request(
-    body: bytes,
+    read: ReadRequest,
     model_map: Mapping[str, str] = DEFAULT_MODEL_MAP,
     default_model: str = DEFAULT_MODEL,
     *,
@@ -104,7 +122,7 @@ def translate_response_request(
     mcp_tools: Mapping[str, Sequence[ListedTool]] | None = None,
     open_reasoning: Callable[[str], ContentBlock | None],
 ) -> TranslatedResponse:
-    """Make a Turn of the body of ``POST /v1/responses``.
+    """Make a Turn of a request.
 
     ``show_reasoning`` asks for a summary of what Claude thinks, where it thinks at all, even if the request does not;
     ``web_search`` says whether the web may be searched. Without ``generate`` nothing is to be answered, and only what
@@ -116,10 +134,8 @@ def translate_response_request(
 
     Raises OpenAIError (400) naming what is malformed, of the wrong type, or not supported.
     """
-    fields = decode_object(body)
-    ignored = check_parameters(fields, RESPONSE_PARAMETERS)
-    request = _decode(fields)
-    ignored += check_include(request.include or [])
+    request = read.request
+    ignored = [*read.ignored, *check_include(request.include or [])]
     _check_conversation(request, previous)
     if request.input is None and not previous:
         message = "One of 'input', 'previous_response_id' or 'conversation' must be provided."
@@ -163,13 +179,6 @@ def translate_response_request(
         mcp_calls=mcp_calls,
         tools=offered_tools([tool for _, tool in own], [tool for _, tool in said.tools]),
     )
-
-
-def _decode(fields: Mapping[str, Any]) -> ResponseRequest:
-    try:
-        return msgspec.convert(fields, ResponseRequest)
-    except msgspec.ValidationError as error:
-        raise invalid_type(error) from None
 
 
 def _with_format(request: ResponseRequest, format: dict[str, Any] | None) -> ResponseRequest:

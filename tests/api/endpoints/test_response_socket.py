@@ -240,7 +240,7 @@ async def test_a_websocket_is_for_whoever_may_ask() -> None:
 
 @pytest.mark.parametrize(("message", "code"), [(b"bytes", 1003), ("x" * 2000, 1009)])
 async def test_what_cannot_be_a_message_closes_the_connection(message: str | bytes, code: int) -> None:
-    async with connected(Scripted(), max_body_bytes=1000) as socket:
+    async with connected(Scripted(), max_message_bytes=1000) as socket:
         await socket.send(message)
         with pytest.raises(ConnectionClosed) as caught:
             await socket.recv()

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy import text as text_of
 
-from api.client_identity import owner_of
+from api.client_identity import identity_of
 from api.http.server import Request
 from engine import ClaudeError
 from storage import stores as stores_module
@@ -121,7 +121,7 @@ async def test_where_one_thing_cannot_be_tidied_up_the_others_are(
 
 
 async def test_what_a_dead_proxy_left_behind_has_failed_for_whoever_asks(tmp_path: Path) -> None:
-    nobody = owner_of(Request("GET", "/", "", (), b""))
+    nobody = identity_of(Request("GET", "/", "", (), b""), by_key=False).owner
     left = StoredResponse("resp_1", nobody, 1.0, b'{"id":"resp_1","status":"queued"}', (), status="queued")
     with Database.open(tmp_path / "kept.db") as database:
         async with Stores.on(database) as stores, client(Scripted(), stores=stores) as http:
@@ -475,7 +475,7 @@ async def test_a_request_that_fails_leaves_the_session_as_it_was() -> None:
 
 
 async def test_whoever_watches_is_told() -> None:
-    async with client(Scripted(), about_auth=lambda: {"provider": "API key"}) as http:
+    async with client(Scripted(), credentials={"provider": "API key"}) as http:
         health = (await http.get("/health")).json()
         auth = (await http.get("/v1/auth/status")).json()
     assert health["status"] == "ok"

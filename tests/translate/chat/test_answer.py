@@ -9,6 +9,7 @@ from tests.translate.chat.test_stream import START, end, text
 from translate.chat.answer import chat_streams
 from translate.chat.completion import fold
 from translate.chat.request import translate_request
+from translate.request_body import decode_object
 
 CLOSED = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
@@ -20,7 +21,7 @@ def answered(response_format: dict[str, Any], *deltas: str) -> str | None:
         "messages": [{"role": "user", "content": "as JSON"}],
         "response_format": response_format,
     }
-    (stream,) = chat_streams(translate_request(json.dumps(body).encode()), id="chatcmpl-1", created=1)
+    (stream,) = chat_streams(translate_request(decode_object(json.dumps(body).encode())), id="chatcmpl-1", created=1)
     chunks = [chunk for event in [START, *text(*deltas), end()] for chunk in stream.feed(event)]
     return fold(chunks).choices[0].message.content
 

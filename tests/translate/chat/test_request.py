@@ -8,6 +8,7 @@ import pytest
 from translate.chat.request import Translated, translate_request
 from translate.chat.response_format import JSON_OBJECT_INSTRUCTION
 from translate.errors import OpenAIError
+from translate.request_body import decode_object
 from translate.turn import Turn
 
 OLDER = "claude-sonnet-4-5"
@@ -17,7 +18,7 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
 
 def translated(show_reasoning: bool = False, **fields: Any) -> Translated:
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}], **fields}
-    return translate_request(json.dumps(body).encode(), show_reasoning=show_reasoning)
+    return translate_request(decode_object(json.dumps(body).encode()), show_reasoning=show_reasoning)
 
 
 def turn(show_reasoning: bool = False, **fields: Any) -> Turn:
@@ -108,13 +109,13 @@ def test_a_search_of_the_web_is_anthropics() -> None:
 def test_a_model_that_always_searches_at_openai_does(model: str, searches: bool) -> None:
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).encode()
 
-    assert [tool["name"] for tool in translate_request(body).turn.tools] == ["web_search"] * searches
-    assert translate_request(body, web_search=False).ignored == ("web_search_options",) * searches
+    assert [tool["name"] for tool in translate_request(decode_object(body)).turn.tools] == ["web_search"] * searches
+    assert translate_request(decode_object(body), web_search=False).ignored == ("web_search_options",) * searches
 
 
 def test_a_search_of_the_web_can_be_switched_off() -> None:
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}], "web_search_options": {}}
-    result = translate_request(json.dumps(body).encode(), web_search=False)
+    result = translate_request(decode_object(json.dumps(body).encode()), web_search=False)
 
     assert (result.turn.tools, result.ignored) == ((), ("web_search_options",))
 
@@ -236,7 +237,7 @@ def test_a_schema_beyond_claudes_grammar_is_told_and_that_nothing_holds_claude_t
 )
 def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(OpenAIError) as caught:
-        translate_request(body)
+        translate_request(decode_object(body))
 
     assert caught.value.status == 400
 
@@ -270,6 +271,6 @@ def test_what_is_wrong_is_named_by_its_path(fields: dict[str, Any], param: str) 
 
 def test_a_missing_model_is_named() -> None:
     with pytest.raises(OpenAIError) as caught:
-        translate_request(b'{"messages": []}')
+        translate_request({"messages": []})
 
     assert (caught.value.param, caught.value.code) == ("model", "missing_required_parameter")

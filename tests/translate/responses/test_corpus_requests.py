@@ -9,7 +9,8 @@ import pytest
 
 from tests.translate.test_corpus_tools import validator  # noqa: F401 — a fixture
 from translate.errors import OpenAIError
-from translate.responses.request import TranslatedResponse, needed, translate_response_request
+from translate.request_body import decode_object
+from translate.responses.request import TranslatedResponse, needed, read_request, translate_response_request
 
 CORPUS = Path(os.environ.get("UNDERSTUDY_CORPUS") or Path(__file__).parents[4] / "shared" / "corpus")
 RESPONSES = CORPUS / "openai.responses"
@@ -40,7 +41,8 @@ def translated(body: dict[str, Any]) -> TranslatedResponse | OpenAIError:
     """Translate a request, with what would be stored of the conversation it goes on with."""
     encoded = json.dumps(body).encode()
     try:
-        asked = needed(encoded)
+        read = read_request(decode_object(encoded))
+        asked = needed(read)
     except OpenAIError as error:
         return error
     previous: list[dict[str, Any]] | None = [] if asked.conversation_id else None
@@ -50,7 +52,7 @@ def translated(body: dict[str, Any]) -> TranslatedResponse | OpenAIError:
         said = {"role": "user", "content": "What is the weather?"}
         previous = [said, *({**call, "call_id": id} for id in answers)]
     try:
-        return translate_response_request(encoded, previous=previous, open_reasoning=lambda _: None)
+        return translate_response_request(read, previous=previous, open_reasoning=lambda _: None)
     except OpenAIError as error:
         return error
 

@@ -12,10 +12,11 @@ from tests.translate.test_corpus_tools import CORPUS, validator  # noqa: F401 â€
 from tests.translate.test_generated_requests import EVENTS, REQUESTS, Generator
 from tests.translate.test_generated_requests import spec as spec  # a fixture
 from translate.errors import OpenAIError
+from translate.request_body import decode_object
 from translate.responses import sse
 from translate.responses.fold import fold
 from translate.responses.parameters import RESPONSE_PARAMETERS
-from translate.responses.request import TranslatedResponse, needed, translate_response_request
+from translate.responses.request import TranslatedResponse, needed, read_request, translate_response_request
 from translate.responses.wire import ResponseEvent
 
 SPEC = CORPUS / "openai-openapi.yaml"
@@ -54,9 +55,10 @@ class ResponseGenerator(Generator):
 def result_of(request: Any) -> TranslatedResponse | OpenAIError:
     encoded = json.dumps(request).encode()
     try:
-        asked = needed(encoded)
+        read = read_request(decode_object(encoded))
+        asked = needed(read)
         previous: list[Any] | None = [] if asked.conversation_id or asked.previous_response_id else None
-        return translate_response_request(encoded, previous=previous, open_reasoning=lambda _: None)
+        return translate_response_request(read, previous=previous, open_reasoning=lambda _: None)
     except OpenAIError as error:
         return error
 
@@ -103,4 +105,4 @@ def test_bytes_at_random_are_refused() -> None:
     source = random.Random(7)
     for _ in range(REQUESTS):
         with pytest.raises(OpenAIError):
-            translate_response_request(source.randbytes(source.randint(0, 40)), open_reasoning=lambda _: None)
+            read_request(decode_object(source.randbytes(source.randint(0, 40))))

@@ -10,10 +10,11 @@ import yaml
 
 from translate.chat.parameters import Fate
 from translate.errors import OpenAIError
+from translate.request_body import decode_object
 from translate.responses.asked import ResponseRequest
 from translate.responses.input_items import ITEMS, REFUSED_ITEMS
 from translate.responses.parameters import INCLUDE, RESPONSE_PARAMETERS, check_include
-from translate.responses.request import translate_response_request
+from translate.responses.request import read_request, translate_response_request
 from translate.responses.tools import REFUSED_TOOLS, WEB_SEARCH
 from translate.responses.wire import Response
 
@@ -120,7 +121,9 @@ def request(**more: Any) -> bytes:
 
 @pytest.mark.parametrize("name", [n for n, row in RESPONSE_PARAMETERS.items() if row.fate is Fate.ACCEPTED])
 def test_what_has_no_effect_is_told(name: str) -> None:
-    result = translate_response_request(request(**{name: VALUES[name]}), open_reasoning=lambda _: None)
+    result = translate_response_request(
+        read_request(decode_object(request(**{name: VALUES[name]}))), open_reasoning=lambda _: None
+    )
 
     assert result.ignored == (name,)
 
@@ -128,7 +131,9 @@ def test_what_has_no_effect_is_told(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n, row in RESPONSE_PARAMETERS.items() if row.fate is Fate.REFUSED])
 def test_what_is_refused_is_refused_by_name(name: str) -> None:
     with pytest.raises(OpenAIError) as caught:
-        translate_response_request(request(**{name: VALUES[name]}), open_reasoning=lambda _: None)
+        translate_response_request(
+            read_request(decode_object(request(**{name: VALUES[name]}))), open_reasoning=lambda _: None
+        )
 
     assert (caught.value.status, caught.value.param, caught.value.code) == (400, name, "unsupported_parameter")
 
