@@ -7,7 +7,7 @@ flow's id, and with it the origin finds who wants to know.
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from engine import Engine, Event, Running
 from engine.around import Around
@@ -33,12 +33,24 @@ class Observer(Protocol):
         """Hear of an event of that turn."""
 
 
+class SocketMessage(NamedTuple):
+    """What a message on a WebSocket is, so that nobody has to parse it again.
+
+    It is an event of type ``event`` and belongs to the answer to the app's ``number``-th message, counted from 0.
+    ``suffix`` is the JSON that names the app's ``stream_id``, before the last brace; it is empty if there is none.
+    """
+
+    number: int
+    event: str
+    suffix: bytes = b""
+
+
 class Observers:
     """Who listens in on which flow."""
 
     def __init__(self) -> None:
         self._witnesses: dict[str, list[Observer]] = {}
-        self._said: dict[str, deque[int]] = {}
+        self._said: dict[str, deque[SocketMessage]] = {}
 
     def add(self, flow_id: str, observer: Observer) -> None:
         """Have somebody listen in on a flow."""
@@ -56,13 +68,13 @@ class Observers:
         """Note it no more."""
         self._said.pop(flow_id, None)
 
-    def say(self, flow_id: str | None, number: int) -> None:
-        """Note that the next message on a flow's WebSocket answers its ``number``-th message, from 0."""
+    def say(self, flow_id: str | None, message: SocketMessage) -> None:
+        """Note what the next message on a flow's WebSocket is."""
         if (said := self._said.get(flow_id or "")) is not None:
-            said.append(number)
+            said.append(message)
 
-    def said(self, flow_id: str) -> int | None:
-        """Return which message the next one on a flow's WebSocket answers; messages keep their order on the way."""
+    def said(self, flow_id: str) -> SocketMessage | None:
+        """Return what the next message on a flow's WebSocket is. Messages arrive in the order they were sent in."""
         said = self._said.get(flow_id)
         return said.popleft() if said else None
 

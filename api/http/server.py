@@ -33,6 +33,8 @@ from urllib.parse import urlsplit
 
 import h11
 
+from translate import sse
+
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HELD_BYTES = 64 * 1024
 LINGER_S = 5.0
@@ -106,6 +108,14 @@ class Exchange:
         if self._has_body:
             self._connection.write(h11.Data(data=data))
             await self._connection.drain()
+
+    async def send_events(self, events: Sequence[sse.EncodedEvent]) -> None:
+        """Send events as a part of an event stream, in one write."""
+        await self.send(sse.stream_bytes(events))
+
+    async def send_keep_alive(self) -> None:
+        """Send a comment, so that nobody closes the connection because it is silent."""
+        await self.send(sse.KEEP_ALIVE)
 
     async def finish(self) -> None:
         """End the stream cleanly."""

@@ -11,8 +11,8 @@ from tests.translate.responses.test_stream import machine
 from tests.translate.test_corpus_tools import CORPUS, validator  # noqa: F401 — a fixture
 from tests.translate.test_generated_requests import EVENTS, REQUESTS, Generator
 from tests.translate.test_generated_requests import spec as spec  # a fixture
+from translate import sse
 from translate.errors import OpenAIError
-from translate.responses import sse
 from translate.responses.fold import fold
 from translate.responses.parameters import RESPONSE_PARAMETERS
 from translate.responses.request import TranslatedResponse, needed, translate_response_request
@@ -91,7 +91,7 @@ def test_every_generated_request_is_answered_validly_or_refused_validly(
             events = answer(result)
             problems = validator.body("Response", json.loads(msgspec.json.encode(fold(events))))
             # The events between the first and the last do not depend on the request.
-            problems += validator.sse("ResponseStreamEvent", sse.event(events[0]).decode())
+            problems += validator.sse("ResponseStreamEvent", sse.stream_bytes([sse.event(events[0])]).decode())
 
         assert problems == [], request
 
