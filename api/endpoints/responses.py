@@ -24,7 +24,7 @@ from storage.database import StoreError
 from storage.item_ids import new_response_id, output_ids
 from storage.responses import NoConversationError, StoredResponse
 from translate import sse
-from translate.chat.stream import ClaudeProtocolError
+from translate.claude_stream import ClaudeProtocolError
 from translate.claude_wire import join_deltas
 from translate.responses.fold import fold
 from translate.responses.mcp import ListedTool, McpServer, listed_before
@@ -152,18 +152,12 @@ async def prepare(service: Service, request: Request, *, generate: bool = True) 
     turn = await service.images.fit_turn(turn, asked.input, "input")
     id, created_at = new_response_id(), time.time()
     stream = ResponseStream(
+        translated.options,
         id=id,
         created_at=int(created_at),
-        echo=translated.echo,
         new_id=output_ids(id),
         now=lambda: int(time.time()),
         seal=service.sealer.seal,
-        show_summary=translated.show_summary,
-        show_encrypted=translated.show_encrypted,
-        unfence=translated.unfence,
-        tools=translated.tools,
-        show_sources=translated.show_sources,
-        compact=translated.compact,
     )
     return Prepared(
         id,

@@ -22,7 +22,7 @@ from tests.translate.test_corpus_tools import (
 )
 from translate import sse
 from translate.chat.finish_reason import FINISH_REASON
-from translate.chat.stream import ClaudeProtocolError
+from translate.claude_stream import ClaudeProtocolError
 from translate.errors import Kind, openai_error
 from translate.responses.fold import fold
 from translate.responses.reasoning import unpack

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -62,13 +63,7 @@ def result_of(request: Any) -> TranslatedResponse | OpenAIError:
 
 
 def answer(translated: TranslatedResponse) -> list[ResponseEvent]:
-    stream = machine(
-        echo=translated.echo,
-        show_summary=translated.show_summary,
-        show_encrypted=translated.show_encrypted,
-        unfence=translated.unfence,
-        tools=translated.tools,
-    )
+    stream = machine(**{spec.name: getattr(translated.options, spec.name) for spec in fields(translated.options)})
     return [event for raw in EVENTS for event in stream.feed(raw)]
 
 

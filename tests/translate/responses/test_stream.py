@@ -7,13 +7,13 @@ import pytest
 
 from tests.translate.chat.test_stream import START, Event, call, delta, end, start, stop, text, thinking
 from translate.chat.finish_reason import FINISH_REASON
-from translate.chat.stream import TRANSITIONS, ClaudeProtocolError, State
+from translate.claude_stream import TRANSITIONS, ClaudeProtocolError, State
 from translate.claude_wire import EVENTS
 from translate.errors import OpenAIError, openai_error
 from translate.responses.fold import fold
 from translate.responses.offered import Offered
 from translate.responses.reasoning import unpack
-from translate.responses.stream import ERROR_CODES, INCOMPLETE, ResponseStream
+from translate.responses.stream import ERROR_CODES, INCOMPLETE, ResponseOptions, ResponseStream
 from translate.responses.wire import Echo, ResponseEvent
 from translate.sse import type_of
 
@@ -29,15 +29,8 @@ def machine(**options: Any) -> ResponseStream:
         numbers[prefix] = numbers.get(prefix, 0) + 1
         return f"{prefix}_{numbers[prefix]}"
 
-    defaults = {
-        "id": "resp_1",
-        "created_at": 10,
-        "echo": Echo(model="gpt-5"),
-        "new_id": new_id,
-        "now": lambda: 12,
-        "seal": seal,
-    }
-    return ResponseStream(**{**defaults, **options})
+    decided = ResponseOptions(**{"echo": Echo(model="gpt-5"), **options})
+    return ResponseStream(decided, id="resp_1", created_at=10, new_id=new_id, now=lambda: 12, seal=seal)
 
 
 def respond(events: list[Event], **options: Any) -> list[ResponseEvent]:
