@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -436,7 +436,7 @@ class Settings:
     replay_expires_in: float | None = _setting(
         _duration, "how old an entry may be: 90d, 12h, 30m, 10s; without it they never expire", None
     )
-    replay_on_expired: str = _setting(
+    replay_on_expired: Literal["warn", "fail", "record"] = _setting(
         _one_of("warn", "fail", "record"),
         "what happens to an older entry: warn (and play it), fail (409), or record (live, and kept in the cassette)",
         "warn",

@@ -24,7 +24,7 @@ from engine.observers import FLOW_HEADER, Observers
 from engine.progress import REQUEST_ID
 from storage.database import StoreError
 from storage.stores import Stores
-from translate.errors import OpenAIError, openai_error
+from translate.errors import ErrorType, OpenAIError, openai_error
 from translate.models import choose_model
 from translate.turn import Turn
 
@@ -334,7 +334,7 @@ def new_request_id() -> str:
 
 def render_error(status: int, message: str) -> tuple[list[tuple[str, str]], bytes]:
     """Render what the server itself must refuse, in OpenAI's shape."""
-    kind = "server_error" if status >= 500 else "invalid_request_error"
+    kind: ErrorType = "server_error" if status >= 500 else "invalid_request_error"
     error = OpenAIError(message, status=status, type=kind, code=CODES.get(status))
     return error_headers(error), error.body()
 

@@ -59,12 +59,15 @@ class Pace:
     recut: int | None = None
 
 
+type OnExpired = Literal["warn", "fail", "record"]
+
+
 @dataclass(frozen=True, slots=True)
 class Expiry:
     """When an entry is too old, in seconds, and what happens then: ``warn``, ``fail`` or ``record``."""
 
     after_s: float
-    how: str = "warn"
+    how: OnExpired = "warn"
 
 
 type Failures = Literal["as_recorded", "last", "never"]
@@ -224,7 +227,7 @@ class Player:
         return f"the entry {entry.id} was recorded {age.days} days ago and has expired"
 
     @property
-    def on_expired(self) -> str:
+    def on_expired(self) -> OnExpired:
         """What happens to an entry that is too old."""
         return self._expiry.how if self._expiry else "warn"
 

@@ -12,10 +12,10 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
-from typing import Any, Self
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Any, Literal, Self
 
-from engine import Event, Outcome
+from engine import Event, Outcome, Process
 from engine.conversation import digest
 from engine.cost_check import CostCheck
 from engine.errors import ClaudeError
@@ -25,6 +25,7 @@ from engine.plan import How, plan
 from engine.process import ClaudeProcess
 from engine.progress import Wait, waiting_for
 from engine.sdk import Spawn
+from engine.tasks import TaskSet
 from engine.transcript import Transcript, resumable, transcript
 from engine.watchdog import Watchdog
 from translate.errors import Kind
@@ -57,6 +58,9 @@ BEYOND_REPAIR: frozenset[Kind] = frozenset(
 MEMORY_SHARE = 0.5
 
 
+type ProcessState = Literal["starting", "spare", "busy", "settling", "idle", "ending"]
+
+
 class Play:
     """One turn being played. Iterate for its events."""
 
@@ -67,7 +71,7 @@ class Play:
         self._claude = process
         self._turn = turn
         self._digests = digests
-        self.process: str = process.how
+        self.process: Process = process.how
         self.complete = False
         self._told = process.count_anew()
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -149,7 +153,7 @@ class Pool:
         # Every process that is not known to be gone: a task that is cancelled before its first step ends nothing.
         self._processes: set[ClaudeProcess] = set()
         self._ending: set[ClaudeProcess] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
         # Boots are queued: twenty at once would each take twenty times as long (fact F92).
         self._boots = asyncio.Semaphore(os.cpu_count() or 1)
         self._refilling = False
@@ -190,15 +194,13 @@ class Pool:
     async def __aenter__(self) -> Self:
         self._open = True
         await self._watchdog.__aenter__()
-        self._in_background(self._keep_house(), "housekeeping")
+        self._tasks.start(self._keep_house(), "housekeeping")
         self.refill()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._open = False
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
         await asyncio.gather(*(self._stop(process) for process in list(self._processes)), return_exceptions=True)
         self._spare.clear()
         self._idle.clear()
@@ -255,7 +257,7 @@ class Pool:
         """Start a spare process in the background unless there are enough; one at a time."""
         if self._open and not self._refilling and len(self._spare) < self._spare_target:
             self._refilling = True
-            self._in_background(self._add_spare(), "start a spare process")
+            self._tasks.start(self._add_spare(), "start a spare process")
 
     def refill_later(self) -> None:
         """Start one when the answer that has begun now has come for a while, if its end has not started one before."""
@@ -373,14 +375,11 @@ class Pool:
             self._end(play, process, outcome, began)
             return
         self._idle[process] = time.monotonic()
-        # Not create_task: mitmproxy's loop starts tasks at once, and this one may be done before it is known.
         work = self._bring_to_rest(play, process, turn, outcome, began)
-        task = asyncio.Task(work, loop=asyncio.get_running_loop(), name=f"settle {process!r}")
-        # A task that is cancelled before its first step runs nothing, and somebody may wait to be told.
+        task = self._tasks.start(work, f"settle {process!r}")
+        # A task that is cancelled before its first step runs nothing, and somebody may wait for the outcome.
         task.add_done_callback(lambda _: play.end(outcome))
         self._settling[process] = task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _bring_to_rest(
         self, play: Play, process: ClaudeProcess, turn: Turn, outcome: Outcome, began: float
@@ -405,7 +404,7 @@ class Pool:
         if process not in self._ending:
             self._ending.add(process)
             process.kill()
-            self._in_background(self._stop(process), f"stop {process!r}")
+            self._tasks.start(self._stop(process), f"stop {process!r}")
 
     async def _stop(self, process: ClaudeProcess) -> None:
         pid = process.pid
@@ -449,6 +448,7 @@ class Pool:
                 self._discard(process)
 
     def _describe(self, process: ClaudeProcess, now: float) -> dict[str, Any]:
+        state: ProcessState
         if process in self._spare:
             state = "spare"
         elif process in self._ending:
@@ -466,8 +466,3 @@ class Pool:
             "messages": len(process.held),
             "idle_s": idle_s,
         }
-
-    def _in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

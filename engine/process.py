@@ -23,6 +23,7 @@ from engine.cost_check import CostCheck, ProcessCosts
 from engine.errors import ClaudeError
 from engine.flags import flag_settings
 from engine.messages import said, user
+from engine.plan import How
 from engine.progress import Wait, waiting_for
 from engine.reports import Told, failed, retry_announced
 from engine.sdk import (
@@ -86,7 +87,7 @@ class ClaudeProcess:
         self._transcript: Path | None = None
         self.system: str | None = None
         self.initialized = False
-        self.how = "cold"
+        self.how: How = "cold"
         self.owner = ""
         """Whose conversation it holds (:func:`engine.places.owner_in`)."""
         self.version: str | None = None

@@ -17,7 +17,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from engine import Engine, Event, Outcome, Running
+from engine import Engine, Event, Outcome, Process, Running
 from engine.errors import ClaudeError
 from engine.progress import FIRST_S, Progress, Wait
 from engine.reach import Reach
@@ -94,7 +94,7 @@ class Tries:
         self.retries = 0
 
     @property
-    def process(self) -> str:
+    def process(self) -> Process:
         """How the process of the present try came to it."""
         return self._running.process if self._running else ""
 

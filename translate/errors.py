@@ -40,6 +40,10 @@ type Kind = Literal[
 """Every way in which a turn can fail. Each has its row in :data:`ERRORS`."""
 
 
+type ErrorType = Literal["invalid_request_error", "server_error", "requests", "tokens", "insufficient_quota"]
+"""OpenAI's values of ``error.type`` that are used here."""
+
+
 class OpenAIError(Exception):
     """An error as OpenAI answers it: status, and ``{"error": {message, type, param, code}}``."""
 
@@ -48,7 +52,7 @@ class OpenAIError(Exception):
         message: str,
         *,
         status: int = 400,
-        type: str = "invalid_request_error",
+        type: ErrorType = "invalid_request_error",
         param: str | None = None,
         code: str | None = None,
         retry_after_s: int | None = None,
@@ -56,7 +60,7 @@ class OpenAIError(Exception):
         super().__init__(message)
         self.message = message
         self.status = status
-        self.type = type
+        self.type: ErrorType = type
         self.param = param
         self.code = code
         self.retry_after_s = retry_after_s
@@ -72,7 +76,7 @@ class Row:
     """What OpenAI says where Claude says something else."""
 
     status: int
-    type: str
+    type: ErrorType
     code: str | None
     message: str
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Literal
 
 from translate.chat.wire import Model, ModelList
 from translate.errors import OpenAIError
@@ -118,7 +119,7 @@ class Capabilities:
     budget.
     """
 
-    sampling: str
+    sampling: Literal["all", "one", "none"]
     thinking_off: bool
     forced_tools: bool
     adaptive_thinking: bool = True
