@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from cli.log import LOGGED
+from tests.postgres import database, database_url, postgres
+
+__all__ = ["database", "database_url", "postgres"]
 
 
 @pytest.fixture(autouse=True)
