@@ -1,9 +1,9 @@
 """OpenAI's tools, tool_choice and tool calls <-> Claude's.
 
-Sources: https://platform.openai.com/docs/guides/function-calling, https://docs.anthropic.com/en/docs/agents-and-tools/tool-use.
-Names have the same alphabet on both sides. What OpenAI refuses of a schema is refused in its words; what only Claude
-refuses is refused too, because dropping part of a schema would change what the app gets. A strict schema that is beyond
-Claude's grammar is offered whole, and not strict.
+Sources: https://platform.openai.com/docs/guides/function-calling,
+https://docs.anthropic.com/en/docs/agents-and-tools/tool-use. Names have the same alphabet on both sides. What OpenAI
+refuses of a schema is refused in its words; what only Claude refuses is refused too, because dropping part of a schema
+would change what the app gets. A strict schema that is beyond Claude's grammar is offered whole, and not strict.
 """
 
 import re
