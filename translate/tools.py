@@ -1,9 +1,10 @@
 """OpenAI's tools, tool_choice and tool calls <-> Claude's.
 
 Sources: https://platform.openai.com/docs/guides/function-calling,
-https://docs.anthropic.com/en/docs/agents-and-tools/tool-use. Names have the same alphabet on both sides. A schema that OpenAI refuses is refused with OpenAI's message. A schema that
-only Claude refuses is refused too, because without a part of it the app would get other arguments. A strict schema that
-Claude's grammar cannot express is sent completely, but not as strict.
+https://docs.anthropic.com/en/docs/agents-and-tools/tool-use. Names have the same alphabet on both sides. A schema that
+OpenAI refuses is refused with OpenAI's message. A schema that only Claude refuses is refused too, because without a
+part of it the app would get other arguments. A strict schema that Claude's grammar cannot express is sent completely,
+but not as strict.
 """
 
 import re
