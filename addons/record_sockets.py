@@ -1,8 +1,8 @@
-"""What is asked and answered over WebSockets goes to the cassette too.
+"""Records what passes over WebSockets.
 
-A cassette knows requests and answers. Each ``response.create`` is kept as the POST that it stands for, and what answers
-it as the event stream that it would have been: so it can be shown, compared and replayed like any other, to apps that
-use a WebSocket and to apps that do not.
+A cassette holds requests and answers. Each ``response.create`` is recorded as the POST request that means the same, and
+its answer as the event stream that a POST would get. So it can be shown, compared and replayed like any other entry, to
+apps that use a WebSocket and to apps that do not.
 """
 
 import json
@@ -16,7 +16,8 @@ from addons.ending import ending_of_socket
 from addons.record import OURS, Record, Taken, is_handshake, pairs
 from addons.redirect_to_origin import REAL_ADDRESS
 from api.endpoints.response_socket import OF_THE_CONNECTION
-from engine.observers import FLOW_HEADER, Observers
+from engine.observers import FLOW_HEADER, Observers, SocketMessage
+from translate.sse import EncodedEvent, stream_bytes
 
 NOT_OF_A_POST = frozenset({*OF_THE_CONNECTION, *OURS, "host", "content-type"})
 
@@ -121,23 +122,23 @@ class RecordSockets:
         self._witnesses.add(key, taken)
         socket.asked[number] = _Asked(key, taken)
 
-    def _answer(self, socket: _Socket, number: int | None, content: bytes) -> None:
-        asked = None if number is None else socket.asked.get(number)
-        if number is None or asked is None:
+    def _answer(self, socket: _Socket, message: SocketMessage | None, content: bytes) -> None:
+        asked = None if message is None else socket.asked.get(message.number)
+        if message is None or asked is None:
             return
-        event = _object(content)
-        event.pop("stream_id", None)
-        kind = str(event.get("type"))
-        if kind == "error" and not asked.begun:
-            asked.taken.respond(int(event.get("status") or 500), [("content-type", "application/json")])
-            asked.taken.chunk(json.dumps({"error": event.get("error")}, ensure_ascii=False).encode())
+        end = message.suffix + b"}"
+        data = content.removesuffix(end) + b"}" if content.endswith(end) else content
+        if message.event == "error" and not asked.begun:
+            error = _object(data)
+            asked.taken.respond(int(error.get("status") or 500), [("content-type", "application/json")])
+            asked.taken.chunk(json.dumps({"error": error.get("error")}, ensure_ascii=False).encode())
         else:
             if not asked.begun:
                 asked.taken.respond(200, [("content-type", "text/event-stream")])
-            asked.taken.chunk(f"event: {kind}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode())
+            asked.taken.chunk(stream_bytes([EncodedEvent(data, message.event)]))
         asked.begun = True
-        if kind in ENDS or kind == "error":
-            del socket.asked[number]
+        if message.event in ENDS or message.event == "error":
+            del socket.asked[message.number]
             self._end(asked, "done")
 
     def _end(self, asked: _Asked, how: str, *, error: str | None = None) -> None:

@@ -15,7 +15,7 @@ from auth.log_redaction import mask
 from cassettes.usage import of_messages
 from engine.agents import PREFIX
 from storage.database import StoreError
-from translate.errors import OpenAIError
+from translate.errors import ErrorType, OpenAIError
 from translate.prices import cost_of, price_is_known
 from translate.turn import Turn
 
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 KEY_HEADER = "x-understudy-key"
 """Where the proxy's addon says which key a connection logged in with; the app's own key is then OpenAI's, not ours."""
 
-RATE_LIMITED = ("requests", "rate_limit_exceeded")
-NO_QUOTA = ("insufficient_quota", "insufficient_quota")
+RATE_LIMITED: tuple[ErrorType, str] = ("requests", "rate_limit_exceeded")
+NO_QUOTA: tuple[ErrorType, str] = ("insufficient_quota", "insufficient_quota")
 
 
 class Access:

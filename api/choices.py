@@ -13,8 +13,9 @@ import msgspec
 from msgspec import UNSET
 
 from engine import ClaudeError, Engine, Running
-from translate.chat.stream import ChatCompletionStream, ClaudeProtocolError
+from translate.chat.stream import ChatCompletionStream
 from translate.chat.wire import ChatCompletionChunk
+from translate.claude_stream import ClaudeProtocolError
 from translate.coalesce import coalesce
 from translate.turn import Turn
 from translate.usage import add_usage

@@ -5,7 +5,7 @@ import logging
 from api.answer_headers import JSON, common_headers
 from engine import ClaudeError
 from storage.database import StoreError
-from translate.errors import OpenAIError, openai_error
+from translate.errors import ErrorType, OpenAIError, openai_error
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,6 @@ def error_headers(error: OpenAIError) -> list[tuple[str, str]]:
 
 def render_error(status: int, message: str) -> tuple[list[tuple[str, str]], bytes]:
     """Render what the server itself must refuse, in OpenAI's shape."""
-    kind = "server_error" if status >= 500 else "invalid_request_error"
+    kind: ErrorType = "server_error" if status >= 500 else "invalid_request_error"
     error = OpenAIError(message, status=status, type=kind, code=CODES.get(status))
     return error_headers(error), error.body()

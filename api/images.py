@@ -27,6 +27,7 @@ from api import image_process as image_process
 from api.image_process import ImageError, look
 from engine import ClaudeError
 from engine.places import Places
+from engine.tasks import TaskSet
 from translate.errors import OpenAIError
 from translate.turn import ContentBlock, Message, Turn
 
@@ -70,7 +71,7 @@ class Images:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="look into images")
         self._keeps = False
         self._idle: dict[Process, asyncio.TimerHandle] = {}
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending = TaskSet()
 
     async def __aenter__(self) -> Self:
         self._keeps = True
@@ -80,7 +81,7 @@ class Images:
         self._keeps = False
         for process in tuple(self._idle):
             self._end_idle(process)
-        await asyncio.gather(*self._ending)
+        await self._ending.wait()
         self._threads.shutdown(wait=False)
 
     async def fit_turn(self, turn: Turn, sent: Any = None, root: str = "") -> Turn:
@@ -189,10 +190,7 @@ class Images:
             # Also reads what it has said, without which its pipes would stay.
             await process.communicate()
 
-        task = asyncio.create_task(end(), name=f"end the process {process.pid}, which scaled images down")
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-        return task
+        return self._ending.start(end(), f"end the process {process.pid}, which scaled images down")
 
 
 async def _ask(process: Process, data: bytes) -> tuple[str, bytes]:

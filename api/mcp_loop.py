@@ -13,7 +13,7 @@ from typing import Any
 
 from api.images import Images
 from api.mcp import call_tool
-from engine import Engine, Event, Outcome, Running
+from engine import Engine, Event, Outcome, Process, Running
 from translate.content import text_block
 from translate.responses.mcp import LISTED, ListedTool, McpCall, McpServer
 from translate.responses.tool_loop import Called, Result, ToolLoop
@@ -125,7 +125,7 @@ class _Playing:
         return self.turns[-1] if self.turns else None
 
     @property
-    def process(self) -> str:
+    def process(self) -> Process:
         """How the process of the turn that is played came to it."""
         return self.now.process if self.now is not None else ""
 

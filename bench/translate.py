@@ -61,7 +61,7 @@ def translated(raw: list[dict[str, Any]]) -> list[ChatCompletionChunk]:
 def encoded(raw: list[dict[str, Any]]) -> list[bytes]:
     """Feed events to the stream machine; return the bytes that an app gets."""
     machine = ChatCompletionStream(id="chatcmpl-1", created=1, model="gpt-4o", include_usage=True)
-    return [sse.event(chunk) for event in raw for chunk in machine.feed(event)]
+    return [sse.stream_bytes([sse.event(chunk)]) for event in raw for chunk in machine.feed(event)]
 
 
 def measure(rounds: int) -> list[Row]:

@@ -1,15 +1,16 @@
-"""The engine: plays Turns with the Claude Code SDK. It knows no OpenAI.
+"""The engine gets answers from Claude, through the Claude Code SDK. It knows nothing of OpenAI's API.
 
-The glossary:
+Glossary:
 
-- a *turn* is one answer of Claude's, asked with the whole conversation (:class:`translate.turn.Turn`);
-- a *process* is one `claude` program (:mod:`engine.process`); :mod:`engine.sdk` alone imports its SDK;
-- what a process *holds* is the conversation it has in it (:mod:`engine.conversation`);
-- a call is *parked* while Claude Code waits for the app to answer it (:mod:`engine.park`);
-- *events* are the raw stream events of Anthropic's Messages API, as they come;
-- the *outcome* says how a turn ended, once it has;
-- to *cut* a process is to kill it the moment the stop reason is known, because Claude Code would go on by itself:
-  after ``max_tokens``, after a refusal, after an empty answer (facts F40, F41, F44).
+- a *turn* is one answer of Claude, asked for with the whole conversation (:class:`translate.turn.Turn`);
+- to *play* a turn is to get its answer;
+- a *process* is one running `claude` program (:mod:`engine.process`). Only :mod:`engine.sdk` imports its SDK;
+- a process *holds* the conversation that it has in its memory (:mod:`engine.conversation`);
+- a tool call is *parked* while Claude Code waits for the app's result (:mod:`engine.park`);
+- *events* are the stream events of Anthropic's Messages API, as they arrive;
+- the *outcome* says how a turn ended;
+- to *cut* a process is to kill it as soon as the stop reason is known. This is needed because Claude Code would ask
+  again by itself after ``max_tokens``, after a refusal and after an empty answer (facts F40, F41, F44).
 """
 
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
@@ -24,35 +25,33 @@ from translate.usage import MessageUsage
 type Event = Mapping[str, Any]
 
 type Ending = Literal["finished", "cut", "cancelled", "failed"]
-"""How a turn can end: Claude Code reported its result, we ended the process at the stop reason, nobody wanted the rest,
-or it failed."""
+"""How a turn can end. ``finished``: Claude Code reported its result. ``cut``: the process was killed at the stop
+reason. ``cancelled``: the caller left before the end. ``failed``: Claude's side failed."""
+
+
+type Process = Literal["continued", "reused", "warm", "resumed", "cold", "agent", ""]
+"""How a turn got its process (:mod:`engine.pool`). ``agent`` is the process of an agent, "" is not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a turn ended.
-
-    ``process`` says how its process came to it (:attr:`Running.process`).
-    """
+    """How a turn ended, and how it got its process."""
 
     how: Ending
-    process: str
+    process: Process
     error: ClaudeError | None = None
 
 
 class Running(Protocol):
-    """A turn being played: iterate it for the events; leave its context to be done with it, early or not."""
+    """A turn that is being played. Iterate over it to get the events. Leave its context to end it at any time."""
 
     @property
-    def process(self) -> str:
-        """How its process came to it: continued, reused, warm, resumed or cold (:mod:`engine.pool`).
-
-        Known once the first event has come.
-        """
+    def process(self) -> Process:
+        """How the turn got its process. Known when the first event has come."""
 
     @property
     def backlog(self) -> int:
-        """How many events have come and are not read yet; 0 when the reader keeps up."""
+        """How many events have come and are not read yet. 0 means that the reader keeps up."""
 
     @property
     def retries(self) -> int:
@@ -60,9 +59,9 @@ class Running(Protocol):
 
     @property
     def messages(self) -> Sequence[MessageUsage]:
-        """What Claude has told so far of the tokens of each of its messages, whether or not those events were read.
+        """The token usage of each of Claude's messages so far, whether or not their events were read.
 
-        Final once the turn is ``complete``, or else once it has ``ended``.
+        It is final when the turn is ``complete`` or has ``ended``.
         """
 
     @property
@@ -71,20 +70,21 @@ class Running(Protocol):
 
     @property
     def ended(self) -> Awaitable[Outcome]:
-        """How the turn ended: known shortly after its context was left."""
+        """How the turn ended. Known shortly after its context was left."""
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        """Yield events until the stop reason has come. Raises ClaudeError when the turn fails."""
+        """Yield events up to the one with the stop reason. Raises ClaudeError if the turn fails."""
 
 
 class Engine(Protocol):
-    """What plays turns."""
+    """Anything that plays turns."""
 
     def run(self, turn: Turn) -> AbstractAsyncContextManager[Running]:
-        """Play a turn. Leaving the context before the end cancels it, at the API too."""
+        """Play a turn. If the context is left before the end, the request to Claude's API is cancelled too."""
 
     def status(self) -> dict[str, Any]:
-        """Return the engine's state for people and monitors: numbers and names, nothing of any conversation."""
+        """Return the engine's state for people and monitoring. It has numbers and names, and no part of a
+        conversation."""
 
 
-__all__ = ["ClaudeError", "Ending", "Engine", "Event", "Outcome", "Running"]
+__all__ = ["ClaudeError", "Ending", "Engine", "Event", "Outcome", "Process", "Running"]

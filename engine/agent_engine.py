@@ -1,6 +1,6 @@
-"""Plays the turns of agents: each on a process of its own, which lives as long as its answer.
+"""Plays the turns of agents. Each turn has a process of its own, which ends with the answer.
 
-An agent's process has tools and a folder, so it is never shared with another conversation, and never kept.
+An agent's process has tools and a working folder. So no other conversation ever uses it.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from engine import Ending, Event, Outcome, Running
+from engine import Ending, Event, Outcome, Process, Running
 from engine.agent_events import OneAnswer
 from engine.agents import Agent
 from engine.cost_check import CostCheck, ProcessCosts
@@ -29,15 +29,15 @@ from translate.usage import MessageUsage, UsageReader
 
 log = logging.getLogger(__name__)
 
-# What the result of a run says that ended because it had gone on for long enough.
+# The `subtype` of a result whose run ended because it had reached one of its limits.
 ENOUGH = frozenset({"error_max_turns", "error_max_budget_usd"})
 
-# How long a process may take to end its commands and itself, which takes it some milliseconds.
+# How long a process may take to end its commands and itself. Usually this takes a few milliseconds.
 TERMINATE_S = 5.0
 
 
 class AgentEngine:
-    """Plays turns with one agent. Use it in an ``async with``; :mod:`engine` says what an engine is."""
+    """The engine of one agent (:class:`engine.Engine`). Use it in an ``async with``."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class AgentEngine:
         self.agent = agent
         self._cost_check = cost_check or CostCheck()
         self._reach = reach
-        # Bare, Claude Code has but three of its tools (F2).
+        # With --bare, Claude Code has only three of its tools (fact F2).
         self._spawn = replace(spawn, cwd=agent.cwd, agent=agent, bare=False)
         self._places = Places(limit, max_waiting=max_waiting, wait_s=wait_s, kept=kept)
         self._timeout_s = timeout_s
@@ -72,12 +72,12 @@ class AgentEngine:
         await self._watchdog.__aexit__()
 
     def status(self) -> dict[str, Any]:
-        """Return what runs and what waits."""
+        """Return how many turns run and how many wait."""
         return {"running": self._places.taken, "waiting": self._places.waiting}
 
     @contextlib.asynccontextmanager
     async def run(self, turn: Turn) -> AsyncIterator[Running]:
-        """Play a turn. Leaving the context before the end ends the process, and what it was at."""
+        """Play a turn. If the context is left before the end, the process and its commands end too."""
         with Progress(host=self._reach.name if self._reach is not None else "") as progress:
             try:
                 async with self._process(turn, progress) as run:
@@ -85,7 +85,7 @@ class AgentEngine:
             except ClaudeError as error:
                 if error.kind == "connection_error" and self._reach is not None:
                     error.detail = await self._reach.why()
-                log.warning("%s; an agent's turn is not tried again", progress.describe_failure(error))
+                log.warning("%s; a turn of an agent is not retried", progress.describe_failure(error))
                 raise
 
     @contextlib.asynccontextmanager
@@ -109,9 +109,9 @@ class AgentEngine:
 
 
 class _AgentRun:
-    """One answer of an agent's on its way."""
+    """One turn of an agent that is being played."""
 
-    process = "agent"
+    process: Process = "agent"
     retries = 0
 
     def __init__(
@@ -130,7 +130,7 @@ class _AgentRun:
 
     @property
     def messages(self) -> Sequence[MessageUsage]:
-        """What Claude has told of the tokens of each of its messages, and of what its tools asked the API for."""
+        """The token usage of each of Claude's messages, and of the requests that its tools made to the API."""
         return [*self._told.messages, *self._unheard]
 
     @property
@@ -149,15 +149,15 @@ class _AgentRun:
         await self._connection.start()
 
     async def stop(self) -> None:
-        """End the process, and what it was at."""
+        """End the process and the commands that it runs."""
         try:
-            # Killed, it would leave its commands running: each is in a session of its own.
+            # If the process is killed at once, its commands go on: each runs in a session of its own.
             await self._connection.terminate(TERMINATE_S)
             self._connection.kill()
             with contextlib.suppress(Exception):
                 await self._connection.close()
         finally:
-            # Not before: until then it may tell of more tokens.
+            # Not earlier, because the process may still report more tokens.
             self._end("cancelled")
 
     def _end(self, how: Ending, error: ClaudeError | None = None) -> None:
@@ -209,7 +209,7 @@ class _AgentRun:
             await self._connection.send({"type": "assistant", "message": said(message, self._turn.model)})
             return
         await self._connection.send({"type": "user", "message": user(message), "shouldQuery": False})
-        # Sent on without waiting, messages are merged and reordered (fact F81).
+        # If the next message is sent without waiting, Claude Code merges and reorders them (fact F81).
         while not isinstance(await self._connection.next(), ResultMessage):
             pass
 

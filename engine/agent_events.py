@@ -1,8 +1,8 @@
-"""An agent's many messages told as one: a state machine that is fed.
+"""Makes one answer of the many messages of an agent. A state machine.
 
-An agent asks the API, acts, and asks again. An app expects one answer. What the agent says becomes the answer's text,
-piece by piece as it comes; what it does becomes thinking, a line for each tool that it used, or nothing. Usage is added
-up. The answer ends when the agent has.
+An agent asks the API, uses tools, and asks again. An app expects one answer. The text of all messages becomes the text
+of the answer, piece by piece. Each use of a tool becomes one line of thinking, or nothing. The usage is the sum. The
+answer ends when the agent's run ends.
 """
 
 import json
@@ -17,7 +17,8 @@ MAX_SHOWN = 200
 
 
 class OneAnswer:
-    """Feed it every stream event of an agent's run, take the events of the one answer; :meth:`finish` ends it."""
+    """Feed it every stream event of an agent's run, and take the events of the answer. :meth:`finish` ends the
+    answer."""
 
     def __init__(self, *, show: bool) -> None:
         self._show = show
@@ -31,7 +32,7 @@ class OneAnswer:
         self.begun = False
 
     def feed(self, event: Event) -> Iterator[Event]:
-        """Take one event and yield what the answer gets of it."""
+        """Take one event, and yield the events that it adds to the answer."""
         match event:
             case {"type": "message_start", "message": message}:
                 self._usage = add_counts(self._usage, self._now)
@@ -62,13 +63,13 @@ class OneAnswer:
                 pass
 
     def add(self, usage: Mapping[str, Any]) -> None:
-        """Add to the answer's usage what the agent used besides its own messages."""
+        """Add the usage of requests other than the agent's own messages."""
         self._usage = add_counts(self._usage, usage)
 
     def finish(self) -> Event:
         """Return the event that ends the answer, with the usage of the whole run."""
         self._usage, self._now = add_counts(self._usage, self._now), {}
-        # Whatever it was still about to do when it ended, no call of the app's is waiting.
+        # The tools are the agent's own. The app must not be told to answer a tool call.
         reason = "end_turn" if self._stop_reason in ("tool_use", "pause_turn") else self._stop_reason
         return {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": None}, "usage": self._usage}
 
@@ -79,14 +80,14 @@ class OneAnswer:
             yield {"type": "content_block_start", "index": place, "content_block": block}
             if kind == "text":
                 if self._has_text:
-                    # What it said before it acted and what it says now are two paragraphs.
+                    # Text before and after the use of a tool are two paragraphs.
                     yield _delta(place, {"type": "text_delta", "text": "\n\n"})
                 self._has_text = True
         elif kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
             self._hidden[index] = {"name": str(block.get("name")), "json": "", "input": block.get("input")}
 
     def _told(self, call: Mapping[str, Any]) -> Iterator[Event]:
-        """Tell of a tool that it used, as a thought of its own."""
+        """Yield the use of a tool as a block of thinking."""
         if not self._show:
             return
         place = self._next()
@@ -100,7 +101,7 @@ class OneAnswer:
 
 
 def describe(name: str, written: str) -> str:
-    """Write a tool's use in one line: ``Read(file_path: src/a.py)``."""
+    """Return the use of a tool as one line: ``Read(file_path: src/a.py)``."""
     try:
         given = json.loads(written or "{}")
     except ValueError:

@@ -1,20 +1,20 @@
-"""A turn that somebody listens in on."""
+"""A wrapper for a running turn."""
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
 
-from engine import Event, Outcome, Running
+from engine import Event, Outcome, Process, Running
 from translate.usage import MessageUsage
 
 
 class Around:
-    """A running turn around another: tells what that one tells. Whoever listens overrides :meth:`__aiter__`."""
+    """Passes everything on from another running turn. Subclasses override :meth:`__aiter__` to see the events."""
 
     def __init__(self, running: Running) -> None:
         self._running = running
 
     @property
-    def process(self) -> str:
-        """How its process came to it."""
+    def process(self) -> Process:
+        """How the turn got its process."""
         return self._running.process
 
     @property
@@ -29,7 +29,7 @@ class Around:
 
     @property
     def messages(self) -> Sequence[MessageUsage]:
-        """What Claude has told of the tokens of each of its messages."""
+        """The token usage of each of Claude's messages."""
         return self._running.messages
 
     @property

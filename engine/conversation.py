@@ -1,9 +1,9 @@
-"""What a process holds of a conversation, and how much of it serves the next one.
+"""The conversation that a process holds, and how much of it the next request can use. Pure.
 
-A process is a stack of messages: more can be put on top (injected, asked, answered), and the top can be taken off again
-down to a *prompt*, a user's message without tool results, which Claude Code can be rewound to (fact F88). The next
-request is a list of messages. What both have in common from the bottom need not be said again. Everything here is pure;
-matching is exact, and whatever cannot be told for sure matches nothing.
+A process holds a stack of messages. New messages are put on top. Claude Code can also be rewound: then the top is
+removed, down to a *prompt*, which is a user's message without tool results (fact F88). The next request is a list of
+messages. The messages that both have in common from the bottom do not have to be sent again. The comparison is exact,
+and a message that is not known exactly matches nothing.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from engine.messages import says_nothing
 from translate.content import is_blank
 from translate.turn import ContentBlock, Message
 
-# Above about 50 KB Claude Code puts a tool's result into a file and shows Claude a preview (fact F78).
+# Claude Code writes a tool result of more than about 50 KB into a file and shows Claude a preview (fact F78).
 MAX_RESULT_CHARS = 20_000
 
 _THINKING = frozenset({"thinking", "redacted_thinking"})
@@ -28,10 +28,10 @@ _THINKING = frozenset({"thinking", "redacted_thinking"})
 class Held:
     """One message that a process holds.
 
-    ``digest`` None matches nothing: a broken answer, or one that no app can send back as it was. ``prompt`` is the uuid
-    that a rewind needs, None for what cannot be rewound to. ``calls`` are the tool calls that wait for their results.
-    ``trigger`` is the uuid of the empty message that had Claude go on after parked calls: no place to stop a rewind at,
-    but one that it must not pass by.
+    ``digest`` identifies the content. None matches nothing: the answer is broken, or an app cannot send it back
+    exactly. ``prompt`` is the uuid to which Claude Code can be rewound, None if it cannot. ``calls`` are the tool calls
+    that wait for their results. ``trigger`` is the uuid of the empty message that made Claude continue after parked
+    calls. A rewind must pass through it and cannot end there.
     """
 
     digest: bytes | None
@@ -44,9 +44,10 @@ UNKNOWN = Held(None)
 
 
 def digest(message: Message, model: str) -> bytes:
-    """Return what two messages have in common exactly if they are the same to Claude.
+    """Return a digest that is equal for two messages if and only if they are the same to Claude.
 
-    Thinking is signed by one model and dropped for any other (fact F36), so the model counts where there is some.
+    Thinking is signed by one model and dropped for any other (fact F36). So the model is part of the digest of a
+    message with thinking.
     """
     content = [_essence(block) for block in message.content]
     thinks = any(block["type"] in _THINKING for block in message.content)
@@ -54,7 +55,7 @@ def digest(message: Message, model: str) -> bytes:
 
 
 def _essence(block: ContentBlock) -> Any:
-    """Return a block without what depends on who made it: the order of its keys. The order within values stays."""
+    """Return a block without the order of its keys, which depends on who made it. The order inside values stays."""
     match block["type"]:
         case "text" if set(block) == {"type", "text"}:
             return block["text"]
@@ -65,10 +66,10 @@ def _essence(block: ContentBlock) -> Any:
 
 
 def keep(held: Sequence[Held], messages: Sequence[Message], digests: Sequence[bytes]) -> int | None:
-    """Return how many of the held messages a process keeps to answer ``messages``; None if it cannot be used for them.
+    """Return how many of its messages a process keeps to answer ``messages``; None if it cannot be used for them.
 
-    What is above must be taken off, so it has to begin with a prompt; or be nothing, and then the calls that wait must
-    be the ones that the next message answers. The last message is always asked anew.
+    The messages above are removed, so the lowest of them must be a prompt. If there are none above, the calls that wait
+    must be the ones that the next message answers. The last message is always sent again.
     """
     limit = min(len(held), len(messages) - 1)
     common = next((n for n in range(limit) if held[n].digest is None or held[n].digest != digests[n]), limit)
@@ -83,9 +84,9 @@ def keep(held: Sequence[Held], messages: Sequence[Message], digests: Sequence[by
 
 
 def continues(calls: Sequence[str], messages: Sequence[Message], at: int) -> bool:
-    """Whether the message at ``at`` ends the conversation and answers exactly the calls that wait, in their order.
+    """Whether the message at ``at`` is the last one and answers exactly the calls that wait, in their order.
 
-    Only plain text goes back through Claude Code's tools unchanged; anything else is put in as history.
+    Only plain text passes through Claude Code's tools unchanged. Other results must be sent as history.
     """
     if at != len(messages) - 1:
         return False
@@ -112,7 +113,7 @@ def is_prompt(message: Message) -> bool:
 
 
 class AnswerSoFar:
-    """Collects an answer's events into the message that the process then holds."""
+    """Builds the message that the process holds after an answer from the answer's events."""
 
     def __init__(self) -> None:
         self._blocks: list[dict[str, Any]] = []
@@ -133,26 +134,27 @@ class AnswerSoFar:
                 pass
 
     def keeps(self, call: str, input: Mapping[str, Any]) -> None:
-        """Take what Claude Code keeps of a call's input, which is not always what Claude wrote.
+        """Note the input that Claude Code stores for a call. It is not always the input that Claude wrote.
 
-        It puts the calls of tools named like its own into its own form: an Edit gets a replace_all, a Write loses
-        blanks at the ends of lines. In any call's strings it reads a doubly escaped character as that character.
+        Claude Code normalises calls of tools that have the names of its own tools: an Edit gets a replace_all, and a
+        Write loses spaces at line ends. In all strings it decodes a doubly escaped character.
         """
         self._kept[call] = input
 
     def calls(self) -> tuple[str, ...]:
-        """Return the ids of the tools that were called; none if one of the calls cannot be carried out."""
+        """Return the ids of the tool calls; none if one of the calls cannot be parsed."""
         return tuple(b["id"] for b in self._blocks if b["type"] == "tool_use") if self._exact else ()
 
     def held(self, model: str, calls: tuple[str, ...] = ()) -> Held:
-        """Return what the process holds now. An answer that is not exactly what an app sends back is UNKNOWN."""
+        """Return the message that the process holds now. It is unknown if an app cannot send back exactly this
+        answer."""
         visible = not any(block["type"] == "text" and is_blank(block["text"]) for block in self._blocks)
         if not (self._exact and visible) or self._changed() or says_nothing(self._blocks):
             return Held(None, calls=calls)
         return Held(digest(Message("assistant", tuple(self._blocks)), model), calls=calls)
 
     def _changed(self) -> bool:
-        # Not by msgspec, which cannot write half of a pair: such may be what Claude Code reads in escapes.
+        # Not msgspec, which cannot encode half of a surrogate pair. Claude Code may decode an escape to one.
         wrote = {block["id"]: block["input"] for block in self._blocks if block["type"] == "tool_use"}
         return any(json.dumps(wrote.get(call)) != json.dumps(kept) for call, kept in self._kept.items())
 

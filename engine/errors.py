@@ -1,8 +1,8 @@
-"""What can go wrong on Claude's side, in Claude's words.
+"""The failures of Claude's side.
 
-Claude Code reports most failures as values (:mod:`engine.reports`), some as exceptions (fact F57). Both become one
-ClaudeError. Its ``kind`` is Anthropic's error type (https://docs.anthropic.com/en/api/errors), or one of ours where no
-API error exists; :data:`translate.errors.Kind` has them all.
+Claude Code reports most failures as messages (:mod:`engine.reports`) and some as exceptions (fact F57). Both become a
+ClaudeError. Its ``kind`` is Anthropic's error type (https://docs.anthropic.com/en/api/errors), or a kind of our own if
+the API has no such error. :data:`translate.errors.Kind` lists all kinds.
 """
 
 from translate.errors import Kind
@@ -23,7 +23,7 @@ KIND_BY_STATUS: dict[int, Kind] = {
     529: "overloaded_error",
 }
 
-# The `error` of an AssistantMessage or of an `api_retry` message, where no status came with it.
+# The `error` of an AssistantMessage or of an `api_retry` message -> kind, if there is no status.
 KIND_BY_WORD: dict[str, Kind] = {
     "authentication_failed": "authentication_error",
     "cloud_credential_error": "authentication_error",
@@ -40,14 +40,15 @@ NO_CREDENTIALS = (
     "no Claude credentials were found: requests will get 401. Run `understudy auth login` or set ANTHROPIC_API_KEY."
     " Without an account: --rehearsal"
 )
-"""What the log says where nobody is logged in. Claude Code's own words name a command (/login) that is not there."""
+"""The log line without a login. Claude Code's own text names a command (/login) that does not exist here."""
 
 
 class ClaudeError(Exception):
     """A turn failed.
 
-    ``detail`` is Claude's side's own text, for the log only: it may name hosts and request ids. ``reason`` is that part
-    of it which an app may read, None for nothing. ``request_id`` is the API's own name for the request.
+    ``detail`` is the text of Claude Code or the API. It is only for the log, because it may name hosts and request ids.
+    ``reason`` is the part of it that an app may read, None if there is none. ``request_id`` is the API's id of the
+    request.
     """
 
     def __init__(
@@ -67,16 +68,16 @@ class ClaudeError(Exception):
         self.request_id = request_id
 
     def describe(self) -> str:
-        """Return it as one line for the log."""
+        """Return the failure as one line for the log."""
         asked = f" (request {self.request_id} at Anthropic)" if self.request_id else ""
         return f"{self.kind}: {self.detail}{asked}" if self.detail else f"{self.kind}{asked}"
 
 
 def kind_of(status: int | None, word: str | None = None, terminal_reason: str | None = None) -> Kind:
-    """Name the failure that Claude Code reported.
+    """Return the kind of a failure that Claude Code reported.
 
-    ``status`` is the API's HTTP status, None if there was no answer; ``word`` is Claude Code's own class for it;
-    ``terminal_reason`` the result's.
+    ``status`` is the API's HTTP status, None if the API did not answer. ``word`` is Claude Code's name for the failure.
+    ``terminal_reason`` is the field of the result.
     """
     if terminal_reason == "prompt_too_long":
         return "context_length_exceeded"

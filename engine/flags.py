@@ -1,4 +1,4 @@
-"""A Turn's model and parameters as Claude Code takes them on a running process."""
+"""A Turn's model and parameters -> settings of a running Claude Code process."""
 
 import json
 from typing import Any
@@ -7,13 +7,13 @@ from translate.turn import Turn
 
 
 def flag_settings(turn: Turn, *, user_id: bool = True, own_tools: bool = False) -> dict[str, Any]:
-    """Return the ``apply_flag_settings`` that gives a process the Turn's model and parameters (facts F10, F11).
+    """Return the settings for ``apply_flag_settings`` that give a process the Turn's model and parameters.
 
-    Everything is said each time, also what is empty: what an earlier turn on the process had must not stay.
-    ``user_id`` False keeps Claude Code's own ``metadata``, which a claude.ai login is known by. ``own_tools``: Claude
-    Code has tools of its own, and tells the API of them itself.
+    Each call sets everything, also empty values, so that nothing of an earlier turn remains (facts F10, F11).
+    ``user_id`` False keeps Claude Code's own ``metadata``, which identifies a claude.ai login. ``own_tools`` says that
+    Claude Code uses its own tools and sends them to the API itself.
     """
-    # What the process lists by itself is the park's; what the API is told is the turn's own list, also when empty.
+    # The process itself would send the park's list of tools. The API must get the turn's list, also if it is empty.
     body: dict[str, Any] = {} if own_tools else {"tools": [dict(tool) for tool in turn.tools]}
     if turn.temperature is not None:
         body["temperature"] = turn.temperature

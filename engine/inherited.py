@@ -1,17 +1,18 @@
-"""What the `claude` program inherits from the environment of the proxy: a list of names, and nothing else.
+"""The environment variables that the `claude` program gets from the proxy's environment.
 
-An agent may run `printenv`, and so may an MCP server that it starts. The proxy's environment holds settings of ours
-(``UNDERSTUDY_STORE_KEY``), and whatever else the person has set for other programs. So only what Claude Code, the
-proxies on its way, TLS, the locale and the system itself need is handed on. What the credentials in use need comes from
-:func:`auth.credentials.sources.inherited`, what else a person wants handed on from the setting ``claude_env``.
+An agent may run `printenv`, and so may an MCP server that it starts. The proxy's environment holds secrets of its own
+(``UNDERSTUDY_STORE_KEY``) and of other programs. So `claude` gets only the variables that Claude Code, proxies, TLS,
+the locale and the system need. :func:`auth.credentials.sources.inherited` adds the variables for the credentials in
+use, and the setting ``claude_env`` adds any others.
 """
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
-# Patterns of names, in capitals: Windows knows no others, and proxies are set in both.
+# Patterns of names in capitals. Names are compared in capitals, because Windows has only those, and proxy variables
+# are used in both forms.
 NAMES = (
-    # The person and their folders.
+    # The user and their folders.
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TEMP", "TMP", "TERM"),
     *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"),
     # Language and time.
@@ -20,7 +21,7 @@ NAMES = (
     *("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("NODE_EXTRA_CA_CERTS", "NODE_USE_SYSTEM_CA", "NODE_TLS_REJECT_UNAUTHORIZED"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NIX_SSL_CERT_FILE"),
-    # What Claude Code itself reads, without its credentials and its switches between clouds.
+    # Settings of Claude Code, without its credentials and without those that choose a cloud.
     *("CLAUDE_*", "ANTHROPIC_*", "API_TIMEOUT_MS", "BASH_DEFAULT_TIMEOUT_MS", "BASH_MAX_TIMEOUT_MS"),
     *("BASH_MAX_OUTPUT_LENGTH", "MAX_MCP_OUTPUT_TOKENS", "MCP_TIMEOUT", "USE_BUILTIN_RIPGREP"),
     # How the system finds its libraries.
@@ -32,14 +33,14 @@ NAMES = (
 )
 
 NEVER = ("UNDERSTUDY_*",)
-"""Our own settings, the key of the store among them."""
+"""Our own settings, such as the key that encrypts the store."""
 
 
 def inherited(environ: Mapping[str, str], more: Iterable[str] = (), without: Iterable[str] = ()) -> dict[str, str]:
-    """Return what of ``environ`` the program inherits.
+    """Return the variables of ``environ`` that the program gets.
 
-    ``more`` are further patterns of names (fnmatch's, in any case of letters). ``without`` are names that it must not
-    see although a pattern of NAMES allows them; a pattern in ``more`` allows them again. NEVER wins over all.
+    ``more`` are further patterns of names (for fnmatch, in any case). ``without`` are names that are left out although
+    a pattern of NAMES allows them. A pattern in ``more`` allows them again. NEVER overrides everything.
     """
     wanted = tuple(pattern.upper() for pattern in more)
     hidden = {name.upper() for name in without}

@@ -1,21 +1,21 @@
-"""What Claude Code's processes take of the machine's memory.
+"""The memory that Claude Code's processes use.
 
-The sum of their proportional set sizes (PSS) is what ending them would give back: pages that several of them share are
-counted once (`man 5 proc_pid_smaps`). Where the system does not tell, None, and nothing is limited by it.
+It is the sum of their proportional set sizes (PSS), in which shared pages are counted once (`man 5 proc_pid_smaps`).
+That is the memory that would be free if they ended. On a system without PSS the result is None, and there is no limit.
 """
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-# A process before it is measured: 162 MB alone, 80 MB when many share their pages (fact F91).
+# The estimate for a process that was not measured yet: 162 MB alone, 80 MB if many share pages (fact F91).
 ESTIMATE_BYTES = 120 * 1024 * 1024
 
 PROC = Path("/proc")
 
 
 def pss_bytes(pid: int, proc: Path = PROC) -> int | None:
-    """Return a process's PSS; None when it has gone, is not ours to read, or the system does not tell."""
+    """Return a process's PSS; None if it has ended, belongs to another user, or the system has no PSS."""
     try:
         rollup = (proc / str(pid) / "smaps_rollup").read_text(encoding="ascii")
     except (OSError, ValueError):
@@ -25,13 +25,13 @@ def pss_bytes(pid: int, proc: Path = PROC) -> int | None:
 
 
 def total_pss_bytes(pids: Iterable[int], proc: Path = PROC) -> int | None:
-    """Return the sum over those processes that can be read; None if none can."""
+    """Return the sum for the processes that can be read; None if none can be read."""
     sizes = [size for pid in pids if (size := pss_bytes(pid, proc)) is not None]
     return sum(sizes) if sizes else None
 
 
 def machine_bytes() -> int | None:
-    """Return how much memory this program may use: the machine's, or its control group's if that is less."""
+    """Return the memory that this program may use: the machine's, or that of its control group if that is less."""
     try:
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""A Turn's messages in the form in which Claude Code takes them."""
+"""A Turn's messages -> the messages that Claude Code accepts."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,11 @@ from typing import Any
 from translate.models import ALIASES
 from translate.turn import ContentBlock, Message
 
-# What Claude Code writes in place of nothing, it takes for nothing in a history too: it drops an assistant's message
-# that says no more than that, and joins the user's before and after. Apps use the same words.
+# Claude Code writes these texts for an empty answer. In a history it drops an assistant message that has only such a
+# text, and joins the user's messages before and after it. Apps may send the same texts.
 NOTHING = frozenset({"", "(no content)", "[Empty text removed]"})
 
-# A character without width keeps such a message.
+# With this invisible character the message is not dropped.
 UNSEEN = "\u200b"
 
 
@@ -22,15 +22,15 @@ def says_nothing(blocks: Sequence[ContentBlock]) -> bool:
 
 
 def user(message: Message) -> dict[str, Any]:
-    """Return a user's message."""
+    """Return a user message."""
     return {"role": "user", "content": [_ordered(block) for block in message.content]}
 
 
 def said(message: Message, model: str, *, signed: bool = False) -> dict[str, Any]:
-    """Return an assistant's message.
+    """Return an assistant message.
 
-    Its thinking is kept only if it is the current model's own, which the message must then say (fact F36); ``signed``
-    says it in any case.
+    Claude Code keeps thinking only if it comes from the current model, and for this the message must name the model
+    (fact F36). ``signed`` names it in messages without thinking too.
     """
     blocks = [dict(block) for block in message.content]
     if says_nothing(blocks) and blocks and blocks[-1]["type"] == "text":
@@ -45,9 +45,9 @@ def said(message: Message, model: str, *, signed: bool = False) -> dict[str, Any
 
 
 def _ordered(block: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a block with its keys in the order in which Claude Code itself writes a tool's result.
+    """Return a block with its keys in the order that Claude Code uses for a tool result.
 
-    However a result gets into the conversation, the API then receives the same bytes.
+    Then the API receives the same bytes, whichever way the result came into the conversation.
     """
     if block["type"] != "tool_result":
         return dict(block)

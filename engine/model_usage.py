@@ -1,7 +1,7 @@
-"""What a Claude Code process has used by its own account: the ``modelUsage`` of its results. Pure.
+"""The usage that a Claude Code process reports: the ``modelUsage`` of its results. Pure.
 
-Each result tells what the process has used since its start, model by model. That has in it what the process asked the
-API for besides the answers whose events it tells: the tools of an agent do that.
+Each result has the usage of the process since its start, for each model. It includes requests whose events are not
+reported, such as those of an agent's tools.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 from translate.prices import count, price_name, web_searches
 from translate.usage import COUNTED, MessageUsage
 
-# Claude Code's words, and Anthropic's in a usage.
+# Claude Code's names -> the names in a usage of Anthropic's API.
 _WORDS = {
     "inputTokens": "input_tokens",
     "outputTokens": "output_tokens",
@@ -23,15 +23,15 @@ _FOR_AN_HOUR = "ephemeral_1h_input_tokens"
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What a process used of one model: tokens of each kind, web searches, and US dollars by Claude Code's own list."""
+    """The usage of one model: tokens of each kind, web searches, and US dollars by Claude Code's price list."""
 
     counts: Mapping[str, int]
     usd: float
     is_priced: bool
-    """Whether Claude Code knows the model's price. Where it does not, it takes another model's."""
+    """Whether Claude Code knows the model's price. If not, it uses the price of another model."""
 
     def since(self, before: "Used | None") -> "Used":
-        """Return what was used since an earlier result."""
+        """Return the usage since an earlier result."""
         if before is None:
             return self
         counts = {name: number - before.counts.get(name, 0) for name, number in self.counts.items()}
@@ -39,7 +39,7 @@ class Used:
 
 
 def read(model_usage: Mapping[str, Any] | None) -> dict[str, Used]:
-    """Read the ``modelUsage`` of a result, by the names that the price list has for the models."""
+    """Return the ``modelUsage`` of a result, with the models' names in our price list as keys."""
     found: dict[str, Used] = {}
     for model, told in (model_usage or {}).items():
         if not isinstance(told, Mapping):
@@ -50,7 +50,7 @@ def read(model_usage: Mapping[str, Any] | None) -> dict[str, Used]:
         usd = told.get("costUSD")
         used = Used(counts, usd if isinstance(usd, int | float) else 0.0, told.get("costBasis") != "unknown")
         name = price_name(model)
-        if (same := found.get(name)) is not None:  # the same model by another name, with a date or with [1m]
+        if (same := found.get(name)) is not None:  # the same model under another name, with a date or with [1m]
             both = {key: number + same.counts[key] for key, number in counts.items()}
             used = Used(both, used.usd + same.usd, used.is_priced and same.is_priced)
         found[name] = used
@@ -58,10 +58,10 @@ def read(model_usage: Mapping[str, Any] | None) -> dict[str, Used]:
 
 
 def unheard(used: Mapping[str, Used], heard: Sequence[MessageUsage]) -> list[MessageUsage]:
-    """Return what was used beyond the messages that were heard, one usage for each model.
+    """Return the usage that is not in the given messages, one usage for each model.
 
-    The tools of an agent ask the API too: a subagent, a web search, a page that is summed up. Their stream events are
-    not told.
+    The tools of an agent make requests to the API too, for a subagent, a web search or the summary of a page. Their
+    stream events are not reported.
     """
     left: list[MessageUsage] = []
     for model, theirs in used.items():

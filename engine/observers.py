@@ -1,74 +1,86 @@
-"""Who listens in on Claude's side of a request: the Turns that are made of it, and the events that come back.
+"""Observers of Claude's side of a request: of the Turns that are made of it, and of Claude's events.
 
-The proxy's addons see the app's side of an exchange and nothing of Claude's; what they send to the origin carries the
-flow's id, and with it the origin finds who wants to know.
+mitmproxy's addons see only the app's side of an exchange. They send the flow's id with each request, and the API server
+finds the observers of the request by this id.
 """
 
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from engine import Engine, Event, Running
 from engine.around import Around
 from translate.turn import Turn
 
 FLOW_HEADER = "x-understudy-flow"
-"""Where the proxy's addon says which flow a request is."""
+"""The request header with the flow's id."""
 
 
 class Observer(Protocol):
-    """Somebody who listens in on one request."""
+    """An observer of one request."""
 
     def begin(self) -> None:
-        """Hear that the request is being answered by Claude. Turns follow, if there is nothing wrong with it."""
+        """Called when Claude begins to answer the request. Turns follow, unless the request is refused."""
 
     def end(self) -> None:
-        """Hear that no turn will follow. That can be long after the app was answered: in the background."""
+        """Called when no more turns will follow. For a background response this can be long after the app's answer."""
 
     def turn(self, of: int, turn: Turn, running: Running) -> None:
-        """Hear of a turn that begins, the ``of``-th of the request, from 0."""
+        """Called when a turn begins. ``of`` is its number in the request, from 0."""
 
     def event(self, of: int, event: Event) -> None:
-        """Hear of an event of that turn."""
+        """Called for each event of that turn."""
+
+
+class SocketMessage(NamedTuple):
+    """What a message on a WebSocket is, so that nobody has to parse it again.
+
+    It is an event of type ``event`` and belongs to the answer to the app's ``number``-th message, counted from 0.
+    ``suffix`` is the JSON that names the app's ``stream_id``, before the last brace; it is empty if there is none.
+    """
+
+    number: int
+    event: str
+    suffix: bytes = b""
 
 
 class Observers:
-    """Who listens in on which flow."""
+    """The observers of each flow."""
 
     def __init__(self) -> None:
         self._witnesses: dict[str, list[Observer]] = {}
-        self._said: dict[str, deque[int]] = {}
+        self._said: dict[str, deque[SocketMessage]] = {}
 
     def add(self, flow_id: str, observer: Observer) -> None:
-        """Have somebody listen in on a flow."""
+        """Add an observer to a flow."""
         self._witnesses.setdefault(flow_id, []).append(observer)
 
     def forget(self, flow_id: str) -> None:
-        """Let nobody listen in on a flow any more."""
+        """Remove the observers of a flow."""
         self._witnesses.pop(flow_id, None)
 
     def follow(self, flow_id: str) -> None:
-        """Note which request each message on a flow's WebSocket answers, until the flow is left."""
+        """Begin to note what each message on a flow's WebSocket is."""
         self._said[flow_id] = deque()
 
     def leave(self, flow_id: str) -> None:
-        """Note it no more."""
+        """Stop noting it."""
         self._said.pop(flow_id, None)
 
-    def say(self, flow_id: str | None, number: int) -> None:
-        """Note that the next message on a flow's WebSocket answers its ``number``-th message, from 0."""
+    def say(self, flow_id: str | None, message: SocketMessage) -> None:
+        """Note what the next message on a flow's WebSocket is."""
         if (said := self._said.get(flow_id or "")) is not None:
-            said.append(number)
+            said.append(message)
 
-    def said(self, flow_id: str) -> int | None:
-        """Return which message the next one on a flow's WebSocket answers; messages keep their order on the way."""
+    def said(self, flow_id: str) -> SocketMessage | None:
+        """Return what the next message on a flow's WebSocket is. Messages arrive in the order they were sent in."""
         said = self._said.get(flow_id)
         return said.popleft() if said else None
 
     @contextmanager
     def around(self, engine: Engine, flow_id: str | None) -> Iterator[Engine]:
-        """Give an engine that tells whoever listens in on this flow; the engine itself if nobody does."""
+        """Yield an engine that calls the observers of this flow; the engine itself if there are none."""
         found = tuple(self._witnesses.get(flow_id or "", ()))
         if not found:
             yield engine
@@ -83,7 +95,7 @@ class Observers:
 
 
 class Observed:
-    """An engine that tells what it does."""
+    """An engine that calls observers."""
 
     def __init__(self, engine: Engine, observers: tuple[Observer, ...]) -> None:
         self._engine = engine
@@ -91,12 +103,12 @@ class Observed:
         self._turns = 0
 
     def status(self) -> dict[str, Any]:
-        """Return the state of the engine underneath."""
+        """Return the state of the wrapped engine."""
         return self._engine.status()
 
     @asynccontextmanager
     async def run(self, turn: Turn) -> AsyncIterator[Running]:
-        """Play a turn on the engine underneath."""
+        """Play a turn on the wrapped engine."""
         of = self._turns
         self._turns += 1
         async with self._engine.run(turn) as running:

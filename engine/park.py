@@ -1,10 +1,10 @@
-"""Where Claude's tool calls wait for the app's answers.
+"""The park: here Claude's tool calls wait for the app's results.
 
-An app answers a tool call with its next request. Until then Claude Code waits for a tool of its own to return: this is
-the MCP server that it is given for that, spoken to in JSON-RPC inside the SDK's control messages
-(https://modelcontextprotocol.io/specification, "tools"). It offers whatever names a turn's tools have, runs nothing,
-and returns a call when told what the app said. What Claude sees of the tools (schema, description) is not from here but
-from the request itself (fact F73); the names must be the same for the calls to find their way (F71, F79).
+An app sends the result of a tool call with its next request. Until then Claude Code must believe that the tool is still
+running. So Claude Code gets an MCP server that offers the names of the turn's tools and runs nothing. A call to it
+returns when the app has sent the result. Claude Code reaches the server by JSON-RPC inside the SDK's control messages
+(https://modelcontextprotocol.io/specification, "tools"). Claude gets the schemas and descriptions of the tools from the
+request and not from this server (fact F73). Only the names must be the same (F71, F79).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,23 +18,23 @@ type Rpc = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that waits: Claude Code's control request and the JSON-RPC request inside it."""
+    """A waiting call: the ids of Claude Code's control request and of the JSON-RPC request inside it."""
 
     request_id: str
     rpc_id: Any
 
 
 class Park:
-    """The server's side of the protocol, without I/O."""
+    """The MCP server's part of the protocol, without I/O."""
 
     def __init__(self) -> None:
         self.names: frozenset[str] = frozenset()
         self.listed: frozenset[str] = frozenset()
-        """The names that Claude Code has been told."""
+        """The names that Claude Code knows."""
         self._calls: dict[str, Call] = {}
 
     def offer(self, names: Iterable[str]) -> bool:
-        """Offer these tools too, from now on. Returns whether the list has changed. It never shrinks."""
+        """Offer these tools too. Returns whether the list has changed. Tools are never removed."""
         before = self.names
         self.names |= frozenset(names)
         return self.names != before
@@ -45,11 +45,11 @@ class Park:
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """The tool_use ids of the calls that wait."""
+        """The tool_use ids of the waiting calls."""
         return tuple(self._calls)
 
     def receive(self, request_id: str, message: Mapping[str, Any]) -> Rpc | None:
-        """Answer a JSON-RPC message; None for a call, which waits."""
+        """Return the answer to a JSON-RPC message; None for a tool call, which waits."""
         match message:
             case {"method": "initialize", "id": id, "params": params}:
                 return _result(
@@ -72,17 +72,18 @@ class Park:
                 return {"jsonrpc": "2.0", "result": {}}
 
     def forget(self) -> None:
-        """Forget the calls that wait: Claude Code has given them up, and would not hear an answer."""
+        """Forget the waiting calls. Claude Code has given them up and would ignore an answer."""
         self._calls.clear()
 
     def resolve(self, tool_use_id: str, content: Sequence[Mapping[str, Any]]) -> tuple[str, Rpc]:
-        """Return the control request that a call came with, and what answers it. Raises KeyError when none waits."""
+        """Return the id of a call's control request, and the answer to it. Raises KeyError if the call does not
+        wait."""
         call = self._calls.pop(tool_use_id)
         return call.request_id, _result(call.rpc_id, content=[dict(block) for block in content], isError=False)
 
 
 def _tool(name: str) -> Rpc:
-    # The annotation lets parallel calls arrive together (fact F70); the schema takes any input.
+    # The annotation lets parallel calls arrive together (fact F70). The schema accepts any input.
     return {"name": name, "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}}
 
 

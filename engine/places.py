@@ -1,15 +1,13 @@
-"""Who is next: a bounded number of places, shared fairly by the clients that want one.
+"""A limited number of places for turns, and a fair queue for them.
 
-A client is named ``owner`` or ``owner/app``. The owner is a key, or an address where there are no keys. Places and the
-line are shared by owners, since whoever shares a key can call themselves as many apps as they like; an owner's own
-turns are shared by its apps.
+A client is named ``owner`` or ``owner/app``. The owner is a key, or an address if there are no keys. Owners share the
+places and the queue equally, because one owner can use any number of app names. The apps of an owner share its part.
 
-- The line is served owner by owner, each owner's requests app by app, each app's in the order they came.
-- A full line is no reason to refuse an owner that waits with less than others: the newest request of the owner that
-  waits with most is refused in its stead. So everybody who waits has a fair share of the line, and an owner that is
-  alone may have all of it.
-- ``kept`` places are only given to owners that have none yet, so that one who holds the others with long turns does not
-  keep everybody else waiting for their end.
+- The owners in the queue take turns, and so do the apps of each owner. The requests of an app keep their order.
+- If the queue is full, the newest request of the owner with the most waiting requests is refused. A new request is
+  refused only if its own owner has the most. So each owner has a fair share of the queue, and an owner that is alone
+  can use all of it.
+- ``kept`` places are only for owners that have no place yet. So an owner with many long turns cannot block the others.
 """
 
 import asyncio
@@ -20,7 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from engine.errors import ClaudeError
 from engine.progress import Wait, waiting_for
 
-# What a client is told to wait when there is no place: turns take seconds.
+# The retry-after for a client that gets no place. Turns take seconds.
 RETRY_AFTER_S = 1
 
 
@@ -30,7 +28,7 @@ def owner_in(client: str) -> str:
 
 
 class Line[T]:
-    """A queue of queues of queues: owners in turn, of each its apps in turn. Without I/O."""
+    """A queue in which owners take turns, and the apps of each owner take turns. Without I/O."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, OrderedDict[str, deque[T]]] = OrderedDict()
@@ -46,9 +44,9 @@ class Line[T]:
         self._counts[owner] += 1
 
     def take(self, may: Callable[[str], bool] = lambda owner: True) -> tuple[str, T] | None:
-        """Return the next client and its oldest item, and put owner and client behind the others.
+        """Return the next client and its oldest item, and put its owner and app behind the others.
 
-        None when nobody waits who ``may`` have a turn, which is asked of owners.
+        ``may`` says whether an owner can be served. Returns None if no such owner waits.
         """
         owner = next((owner for owner in self._waiting if may(owner)), None)
         if owner is None:
@@ -64,9 +62,9 @@ class Line[T]:
         return client, item
 
     def give_way(self, client: str) -> T | None:
-        """Take out the newest item of the owner that waits with most; None if the client's own waits with as much.
+        """Remove and return the newest item of the owner with the most items.
 
-        One more of the client's is counted in.
+        Returns None if the client's owner would have as many, with one more item.
         """
         if not self._counts:
             return None
@@ -80,7 +78,7 @@ class Line[T]:
         return item
 
     def remove(self, client: str, item: T) -> None:
-        """Take an item out, if it is there."""
+        """Remove an item, if it is there."""
         owner = owner_in(client)
         items = self._waiting.get(owner, OrderedDict()).get(client, deque())
         with contextlib.suppress(ValueError):
@@ -88,7 +86,7 @@ class Line[T]:
             self._took(owner, client)
 
     def _took(self, owner: str, client: str) -> None:
-        """Count an item that was taken out, and forget queues that are empty."""
+        """Count a removed item, and delete empty queues."""
         self._counts[owner] -= 1
         if not self._waiting[owner][client]:
             del self._waiting[owner][client]
@@ -97,9 +95,9 @@ class Line[T]:
 
 
 class Places:
-    """At most ``limit`` at once; at most ``max_waiting`` wait, each up to ``wait_s``.
+    """Up to ``limit`` places. Up to ``max_waiting`` requests wait for one, each for up to ``wait_s`` seconds.
 
-    ``kept`` of the places are only for owners that have none yet; all but one of them may be.
+    ``kept`` of the places are only for owners that have none yet. At least one place is for everybody.
     """
 
     def __init__(self, limit: int, *, max_waiting: int, wait_s: float, kept: int = 0) -> None:
@@ -132,7 +130,8 @@ class Places:
 
     @contextlib.asynccontextmanager
     async def place(self, client: str) -> AsyncIterator[None]:
-        """Have a place while the block runs. Raises ClaudeError: ``queue_full``, or ``busy`` when none came free."""
+        """Hold a place while the block runs. Raises ClaudeError: ``queue_full``, or ``busy`` if no place became
+        free."""
         await self._take(client)
         try:
             yield
@@ -142,7 +141,7 @@ class Places:
     async def _take(self, client: str) -> None:
         free: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.add(client, free)
-        # Whoever waits is before us. A place that is kept from them may be for us.
+        # Those that wait come first. But a kept place may be for this client and not for them.
         self._serve()
         if free.done():
             return
@@ -157,14 +156,15 @@ class Places:
         except BaseException as error:
             self._line.remove(client, free)
             if free.done() and not free.cancelled() and free.exception() is None:
-                # The place was given in the very moment that nobody wanted it any more.
+                # The place was given at the moment when this client stopped waiting.
                 self._leave(client)
             if isinstance(error, TimeoutError) and waited.expired():
                 raise ClaudeError("busy", retry_after_s=RETRY_AFTER_S) from None
             raise
 
     def _make_way(self, client: str) -> None:
-        """Have room in a full line. Raises ClaudeError (``queue_full``) where the client waits with enough already."""
+        """Make room in a full queue. Raises ClaudeError (``queue_full``) if the client's owner has the most requests
+        in it."""
         full = ClaudeError("queue_full", retry_after_s=RETRY_AFTER_S, detail=f"{self.waiting} requests wait")
         while self.waiting >= self._max_waiting:
             given_up = self._line.give_way(client)
@@ -174,7 +174,7 @@ class Places:
                 given_up.set_exception(full)
 
     def _may(self, owner: str) -> bool:
-        """Whether an owner may have one more place."""
+        """Whether an owner can have one more place."""
         free = self._limit - self.taken
         return free > 0 and (not self._having[owner] or free > min(self._kept, self._limit - 1))
 

@@ -1,8 +1,8 @@
-"""Which process plays a turn: a decision, without I/O.
+"""Decides which process plays a turn. Pure.
 
-Every way costs the person who waits some milliseconds, and taking a process that holds another conversation costs that
-one its place when it goes on. The numbers were measured by `python -m bench` on a small machine; only what is more than
-what matters, so a faster machine decides the same.
+Each way to get a process costs some milliseconds. If a process is taken that holds another conversation, that
+conversation must be sent again when it continues. The costs were measured with `python -m bench` on a small machine.
+Only their order matters, so the decision is the same on a faster machine.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from translate.turn import Message
 
 type How = Literal["continued", "reused", "warm", "resumed", "cold"]
 
-# Milliseconds up to the API's request, beyond what every way has in common.
+# Milliseconds until the request to the API, without the part that is the same for all ways.
 COSTS_MS: dict[How, float] = {"continued": 0, "reused": 5, "warm": 100, "resumed": 350, "cold": 330}
 
-# For each message that must be put in.
+# For each message that must be sent to the process.
 MESSAGE_MS = 2.0
 
-# For each message of another conversation that would have to be put in again, if that one ever goes on.
+# For each message of another conversation that would have to be sent again if that conversation continues.
 LOST_MESSAGE_MS = 1.0
 
-# A tool loop always goes on, and soon.
+# A conversation that waits for tool results always continues, and soon.
 LOST_LOOP_MS = 60.0
 
 
@@ -32,12 +32,12 @@ class Candidate(Protocol):
 
     @property
     def held(self) -> Sequence[Held]:
-        """What it holds."""
+        """The messages that it holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice[P]:
-    """The process to take, None for one that is yet to be started; and how to call it."""
+    """The process to use, None for a spare or new one; and the name of the way."""
 
     process: P | None
     how: How
@@ -52,11 +52,11 @@ def plan[P: Candidate](
     room: bool,
     resumable: int,
 ) -> Choice[P] | None:
-    """Choose.
+    """Return the cheapest way to get a process for these messages; None if the turn must wait.
 
-    ``idle`` are the processes with this system prompt, longest unused first; ``spare``: one waits uninitialised;
-    ``room``: another may be started; ``resumable``: how many of the messages it can be given to begin with. None when
-    nothing is possible but to wait.
+    ``idle`` are the processes with the turn's system prompt, longest unused first. ``spare`` says that a process waits
+    uninitialised. ``room`` says that another process can be started. ``resumable`` is the number of messages that a new
+    process can be started with.
     """
     options: list[tuple[float, Choice[P]]] = []
     count = len(messages) - 1
@@ -76,6 +76,6 @@ def plan[P: Candidate](
 
 
 def lost_ms(held: Sequence[Held]) -> float:
-    """Return what taking these messages off a process costs the conversation that they belong to."""
+    """Return the cost of removing these messages, for the conversation that they belong to."""
     loop = LOST_LOOP_MS if held and held[-1].calls else 0.0
     return LOST_MESSAGE_MS * len(held) + loop

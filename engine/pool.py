@@ -1,9 +1,15 @@
-"""The processes: :func:`engine.plan.plan` decides which one plays a turn, :class:`Pool` acts.
+"""The pool of Claude Code processes. :func:`engine.plan.plan` decides which process plays a turn, and the pool does it.
 
-A process comes from one of three places: it waits with a conversation that the turn goes on with (*continued*) or that
-is taken off it (*reused*); it waits booted but uninitialised, ready for any system prompt (*warm*, fact F96); or it is
-started for the turn (*cold*, or *resumed* when it is given a long history to begin with). After a clean turn it waits
-again; after anything in doubt it is ended. There are never more than ``limit``, nor more than the memory allows.
+There are five ways to get a process:
+
+- *continued*: an idle process holds the conversation that the turn continues;
+- *reused*: an idle process holds another conversation, which is removed from it;
+- *warm*: a spare process has booted and waits uninitialised, ready for any system prompt (fact F96);
+- *cold*: a process is started for the turn;
+- *resumed*: a process is started for the turn, with a long history from a file.
+
+After a turn without problems the process is idle again. In any other case it is ended. There are never more processes
+than ``limit``, nor more than the memory allows.
 """
 
 import asyncio
@@ -13,10 +19,10 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from engine import Event, Outcome
+from engine import Event, Outcome, Process
 from engine.conversation import digest
 from engine.cost_check import CostCheck
 from engine.errors import ClaudeError
@@ -25,6 +31,7 @@ from engine.places import Places, owner_in
 from engine.plan import How, plan
 from engine.progress import Wait, waiting_for
 from engine.spawn import Spawn
+from engine.tasks import TaskSet
 from engine.transcript import Transcript, resumable, transcript
 from engine.watchdog import Watchdog
 from translate.errors import Kind
@@ -38,30 +45,33 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A boot takes a processor for about this long, and nobody knows when a spare one has finished.
+# The start of a process takes about this long. A spare process does not report when it is ready.
 BOOT_S = 0.6
 
-# How long after its first token an answer has the processors for itself. A boot amid a short one would make it stutter,
-# and have us see its end later than Claude Code, which may then ask again (fact F43).
+# No spare process is started this soon after the first token of an answer. The start would slow down a short answer,
+# and the pool would see its end too late to keep Claude Code from asking again (fact F43).
 ANSWER_FIRST_S = 0.3
 
-# How long a program may take from its start to its answer to `initialize`.
+# The time limit from the start of a program to its answer to `initialize`.
 START_S = 30.0
 
-# How often idle processes and the memory are looked at.
+# How often the pool checks idle processes and memory.
 HOUSEKEEPING_S = 5.0
 
-# After these nobody knows what the process is doing.
+# After these failures the state of the process is unknown, so it is ended.
 BEYOND_REPAIR: frozenset[Kind] = frozenset(
     {"authentication_error", "not_logged_in", "cli_not_found", "cli_failed", "first_token_timeout", "idle_timeout"}
 )
 
-# By default the processes may have this part of the machine's memory.
+# The default part of the machine's memory for the processes.
 MEMORY_SHARE = 0.5
 
 
+type ProcessState = Literal["starting", "spare", "busy", "settling", "idle", "ending"]
+
+
 class Play:
-    """One turn being played. Iterate for its events."""
+    """One turn that is being played. Iterate over it to get its events."""
 
     retries = 0
 
@@ -70,7 +80,7 @@ class Play:
         self._claude = process
         self._turn = turn
         self._digests = digests
-        self.process: str = process.how
+        self.process: Process = process.how
         self.complete = False
         self._told = process.count_anew()
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -82,22 +92,23 @@ class Play:
 
     @property
     def messages(self) -> Sequence[MessageUsage]:
-        """What Claude has told of the tokens of each of its messages."""
+        """The token usage of each of Claude's messages."""
         return self._told.messages
 
     def end(self, outcome: Outcome) -> None:
-        """Say how it ended, unless that was said."""
+        """Set the outcome, unless it is set."""
         if not self.ended.done():
             self.ended.set_result(outcome)
 
     async def __aiter__(self) -> AsyncGenerator[Event]:
-        """Yield events until the stop reason has come. Raises ClaudeError when the turn fails."""
+        """Yield events up to the one with the stop reason. Raises ClaudeError if the turn fails."""
         async with contextlib.aclosing(self._claude.play(self._turn, self._digests)) as events:
             first = True
             async for event in events:
                 if first:
                     first = False
-                    # Not before: a person waits for the first token, and not at once (ANSWER_FIRST_S).
+                    # Not before the first token, because a user waits for it, and not immediately after it
+                    # (ANSWER_FIRST_S).
                     self._pool.refill_later()
                 yield event
         self.complete = True
@@ -106,10 +117,11 @@ class Play:
 class Pool:
     """Runs turns on Claude Code processes.
 
-    At most ``limit`` run at once and ``max_waiting`` wait, each up to ``wait_s``; ``kept`` of the limit are only for
-    clients of which none runs (:mod:`engine.places`). ``spare`` wait booted; processes idle for ``keep_s`` are ended.
-    ``memory_bytes`` bounds the sum of their PSS (None: half of the machine's). The limits of a turn: ``timeout_s`` in
-    all, ``first_token_timeout_s`` to its first event, ``idle_timeout_s`` between events.
+    At most ``limit`` turns run at once, and ``max_waiting`` turns wait, each for up to ``wait_s`` seconds. ``kept`` of
+    the places are only for clients that have none (:mod:`engine.places`). ``spare`` is the number of spare processes.
+    Processes that were idle for ``keep_s`` seconds are ended. ``memory_bytes`` limits the sum of their PSS; None means
+    half of the machine's memory. The time limits of a turn are ``timeout_s`` for all of it, ``first_token_timeout_s``
+    up to the first event, and ``idle_timeout_s`` between events.
     """
 
     def __init__(
@@ -141,41 +153,42 @@ class Pool:
         self._boot_s = boot_s
         share = machine_bytes()
         self.memory_bytes = memory_bytes or (int(share * MEMORY_SHARE) if share else None)
-        """What the processes may take together; None where the machine does not tell what it has."""
+        """The memory limit for all processes; None if the size of the machine's memory is unknown."""
         self._memory_used: int | None = None
         if self.memory_bytes is not None:
             self._places.limit = max(1, min(limit, self.memory_bytes // ESTIMATE_BYTES - spare))
         self._spare: deque[ClaudeProcess] = deque()
-        # Longest unused first; those that are still settling are among them.
+        # Longest unused first. Processes that are still settling are included.
         self._idle: dict[ClaudeProcess, float] = {}
         self._settling: dict[ClaudeProcess, asyncio.Task[None]] = {}
-        # Every process that is not known to be gone: a task that is cancelled before its first step ends nothing.
+        # Every process that may still run. The task that ends one may be cancelled before its first step.
         self._processes: set[ClaudeProcess] = set()
         self._ending: set[ClaudeProcess] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        # Boots are queued: twenty at once would each take twenty times as long (fact F92).
+        self._tasks = TaskSet()
+        # Starts are queued, because twenty at once would each take twenty times as long (fact F92).
         self._boots = asyncio.Semaphore(os.cpu_count() or 1)
         self._refilling = False
         self._open = False
         self._watchdog = Watchdog()
         self.counts: Counter[str] = Counter()
-        """Turns by how their process came about, and by how they ended."""
+        """The number of turns for each way to get a process, and for each outcome."""
 
     def __repr__(self) -> str:
         return f"<Pool {len(self._processes)} processes, {len(self._idle)} idle, {len(self._spare)} spare>"
 
     @property
     def spare(self) -> "tuple[ClaudeProcess, ...]":
-        """The processes that wait uninitialised."""
+        """The spare processes, which wait uninitialised."""
         return tuple(self._spare)
 
     @property
     def idle(self) -> "tuple[ClaudeProcess, ...]":
-        """The processes that wait with a conversation, longest unused first."""
+        """The idle processes, which hold a conversation, longest unused first."""
         return tuple(self._idle)
 
     def status(self) -> dict[str, Any]:
-        """Return the pool's state for people and monitors: numbers and names, nothing of any conversation."""
+        """Return the pool's state for people and monitoring. It has numbers and names, and no part of a
+        conversation."""
         now = time.monotonic()
         return {
             "processes": [
@@ -193,15 +206,13 @@ class Pool:
     async def __aenter__(self) -> Self:
         self._open = True
         await self._watchdog.__aenter__()
-        self._in_background(self._keep_house(), "housekeeping")
+        self._tasks.start(self._keep_house(), "housekeeping")
         self.refill()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._open = False
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
         await asyncio.gather(*(self._stop(process) for process in list(self._processes)), return_exceptions=True)
         self._spare.clear()
         self._idle.clear()
@@ -211,7 +222,7 @@ class Pool:
     async def run(self, turn: Turn) -> AsyncIterator[Play]:
         """Play a turn.
 
-        Raises ClaudeError: ``queue_full`` or ``busy`` when there is no place, ``timeout_error`` past the turn's limit.
+        Raises ClaudeError: ``queue_full`` or ``busy`` if there is no place, ``timeout_error`` after the time limit.
         """
         limit_s = min(turn.timeout_s or self._timeout_s, self._timeout_s)
         try:
@@ -249,20 +260,20 @@ class Pool:
             self.refill()
 
     def _retire(self) -> None:
-        """End every process that waits: a new one reads the credentials anew, which may be others by then."""
+        """End all waiting processes. New processes will read the credentials again, which may have changed."""
         for process in (*self._spare, *self._idle):
             self._discard(process)
         self._spare.clear()
         self._idle.clear()
 
     def refill(self) -> None:
-        """Start a spare process in the background unless there are enough; one at a time."""
+        """Start a spare process in the background, unless there are enough. Only one is started at a time."""
         if self._open and not self._refilling and len(self._spare) < self._spare_target:
             self._refilling = True
-            self._in_background(self._add_spare(), "start a spare process")
+            self._tasks.start(self._add_spare(), "start a spare process")
 
     def refill_later(self) -> None:
-        """Start one when the answer that has begun now has come for a while, if its end has not started one before."""
+        """Start a spare process some time after the beginning of an answer."""
         asyncio.get_running_loop().call_later(ANSWER_FIRST_S, self.refill)
 
     # Taking.
@@ -273,19 +284,19 @@ class Pool:
             self._drop_dead()
             at_rest = [process for process in self._idle if process not in self._settling]
             choice = plan(
-                # Of the same owner alone: how a process came to a turn is told, and nobody is to learn by it what
-                # another has said. That a conversation or a system prompt is known here would be enough.
+                # Only processes of the same owner. The answer's headers say how the turn got its process. From this an
+                # owner could learn that another owner has had the same conversation or system prompt.
                 [process for process in self._idle if (process.system, process.owner) == (turn.system, owner)],
                 turn.messages,
                 digests,
                 spare=bool(self._spare),
-                # Whoever has a place may have a process: one at rest gives way.
+                # A turn with a place can always have a process: an idle process is ended for it.
                 room=self._ordinary() < self._places.limit or bool(at_rest) or not self._settling,
                 resumable=resumable(turn.messages) if self._spawn.can_resume else 0,
             )
             process = choice.process if choice else None
             if choice is None or process in self._settling:
-                # What is not at rest yet will be within milliseconds, and only then is it known what it holds.
+                # A settling process is idle within milliseconds. Only then is it known what it holds.
                 await asyncio.wait(self._settling.values(), return_when=asyncio.FIRST_COMPLETED)
             elif process is not None:
                 del self._idle[process]
@@ -297,7 +308,7 @@ class Pool:
                 return process
 
     async def _another(self, how: How, turn: Turn, digests: Sequence[bytes]) -> "ClaudeProcess":
-        """Return a process that holds nothing: a spare one, or one that is started now."""
+        """Return a spare process, or start one."""
         if how == "warm":
             process = self._spare.popleft()
             process.how = how
@@ -344,12 +355,13 @@ class Pool:
         try:
             async with self._boots:
                 await self._begin(process)
-                # Whoever needs it now waits less than for one of its own. The next boot waits until this one is over.
+                # A turn that needs a process now waits less for this one than for a new one. The next start waits for
+                # this one.
                 self._spare.append(process)
                 self._refilling = False
                 await asyncio.sleep(self._boot_s)
         except ClaudeError as error:
-            # The next turn will start one itself and tell its client what is wrong.
+            # The next turn will try to start a process itself, and its client will get the error.
             log.warning("no spare Claude Code process could be started: %s %s", error.kind, error.detail)
             self._refilling = False
             self._discard(process)
@@ -357,11 +369,11 @@ class Pool:
             self.refill()
 
     def _ordinary(self) -> int:
-        """How many processes there are beside the spare ones and those that are being ended."""
+        """Return the number of processes without spare ones and without those that are being ended."""
         return len(self._processes) - len(self._ending) - len(self._spare) - self._refilling
 
     def _make_room(self) -> None:
-        """End idle processes, longest unused first, so that one more is not too many."""
+        """End idle processes, longest unused first, until there is room for one more."""
         for process in [process for process in self._idle if process not in self._settling]:
             if self._ordinary() < self._places.limit:
                 return
@@ -369,7 +381,7 @@ class Pool:
 
     def _drop_dead(self) -> None:
         for process in [process for process in (*self._idle, *self._spare) if not process.alive]:
-            log.info("%r has ended by itself", process)
+            log.info("%r has ended unexpectedly", process)
             self._discard(process)
 
     # Giving back.
@@ -381,14 +393,11 @@ class Pool:
             self._end(play, process, outcome, began)
             return
         self._idle[process] = time.monotonic()
-        # Not create_task: mitmproxy's loop starts tasks at once, and this one may be done before it is known.
         work = self._bring_to_rest(play, process, turn, outcome, began)
-        task = asyncio.Task(work, loop=asyncio.get_running_loop(), name=f"settle {process!r}")
-        # A task that is cancelled before its first step runs nothing, and somebody may wait to be told.
+        task = self._tasks.start(work, f"settle {process!r}")
+        # A task that is cancelled before its first step runs nothing, and somebody may wait for the outcome.
         task.add_done_callback(lambda _: play.end(outcome))
         self._settling[process] = task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _bring_to_rest(
         self, play: Play, process: "ClaudeProcess", turn: Turn, outcome: Outcome, began: float
@@ -413,7 +422,7 @@ class Pool:
         if process not in self._ending:
             self._ending.add(process)
             process.kill()
-            self._in_background(self._stop(process), f"stop {process!r}")
+            self._tasks.start(self._stop(process), f"stop {process!r}")
 
     async def _stop(self, process: "ClaudeProcess") -> None:
         pid = process.pid
@@ -439,7 +448,7 @@ class Pool:
             await self.keep_house()
 
     async def keep_house(self) -> None:
-        """End what has been idle for too long, and see that all fit into the memory."""
+        """End processes that were idle for too long, and idle processes that do not fit into the memory."""
         self._drop_dead()
         oldest = time.monotonic() - self._keep_s
         for process in [process for process, since in self._idle.items() if since < oldest]:
@@ -457,6 +466,7 @@ class Pool:
                 self._discard(process)
 
     def _describe(self, process: "ClaudeProcess", now: float) -> dict[str, Any]:
+        state: ProcessState
         if process in self._spare:
             state = "spare"
         elif process in self._ending:
@@ -474,11 +484,6 @@ class Pool:
             "messages": len(process.held),
             "idle_s": idle_s,
         }
-
-    def _in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 async def _import_sdk() -> None:

@@ -1,13 +1,19 @@
 """One Claude Code process, from its start to its confirmed end, and the conversation that it holds.
 
-A turn on it goes: ``initialize`` with the system prompt, once; flags for model and parameters; a rewind of what it
-holds and the turn does not (fact F88); the history that is missing, each message put in as a true turn (F80, F81); the
-last message, which is the question; the events of the answer, up to the one that tells the stop reason. By then the
-app has its answer, and what is left is between Claude Code and us (:meth:`ClaudeProcess.settle`):
+A turn has these steps:
 
-- after ``end_turn`` and ``stop_sequence`` with visible text it reports its result and holds one more answer;
-- after ``tool_use`` the calls wait in the park (:mod:`engine.park`) until the app has answered them;
-- after anything else it would ask again by itself and is killed on the spot (F40, F41, F43).
+- ``initialize`` with the system prompt, once for a process;
+- the settings for model and parameters;
+- a rewind of the messages that the process holds and the turn does not have (fact F88);
+- the missing history, message by message (F80, F81);
+- the last message, which is the question;
+- the events of the answer, up to the one with the stop reason.
+
+Then the app has its answer. What follows depends on the stop reason (:meth:`ClaudeProcess.settle`):
+
+- after ``end_turn`` and ``stop_sequence`` with visible text, Claude Code reports its result and holds the answer;
+- after ``tool_use``, the calls wait in the park (:mod:`engine.park`) until the app sends their results;
+- after any other reason Claude Code would ask again by itself, so the process is killed at once (F40, F41, F43).
 """
 
 import asyncio
@@ -23,6 +29,7 @@ from engine.cost_check import CostCheck, ProcessCosts
 from engine.errors import ClaudeError
 from engine.flags import flag_settings
 from engine.messages import said, user
+from engine.plan import How
 from engine.progress import Wait, waiting_for
 from engine.reports import Told, failed, retry_announced
 from engine.sdk import (
@@ -44,22 +51,22 @@ from translate.usage import UsageReader
 
 log = logging.getLogger(__name__)
 
-# After these, and something visible said, Claude Code has no reason to go on by itself.
+# After these stop reasons, and visible text, Claude Code does not ask again by itself.
 CLEAN_STOPS = frozenset({"end_turn", "stop_sequence"})
 
-# The CLI prints what it was sent when that is malformed; the log needs no more than its beginning.
+# Claude Code prints malformed input as a whole. The beginning is enough for the log.
 MAX_STDERR_CHARS = 500
 
-# How long an answered process may take to report its result, or to bring its tool calls to the park.
+# The time limit after an answer until the result is reported, or the tool calls are in the park.
 SETTLE_S = 5.0
 
-# How long an interrupted one may take to end its turn (a few ms, fact F63) before it is killed: the API should see the
-# end of a turn that nobody wants within 100 ms.
+# The time limit for an interrupted process to end its turn (a few ms, fact F63). Then it is killed, so that the request
+# to the API ends within 100 ms.
 INTERRUPT_S = 0.06
 
 
 class ClaudeProcess:
-    """A process and what it holds. ``how`` says how it came to the turn that it plays or played last."""
+    """A process and the conversation that it holds. ``how`` says how its present or last turn got it."""
 
     def __init__(
         self,
@@ -80,19 +87,21 @@ class ClaudeProcess:
         self._answer: AnswerSoFar | None = None
         self._stop_reason = ""
         self._visible = False
-        # Whether a question is out whose result has not come. Before it is out, an interruption leaves half a history.
+        # Whether a question was sent whose result has not come; None while the turn is prepared. An interruption during
+        # the preparation would leave an incomplete history.
         self._asked: bool | None = False
         self._transcript: Path | None = None
         self.system: str | None = None
         self.initialized = False
-        self.how = "cold"
+        self.how: How = "cold"
         self.owner = ""
-        """Whose conversation it holds (:func:`engine.places.owner_in`)."""
+        """The owner of the conversation that it holds (:func:`engine.places.owner_in`)."""
         self.version: str | None = None
         self.turns = 0
         self.cut = False
         self._costs = ProcessCosts(cost_check or CostCheck())
-        # What was told of the turns since the last result, the present one last, and how much of it that result had.
+        # The usage of the turns since the last result, the present turn last; and how many of its messages were
+        # compared.
         self._told = [UsageReader()]
         self._compared = 0
 
@@ -120,26 +129,26 @@ class ClaudeProcess:
         return f"<ClaudeProcess pid={self.pid} {self.how}{' ended' if self._closing else ''}>"
 
     async def start(self) -> None:
-        """Start the program; it boots while nobody waits. Raises ClaudeError."""
+        """Start the program. Raises ClaudeError."""
         with sdk_errors():
             await self._connection.start()
 
     async def start_with(self, history: Transcript) -> None:
-        """Start the program with a conversation that it holds from the beginning. Raises ClaudeError."""
+        """Start the program with a history. Raises ClaudeError."""
         with sdk_errors():
             self._transcript = await self._connection.start_with(history)
         self._held = list(history.held)
 
     def count_anew(self) -> UsageReader:
-        """Return what reads how many tokens the next turn uses, from its events as they come."""
+        """Return a new reader for the usage of the next turn."""
         self._told.append(UsageReader())
         return self._told[-1]
 
     async def play(self, turn: Turn, digests: Sequence[bytes] | None = None) -> AsyncGenerator[dict[str, Any]]:
-        """Yield the answer's events up to the one that tells the stop reason. Raises ClaudeError.
+        """Yield the answer's events up to the one with the stop reason. Raises ClaudeError.
 
-        ``digests`` are those of the turn's messages, where they are known. Afterwards the process is to be settled,
-        abandoned or stopped.
+        ``digests`` are the digests of the turn's messages, if they are known. Afterwards call :meth:`settle`,
+        :meth:`abandon` or :meth:`stop`.
         """
         self.cut, self._stop_reason, self._asked = False, "", None
         self._answer = answer = AnswerSoFar()
@@ -156,7 +165,7 @@ class ClaudeProcess:
     async def _first(
         self, turn: Turn, digests: Sequence[bytes], events: AsyncGenerator[dict[str, Any]]
     ) -> dict[str, Any] | None:
-        """Ask, and return the first event of the answer."""
+        """Send the turn, and return the first event of the answer."""
         try:
             async with asyncio.timeout(self._first_token_timeout_s) as until:
                 await self._ask(turn, digests)
@@ -169,9 +178,9 @@ class ClaudeProcess:
             raise ClaudeError("first_token_timeout", detail=detail) from None
 
     async def settle(self, model: str) -> None:
-        """After a whole answer: reach the state in which the next turn can come. Raises ClaudeError when it cannot."""
+        """After a complete answer, wait until the next turn can come. Raises ClaudeError if it cannot."""
         if self.cut:
-            raise ClaudeError("cli_failed", detail="it would have gone on by itself")
+            raise ClaudeError("cli_failed", detail="it would have asked again by itself")
         answer, self._answer = self._answer or AnswerSoFar(), None
         with sdk_errors():
             try:
@@ -180,16 +189,16 @@ class ClaudeProcess:
             except TimeoutError:
                 raise ClaudeError("cli_failed", detail=f"no result within {SETTLE_S:g} s") from None
         self._asked = False
-        # Calls that are not parked have been answered by Claude Code itself, and are to be taken back.
+        # Claude Code itself has answered calls that are not parked. So this answer must be rewound.
         self._held.append(answer.held(model, calls) if calls or self._stop_reason != "tool_use" else UNKNOWN)
 
     async def _reach_rest(self, calls: Sequence[str]) -> bool:
-        """Wait until the turn has ended or all its calls are parked; return whether they are."""
+        """Wait until the turn has ended or all its calls are parked. Returns whether they are parked."""
         if self._stop_reason != "tool_use":
             await self._until_result()
             return False
         if not calls:
-            raise ClaudeError("cli_failed", detail="it called tools with what is no JSON object")
+            raise ClaudeError("cli_failed", detail="it called a tool with arguments that are not a JSON object")
         ended = asyncio.create_task(self._until_result(ended_early=True))
         parked = asyncio.create_task(self._connection.parked(calls))
         try:
@@ -203,13 +212,13 @@ class ClaudeProcess:
             await asyncio.gather(ended, parked, return_exceptions=True)
 
     async def abandon(self) -> None:
-        """Leave a turn in the midst of it. Raises ClaudeError when only a kill will do.
+        """Interrupt a turn. Raises ClaudeError if the process must be killed instead.
 
-        What was said of the answer stays above its question, and is taken off with it by the next rewind (fact F64).
+        The incomplete answer stays in the conversation, and the next rewind removes it (fact F64).
         """
         self._answer = None
         if self._asked is None or not self.alive or self.cut:
-            raise ClaudeError("cli_failed", detail="it was left amid its preparation")
+            raise ClaudeError("cli_failed", detail="it was interrupted during its preparation")
         if not self._asked:
             return
         try:
@@ -219,7 +228,7 @@ class ClaudeProcess:
                     await self._until_result(ended_early=True)
         except TimeoutError:
             raise ClaudeError("cli_failed", detail="it did not end its turn") from None
-        # Whoever waited for their answers, at the next rewind, would wait for ever.
+        # Otherwise the next rewind would wait for ever for these calls.
         self._connection.forget_calls()
         self._held.append(UNKNOWN)
         self._asked = False
@@ -229,18 +238,18 @@ class ClaudeProcess:
         self._connection.kill()
 
     async def stop(self) -> None:
-        """End the program at once and wait until it is gone. May be called often, and while it is being called."""
+        """Kill the program and wait until it has ended. It can be called several times, also at the same time."""
         self._connection.kill()
         if self._closing is None:
             self._closing = asyncio.create_task(self._connection.close(), name=f"close {self!r}")
-        # A cancelled caller must not leave a process half closed.
+        # The process must be closed completely, also if the caller is cancelled.
         await asyncio.shield(self._closing)
 
     async def _ask(self, turn: Turn, digests: Sequence[bytes]) -> None:
-        """Say whatever the process does not hold yet, and the question."""
+        """Send the messages that the process does not hold yet. The last one is the question."""
         kept = keep(self._held, turn.messages, digests)
         if kept is None:
-            raise ClaudeError("cli_failed", detail="it holds what cannot be taken off it")
+            raise ClaudeError("cli_failed", detail="its conversation cannot be rewound")
         await self._prepare(turn)
         if kept == len(self._held) and self._held and self._held[-1].calls:
             await self._answer_calls(turn.messages[-1], digests[-1])
@@ -253,7 +262,7 @@ class ClaudeProcess:
         await self._send_question(question, name)
 
     async def initialize(self, turn: Turn) -> None:
-        """Tell the program which system prompt it has from now on; its answer says that it has booted."""
+        """Set the system prompt of the program. Its answer shows that it has started."""
         with sdk_errors():
             try:
                 info = await self._connection.initialize(turn.system, _names(turn))
@@ -263,7 +272,9 @@ class ClaudeProcess:
         self.system, self.initialized = turn.system, True
         self.version = info.get("claude_code_version")
         if self.version not in (None, VERIFIED_CLI):
-            log.warning("Claude Code is %s; what we rely on was verified with %s", self.version, VERIFIED_CLI)
+            log.warning(
+                "Claude Code has version %s; Understudy was verified with version %s", self.version, VERIFIED_CLI
+            )
 
     async def _prepare(self, turn: Turn) -> None:
         if not self.initialized:
@@ -280,7 +291,7 @@ class ClaudeProcess:
             self._thinking_off = off
 
     async def _rewind_to(self, kept: int) -> None:
-        """Take off what is above, prompt by prompt from the newest (fact F88)."""
+        """Remove the messages above ``kept``, prompt by prompt from the newest (fact F88)."""
         if len(self._held) > kept and self._connection.waiting:
             await self._empty_park()
         while len(self._held) > kept:
@@ -291,20 +302,20 @@ class ClaudeProcess:
                     raise ClaudeError("cli_failed", detail=f"it could not be rewound: {answer.get('reason')}")
 
     async def _empty_park(self) -> None:
-        """Let the waiting calls return, with words that nobody will read: they are about to be taken back."""
+        """Answer the waiting calls with a dummy text. The next rewind removes them."""
         for call in self._connection.waiting:
             await self._connection.resolve(call, [{"type": "text", "text": "-"}])
         await self._until_result(ended_early=True)
 
     async def _answer_calls(self, message: Message, identity: bytes) -> None:
-        """Return the parked calls with what the app said, and go on with whatever else is in its message.
+        """Answer the parked calls with the app's results, and send the rest of its message.
 
-        The process ends its turn when the calls are back, since it may not ask twice (``max_turns``); an empty message
-        then has it ask, and leaves nothing of itself behind.
+        The process then ends its turn, because ``max_turns`` allows only one request. So a message without tool
+        results, which may be empty, makes it ask again. An empty message leaves nothing in the conversation.
         """
         for result in results_of(message):
             await self._connection.resolve(result["tool_use_id"], result["content"])
-            # One by one: Claude Code keeps results in the order in which they come back.
+            # One by one, because Claude Code keeps results in the order in which they arrive.
             if (returned := await self._until_returned()) != result["tool_use_id"]:
                 raise ClaudeError("cli_failed", detail=f"{returned} came back instead of the call that was answered")
         await self._until_result(ended_early=True)
@@ -325,7 +336,7 @@ class ClaudeProcess:
         name = str(uuid.uuid4())
         self._held.append(Held(identity, name if is_prompt(message) else None))
         await self._connection.send({**_question(message, name), "shouldQuery": False})
-        # Sent on without waiting, messages are merged and reordered (fact F81).
+        # If the next message is sent without waiting, Claude Code merges and reorders them (fact F81).
         await self._until_result()
 
     async def _events(self) -> AsyncGenerator[dict[str, Any]]:
@@ -336,15 +347,17 @@ class ClaudeProcess:
                 case StreamEvent(event=event):
                     if event["type"] == "message_start":
                         if started:
-                            # The CLI asks again from the beginning (fact F54); what was sent cannot be unsent.
+                            # Claude Code has asked again (fact F54). But the app already has a part of the first
+                            # answer.
                             raise ClaudeError("stream_error", detail="a second message_start")
                         started = True
                     elif event["type"] == "message_stop":
-                        continue  # made up by the CLI when the stream broke (F54): the stop reason is what counts
+                        # Claude Code adds one when the stream breaks (F54). Only a stop reason ends an answer.
+                        continue
                     elif event["type"] == "message_delta":
                         stop_reason = event["delta"].get("stop_reason")
                         if stop_reason is None:
-                            continue  # made up likewise
+                            continue  # also added by Claude Code
                         self._stop_reason = stop_reason
                         yield event
                         return
@@ -368,7 +381,7 @@ class ClaudeProcess:
                 self._answer.keeps(block.id, block.input)
 
     async def _until_result(self, *, ended_early: bool = False) -> ResultMessage:
-        """Read up to the result. Raises ClaudeError when it is one of failure, unless the turn was ``ended_early``."""
+        """Read up to the result. Raises ClaudeError if it reports a failure, unless the turn was ``ended_early``."""
         told = Told()
         while True:
             match await self._next():
@@ -382,7 +395,7 @@ class ClaudeProcess:
                     pass
 
     async def _until_returned(self) -> str:
-        """Read up to a tool's result, and return which call's it is."""
+        """Read up to a tool result, and return the id of its call."""
         while True:
             match await self._next():
                 case UserMessage(content=[ToolResultBlock(tool_use_id=call)]):
@@ -405,15 +418,15 @@ class ClaudeProcess:
     def _compare_costs(self, result: ResultMessage) -> None:
         messages = [message for reader in self._told for message in reader.messages][self._compared :]
         whole = all(reader.is_whole for reader in self._told)
-        # A result may come amid the preparation of the next turn, which goes on to read into its own.
+        # A result may come during the preparation of the next turn, which then has its own reader.
         self._told = self._told[-1:]
         self._told[0].messages += self._costs.result(result.model_usage, messages, whole=whole)
         self._compared = len(self._told[0].messages)
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
-        """Kill the process at a stop reason after which it would go on by itself.
+        """Kill the process at a stop reason after which it would ask again by itself.
 
-        It does so within milliseconds, so this is not left to whoever reads the events, who may be behind.
+        It asks within milliseconds, and the reader of the events may be too late to prevent it. So this happens here.
         """
         self._told[-1].feed(event)
         match event:
@@ -433,7 +446,7 @@ class ClaudeProcess:
 
 
 def _names(turn: Turn) -> list[str]:
-    # Those that Anthropic runs are not Claude Code's to call.
+    # Claude Code does not call the tools that Anthropic runs. They have no schema.
     return [str(tool["name"]) for tool in turn.tools if "input_schema" in tool]
 
 

@@ -1,8 +1,7 @@
-"""How far a request has got, for the log: which one it is, which try this is, and what it waits for.
+"""The progress of a request, for the log: its id, the number of the try, and what it waits for.
 
-A request that hangs says so after some seconds, and again with growing gaps. What it waits for is noted where the
-waiting happens (:func:`waiting_for`), in whatever part of the engine that is. The note finds its request by a context
-variable, so that nothing in between has to pass it on.
+If a request waits for long, the log says so after some seconds, and again at growing intervals. The code that waits
+calls :func:`waiting_for`, which finds the request in a context variable.
 """
 
 import asyncio
@@ -19,15 +18,15 @@ from translate.errors import Kind
 log = logging.getLogger(__name__)
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
-"""What the app knows its request by (the header ``x-request-id`` of its answer); "" outside of any."""
+"""The id of the present request (the header ``x-request-id`` of its answer); "" outside of a request."""
 
-# How long a request may wait for one thing before the log says so.
+# How long a request waits for one thing before the log says so.
 FIRST_S = 5.0
 
-# The longest gap between two lines about the same wait; they double.
+# The longest interval between two log lines about the same wait. The interval doubles each time.
 LONGEST_GAP_S = 60.0
 
-# Failures in which no API had a part: its address says nothing about them.
+# Failures without a request to the API. The API's address is not logged for them.
 WITHOUT_API: frozenset[Kind] = frozenset(
     {"busy", "queue_full", "draining", "cli_not_found", "cli_failed", "not_logged_in"}
 )
@@ -45,9 +44,9 @@ class Wait(StrEnum):
 
 
 class Progress:
-    """One turn on its way, with ``tries`` tries at most. It is told of in the log while the block runs.
+    """The progress of one turn, with at most ``tries`` tries. It is logged while the block runs.
 
-    ``host`` is where the API is. The first line about a wait comes after ``first_s`` seconds.
+    ``host`` is the API's address. The first log line about a wait comes after ``first_s`` seconds.
     """
 
     def __init__(self, *, tries: int = 1, host: str = "", first_s: float = FIRST_S) -> None:
@@ -68,31 +67,31 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The variable is left as it is: this may end in another context than it began in, which cannot be undone.
+        # The context variable is not reset, because this may run in another context than __enter__.
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def begin_try(self, number: int) -> None:
-        """Note that a try begins, the first being 1, in the task that plays it."""
+        """Note that a try begins. The first is number 1. Call it in the task that plays the try."""
         _CURRENT.set(self)
         self._try, self._try_began = number, time.monotonic()
         self._spoken = False
         self.on(Wait.READY)
 
     def on(self, what: Wait, more: Callable[[], str] | None = None) -> None:
-        """Note what is waited for from now on. ``more`` says more about it when it is asked."""
+        """Note what the turn waits for from now on. ``more`` returns details for the log."""
         self._what, self._more, self._since = what, more, time.monotonic()
 
     def heard(self, event: Mapping[str, Any]) -> None:
-        """Note that an event has been read and another one is waited for."""
+        """Note that an event was read, and that the turn waits for the next one."""
         self._spoken = self._spoken or event.get("type") == "content_block_delta"
         self.on(Wait.PIECE if self._spoken else Wait.TOKEN)
 
     def describe_failure(self, error: ClaudeError, *, only_try: bool = False) -> str:
-        """Return the line that tells of a failed try: whose, which, where, after how long, and why.
+        """Return the log line for a failed try: the request, the try, the API's address, the duration and the reason.
 
-        ``only_try``: such a failure is never tried again, so that the number of the try says nothing.
+        ``only_try`` leaves out the number of the try, for failures that are never retried.
         """
         at = self.host if error.kind not in WITHOUT_API else ""
         took = f"after {time.monotonic() - self._try_began:.2f} s"
@@ -106,7 +105,7 @@ class Progress:
         return f"try {self._try} of {self.tries}"
 
     def _look(self) -> None:
-        """Tell what is waited for, if that has taken long enough; and look again later."""
+        """Log what the turn waits for, if it has waited for long enough. Then check again later."""
         if self._since != self._told_of:
             self._told_of, self._due_s = self._since, self._first_s
         now = time.monotonic()
@@ -130,6 +129,6 @@ _CURRENT: ContextVar[Progress | None] = ContextVar("progress", default=None)
 
 
 def waiting_for(what: Wait, more: Callable[[], str] | None = None) -> None:
-    """Note what the turn that is being played here waits for from now on, if it is one that is told of."""
+    """Note what the present turn waits for from now on, if its progress is logged."""
     if (progress := _CURRENT.get()) is not None:
         progress.on(what, more)

@@ -1,8 +1,8 @@
-"""Where the API is, and why it could not be reached.
+"""The API's address, and the reason why it could not be reached.
 
-Claude Code says that it got no answer, and why only after it has asked a second time, which we do not let it do
-(docs/claude-code.md). So we look ourselves: we resolve the name, connect, and shake hands, by the same proxy as it
-would. No request is made.
+Claude Code reports a failed connection at once, and the reason only after a second try, which is not allowed to happen
+here (docs/claude-code.md). So Understudy checks by itself: it resolves the name, connects and makes the TLS handshake,
+through the same proxy as Claude Code. It sends no request.
 """
 
 import asyncio
@@ -17,21 +17,21 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 
 import certifi
 
-# How long looking may take. An app waits for it when the last try has failed.
+# The time limit of the check. The app waits for it after the last try.
 LOOK_S = 1.0
 
 PORTS = {"http": 80, "https": 443}
 
-# What the API was able to do when we looked: whatever had gone wrong was gone by then, or came later.
+# The check was successful: the failure is over, or comes only after the handshake.
 REACHABLE = "the connection ended before an answer came"
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Where the API is.
+    """The API's address.
 
-    ``name`` is what may be told of it: a host and its port, or a cloud's name. ``host`` is None where only Claude Code
-    knows it. ``proxy`` says that the host is a proxy which connects to ``name``. ``authorities`` is a file with further
+    ``name`` is for the log: a host and its port, or the name of a cloud. ``host`` is None if only Claude Code knows the
+    address. ``proxy`` says that the host is a proxy that connects to ``name``. ``authorities`` is a file with further
     certificate authorities that Claude Code trusts.
     """
 
@@ -43,7 +43,7 @@ class Reach:
     authorities: str | None = None
 
     async def why(self, within_s: float = LOOK_S) -> str:
-        """Return in words why no connection comes about, or that one does."""
+        """Return in words why a connection fails, or that it does not fail."""
         if self.host is None:
             return REACHABLE
         told = await self._look(self.host, within_s)
@@ -52,7 +52,7 @@ class Reach:
     async def _look(self, host: str, within_s: float) -> str:
         try:
             async with asyncio.timeout(within_s):
-                # It reads a few hundred certificates.
+                # In a thread, because it reads a few hundred certificates.
                 tls = await asyncio.to_thread(self._context) if self.tls and not self.proxy else None
                 _, writer = await asyncio.open_connection(host, self.port, ssl=tls)
         except TimeoutError:
@@ -66,7 +66,7 @@ class Reach:
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
-        # Not every Python finds its system's own.
+        # Not every Python finds the certificates of its system.
         context.load_verify_locations(certifi.where())
         if self.authorities is not None:
             with contextlib.suppress(OSError):
@@ -75,7 +75,7 @@ class Reach:
 
 
 def in_words(error: OSError) -> str:
-    """Return why a connection failed."""
+    """Return in words why a connection failed."""
     match error:
         case socket.gaierror():
             return "name not resolved"
@@ -92,13 +92,13 @@ def in_words(error: OSError) -> str:
         case OSError(errno=errno.EHOSTUNREACH | errno.ENETUNREACH):
             return "no route to the host"
         case _:
-            # Several addresses were tried, and asyncio puts what each one's failure said into one text.
+            # If several addresses were tried, asyncio joins the messages of all failures.
             refused = "refused" in str(error).lower()
             return "connection refused" if refused else error.strerror or "the connection failed"
 
 
 def reach_of(url: str, environ: Mapping[str, str]) -> Reach:
-    """Return how Claude Code reaches an address with this environment. Nothing of a user or a path in it is told."""
+    """Return how Claude Code reaches a URL with these environment variables. User and path of the URL are left out."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or PORTS.get(parts.scheme, 0)
@@ -114,7 +114,7 @@ def reach_of(url: str, environ: Mapping[str, str]) -> Reach:
 
 
 def _proxy(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> tuple[str, int] | None:
-    """Return the proxy that lies before a host, as the usual variables have it."""
+    """Return the proxy for a host from the usual environment variables."""
 
     def value(name: str) -> str:
         return environ.get(name.lower()) or environ.get(name) or ""
@@ -130,5 +130,5 @@ def _proxy(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> tup
 
 
 def write(host: str, port: int) -> str:
-    """Write an address as a URL has it."""
+    """Return host and port in the form of a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,9 +1,9 @@
-"""Tries a turn again, as long as nothing of its answer has been passed on.
+"""Retries a turn, as long as no part of its answer was passed on.
 
-What passes by itself is worth another try: a rate limit, an overloaded or failing API, a lost connection, a process
-that died before it answered. The API's ``retry-after`` is kept to, otherwise the pause doubles, with jitter so that
-many turns that failed together do not come back together. After the first event nothing is repeated: an app would see
-the beginning twice.
+Failures that may be over soon are retried: a rate limit, an overloaded or failing API, a lost connection, and a process
+that ended before its answer. The pause is the API's ``retry-after``, or it doubles with each try. It has jitter, so
+that turns that failed together are not retried together. After the first event there is no retry, because the app would
+see the beginning twice.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from engine import Engine, Event, Outcome, Running
+from engine import Engine, Event, Outcome, Process, Running
 from engine.errors import ClaudeError
 from engine.progress import FIRST_S, Progress, Wait
 from engine.reach import Reach
@@ -27,7 +27,7 @@ from translate.usage import MessageUsage
 
 log = logging.getLogger(__name__)
 
-# What may be otherwise in a moment.
+# Failures that may be over soon.
 PASSING: frozenset[Kind] = frozenset(
     {"rate_limit_error", "overloaded_error", "api_error", "connection_error", "timeout_error"}
 )
@@ -38,10 +38,10 @@ LONGEST_PAUSE_S = 8.0
 
 
 class Retrying:
-    """An engine that tries again, up to ``retries`` times within a turn's time limit (``timeout_s`` at most).
+    """An engine that retries turns of another engine, up to ``retries`` times within a turn's time limit.
 
-    It tells the log of every try that fails, and of a turn that waits for longer than ``first_s`` seconds. ``reach``
-    says where the API is.
+    The limit is at most ``timeout_s``. Each failed try is logged, and each turn that waits for longer than ``first_s``
+    seconds. ``reach`` is the API's address.
     """
 
     def __init__(
@@ -61,15 +61,15 @@ class Retrying:
         self.reach = reach
         self.first_s = first_s
         self.counts: Counter[str] = Counter()
-        """Further tries, by what had failed."""
+        """The number of retries for each kind of failure."""
 
     def status(self) -> dict[str, Any]:
-        """Return the engine's state, and how often turns were tried again, by what had failed."""
+        """Return the engine's state, and the number of retries for each kind of failure."""
         return {**self._engine.status(), "retries": dict(sorted(self.counts.items()))}
 
     @contextlib.asynccontextmanager
     async def run(self, turn: Turn) -> AsyncIterator["Tries"]:
-        """Play a turn. Raises ClaudeError when the last try fails."""
+        """Play a turn. Raises ClaudeError if the last try fails."""
         limit_s = min(turn.timeout_s or self.timeout_s, self.timeout_s)
         host = self.reach.name if self.reach is not None else ""
         progress = Progress(tries=self.retries + 1, host=host, first_s=self.first_s)
@@ -80,7 +80,7 @@ class Retrying:
 
 
 class Tries:
-    """One turn being played, on one try after another. Iterate it once."""
+    """One turn that is being played, in one or more tries. Iterate over it once."""
 
     def __init__(self, policy: Retrying, engine: Engine, turn: Turn, progress: Progress, *, deadline: float) -> None:
         self._policy = policy
@@ -94,8 +94,8 @@ class Tries:
         self.retries = 0
 
     @property
-    def process(self) -> str:
-        """How the process of the present try came to it."""
+    def process(self) -> Process:
+        """How the present try got its process."""
         return self._running.process if self._running else ""
 
     @property
@@ -105,7 +105,7 @@ class Tries:
 
     @property
     def messages(self) -> Sequence[MessageUsage]:
-        """What Claude has told of its tokens, on every try."""
+        """The token usage of each of Claude's messages, in all tries."""
         return [message for running in self._tried for message in running.messages]
 
     @property
@@ -115,15 +115,15 @@ class Tries:
 
     @property
     def ended(self) -> Awaitable[Outcome]:
-        """How the turn ended: its last try."""
+        """How the last try ended."""
         return self._running.ended if self._running else _never()
 
     async def aclose(self) -> None:
-        """Leave the present try."""
+        """End the present try."""
         await self._events.aclose()
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        """Yield the events of the first try that answers. Raises ClaudeError."""
+        """Return the events of the first try that gets an answer. Raises ClaudeError."""
         return self._events
 
     async def _play(self) -> AsyncGenerator[Event]:
@@ -137,7 +137,7 @@ class Tries:
                     self._tried.append(self._running)
                     async for event in self._running:
                         began = True
-                        if event.get("type") == "ping":  # says that the connection lives, and nothing of the answer
+                        if event.get("type") == "ping":  # it is no part of the answer
                             yield event
                             continue
                         progress.on(Wait.READER)
@@ -147,7 +147,7 @@ class Tries:
                 if error.kind == "connection_error" and self._policy.reach is not None:
                     error.detail = await self._policy.reach.why()
                 if error.kind == "not_found_error" and error.reason is None:
-                    error.reason = self._turn.model  # the app may have asked for another name
+                    error.reason = self._turn.model  # the app may have asked for another model name
                 pause_s = None if began else self._pause_s(error)
                 only_try = not self.retries and error.kind not in PASSING and error.kind != "cli_failed"
                 told = progress.describe_failure(error, only_try=only_try)
@@ -158,17 +158,17 @@ class Tries:
                 self._policy.counts[error.kind] += 1
                 self.retries += 1
                 progress.on(Wait.RETRY)
-                # Its place in the pool has been given back: others go on while this one waits.
+                # The try has left its place in the pool, so other turns can run during the pause.
                 await asyncio.sleep(pause_s)
             else:
                 return
 
     def _pause_s(self, error: ClaudeError) -> float | None:
-        """Return how long to wait before another try; None if there is to be none."""
+        """Return the pause before the next try; None if there is no next try."""
         if self.retries >= self._policy.retries:
             return None
         if error.kind == "cli_failed" and self._running is not None and self._running.process != "cold":
-            # Another process does better: this one was used, or waited too long.
+            # Another process may work, because this one was used before or has waited for long.
             return 0.0
         if error.kind not in PASSING:
             return None

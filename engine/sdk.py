@@ -1,13 +1,13 @@
 """The only file that imports the Claude Code SDK.
 
-The SDK's client speaks to the `claude` program through a Transport. Ours (:class:`ControlTransport`) wraps the SDK's
-own and adds what its client cannot say (all UNDOC, each held by a test named after its fact):
+The SDK's client talks to the `claude` program through a Transport. :class:`ControlTransport` extends the SDK's own
+transport by functions that the client does not have. They are undocumented, and each has a test named after its fact:
 
-- the system prompt travels inside ``initialize`` instead of on the command line, where `ps` would show it and 128 KiB
-  would be its limit (facts F8, F96), which also lets a process be started before the prompt is known;
-- control requests of our own: ``apply_flag_settings`` sets model and parameters on a running process (fact F11),
-  ``rewind_conversation`` takes messages off it again (F88), ``interrupt`` ends a turn (F63);
-- an MCP server inside the control messages where tool calls wait for the app (:mod:`engine.park`, F70–F79).
+- The system prompt is sent inside ``initialize`` and not on the command line, where `ps` would show it and its limit
+  would be 128 KiB (facts F8, F96). So a process can also be started before the prompt is known.
+- Further control requests: ``apply_flag_settings`` sets model and parameters of a running process (fact F11),
+  ``rewind_conversation`` removes messages (F88), ``interrupt`` ends a turn (F63).
+- An MCP server inside the control messages, where tool calls wait for the app (:mod:`engine.park`, F70–F79).
 """
 
 import asyncio
@@ -66,20 +66,20 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-# A process that we kill is no news, and the SDK's own account of it would be an error in the log.
+# The SDK would log an error for each process that is killed on purpose.
 logging.getLogger("claude_agent_sdk").setLevel(logging.CRITICAL)
 
 
-# The whole environment of the program that is being started; the SDK asks for its version in the same task.
+# The environment of the program that is being started. The SDK also runs it once for its version, in the same task.
 _environment: ContextVar[Mapping[str, str] | None] = ContextVar("environment of claude", default=None)
 
 
 class _OwnSession:
-    """anyio for the SDK's transport: programs start in a session of their own, with the environment that is theirs.
+    """Replaces anyio in the SDK's transport: programs start in a session and with an environment of their own.
 
-    Ctrl-C in a terminal goes to everyone in the foreground, and Claude Code would break off its answers; we decide what
-    ends when. The SDK adds its options to the whole environment of this process, of which the program is to have no
-    more than :mod:`engine.inherited` lets through. The SDK has no option for either.
+    Ctrl-C in a terminal goes to all programs in the foreground, and Claude Code would break off its answers. And the
+    SDK passes on the whole environment of this process, while the program must get no more than :mod:`engine.inherited`
+    allows. The SDK has no option for either.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -89,12 +89,12 @@ class _OwnSession:
         ours = _environment.get()
         if ours is None:
             ours = inherited(os.environ)
-        # What the SDK itself has set is neither as we inherited it nor ours.
+        # The variables that the SDK itself has set.
         sdks = {name: value for name, value in (env or {}).items() if os.environ.get(name) != value}
         if os.name == "posix":
             kwargs["start_new_session"] = True
         else:
-            # Windows has no sessions; its Ctrl-C goes to the programs of one group.
+            # Windows has no sessions. There Ctrl-C goes to the programs of one group.
             group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
             kwargs["creationflags"] = kwargs.get("creationflags", 0) | group
         return await anyio.open_process(*args, env={**sdks, **ours}, **kwargs)
@@ -102,16 +102,16 @@ class _OwnSession:
 
 subprocess_cli.anyio = _OwnSession()  # type: ignore[assignment, attr-defined]
 
-# One line back from the CLI holds a whole message; the default of 1 MiB would fail on a long answer (fact F28).
+# One line from the program holds a whole message. The default of 1 MiB is too small for a long answer (fact F28).
 MAX_LINE_BYTES = 256 * 1024 * 1024
 
-# How long the pipes of a killed program may take to end. They take longer only if something that it started holds them.
+# The time limit for the pipes of a killed program to end. Only a program that it started could keep them open longer.
 DRAIN_S = 1.0
 
-# How much the program's processes come after ours, in the system's own measure (man 2 setpriority).
+# The lower priority of the program's processes (man 2 setpriority).
 NICE = 5
 
-# How the program's own blocks of a system prompt begin or read; and what parts such a prompt, which it takes out.
+# Beginnings and texts of blocks that the program takes for its own blocks of a system prompt, and its separator.
 BILLING_HEADER = "x-anthropic-billing-header:"
 OWN_BLOCKS = frozenset(
     {
@@ -122,15 +122,15 @@ OWN_BLOCKS = frozenset(
     }
 )
 
-# How long the program may take to ask for a list of tools that has changed; it does within a few milliseconds.
+# The time limit for the program to ask for a changed list of tools. Usually it takes a few milliseconds.
 LIST_S = 1.0
 
-# Each line's reason is in docs/claude-code.md.
+# docs/claude-code.md has the reason for each line.
 ENVIRONMENT: dict[str, str] = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_DISABLE_TERMINAL_TITLE": "1",
-    # One retry, which never happens: its announcement carries the API's status and retry-after, and we end the process
-    # there. With 0 the CLI would report the status but not how long to wait.
+    # The announcement of the retry has the API's status and retry-after. The process is ended then, so the retry never
+    # happens. With 0, the status is reported without the retry-after.
     "CLAUDE_CODE_MAX_RETRIES": "1",
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
     "DISABLE_COMPACT": "1",
@@ -138,10 +138,10 @@ ENVIRONMENT: dict[str, str] = {
     "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
     "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
     "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
-    # Client tools keep their own names on their way to the park, and are never deferred.
+    # Calls reach the park under the tools' own names, and tools are never deferred.
     "CLAUDE_AGENT_SDK_MCP_NO_PREFIX": "1",
     "ENABLE_TOOL_SEARCH": "false",
-    # A parked call waits as long as its process may stay idle, which the pool decides.
+    # A parked call must not time out. The pool decides how long its process may be idle.
     "MCP_TOOL_TIMEOUT": "86400000",
     "DISABLE_AUTOUPDATER": "1",
     "DISABLE_TELEMETRY": "1",
@@ -149,7 +149,7 @@ ENVIRONMENT: dict[str, str] = {
 
 
 FOR_THE_PARK = frozenset({"CLAUDE_AGENT_SDK_MCP_NO_PREFIX", "MCP_TOOL_TIMEOUT"})
-"""What of the environment is only there for the park."""
+"""The variables that only the park needs."""
 
 
 @contextlib.contextmanager
@@ -166,21 +166,21 @@ def sdk_errors() -> Iterator[None]:
 def apart(system: str) -> str:
     """Return a system prompt that Claude Code does not take for a block of its own.
 
-    One that begins like its billing header would stand in the place of that, and one of its identities' very words in
-    the place of its own. Coding agents whose requests were translated send both.
+    Claude Code uses a prompt that begins like its billing header in place of the header, and a prompt that has the text
+    of one of its identities in place of its own. Some coding agents send such prompts.
     """
     return f"\n{system}" if system.startswith(BILLING_HEADER) or system in OWN_BLOCKS else system
 
 
 class ControlTransport(SubprocessCLITransport):
-    """The SDK's transport, with our own control requests beside the client's."""
+    """The SDK's transport, extended by further control requests."""
 
     def __init__(
         self, options: ClaudeAgentOptions, *, inherits: Mapping[str, str] | None = None, has_park: bool = True
     ) -> None:
         self._environment = {**(inherited(os.environ) if inherits is None else inherits), **options.env}
         if has_park:
-            # Only the program is told of the server; the client would want an instance of its own kind.
+            # Only the program gets this configuration. The SDK's client would need a server object of its own kind.
             servers: dict[str, Any] = {SERVER: {"type": "sdk", "name": SERVER}}
             options = replace(options, mcp_servers=servers, allowed_tools=[f"mcp__{SERVER}__*"])
         super().__init__(prompt=_no_prompt(), options=options)
@@ -192,10 +192,10 @@ class ControlTransport(SubprocessCLITransport):
         self._ids = (f"understudy-{n}" for n in itertools.count(1))
         self._killed = False
         self.request_id: str | None = None
-        """What the API called the request that it answered with an error; the SDK does not pass that on."""
+        """The API's id of the request that it answered with an error. The SDK does not pass it on."""
 
     async def connect(self) -> None:
-        """Start the program, with its own environment and nothing more of ours. Once it runs, nothing happens."""
+        """Start the program with its own environment, unless it runs."""
         token = _environment.set(self._environment)
         try:
             await super().connect()
@@ -203,7 +203,7 @@ class ControlTransport(SubprocessCLITransport):
             _environment.reset(token)
 
     async def connect_with(self, session: str) -> None:
-        """Start the program with a session that lies in its folder."""
+        """Start the program with a session from its configuration folder."""
         self._options = replace(self._options, resume=session)
         await self.connect()
 
@@ -218,17 +218,18 @@ class ControlTransport(SubprocessCLITransport):
         return self._process is not None and self._process.returncode is None
 
     async def write(self, data: str) -> None:
-        """Send a line; ``initialize`` gets the system prompt on its way."""
+        """Send a line. The system prompt is added to ``initialize``."""
         if '"initialize"' in data:
             message = json.loads(data)
             if message.get("type") == "control_request" and message["request"].get("subtype") == "initialize":
-                # An empty list says: no prompt of Claude Code's own either.
+                # An empty list means that there is no prompt of Claude Code either.
                 message["request"]["systemPrompt"] = [apart(self.system)] if self.system else []
                 data = json.dumps(message) + "\n"
         await super().write(data)
 
     async def read_messages(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield what the program says, less the answers to our own control requests and what is for the park."""
+        """Yield the program's messages, without the answers to our control requests and without messages to the
+        park."""
         try:
             async for message in super().read_messages():
                 if message.get("type") == "control_response" and self._is_ours(message["response"]):
@@ -249,7 +250,7 @@ class ControlTransport(SubprocessCLITransport):
             self._fail_answers(ClaudeSDKError("the process ended"))
 
     async def control(self, subtype: str, **fields: Any) -> dict[str, Any]:
-        """Send a control request and wait for its answer. Raises ClaudeSDKError when it is refused."""
+        """Send a control request and wait for its answer. Raises ClaudeSDKError if it is refused."""
         request_id = next(self._ids)
         answer = self._answers[request_id] = asyncio.get_running_loop().create_future()
         line = json.dumps(
@@ -275,19 +276,19 @@ class ControlTransport(SubprocessCLITransport):
         self.park_changed.set()
 
     async def answer_rpc(self, request_id: str, answer: Rpc) -> None:
-        """Answer the control request that a JSON-RPC message came in."""
+        """Answer the control request that contained a JSON-RPC message."""
         response = {"subtype": "success", "request_id": request_id, "response": {"mcp_response": answer}}
         await super().write(json.dumps({"type": "control_response", "response": response}) + "\n")
 
     def kill(self) -> None:
-        """End the program at once. The SDK's own way would wait five seconds for a turn in flight (fact F65)."""
+        """Kill the program. The SDK itself would wait five seconds for a running turn (fact F65)."""
         self._killed = True
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
     async def terminate(self, within_s: float) -> None:
-        """Ask the program to end, and wait for it; by itself it ends what it has started."""
+        """Ask the program to end, and wait for it. Then it also ends the commands that it has started."""
         if self._process is not None and self._process.returncode is None:
             self._killed = True
             with contextlib.suppress(ProcessLookupError, TimeoutError):
@@ -296,10 +297,10 @@ class ControlTransport(SubprocessCLITransport):
                     await self._process.wait()
 
     async def close(self) -> None:
-        """End the program and free its pipes. Nothing that it could still say is wanted.
+        """Kill the program and close its pipes. Its remaining output is thrown away.
 
-        The pipes are read to their end first: asyncio frees a program whose pipes have ended, and one that it has not
-        freed when the loop closes is complained about on the person's terminal.
+        The pipes are read to their end first, because only then does asyncio release the program. Otherwise asyncio
+        would print a warning when the event loop closes.
         """
         self.kill()
         with contextlib.suppress(Exception):
@@ -315,12 +316,12 @@ class ControlTransport(SubprocessCLITransport):
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(error)
-                answer.exception()  # nobody may be waiting any more
+                answer.exception()  # marks the exception as seen, because nobody may wait for it any more
         self._answers.clear()
 
 
 class Connection:
-    """One program and the SDK's client on it."""
+    """One program, and the SDK's client for it."""
 
     def __init__(
         self, spawn: Spawn, on_stderr: Callable[[str], None], on_event: Callable[[Mapping[str, Any]], None]
@@ -332,9 +333,10 @@ class Connection:
             include_partial_messages=True,
             verbatim_prompts=True,
             permission_mode="dontAsk",
-            # After a tool call the CLI asks again within 10 ms of its stop reason, which our kill can lose to (F43).
+            # After a tool call Claude Code would ask again within 10 ms, which can be faster than the kill (fact F43).
             max_turns=1,
-            # As this preset the SDK puts no prompt on the command line; initialize says which one it is (F96).
+            # With this preset the SDK puts no prompt on the command line. The prompt is sent with initialize (fact
+            # F96).
             system_prompt={"type": "preset", "preset": "claude_code"},
             max_buffer_size=MAX_LINE_BYTES,
             cwd=spawn.cwd,
@@ -348,7 +350,7 @@ class Connection:
             self._options = agent_options(self._options, spawn.agent)
         inherits = inherited(os.environ, spawn.inherits, spawn.not_inherited)
         self._transport = ControlTransport(self._options, inherits=inherits, has_park=spawn.agent is None)
-        # Told of each event as soon as it is read: what must happen at once cannot wait for its turn in the queues.
+        # Called for each event as soon as it is read, before the event waits in queues.
         self._transport.on_event = on_event
         self._client = ClaudeSDKClient(self._options, transport=self._transport)
         self._messages: asyncio.Queue[Message | Exception] = asyncio.Queue()
@@ -366,7 +368,7 @@ class Connection:
         return self._transport.alive
 
     async def start_with(self, history: Transcript) -> Path:
-        """Start the program with a history, and return the file that it reads it from while it initializes."""
+        """Start the program with a history. Returns the file, which the program reads while it initializes."""
         config = Path(self._options.env["CLAUDE_CONFIG_DIR"])
         folder = config / "projects" / project_key_for_directory(str(self._options.cwd))
         path = await asyncio.to_thread(history.write, folder)
@@ -379,30 +381,30 @@ class Connection:
         return path
 
     async def start(self) -> None:
-        """Start the program. It boots by itself and waits for ``initialize``."""
+        """Start the program. It then waits for ``initialize``."""
         await self._transport.connect()
         self._yield_to_us()
 
     def _yield_to_us(self) -> None:
-        """Let the program come after us where processors are scarce.
+        """Give the program a lower priority than this process.
 
-        When it tells a stop reason, we have a few milliseconds to end it before it asks again (fact F43).
+        After a stop reason there are only a few milliseconds to kill it before it asks again (fact F43).
         """
         with contextlib.suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, self._transport.pid or 0, NICE)
 
     @property
     def backlog(self) -> int:
-        """How many events have come that nobody has taken yet."""
+        """How many events have come and are not read yet."""
         return self._backlog
 
     @property
     def request_id(self) -> str | None:
-        """What the API called the last request that it answered with an error."""
+        """The API's id of the last request that it answered with an error."""
         return self._transport.request_id
 
     async def initialize(self, system: str | None, tools: Iterable[str] = ()) -> dict[str, Any]:
-        """Tell the program who it is, and return what it says of itself. Can be done once: the prompt stays (F89)."""
+        """Send the system prompt, and return the program's information. Only once: the prompt cannot change (F89)."""
         self._transport.system = system
         self._transport.park.offer(tools)
         await self._client.connect()
@@ -414,12 +416,12 @@ class Connection:
         return await self._transport.control(subtype, **fields)
 
     async def offer(self, tools: Iterable[str]) -> None:
-        """Let calls of these tools reach the park. Returns when the program has asked for the new list."""
+        """Offer these tools in the park. Returns when the program has asked for the new list."""
         park = self._transport.park
         if park.offer(tools):
             changed = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
             await self.control("mcp_message", server_name=SERVER, message=changed)
-            # If it never asks, its calls will not be parked, which costs a rewind and nothing else.
+            # If it never asks, its calls are not parked. That only costs a rewind.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LIST_S):
                     await self._until_park(lambda: park.listed == park.names)
@@ -439,22 +441,22 @@ class Connection:
         return self._transport.park.waiting
 
     async def resolve(self, call: str, content: Sequence[Mapping[str, Any]]) -> None:
-        """Return a call from the park."""
+        """Answer a call in the park."""
         await self._transport.answer_rpc(*self._transport.park.resolve(call, content))
 
     def forget_calls(self) -> None:
-        """Expect no answer to the calls that wait in the park: their turn was interrupted."""
+        """Forget the calls in the park, because their turn was interrupted."""
         self._transport.park.forget()
 
     async def send(self, message: Mapping[str, Any]) -> None:
-        """Send a user's or an assistant's message, as it is (``client_composed``: nothing in it is a command, F29)."""
+        """Send a user or assistant message. ``client_composed`` means that its text is never a command (fact F29)."""
         line = {**message, "parent_tool_use_id": None, "session_id": "default", "client_composed": True}
         await self._transport.write(json.dumps(line) + "\n")
 
     async def next(self) -> Message:
-        """Return the program's next message, typed. Raises ClaudeSDKError when it has ended.
+        """Return the program's next message. Raises ClaudeSDKError if the program has ended.
 
-        Whoever waits here may be cancelled, and the next one goes on where it was.
+        If the caller is cancelled, no message is lost.
         """
         message = await self._messages.get()
         if isinstance(message, StreamEvent):
@@ -465,7 +467,7 @@ class Connection:
         return message
 
     async def _take_in(self) -> None:
-        # The SDK's iterator ends for good when the task that waits on it is cancelled; this one waits for all.
+        # The SDK's iterator is closed if its task is cancelled. So one task reads all messages and is never cancelled.
         try:
             async for message in self._client.receive_messages():
                 if isinstance(message, StreamEvent):
@@ -477,15 +479,15 @@ class Connection:
             self._messages.put_nowait(ClaudeSDKError("the program has ended"))
 
     def kill(self) -> None:
-        """End the program at once."""
+        """Kill the program."""
         self._transport.kill()
 
     async def terminate(self, within_s: float) -> None:
-        """Let the program end by itself, with the commands that it runs, if it does within this time."""
+        """Ask the program to end with the commands that it runs, and wait for up to ``within_s`` seconds."""
         await self._transport.terminate(within_s)
 
     async def close(self) -> None:
-        """End the program and free what it held. Returns once it is gone."""
+        """Kill the program and release its resources. Returns when it has ended."""
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
@@ -494,7 +496,7 @@ class Connection:
 
 
 def agent_options(options: ClaudeAgentOptions, agent: Agent) -> ClaudeAgentOptions:
-    """Return the options of a process with tools of its own, as its agent has them and no more."""
+    """Return the options of a process with the tools and permissions of its agent."""
     env = {name: value for name, value in options.env.items() if name not in FOR_THE_PARK}
     return replace(
         options,
@@ -502,7 +504,7 @@ def agent_options(options: ClaudeAgentOptions, agent: Agent) -> ClaudeAgentOptio
         allowed_tools=list(agent.allow),
         permission_mode=agent.permission_mode,
         max_turns=agent.max_turns,
-        # What it is told of is the file's servers, and nothing of the person's own or the folder's.
+        # Only the servers in this file, and not those of the user or of the folder.
         mcp_servers=agent.mcp_config or {},
         sandbox={"enabled": True, "autoAllowBashIfSandboxed": True}
         if agent.sandbox and "Bash" in agent.tools

@@ -1,9 +1,9 @@
-"""A long history as a file that Claude Code begins with.
+"""A long history as a file with which Claude Code starts.
 
-Putting a message in through a pipe takes a few milliseconds, whatever its length; a file with all of them takes the
-same third of a second however many there are (facts F80, F83). The form of the file is Claude Code's own and
-undocumented: one JSON object a line, each naming the one before. It holds a conversation, so only we may read it, and
-it is gone as soon as the program has read it.
+To send a message through a pipe takes a few milliseconds, whatever its length. To start with a file takes a third of a
+second, for any number of messages (facts F80, F83). The format of the file is Claude Code's own and undocumented. It
+has one JSON object in each line, and each line names the line before. The file holds a conversation. So only its owner
+can read it, and it is deleted as soon as the program has read it.
 """
 
 import contextlib
@@ -18,20 +18,20 @@ from engine.conversation import Held, is_prompt
 from engine.messages import said, user
 from translate.turn import Message
 
-# The time of writing says nothing to Claude, and a fixed one keeps the file the same for the same history.
+# Claude does not use the time. A fixed time makes the file the same for the same history.
 TIMESTAMP = "2000-01-01T00:00:00.000Z"
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A history in Claude Code's form, and what a process that begins with it holds."""
+    """A history in Claude Code's format, and the messages that a process holds after reading it."""
 
     session: str
     lines: str
     held: tuple[Held, ...]
 
     def write(self, folder: Path) -> Path:
-        """Write the file into a project's folder, for its owner only. Raises OSError."""
+        """Write the file into a project's folder, readable for its owner only. Raises OSError."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / f"{self.session}.jsonl"
         path.touch(mode=0o600)
@@ -40,7 +40,7 @@ class Transcript:
 
 
 def remove(path: Path) -> None:
-    """Delete a transcript that has been read."""
+    """Delete the file of a transcript."""
     with contextlib.suppress(OSError):
         path.unlink()
 
@@ -48,7 +48,8 @@ def remove(path: Path) -> None:
 def resumable(messages: Sequence[Message]) -> int:
     """Return how many of the messages a transcript can hold.
 
-    It cannot end amid a tool loop, which Claude Code would close by itself (fact F84): only after an answer in words.
+    It must end after an assistant message without tool calls. Claude Code would answer open tool calls by itself (fact
+    F84).
     """
     count = len(messages) - 1
     while count and not (
@@ -60,7 +61,7 @@ def resumable(messages: Sequence[Message]) -> int:
 
 
 def transcript(messages: Sequence[Message], digests: Sequence[bytes], model: str) -> Transcript:
-    """Write messages down as a session that has been."""
+    """Return messages as the transcript of an earlier session."""
     session = str(uuid.uuid4())
     lines: list[str] = []
     held: list[Held] = []

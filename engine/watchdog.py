@@ -1,9 +1,9 @@
-"""Sees to it that no Claude Code process outlives us, however we end.
+"""Ends the Claude Code processes when the proxy itself has ended, in whatever way.
 
-A program that is killed with SIGKILL cleans nothing up. An idle `claude` notices that its standard input has closed and
-ends; one in the middle of a turn does not until the API's stream moves. So one small shell reads the ids of our
-processes from a pipe that only we hold: when the pipe ends, so have we, and it ends what is left on its list. It asks
-first, because only then does a `claude` end the commands that it runs, and kills what has not heeded that.
+A program that is killed with SIGKILL cannot clean up. An idle `claude` ends when its standard input is closed. But a
+`claude` in a turn goes on until the next data of the API's stream. So a small shell reads the ids of the processes from
+a pipe that only the proxy holds. When the pipe ends, the proxy has ended, and the shell ends the processes on its list.
+It sends SIGTERM first, because only then does `claude` end the commands that it runs, and SIGKILL after a second.
 """
 
 import asyncio
@@ -30,20 +30,21 @@ kill -9 "$@" 2>/dev/null
 
 
 class Watchdog:
-    """The shell, while the block runs. Where there is none it does nothing, and says so by ``active``."""
+    """Runs the shell while the block runs. On a system without a shell it does nothing, and ``active`` is false."""
 
     def __init__(self) -> None:
         self._process: Process | None = None
 
     @property
     def active(self) -> bool:
-        """Whether somebody watches."""
+        """Whether the shell runs."""
         return self._process is not None and self._process.returncode is None
 
     async def __aenter__(self) -> Self:
         if os.name == "posix":
             with contextlib.suppress(OSError):
-                # In a session of its own: Ctrl-C in the terminal is for us, and the list must outlive us.
+                # In a session of its own, so that Ctrl-C in the terminal does not end the shell before its work is
+                # done.
                 self._process = await asyncio.create_subprocess_exec(
                     "/bin/sh", "-c", SCRIPT, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True, env={}
                 )
@@ -55,11 +56,11 @@ class Watchdog:
             await self._process.wait()
 
     def watch(self, pid: int) -> None:
-        """Put a process on the list."""
+        """Add a process to the list."""
         self._tell(f"+{pid}\n")
 
     def forget(self, pid: int) -> None:
-        """Take a process off the list, once it is gone: its id may become another program's."""
+        """Remove a process from the list after its end, because another program may get its id."""
         self._tell(f"-{pid}\n")
 
     def _tell(self, line: str) -> None:

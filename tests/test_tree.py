@@ -56,7 +56,6 @@ ELSEWHERE = {
     "cassettes/summary.py": "tests/cassettes/test_index.py",
     "understudy/recording_modes.py": "a table; tests/understudy/test_pytest_plugin.py",
     "addons/bounded_websocket.py": "tests/attacks/test_websocket_messages_are_bounded.py",
-    "addons/record_sockets.py": "tests/end_to_end/test_websocket.py",
     "cli/demo/chat_by_httpx.py": "tests/end_to_end/test_wheel.py",
     "cli/demo/chat.py": "the demo's app: tests/cli/demo/test_show.py runs it",
     "engine/process.py": "tests/engine/test_facts.py",

@@ -1,22 +1,18 @@
-"""Between OpenAI's words and Claude's: pure functions and state machines.
+"""Translation between OpenAI's APIs and Claude's: pure functions and state machines.
 
-Nothing here does I/O, reads a clock or draws a random number; ids and times are handed in. A test holds that.
+Nothing here does I/O, reads a clock or draws a random number. Ids and times are arguments. A test checks this.
 
-The glossary, OpenAI's word first:
+Glossary: OpenAI's word, then Claude's.
 
-====================================  =====================================================
-``messages`` (system, developer)      ``system``, as far as they lead the conversation
-``messages`` (user, assistant)        ``messages``, each with content blocks
-``finish_reason``                     ``stop_reason`` (:mod:`translate.chat.finish_reason`)
-``stop``                              ``stop_sequences``
-``max_completion_tokens``             ``max_tokens``
-``prompt_tokens``                     ``input_tokens`` + cache reads + cache writes
-``completion_tokens``                 ``output_tokens``
-``chunk``                             stream event (:mod:`translate.chat.stream`)
-====================================  =====================================================
+====================================  ===================================================== ``messages`` (system,
+developer)      ``system``, if they begin the conversation ``messages`` (user, assistant)        ``messages``, each with
+content blocks ``finish_reason``                     ``stop_reason`` (:mod:`translate.chat.finish_reason`) ``stop``
+``stop_sequences`` ``max_completion_tokens``             ``max_tokens`` ``prompt_tokens``
+``input_tokens`` + cache reads + cache writes ``completion_tokens``                 ``output_tokens`` ``chunk``
+stream event (:mod:`translate.chat.stream`) ====================================
+=====================================================
 
-The way of a request: :mod:`~translate.chat.parameters` decides what each field's fate is,
-:mod:`~translate.chat.request` makes a :class:`~translate.turn.Turn` of it; the way back:
-:mod:`~translate.chat.stream` turns Claude's events into chunks, :mod:`~translate.chat.completion` folds chunks into one
-body.
+A request: :mod:`~translate.chat.parameters` decides what happens to each field, and :mod:`~translate.chat.request`
+makes a :class:`~translate.turn.Turn` of it. The answer: :mod:`~translate.chat.stream` makes chunks of Claude's events,
+and :mod:`~translate.chat.completion` makes one body of the chunks.
 """

@@ -1,9 +1,8 @@
-"""What becomes of each kind of Claude's content blocks: one table.
+"""What each type of Claude's content blocks becomes: one table.
 
-An app that speaks OpenAI can be given text, tool calls, searches of the web and, if it asks, thinking. Everything else
-that Claude's API has is the work of other tools that Anthropic runs; Understudy offers none of those, so they come only
-from recordings and from what is yet to be invented. They pass by without a trace in the answer; their tokens are
-counted.
+An app can get text, tool calls, web searches and, if it asks for it, thinking. All other blocks come from tools that
+Anthropic runs and that Understudy does not offer. So they come only from recordings, or from future versions of the
+API. They do not appear in the answer. Their tokens are counted.
 """
 
 CONTENT = "text of the answer"
@@ -30,4 +29,4 @@ BLOCKS: dict[str, str] = {
     "compaction": "not shown: a summary that the API made of the conversation",
     "fallback": "not shown: the API's note that another model answered",
 }
-"""Kinds that are not in the table are not shown either."""
+"""Types that are not in the table are not shown either."""

@@ -1,7 +1,7 @@
 """Claude's stream events, as Structs.
 
-The shapes are those of https://docs.anthropic.com/en/docs/build-with-claude/streaming. Blocks and deltas are open
-structs rather than tagged unions: a kind that we have never seen must pass through, not fail.
+Source: https://docs.anthropic.com/en/docs/build-with-claude/streaming. Blocks and deltas are structs with all fields
+and not tagged unions, because a block or delta of an unknown type is no error.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ import msgspec
 
 
 class Block(msgspec.Struct, frozen=True):
-    """The start of a content block: ``text``, ``thinking``, ``tool_use``, a server tool's, or one yet unknown."""
+    """The start of a content block of any type, such as ``text``, ``thinking`` or ``tool_use``."""
 
     type: str
     text: str = ""
@@ -26,7 +26,7 @@ class Block(msgspec.Struct, frozen=True):
 
 
 class Delta(msgspec.Struct, frozen=True):
-    """A piece of a content block; which field is filled follows from ``type``."""
+    """A piece of a content block. ``type`` decides which field is used."""
 
     type: str
     text: str = ""
@@ -37,7 +37,7 @@ class Delta(msgspec.Struct, frozen=True):
 
 
 class MessageStarted(msgspec.Struct, frozen=True):
-    """``message_start.message``, of which the model's true name and the first counts matter here."""
+    """``message_start.message``: the name of the model that answers, and the first token counts."""
 
     model: str = ""
     usage: dict[str, Any] = {}
@@ -52,51 +52,51 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class MessageStart(msgspec.Struct, frozen=True, tag="message_start"):
-    """The answer begins."""
+    """The beginning of the answer."""
 
     message: MessageStarted
 
 
 class ContentBlockStart(msgspec.Struct, frozen=True, tag="content_block_start"):
-    """A block begins."""
+    """The beginning of a block."""
 
     index: int
     content_block: Block
 
 
 class ContentBlockDelta(msgspec.Struct, frozen=True, tag="content_block_delta"):
-    """A block goes on."""
+    """The next piece of a block."""
 
     index: int
     delta: Delta
 
 
 class ContentBlockStop(msgspec.Struct, frozen=True, tag="content_block_stop"):
-    """A block ends."""
+    """The end of a block."""
 
     index: int
 
 
 class MessageDelta(msgspec.Struct, frozen=True, tag="message_delta"):
-    """The answer's end: why it stopped, and the final counts."""
+    """The end of the answer: the stop reason and the final token counts."""
 
     delta: Stop
     usage: dict[str, Any] | None = None
 
 
 class MessageStop(msgspec.Struct, frozen=True, tag="message_stop"):
-    """Nothing follows."""
+    """The last event."""
 
 
 class Ping(msgspec.Struct, frozen=True, tag="ping"):
-    """A sign of life."""
+    """An event without content, which keeps the connection alive."""
 
 
 type ClaudeEvent = (
     MessageStart | ContentBlockStart | ContentBlockDelta | ContentBlockStop | MessageDelta | MessageStop | Ping
 )
 
-# By type, because msgspec remembers how to read a Struct, and works a union out anew at every call.
+# By type, because msgspec caches the decoder of a Struct, and not that of a union.
 EVENTS: dict[str, type[ClaudeEvent]] = {
     "message_start": MessageStart,
     "content_block_start": ContentBlockStart,
@@ -109,20 +109,20 @@ EVENTS: dict[str, type[ClaudeEvent]] = {
 
 
 def decode_event(raw: Mapping[str, Any]) -> ClaudeEvent | None:
-    """Make a typed event of a raw one; None for a type that we do not know.
+    """Return a typed event; None if its type is unknown.
 
-    Raises msgspec.ValidationError when an event of a known type lacks what it must have.
+    Raises msgspec.ValidationError if an event of a known type has not the form of its type.
     """
     kind = EVENTS.get(raw.get("type", ""))
     return None if kind is None else msgspec.convert(raw, kind)
 
 
 PIECES = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
-"""The deltas that are pieces of one text, and where the piece is."""
+"""The types of deltas that are pieces of one text -> the field with the piece."""
 
 
 def join_deltas(events: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield the events with adjacent pieces of one text as one piece."""
+    """Yield the events, with adjacent pieces of one text joined."""
     pieces: list[str] = []
     last: Mapping[str, Any] | None = None
     for event in events:
@@ -138,7 +138,7 @@ def join_deltas(events: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, An
 
 
 def _piece(event: Mapping[str, Any]) -> tuple[Any, str] | None:
-    """Return (which block, which field) for a piece of text; None for any other event."""
+    """Return (block index, field) for a piece of text; None for any other event."""
     if event.get("type") != "content_block_delta":
         return None
     delta = event.get("delta")

@@ -1,8 +1,8 @@
-"""Adjacent pieces of one text become one piece.
+"""Joins adjacent chunks that are pieces of one text.
 
-When Claude writes faster than an app reads, passing every piece on by itself only makes the app fall further behind.
-What may be joined is what an app puts together anyway: text with text, reasoning with reasoning, the arguments of one
-call. Order and content are those of the pieces; ids, roles, finish reasons and usage are never touched.
+If Claude writes faster than an app reads, many small chunks make the app even slower. Only pieces that the app joins
+itself are joined: of the text, of the reasoning, and of the arguments of one call. Order and content stay the same.
+Ids, roles, finish reasons and usage are never changed.
 """
 
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ def coalesce(chunks: Iterable[ChatCompletionChunk]) -> list[ChatCompletionChunk]
 
 
 def _piece(chunk: ChatCompletionChunk) -> ChunkDelta | None:
-    """Return a chunk's delta if it is a piece of one text and nothing else."""
+    """Return a chunk's delta if it only has a piece of one text."""
     match chunk.choices:
         case [ChunkChoice(finish_reason=None, delta=delta)] if not chunk.usage and _text(delta) is not None:
             return delta
@@ -45,7 +45,7 @@ def _piece(chunk: ChatCompletionChunk) -> ChunkDelta | None:
 
 
 def _text(delta: ChunkDelta) -> tuple[str, str] | None:
-    """Return (which text, the piece); None for what is more or less than one piece."""
+    """Return (name of the text, piece); None if the delta is not exactly one piece."""
     match delta.tool_calls:
         case [ToolCallDelta(index=index, function=FunctionDelta(arguments=str(piece)) as function) as call]:
             alone = ChunkDelta(tool_calls=[ToolCallDelta(index=index, function=FunctionDelta(arguments=piece))])

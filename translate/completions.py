@@ -1,7 +1,7 @@
-"""OpenAI's legacy Completions, told with chat: the request made a chat's, the chat's chunks made completions.
+"""OpenAI's legacy Completions API: a request becomes chat completion requests, and their chunks become completions.
 
-Source: https://platform.openai.com/docs/api-reference/completions. A prompt is a text to go on with; a chat model is
-told so in its system prompt. Streams and whole answers have one shape there, ``text_completion``.
+Source: https://platform.openai.com/docs/api-reference/completions. A prompt is a text that the model continues. Claude
+is told this in its system prompt. Chunks and complete answers have the same form, ``text_completion``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ INSTRUCTION = (
 )
 
 MAX_TOKENS = 16
-"""What OpenAI takes where an app does not say."""
+"""OpenAI's default."""
 
 MAX_CHOICES = 128
 
@@ -56,7 +56,7 @@ COMPLETION_PARAMETERS: dict[str, Parameter] = {
 }
 
 CHATS = ("model", "temperature", "top_p", "stop", "user", "stream", "stream_options")
-"""What means the same in a chat's request."""
+"""The fields that have the same meaning in a chat completion request."""
 
 
 class CompletionRequest(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ class CompletionRequest(msgspec.Struct, frozen=True):
 
 
 class CompletionChoice(msgspec.Struct, frozen=True):
-    """A continuation, or a piece of one."""
+    """A continuation, or a piece of it."""
 
     text: str
     index: int
@@ -82,7 +82,7 @@ class CompletionChoice(msgspec.Struct, frozen=True):
 
 
 class Completion(msgspec.Struct, frozen=True):
-    """An answer, or a chunk of one."""
+    """An answer, or a chunk of it."""
 
     id: str
     created: int
@@ -94,7 +94,7 @@ class Completion(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class TranslatedCompletion:
-    """A request understood: for each choice its chat, prompt after prompt, and the prompt to echo ("": none)."""
+    """A translated request: for each choice its chat, in the order of the prompts, and the prompt to echo or ""."""
 
     request: CompletionRequest
     chats: tuple[Translated, ...]
@@ -105,9 +105,9 @@ class TranslatedCompletion:
 def translate_completion_request(
     fields: Mapping[str, Any], model_map: Mapping[str, str] = DEFAULT_MODEL_MAP, default_model: str = DEFAULT_MODEL
 ) -> TranslatedCompletion:
-    """Make a chat of each prompt. Raises OpenAIError (400) naming what is malformed or not supported."""
+    """Translate each prompt to a chat. Raises OpenAIError (400) that names what is malformed or not supported."""
     best_of = fields.get("best_of")
-    # To choose the best of as many as are returned is to return them.
+    # If best_of equals n, all choices are returned, and there is nothing to choose.
     checked = {name: value for name, value in fields.items() if name != "best_of" or value != (fields.get("n") or 1)}
     ignored = check_parameters(checked, COMPLETION_PARAMETERS)
     try:
@@ -146,7 +146,7 @@ def _prompts(prompt: str | Sequence[Any] | None) -> list[str]:
 
 
 class CompletionStream:
-    """Makes a chat's chunks a completion's. Feed it chunks of any of the choices."""
+    """Makes chunks of completions of the chunks of chats. Feed it the chunks of all choices."""
 
     def __init__(self, *, id: str, created: int, model: str, echoes: Sequence[str], has_usage: bool) -> None:
         self._head: dict[str, Any] = {"id": id, "created": created, "model": model}
@@ -154,7 +154,7 @@ class CompletionStream:
         self._null: dict[str, Any] = {"usage": None} if has_usage else {}
 
     def feed(self, chunks: Iterable[ChatCompletionChunk]) -> list[Completion]:
-        """Return what these chunks come to; chunks that tell nothing give none."""
+        """Return the chunks of the completion. Chunks without text, finish reason or usage give none."""
         told: list[Completion] = []
         for chunk in chunks:
             if not chunk.choices and isinstance(chunk.usage, CompletionUsage):
@@ -172,7 +172,7 @@ class CompletionStream:
 
 
 def fold_completion(chunks: Iterable[Completion], usage: CompletionUsage) -> Completion:
-    """Return the whole answer. Raises ValueError for chunks that are none, or not complete."""
+    """Return the complete answer. Raises ValueError if the chunks are not a complete answer."""
     texts: dict[int, list[str]] = {}
     reasons: dict[int, Any] = {}
     last: Completion | None = None

@@ -1,9 +1,9 @@
 """OpenAI's content parts -> Claude's content blocks.
 
 Sources: https://platform.openai.com/docs/guides/images-vision and …/pdf-files,
-https://docs.anthropic.com/en/docs/build-with-claude/vision and …/pdf-support. Nothing is dropped: what Claude cannot
-take is refused with the part's index. Whether an image's bytes are sound, and small enough, is looked at in
-:mod:`api.images`, since that takes decoding it.
+https://docs.anthropic.com/en/docs/build-with-claude/vision and …/pdf-support. Nothing is dropped. A part that Claude
+does not accept is refused, and the error names its index. :mod:`api.images` checks later whether images can be decoded,
+and whether they are small enough.
 """
 
 import base64
@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from translate.errors import OpenAIError
 from translate.turn import ContentBlock
 
-# Claude's image types, and how a file of each begins.
+# The image types that Claude accepts, each with a test of the file's first bytes.
 IMAGE_TYPES: dict[str, Callable[[bytes], bool]] = {
     "image/png": lambda data: data.startswith(b"\x89PNG\r\n\x1a\n"),
     "image/jpeg": lambda data: data.startswith(b"\xff\xd8\xff"),
@@ -27,25 +27,25 @@ TEXT_ENDINGS = (".txt", ".md", ".csv", ".json", ".xml", ".html", ".yaml", ".yml"
 
 
 def text_block(text: str) -> ContentBlock:
-    """Return a block of text."""
+    """Return a text block."""
     return {"type": "text", "text": text}
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text has no visible character. A byte order mark is none either, in Claude Code's eyes."""
+    """Whether a text has no visible character. For Claude Code, a byte order mark is not visible."""
     return not text.replace("\ufeff", "").strip()
 
 
 def text_blocks(content: Any, path: str, kinds: Sequence[str] = ("text",)) -> list[ContentBlock]:
-    """Return the blocks of content that may only be text (and, of an assistant, refusals).
+    """Return the blocks of content that may only have text (and refusals, in an assistant message).
 
-    Text without a visible character gives no block: the Messages API refuses it, and it says nothing.
+    Text without a visible character gives no block, because the Messages API refuses it.
     """
     return blocks(content, path, {kind: PARTS[kind] for kind in kinds})
 
 
 def user_blocks(content: Any, path: str) -> list[ContentBlock]:
-    """Return the blocks of a user's message. Raises OpenAIError (400) naming the part that cannot be taken."""
+    """Return the blocks of a user message. Raises OpenAIError (400) that names a part that is not accepted."""
     return blocks(content, path, {kind: part for kind, part in PARTS.items() if kind != "refusal"})
 
 
@@ -97,15 +97,15 @@ def _image(raw: dict[str, Any], where: str) -> ContentBlock:
 def _scheme(url: str) -> str:
     try:
         return urlsplit(url).scheme.lower()
-    except ValueError:  # what cannot be taken apart, such as "https://[x"
+    except ValueError:  # not a URL, such as "https://[x"
         return ""
 
 
 def image_type(said: str, data: bytes, param: str) -> str:
-    """Return of what type an image is; ``said`` is what its URL says. Raises OpenAIError (400) for none of Claude's.
+    """Return the type of an image from its bytes. ``said`` is the type in its URL. Raises OpenAIError (400).
 
-    OpenAI goes by the bytes, and apps call every image ``image/jpeg``, or ``image/jpg``; Claude's API refuses one that
-    is not what it is said to be.
+    OpenAI ignores the type in the URL, and many apps always send ``image/jpeg`` or ``image/jpg``. Claude's API refuses
+    an image whose type is wrong.
     """
     found = next((name for name, begins in IMAGE_TYPES.items() if begins(data)), None)
     if found is not None and said.startswith("image/"):
@@ -142,11 +142,11 @@ def _text_source(data: bytes, param: str) -> dict[str, str]:
 
 
 PARTS: dict[str, Part] = {"text": _text, "image_url": _image, "file": _file, "refusal": _refusal}
-"""What can be said to Claude. ``input_audio`` cannot."""
+"""The types of parts that Claude accepts. ``input_audio`` is not among them."""
 
 
 def _base64_block(kind: str, media_type: str, data: bytes) -> dict[str, Any]:
-    # Encoded anew: the app may have used line breaks or the URL alphabet, which Claude's API would refuse.
+    # Encoded again, because the app may have used line breaks or the URL alphabet, which Claude's API refuses.
     encoded = base64.b64encode(data).decode("ascii")
     return {"type": kind, "source": {"type": "base64", "media_type": media_type, "data": encoded}}
 

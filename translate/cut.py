@@ -1,10 +1,10 @@
-"""Stop sequences that are ours to see to: Claude takes none that is only white space, and apps ask for those."""
+"""Stop sequences of white space only. Claude does not accept them, so the text is cut here."""
 
 from collections.abc import Sequence
 
 
 class Cutter:
-    """Feed it text in pieces, take what may be told; after ``ended`` there is no more."""
+    """Feed it text in pieces, and take the text before the first stop sequence. ``ended`` says that it was found."""
 
     def __init__(self, sequences: Sequence[str]) -> None:
         self._sequences = tuple(sequences)
@@ -13,7 +13,7 @@ class Cutter:
         self.ended = False
 
     def feed(self, text: str) -> str:
-        """Return what can be told. What may be the beginning of a stop sequence is held until more has come."""
+        """Return the text that is certain. Text that may be the beginning of a stop sequence is held back."""
         if self.ended:
             return ""
         text = self._held + text
@@ -27,6 +27,6 @@ class Cutter:
         return text[: len(text) - keep]
 
     def finish(self) -> str:
-        """Return what was held, when no text will come."""
+        """Return the text that was held back. Call it after the last piece."""
         held, self._held = self._held, ""
         return "" if self.ended else held

@@ -1,9 +1,9 @@
-"""Claude's errors in OpenAI's words.
+"""Claude's errors -> OpenAI's errors.
 
-OpenAI's: https://platform.openai.com/docs/guides/error-codes and what its SDKs raise for each status (401
-AuthenticationError, 429 RateLimitError, …). Claude's: https://docs.anthropic.com/en/api/errors.
-The messages are ours, except for the words by which LiteLLM and other libraries recognise an error. What Claude's side
-wrote may name hosts, request ids or keys. It stays in the log, except for what :mod:`translate.reasons` lets through.
+Sources: https://platform.openai.com/docs/guides/error-codes, the exceptions of OpenAI's SDKs for each status (401
+AuthenticationError, 429 RateLimitError, …), and https://docs.anthropic.com/en/api/errors. The messages are our own.
+Some have words by which LiteLLM and other libraries recognise an error. The text of Claude's side may name hosts,
+request ids or keys. So it goes only to the log, except for the reasons that :mod:`translate.reasons` allows.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 type Kind = Literal[
-    # Anthropic's own words.
+    # Anthropic's error types.
     "invalid_request_error",
     "authentication_error",
     "billing_error",
@@ -23,7 +23,7 @@ type Kind = Literal[
     "api_error",
     "overloaded_error",
     "timeout_error",
-    # What Anthropic's API has no word for, or what goes wrong before it is asked.
+    # Our own kinds, for failures that are not errors of Anthropic's API.
     "context_length_exceeded",
     "not_logged_in",
     "timeout",
@@ -37,18 +37,22 @@ type Kind = Literal[
     "queue_full",
     "draining",
 ]
-"""Every way in which a turn can fail. Each has its row in :data:`ERRORS`."""
+"""Every kind of failure of a turn. Each has its row in :data:`ERRORS`."""
+
+
+type ErrorType = Literal["invalid_request_error", "server_error", "requests", "tokens", "insufficient_quota"]
+"""OpenAI's values of ``error.type`` that are used here."""
 
 
 class OpenAIError(Exception):
-    """An error as OpenAI answers it: status, and ``{"error": {message, type, param, code}}``."""
+    """An error in OpenAI's form: a status, and ``{"error": {message, type, param, code}}``."""
 
     def __init__(
         self,
         message: str,
         *,
         status: int = 400,
-        type: str = "invalid_request_error",
+        type: ErrorType = "invalid_request_error",
         param: str | None = None,
         code: str | None = None,
         retry_after_s: int | None = None,
@@ -56,23 +60,23 @@ class OpenAIError(Exception):
         super().__init__(message)
         self.message = message
         self.status = status
-        self.type = type
+        self.type: ErrorType = type
         self.param = param
         self.code = code
         self.retry_after_s = retry_after_s
 
     def body(self) -> bytes:
-        """Return the JSON that goes on the wire, in a body or as an event's data."""
+        """Return the error as JSON, for a body or for the data of an event."""
         error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
         return msgspec.json.encode({"error": error})
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What OpenAI says where Claude says something else."""
+    """OpenAI's error for a kind of failure."""
 
     status: int
-    type: str
+    type: ErrorType
     code: str | None
     message: str
 
@@ -89,7 +93,7 @@ ERRORS: dict[Kind, Row] = {
         " not yours. On the proxy's machine, set ANTHROPIC_API_KEY or run `claude setup-token` and set"
         " CLAUDE_CODE_OAUTH_TOKEN.",
     ),
-    # Its code is not invalid_api_key: an app that reads that asks its person for another key, and theirs is all right.
+    # Its code is not invalid_api_key, because an app would then ask its user for another key.
     "not_logged_in": Row(
         401,
         "invalid_request_error",
@@ -133,7 +137,7 @@ ERRORS: dict[Kind, Row] = {
         "This model's maximum context length is exceeded. Please reduce the length of the messages.",
     ),
     "timeout_error": Row(504, "server_error", "timeout", "Claude did not answer in time."),
-    # A whole run of an agent, which asks Claude many times.
+    # For a run of an agent, which makes many requests to Claude.
     "timeout": Row(504, "server_error", "timeout", "The answer took longer than it may (timeout_s)."),
     "first_token_timeout": Row(
         504, "server_error", "timeout", "Claude did not begin to answer in time (first_token_timeout_s)."
@@ -160,7 +164,7 @@ ERRORS: dict[Kind, Row] = {
 }
 
 
-# What an app that is told Claude's own reason hears before it, where the row's message would say that there is none.
+# The message before Claude's own reason, for rows whose message says that the reason is elsewhere.
 WITH_REASON: dict[Kind, str] = {
     "invalid_request_error": "Claude's API found this request invalid",
     "not_found_error": "Claude has no such model, or this account has no access to it; see `understudy models`",
@@ -170,10 +174,10 @@ WITH_REASON: dict[Kind, str] = {
 def openai_error(
     kind: Kind, *, retry_after_s: int | None = None, prompt: str = "messages", reason: str | None = None
 ) -> OpenAIError:
-    """Return what OpenAI would have answered where Claude's side failed in this way.
+    """Return OpenAI's error for a kind of failure.
 
-    ``prompt`` is what the dialect calls what Claude was asked. ``reason`` is Claude's own, if an app may read it
-    (:func:`translate.reasons.reason`).
+    ``prompt`` is the name of the dialect's field with the prompt. ``reason`` is the reason that Claude's API gave, if
+    an app may read it (:func:`translate.reasons.reason`).
     """
     row = ERRORS[kind]
     param = {"not_found_error": "model", "context_length_exceeded": prompt}.get(kind)

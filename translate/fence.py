@@ -1,15 +1,15 @@
-"""Takes a Markdown code fence off a text that streams by.
+"""Removes a Markdown code fence from a streamed text.
 
-Asked for a JSON object, models now and then write it between ```` ```json ```` and ```` ``` ````, which no JSON parser
-reads. Only a fence around the whole text is taken off; anything else passes as it is, and at once: what is held back is
-the beginning until it is clear whether it is a fence, and then no more than white space and backticks at the end.
+A model that is asked for a JSON object may write it between ```` ```json ```` and ```` ``` ````, which no JSON parser
+accepts. Only a fence around the whole text is removed. Other text passes unchanged and at once. Held back are only the
+beginning, until it is known whether it is a fence, and white space and backticks at the end.
 """
 
 FENCE = "```"
 
 
 class FenceStripper:
-    """Feed it text piece by piece, take what is ready; ``finish`` gives what was held back."""
+    """Feed it text in pieces, and take the text without the fence. ``finish`` returns the rest."""
 
     def __init__(self) -> None:
         self._held = ""
@@ -17,7 +17,7 @@ class FenceStripper:
         self._fenced = False
 
     def feed(self, text: str) -> str:
-        """Return what can be passed on."""
+        """Return the text that is certain."""
         self._held += text
         if not self._begun and not self._begin():
             return ""
@@ -29,12 +29,12 @@ class FenceStripper:
         return ready
 
     def finish(self) -> str:
-        """Return what is left at the text's end, less the closing fence."""
+        """Return the rest of the text without the closing fence."""
         left, self._held = self._held, ""
         return "" if self._fenced and FENCE in left else left
 
     def _begin(self) -> bool:
-        """Find out whether the text begins with a fence; False while that is open."""
+        """Return whether it is known if the text begins with a fence."""
         start = self._held.lstrip()
         if FENCE.startswith(start[:3]) and len(start) < len(FENCE):
             return False

@@ -1,7 +1,8 @@
-"""Model names: OpenAI's onto Claude's, and what each Claude model can be told.
+"""Maps OpenAI's model names to Claude's, and knows which parameters each Claude model accepts.
 
-Claude Code resolves the aliases ``opus``, ``sonnet`` and ``haiku`` itself; the table of what they mean is held to the
-bundled CLI by a test (``test_f99_…``), since a request must be fitted to the model before a process is chosen.
+Claude Code resolves the aliases ``opus``, ``sonnet`` and ``haiku`` itself. A request must be adapted to the model
+before a process is chosen, so the aliases are in a table here too. A test compares it with the bundled CLI
+(``test_f99_…``).
 """
 
 import difflib
@@ -9,6 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Literal
 
 from translate.chat.wire import Model, ModelList
 from translate.errors import OpenAIError
@@ -32,7 +34,7 @@ DEFAULT_MODEL_MAP: dict[str, str] = {
 }
 
 DEFAULT_MODEL = "sonnet"
-"""Who answers when nothing in the map fits."""
+"""The model for names that match no pattern."""
 
 ALIASES: dict[str, str] = {
     "default": "claude-opus-5-5",
@@ -48,13 +50,13 @@ _PLAIN = re.compile(r"[A-Za-z0-9._:@/\[\]+-]{1,256}")
 # Ids that `GET /v1/models` lists: names that apps commonly check for, beside Claude's own.
 LISTED = ("gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini", "o3", "o4-mini")
 
-# /v1/models has a creation time for each; these names have none that means anything here.
+# /v1/models has a creation time for each model. These names have no real one.
 CREATED = 1_700_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """Who answers for a name, and whether the name was known."""
+    """The Claude model for a name, and whether the name was known."""
 
     model: str
     known: bool
@@ -63,11 +65,11 @@ class ModelChoice:
 def choose_model(
     name: str, model_map: Mapping[str, str] = DEFAULT_MODEL_MAP, default: str = DEFAULT_MODEL
 ) -> ModelChoice:
-    """Return the Claude model for the name an app asked for.
+    """Return the Claude model for the name that an app asked for.
 
-    A name that stands in ``model_map`` as it is, is what that says. Claude's own names and aliases pass as they are;
-    otherwise the first pattern of ``model_map`` that matches decides; otherwise ``default``. A fine-tuned model
-    (``ft:gpt-4o-mini:…``) is looked up by its base name. Raises OpenAIError (404) for what can be no name.
+    The rules, in this order: an entry of ``model_map`` that is exactly the name; Claude's own names and aliases, which
+    stay as they are; the first pattern of ``model_map`` that matches; ``default``. A fine-tuned model
+    (``ft:gpt-4o-mini:…``) is looked up by its base name. Raises OpenAIError (404) for a name with forbidden characters.
     """
     lowered = name.lower()
     base = lowered.split(":")[1] if lowered.startswith("ft:") and lowered.count(":") else lowered
@@ -75,7 +77,7 @@ def choose_model(
         return ModelChoice(exact, known=True)
     if base.startswith("claude-") or base in ALIASES or is_cloud_name(name):
         if not _PLAIN.fullmatch(name):
-            # It would go on to Claude Code, and into a header, as it is.
+            # The name would be sent unchanged to Claude Code and in a header.
             message = f"The model {name[:100]!r} does not exist: no name of a model has such characters, or so many."
             raise OpenAIError(message, status=404, param="model", code="model_not_found")
         return ModelChoice(name, known=True)
@@ -95,7 +97,7 @@ _SUFFIX = re.compile(r"\[\w+\]$")
 
 
 def doubt(model: str, others: Collection[str] = ()) -> str | None:
-    """Return why ``model`` will hardly answer: it is no alias, no model's name and none of ``others``. Else None.
+    """Return a warning if ``model`` is not an alias, not the name of a model and not in ``others``; else None.
 
     >>> doubt("opsu"), doubt("sonnet[1m]")
     ("'opsu' is neither an alias nor a Claude model's name (did you mean opus?)", None)
@@ -110,15 +112,15 @@ def doubt(model: str, others: Collection[str] = ()) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a model's API takes.
+    """The parameters that a model accepts.
 
-    ``sampling``: ``all`` of temperature, top_p and top_k; ``one`` (temperature or top_p, not both); ``none`` (a value
-    other than the default is a 400). ``thinking_off``: thinking can be switched off. ``forced_tools``: a tool_choice of
-    ``any`` or ``tool`` is taken. ``adaptive_thinking``: the model finds by itself how much to think; older ones get a
-    budget.
+    ``sampling``: ``all`` means temperature, top_p and top_k; ``one`` means temperature or top_p, but not both; ``none``
+    means that any value except the default gets a 400. ``thinking_off``: thinking can be switched off.
+    ``forced_tools``: a tool_choice of ``any`` or ``tool`` is accepted. ``adaptive_thinking``: the model decides how
+    much to think. Older models get a budget.
     """
 
-    sampling: str
+    sampling: Literal["all", "one", "none"]
     thinking_off: bool
     forced_tools: bool
     adaptive_thinking: bool = True
@@ -149,7 +151,7 @@ _CAPABILITIES: tuple[tuple[str, Capabilities], ...] = (
 
 
 def capabilities(model: str) -> Capabilities:
-    """Return what ``model``, an alias or any provider's name, can be told. Unknown ones are taken to be the newest."""
+    """Return the capabilities of a model, by alias or any provider's name. Unknown models are treated as new ones."""
     name = ALIASES.get(model.lower(), model.lower())
     name = name[name.find("claude-") :] if "claude-" in name else name
     return next(caps for pattern, caps in _CAPABILITIES if re.match(pattern, name))

@@ -1,9 +1,10 @@
 """OpenAI's tools, tool_choice and tool calls <-> Claude's.
 
-Sources: https://platform.openai.com/docs/guides/function-calling, https://docs.anthropic.com/en/docs/agents-and-tools/tool-use.
-Names have the same alphabet on both sides. What OpenAI refuses of a schema is refused in its words; what only Claude
-refuses is refused too, because dropping part of a schema would change what the app gets. A strict schema that is beyond
-Claude's grammar is offered whole, and not strict.
+Sources: https://platform.openai.com/docs/guides/function-calling,
+https://docs.anthropic.com/en/docs/agents-and-tools/tool-use. Names have the same alphabet on both sides. A schema that
+OpenAI refuses is refused with OpenAI's message. A schema that only Claude refuses is refused too, because without a
+part of it the app would get other arguments. A strict schema that Claude's grammar cannot express is sent completely,
+but not as strict.
 """
 
 import re
@@ -27,9 +28,9 @@ MAX_TOOLS = 128  # OpenAI's limit
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a Turn carries of an app's tools. ``instruction`` is for models that cannot be forced to call one.
+    """The tools of a Turn. ``instruction`` asks for a call, for models that cannot be forced to make one.
 
-    ``loose`` are the paths of ``strict`` where nothing holds Claude to the schema.
+    ``loose`` are the paths of the ``strict`` fields that have no effect.
     """
 
     tools: tuple[Mapping[str, Any], ...] = ()
@@ -42,10 +43,10 @@ class Tools:
 def translate_tools(
     fields: Mapping[str, Any], *, can_force: bool, server_tools: Sequence[Mapping[str, Any]] = ()
 ) -> Tools:
-    """Make Claude's tools of ``tools`` and ``tool_choice``, or of the older ``functions`` and ``function_call``.
+    """Translate ``tools`` and ``tool_choice``, or the older ``functions`` and ``function_call``.
 
-    ``can_force`` says whether the model takes a tool_choice of ``any`` or ``tool``; ``server_tools`` are those that
-    Anthropic runs, in its own words. Raises OpenAIError (400).
+    ``can_force`` says whether the model accepts a tool_choice of ``any`` or ``tool``. ``server_tools`` are tools that
+    Anthropic runs, in the form of its API. Raises OpenAIError (400).
     """
     legacy = bool(fields.get("functions"))
     if legacy and fields.get("tools"):
@@ -78,9 +79,10 @@ def translate_tools(
 def _choose(
     tools: list[dict[str, Any]], choice: Any, param: str, parallel: Any, *, can_force: bool, legacy: bool
 ) -> Tools:
-    """Translate the choice; where the model cannot be forced, offer only what may be called, and say that it must."""
+    """Translate the choice. If the model cannot be forced, offer only the allowed tools, and instruct it to call
+    one."""
     tools, mode = _narrow(tools, choice, param)
-    # OpenAI's older form gives one call at a time.
+    # With the older form, OpenAI's models make one call at a time.
     single = {"disable_parallel_tool_use": True} if parallel is False or legacy else {}
     if mode == "none":
         return Tools(tuple(tools), {"type": "none"}, legacy=legacy)
@@ -169,7 +171,7 @@ def _tool(tool: Any, where: str, legacy: bool) -> dict[str, Any]:
             fitted = fit(result["input_schema"], strict=True)
         except SchemaError as error:
             raise _schema_error(f"Invalid schema for function '{name}': {error}", f"{path}.parameters") from None
-        # Where the grammar cannot hold Claude to a schema, it is told of it as of any other.
+        # A schema that the grammar cannot express is sent like one that is not strict.
         if not is_beyond(result["input_schema"]):
             result |= {"strict": True, "input_schema": fitted}
     return result
@@ -199,10 +201,10 @@ def _schema(schema: Any, path: str, name: str) -> dict[str, Any]:
 
 
 class ToolUseIds:
-    """Ids of tool calls, as Claude takes them: an alphabet of its own, and each used once in a conversation.
+    """Ids of tool calls that Claude accepts: they have a fixed alphabet, and each is used once in a conversation.
 
-    Apps send ours back as they are; ids of other origin are made to fit, the same way each time. To Claude Code
-    ``a_2`` is a part of the call ``a``, whose result is then lost; so such two do not come together either.
+    Ids that came from Claude stay unchanged. Other ids are changed, always in the same way. Claude Code takes the call
+    ``a_2`` for a part of the call ``a`` and loses its result. So two such ids are not used together.
     """
 
     def __init__(self) -> None:
@@ -228,7 +230,7 @@ def _whole(id: str) -> str:
 
 
 def tools_for_history(names: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
-    """Declare the tools that only the history calls: the Messages API wants them declared."""
+    """Return declarations for tools that only the history calls. The Messages API needs them."""
     return tuple({"name": name, "input_schema": {"type": "object"}} for name in dict.fromkeys(names))
 
 

@@ -1,7 +1,7 @@
-"""Turn: the one neutral form between OpenAI's dialects and Claude.
+"""Turn: one request to Claude, whichever of OpenAI's APIs it came by.
 
-Every dialect becomes a Turn; the engine plays Turns and knows no OpenAI. The words are Anthropic's
-(https://docs.anthropic.com/en/api/messages).
+Both dialects are translated to Turns, and the engine knows nothing else. The names are those of Anthropic's Messages
+API (https://docs.anthropic.com/en/api/messages).
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,15 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 type ContentBlock = Mapping[str, Any]
-"""One block of a message as the Messages API has it: ``{"type": "text", "text": …}`` and so on."""
+"""One content block of a message in the Messages API's form, such as ``{"type": "text", "text": …}``."""
 
 type Effort = Literal["low", "medium", "high", "xhigh", "max"]
+type ServiceTier = Literal["auto", "standard_only"]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the conversation. Roles alternate in a Turn; the last one is the user's."""
+    """One message of the conversation. Roles alternate in a Turn, and the last message is the user's."""
 
     role: Literal["user", "assistant"]
     content: tuple[ContentBlock, ...]
@@ -24,13 +25,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """All that the engine needs to have Claude answer once.
+    """All that the engine needs for one answer of Claude.
 
-    ``model`` is Claude's name or alias (``opus``, ``sonnet``, ``haiku``). ``system`` is None for no system prompt.
-    ``max_tokens`` None means the model's own maximum. ``effort`` None leaves the model's default; ``thinking`` None
-    switches thinking off where the model allows it. ``timeout_s`` bounds the whole turn; None: the engine's own limit.
-    ``thinking``, ``tools``, ``tool_choice``, ``output_format`` (``output_config.format``): the Messages API's own.
-    ``client`` tells apart those who share the engine, so that it can be fair to each; it goes nowhere else.
+    ``model`` is the name or alias of a Claude model (``opus``, ``sonnet``, ``haiku``). ``system`` None means that there
+    is no system prompt. ``max_tokens`` None means the model's maximum. ``effort`` None means the model's default.
+    ``thinking`` None switches thinking off if the model allows it. ``timeout_s`` limits the whole turn; None means the
+    engine's own limit. ``thinking``, ``tools``, ``tool_choice`` and ``output_format`` (``output_config.format``) have
+    the form of the Messages API. ``client`` names the client, so that the engine can share its capacity fairly. It is
+    sent to nobody.
     """
 
     model: str
@@ -48,12 +50,12 @@ class Turn:
     tool_choice: Mapping[str, Any] | None = None
     output_format: Mapping[str, Any] | None = None
     top_k: int | None = None
-    service_tier: str | None = None
+    service_tier: ServiceTier | None = None
     client: str = ""
 
 
 def to_json(turn: Turn) -> dict[str, Any]:
-    """Return a Turn as JSON has it, without what is not set and without whose it is."""
+    """Return a Turn as JSON, without fields that are not set and without the client."""
     told = {spec.name: getattr(turn, spec.name) for spec in fields(turn) if spec.name != "client"}
     return {name: _plain(value) for name, value in told.items() if value not in (None, (), {}, "")}
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import logging
-from typing import Any
 
 import msgspec
 
@@ -22,6 +21,7 @@ from storage.responses import NoConversationError
 from storage.stores import Stores, given_up
 from translate.errors import OpenAIError
 from translate.responses.fold import fold
+from translate.sse import stored_event
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ async def send_events(
     async with out.beating():
         while progress is not None:
             if progress.events:
-                await out.send(b"".join(_sse(event) for _, event in progress.events))
+                await out.send([stored_event(event) for _, event in progress.events])
                 after = progress.events[-1][0]
             elif progress.ended:
                 break
@@ -166,8 +166,3 @@ async def _wait(stores: Stores, progress: Progress) -> None:
         await stores.background.fail_abandoned(given_up)
     else:
         await asyncio.sleep(POLL_S)
-
-
-def _sse(event: bytes) -> bytes:
-    told: dict[str, Any] = json.loads(event)
-    return b"event: " + str(told["type"]).encode() + b"\ndata: " + event + b"\n\n"

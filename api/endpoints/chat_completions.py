@@ -140,26 +140,21 @@ async def send_stream(
     try:
         async with stream.beating():
             async for chunks in answer:
-                await stream.send(encode(chunks))
+                await stream.send([sse.event(chunk) for chunk in chunks])
                 if finished is not None:
                     sent += chunks
             if finished is not None:
                 await finished(sent)
-        await exchange.send(sse.DONE)
+        await exchange.send_events([sse.DONE])
     except ClaudeError as error:
         if not exchange.started:
             raise
         log.warning("the stream broke off: %s", error.describe())
         failure = as_openai(error)
-        await exchange.send(sse.raw_event(failure.body()))
+        await exchange.send_events([sse.EncodedEvent(failure.body())])
     except OpenAIError as error:
         if not exchange.started:
             raise
         log.warning("a streamed answer could not be kept: %s", error)
-        await exchange.send(sse.raw_event(error.body()))
+        await exchange.send_events([sse.EncodedEvent(error.body())])
     await exchange.finish()
-
-
-def encode(chunks: list[ChatCompletionChunk]) -> bytes:
-    """Encode chunks as events."""
-    return b"".join([sse.event(chunk) for chunk in chunks])

@@ -70,12 +70,12 @@ async def create_completion(turns: Turns, request: ApiRequest, exchange: Respond
                 async for more in answer:
                     await stream.start()
                     if told := legacy.feed(more):
-                        await stream.send(b"".join(map(sse.event, told)))
-        await exchange.send(sse.DONE)
+                        await stream.send([sse.event(one) for one in told])
+        await exchange.send_events([sse.DONE])
     except ClaudeError as error:
         failure = as_openai(error, "prompt")
         if not exchange.started:
             raise failure from error
         log.warning("the stream broke off: %s", error.describe())
-        await exchange.send(sse.raw_event(failure.body()))
+        await exchange.send_events([sse.EncodedEvent(failure.body())])
     await exchange.finish()

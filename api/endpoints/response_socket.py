@@ -6,20 +6,19 @@ OpenAI's OpenAPI document.
 Theory of operation
 -------------------
 Each ``response.create`` is handled as if its fields had been posted to ``/v1/responses`` with the handshake's headers,
-so whatever holds there (keys, budgets, recording, replay, errors) holds here. What such a request is answered with
-passes through :class:`Messages`, which makes messages of it.
+so whatever holds there (keys, budgets, recording, replay, errors) holds here. The answer goes to :class:`Messages`,
+which sends the JSON of each event as a message.
 
 Requests that name no ``stream_id``, or the same, are answered one after the other; others side by side. A connection
 remembers its last responses by itself, so that they can be gone on from without being stored.
 """
 
 import asyncio
-import functools
 import logging
 import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,18 +26,17 @@ import msgspec
 
 from api.endpoints.responses import prepare
 from api.failures import unreadable
-from api.http.event_stream import COMMENT
 from api.http.responder import Headers, Responder
 from api.http.server import Exchange, Request
 from api.http.websocket import GOING_AWAY, WebSocket, is_upgrade
 from api.parts import Responding
 from api.recent import Recent
 from api.request import ApiRequest
-from engine.observers import FLOW_HEADER, Observers
+from engine.observers import FLOW_HEADER, Observers, SocketMessage
 from engine.progress import REQUEST_ID
 from storage.database import StoreError
+from translate import sse
 from translate.errors import OpenAIError, openai_error
-from translate.responses import sse
 
 log = logging.getLogger(__name__)
 
@@ -131,19 +129,22 @@ class Lanes:
             lane.waiting.append((number, fields, len(message)))
             self._waiting_size += len(message)
         except OpenAIError as error:
-            await self.say(number, error_message(error.status, error.body(), stream_id))
+            await self._messages(stream_id, number).respond(error.status, [], error.body())
             return
         if lane.task is None:
             # Not create_task: mitmproxy's loop starts tasks at once, and this one must be known before it is done.
             work: Coroutine[Any, Any, None] = self._answer_all(stream_id, lane)
             lane.task = asyncio.Task(work, loop=asyncio.get_running_loop(), name="answer over a WebSocket")
 
-    async def say(self, number: int, text: str) -> None:
-        """Send a message that answers the ``number``-th one."""
+    async def send(self, message: SocketMessage, text: str) -> None:
+        """Send a message, and tell the observers what it is."""
         if self._socket.is_open:
-            # It is written before anything else can be.
-            self._sockets.observers.say(self._flow, number)
+            # Nothing else can be written before this message is: it is written before the first wait.
+            self._sockets.observers.say(self._flow, message)
         await self._socket.send(text)
+
+    def _messages(self, stream_id: str | None, number: int) -> "Messages":
+        return Messages(self._socket, stream_id, number, self.send)
 
     def end(self) -> None:
         """Take nothing more: what is being answered is answered to its end, then the WebSocket closes."""
@@ -192,7 +193,7 @@ class Lanes:
         body = msgspec.json.encode({**fields, "stream": True})
         flow = [(FLOW_HEADER, f"{self._flow}/{number}")] if self._flow else []
         request = Request("POST", PATH, "", (*self._headers, *flow), body)
-        answer = Messages(self._socket, stream_id, functools.partial(self.say, number))
+        answer = self._messages(stream_id, number)
         began = time.monotonic()
         try:
             if generate is False:
@@ -217,42 +218,59 @@ class Lanes:
         responding = replace(self._sockets.responding, recent=self._recent)
         prepared = await prepare(responding, request, generate=False)
         self._recent.add(prepared.id, (*prepared.before, *prepared.translated.items))
-        await answer.send(b"".join(map(sse.event, prepared.stream.warmed())))
+        await answer.send_events([sse.event(event) for event in prepared.stream.warmed()])
 
 
 class Messages(Responder):
-    """An answer whose events become messages, and whose errors become ``error`` events."""
+    """The answer to one request: each event becomes a message, and an error becomes an ``error`` event."""
 
-    __slots__ = ("_held", "_lane", "_say", "_socket", "told")
+    __slots__ = ("_number", "_reader", "_send", "_socket", "_suffix", "told")
 
-    def __init__(self, socket: WebSocket, stream_id: str | None, say: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        socket: WebSocket,
+        stream_id: str | None,
+        number: int,
+        send: Callable[[SocketMessage, str], Awaitable[None]],
+    ) -> None:
         self._socket = socket
-        self._say = say
-        self._lane = b"" if stream_id is None else b',"stream_id":"' + stream_id.encode("ascii") + b'"'
-        self._held = b""
+        self._number = number
+        self._send = send
+        self._suffix = b"" if stream_id is None else b',"stream_id":"' + stream_id.encode("ascii") + b'"'
+        self._reader = sse.Reader()
         self.told = "200"
         """The status, for the log."""
         self.headers: list[tuple[str, str]] = []
         self.started = self.ended = False
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send an error. There is no other whole answer to a request for a stream."""
+        """Send an error. There is no other complete answer to a request for a stream."""
         self.started = self.ended = True
         self.told = str(status)
-        await self._say(error_message(status, body, None, lane=self._lane))
+        error = {"type": "error", "status": status, "error": msgspec.json.decode(body).get("error")}
+        await self.send_events([sse.EncodedEvent(msgspec.json.encode(error), "error")])
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send nothing: an answer begins with its first event."""
         self.started = True
 
-    async def send(self, data: bytes) -> None:
-        """Send each event that is whole. A recording that is played may be cut anywhere."""
-        *events, self._held = (self._held + data).split(b"\n\n")
+    async def send_events(self, events: Sequence[sse.EncodedEvent]) -> None:
+        """Send the JSON of each event as a message of its own."""
         for event in events:
-            if event + b"\n\n" == COMMENT:
-                await self._socket.ping()
-            elif (start := event.find(b"data: ")) >= 0 and (told := event[start + 6 :]).endswith(b"}"):
-                await self._say((told[:-1] + self._lane + b"}").decode("utf-8"))
+            text = (event.data[:-1] + self._suffix + b"}").decode("utf-8")
+            await self._send(SocketMessage(self._number, event.type, self._suffix), text)
+
+    async def send_keep_alive(self) -> None:
+        """Send a ping."""
+        await self._socket.ping()
+
+    async def send(self, data: bytes) -> None:
+        """Send what a cassette has recorded: the bytes of an event stream, which may be cut anywhere."""
+        for event in self._reader.feed(data):
+            if not event.data:
+                await self.send_keep_alive()
+            elif event.data.endswith(b"}"):
+                await self.send_events([event])
 
     async def finish(self) -> None:
         """End the answer."""
@@ -262,16 +280,6 @@ class Messages(Responder):
         """Cut the connection."""
         self.ended = True
         self._socket.abort()
-
-
-def error_message(status: int, body: bytes, stream_id: str | None, *, lane: bytes = b"") -> str:
-    """Return the event that tells of an error, from the body that HTTP would have told it with."""
-    event: dict[str, Any] = {"type": "error", "status": status}
-    event["error"] = msgspec.json.decode(body).get("error")
-    if stream_id is not None:
-        event["stream_id"] = stream_id
-    encoded = msgspec.json.encode(event)
-    return (encoded[:-1] + lane + b"}").decode("utf-8")
 
 
 def _decoded(message: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """POST /v1/responses: decode, translate, run the turn, translate, keep, encode."""
 
-import json
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -25,9 +24,9 @@ from storage.base import ConflictError, Item
 from storage.database import StoreError
 from storage.item_ids import new_response_id, output_ids
 from storage.responses import NoConversationError, StoredResponse
-from translate.chat.stream import ClaudeProtocolError
+from translate import sse
+from translate.claude_stream import ClaudeProtocolError
 from translate.claude_wire import join_deltas
-from translate.responses import sse
 from translate.responses.fold import fold
 from translate.responses.mcp import ListedTool, McpServer, listed_before
 from translate.responses.request import Needed, TranslatedResponse, needed, read_request, translate_response_request
@@ -96,7 +95,7 @@ class Prepared:
 
     def output(self) -> tuple[Item, ...]:
         """Return the items that were answered, as they are kept."""
-        return tuple(json.loads(msgspec.json.encode(self.stream.stored)))
+        return tuple(msgspec.to_builtins(self.stream.stored))
 
 
 async def create_response(responding: Responding, request: ApiRequest, exchange: Responder) -> None:
@@ -174,18 +173,12 @@ async def prepare(responding: Responding, request: ApiRequest, *, generate: bool
 def stream_for(translated: TranslatedResponse, sealer: Sealer, id: str, created_at: float) -> ResponseStream:
     """Return what makes a response of Claude's events."""
     return ResponseStream(
+        translated.options,
         id=id,
         created_at=int(created_at),
-        echo=translated.echo,
         new_id=output_ids(id),
         now=lambda: int(time.time()),
         seal=sealer.seal,
-        show_summary=translated.show_summary,
-        show_encrypted=translated.show_encrypted,
-        unfence=translated.unfence,
-        tools=translated.tools,
-        show_sources=translated.show_sources,
-        compact=translated.compact,
     )
 
 
@@ -242,13 +235,13 @@ async def send_stream(
                 if stream.complete:
                     response = await keep(responding, prepared, fold(events))
                     events[-1] = msgspec.structs.replace(events[-1], response=response)
-                await out.send(b"".join(map(sse.event, events)))
+                await out.send([sse.event(event) for event in events])
     except ClaudeError as error:
         if not exchange.started:
             raise
         log.warning("the stream broke off: %s", error.describe())
         failed = stream.failed(as_openai(error, "input"))
-        await exchange.send(b"".join(map(sse.event, failed)))
+        await exchange.send_events([sse.event(event) for event in failed])
     await exchange.finish()
 
 

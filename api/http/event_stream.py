@@ -1,24 +1,24 @@
-"""Event streams, and their sign of life when they have nothing to say yet.
+"""Answers that are streams of events, and keep-alive comments for the time in which there is no event to send.
 
-Between an app and a proxy there may be others that close a connection on which nothing moves. A comment line is part of
-every event stream and is skipped by every client
-(https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes).
+Other programs between the app and the proxy may close a connection that is silent for too long. A comment prevents
+that: every client ignores it (https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes). A
+WebSocket gets a ping instead.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from api.http.responder import Headers, Responder
+from translate.sse import EncodedEvent
 
 EVENT_STREAM = ("content-type", "text/event-stream; charset=utf-8")
-COMMENT = b": keep-alive\n\n"
 
 
 class Heartbeat:
-    """Beats whenever nothing was sent for ``every_s``."""
+    """Calls ``beat`` whenever nothing was sent for ``every_s`` seconds."""
 
     def __init__(self, every_s: float, beat: Callable[[], Awaitable[None]]) -> None:
         self._every_s = every_s
@@ -26,12 +26,12 @@ class Heartbeat:
         self._last = time.monotonic()
 
     def sent(self) -> None:
-        """Tell that something was sent."""
+        """Note that something was sent."""
         self._last = time.monotonic()
 
     @contextlib.asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:
-        """Beat while the block runs."""
+        """Call ``beat`` when it is due, while the block runs."""
         task = asyncio.create_task(self._run(), name="heartbeat")
         try:
             yield
@@ -50,9 +50,9 @@ class Heartbeat:
 
 
 class EventStream:
-    """An answer that comes as events. Its head goes out with what is sent first, be that a sign of life.
+    """An answer that is a stream of events. Status and headers are sent with the first event or keep-alive comment.
 
-    ``headers`` are asked for then, and not before: they say who answers.
+    ``headers`` is called at that moment and not earlier, because the headers name the model that answers.
     """
 
     def __init__(self, exchange: Responder, headers: Callable[[], Headers], keep_alive_s: float) -> None:
@@ -61,20 +61,20 @@ class EventStream:
         self._heart = Heartbeat(keep_alive_s, self._beat)
 
     def beating(self) -> AbstractAsyncContextManager[None]:
-        """Show that it lives while the block runs, whenever it is silent for too long."""
+        """Send keep-alive comments while the block runs, whenever the stream is silent for too long."""
         return self._heart.beating()
 
     async def start(self) -> None:
-        """Send the head, unless it was sent. From then on a failure can only be an event."""
+        """Send status and headers, unless they are sent. From then on a failure can only be an event."""
         if not self._exchange.started:
             await self._exchange.start(200, [EVENT_STREAM, ("cache-control", "no-cache"), *self._headers()])
 
-    async def send(self, events: bytes) -> None:
+    async def send(self, events: Sequence[EncodedEvent]) -> None:
         """Send events."""
         await self.start()
-        await self._exchange.send(events)
+        await self._exchange.send_events(events)
         self._heart.sent()
 
     async def _beat(self) -> None:
         await self.start()
-        await self._exchange.send(COMMENT)
+        await self._exchange.send_keep_alive()

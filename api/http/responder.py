@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from translate.sse import EncodedEvent
+
 type Headers = Sequence[tuple[str, str]]
 
 
@@ -27,6 +29,12 @@ class Responder(Protocol):
 
     async def send(self, data: bytes) -> None:
         """Send a piece of it."""
+
+    async def send_events(self, events: Sequence[EncodedEvent]) -> None:
+        """Send events: as a part of an event stream, or each as a message."""
+
+    async def send_keep_alive(self) -> None:
+        """Show that the connection lives, where there is nothing to send yet."""
 
     async def finish(self) -> None:
         """End it cleanly."""

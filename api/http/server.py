@@ -24,7 +24,7 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
@@ -34,6 +34,8 @@ from urllib.parse import urlsplit
 import h11
 
 from api.http.responder import Headers
+from engine.tasks import TaskSet
+from translate import sse
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HELD_BYTES = 64 * 1024
@@ -108,6 +110,14 @@ class Exchange:
             self._connection.write(h11.Data(data=data))
             await self._connection.drain()
 
+    async def send_events(self, events: Sequence[sse.EncodedEvent]) -> None:
+        """Send events as a part of an event stream, in one write."""
+        await self.send(sse.stream_bytes(events))
+
+    async def send_keep_alive(self) -> None:
+        """Send a comment, so that nobody closes the connection because it is silent."""
+        await self.send(sse.KEEP_ALIVE)
+
     async def finish(self) -> None:
         """End the stream cleanly."""
         self._connection.write(h11.EndOfMessage())
@@ -176,7 +186,7 @@ class Server:
         self.drain_s = drain_s
         self.closing = False
         self.connections: set[_Connection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks = TaskSet()
         self.addresses: list[tuple[str, int]] = []
         self._host = host
         self._ports = [port, *(0 for _ in range(ports - 1))]
@@ -207,12 +217,9 @@ class Server:
         for connection in tuple(self.connections):
             connection.close_if_idle()
         self.say_ending()
-        if self.tasks and drain_s > 0:
-            await asyncio.wait(self.tasks, timeout=drain_s)
-        for task in self.tasks:
-            task.cancel()
-        if self.tasks:
-            await asyncio.wait(self.tasks)
+        if drain_s > 0:
+            await self.tasks.wait(drain_s)
+        await self.tasks.cancel()
         if self.connections:  # those that still flush the end of an answer
             await asyncio.wait([connection.closed for connection in self.connections], timeout=1.0)
         for connection in tuple(self.connections):
@@ -437,10 +444,7 @@ class _Connection(asyncio.Protocol):
         self._head, self._body, self._held_bytes = None, [], 0
         self._exchange = Exchange(self, request.method)
         name = f"{request.method} {request.path}"
-        # Not create_task: mitmproxy's loop starts tasks at once, and the handler must not be done before it is known.
-        self.task = asyncio.Task(self._answer(request, self._exchange), loop=self._loop, name=name)
-        self._server.tasks.add(self.task)
-        self.task.add_done_callback(self._server.tasks.discard)
+        self.task = self._server.tasks.start(self._answer(request, self._exchange), name)
 
     async def _answer(self, request: Request, exchange: Exchange) -> None:
         try:

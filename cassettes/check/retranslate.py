@@ -23,8 +23,8 @@ from cassettes.outcome import reason
 from translate.chat.answer import chat_streams
 from translate.chat.completion import fold
 from translate.chat.request import translate_request
-from translate.chat.stream import ClaudeProtocolError
 from translate.chat.wire import ChatCompletionChunk
+from translate.claude_stream import ClaudeProtocolError
 from translate.errors import OpenAIError
 from translate.request_body import decode_object
 from translate.responses.fold import fold as fold_response
@@ -164,18 +164,12 @@ class Retranslator:
             return _Answer(turns, [])
         created = int(message.get("created_at") or 0)
         stream = ResponseStream(
+            translated.options,
             id=str(message.get("id")),
             created_at=created,
-            echo=translated.echo,
             new_id=_numbered(),
             now=lambda: created,
             seal=self._seals.seal,
-            show_summary=translated.show_summary,
-            show_encrypted=translated.show_encrypted,
-            unfence=translated.unfence,
-            tools=translated.tools,
-            show_sources=translated.show_sources,
-            compact=translated.compact,
         )
         events = [told for event in entry.events for told in stream.feed(event.value)]
         stream.feed_eof()

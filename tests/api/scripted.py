@@ -59,13 +59,13 @@ class Scripted:
 
 
 class _Play:
-    process = "scripted"
+    process = "warm"
     backlog = 0
     retries = 0
 
     @property
     async def ended(self) -> Outcome:
-        return Outcome("finished", "scripted")
+        return Outcome("finished", "warm")
 
     @property
     def messages(self) -> Sequence[MessageUsage]:

@@ -37,7 +37,7 @@ async def test_chunks_interleave_with_their_own_index_and_usage_is_added_up() ->
 
     assert told.index((1, "stop")) < told.index((0, "stop"))
     assert [usage.total_tokens for usage in usages if usage] == [14]
-    assert choices.processes == ["scripted", "scripted"]
+    assert choices.processes == ["warm", "warm"]
 
 
 @pytest.mark.parametrize("error", [ClaudeError("overloaded_error"), RuntimeError("a defect")])

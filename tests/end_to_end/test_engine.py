@@ -255,7 +255,7 @@ def test_a_claude_of_another_version_is_said(cloud: Cloud, home: Path, tmp_path:
             answer = client.post(ENDPOINT, json=ask("Hello"))
 
         assert answer.status_code == 200
-        assert proxy.err.wait_for(r"Claude Code is 9\.9\.9; what we rely on was verified with \d")
+        assert proxy.err.wait_for(r"Claude Code has version 9\.9\.9; Understudy was verified with version \d")
 
 
 def test_http_understudy_local_is_nowhere_but_here(proxy: Proxy) -> None:

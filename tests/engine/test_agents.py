@@ -23,23 +23,23 @@ def test_an_agent_is_what_was_written_down(tmp_path: Path) -> None:
     ("more", "told"),
     [
         ({"permission_mode": "bypassPermissions"}, "bypassPermissions would let any app do anything"),
-        ({"permission_mode": "yolo"}, "none of dontAsk, acceptEdits, plan"),
-        ({"tools": ["Read", "Fly"]}, "there is no tool 'Fly'"),
+        ({"permission_mode": "yolo"}, "must be one of dontAsk, acceptEdits, plan"),
+        ({"tools": ["Read", "Fly"]}, "unknown tool 'Fly'"),
         ({"cwd": "relative"}, "must be an absolute path"),
-        ({"cwd": "/nowhere/at/all"}, "is no folder"),
-        ({"cwd": "/"}, "a whole home or disk"),
-        ({"cwd": "~"}, "a whole home or disk"),
-        ({"mcp_config": "/nowhere.json"}, "is no file"),
+        ({"cwd": "/nowhere/at/all"}, "is not a folder"),
+        ({"cwd": "/"}, "a whole home folder or disk"),
+        ({"cwd": "~"}, "a whole home folder or disk"),
+        ({"mcp_config": "/nowhere.json"}, "is not a file"),
         ({"max_turns": 0}, "at least 1"),
         ({"max_turn": 3}, "unknown field `max_turn`"),
         ({"tools": "Read"}, "Expected `array`"),
-        ({"allow": ["Edit"]}, "reaches the whole disk"),
-        ({"allow": ["Read(../**)"]}, "reaches outside"),
-        ({"allow": ["Read(~/.ssh/**)"]}, "reaches outside"),
-        ({"allow": ["Read(//etc/**)"]}, "reaches outside"),
-        ({"allow": ["Read(//etc/passwd)"]}, "reaches outside"),
+        ({"allow": ["Edit"]}, "allows the whole disk"),
+        ({"allow": ["Read(../**)"]}, "allows files outside"),
+        ({"allow": ["Read(~/.ssh/**)"]}, "allows files outside"),
+        ({"allow": ["Read(//etc/**)"]}, "allows files outside"),
+        ({"allow": ["Read(//etc/passwd)"]}, "allows files outside"),
         ({"allow": ["Write(a)"]}, "a tool that is not in tools"),
-        ({"allow": ["rm -rf"]}, "is no rule"),
+        ({"allow": ["rm -rf"]}, "must be a rule"),
         ({"sandbox": False}, "needs rules in allow"),
     ],
 )
@@ -51,7 +51,7 @@ def test_what_is_unknown_or_unsafe_is_refused_by_name(tmp_path: Path, more: dict
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", "../x", "x" * 65])
 def test_a_name_that_cannot_stand_in_a_models_name_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(AgentError, match="a name has letters"):
+    with pytest.raises(AgentError, match="a name may only have letters"):
         read_agents({name: table(tmp_path)})
 
 

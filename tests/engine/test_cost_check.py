@@ -58,7 +58,7 @@ def test_figures_that_differ_are_told_once_for_a_model_with_both(caplog: pytest.
 
     assert warnings(caplog) == [
         "Claude Code says 0.012500 USD for 1 answer of claude-opus-5-5, our price list says 0.006000 USD for the same"
-        " tokens. Our price list counts. This is said once for a model."
+        " tokens. Our price list is used. This is logged once for a model."
     ]
 
 
@@ -134,8 +134,9 @@ def test_what_was_asked_besides_the_answer_is_counted_and_told_once(
         []
         if asks_more
         else [
-            "Claude Code asked claude-haiku-5-5 for something besides the answer: 300 input tokens (0 of them from the"
-            " cache, 0 written to it), 20 output tokens. They are counted as the turn's. This is said once for a model."
+            "Claude Code made a request to claude-haiku-5-5 besides the answer: 300 input tokens (0 of them from"
+            " the cache, 0 written to it), 20 output tokens. They are counted for the turn. This is logged once for a"
+            " model."
         ]
     )
 
@@ -207,7 +208,7 @@ async def test_the_price_list_agrees_with_claude_codes_for_every_model_and_kind_
                 caplog.clear()
 
     assert told.keys() == NO_LONG_PROMPTS
-    assert all("does not have the published price of this model's long prompts" in line for line in told.values())
+    assert all("does not have the published price for long prompts of this model" in line for line in told.values())
 
 
 async def test_turns_of_one_process_are_compared_each_with_its_own_figure(
@@ -245,7 +246,7 @@ async def test_a_figure_of_the_real_claude_code_that_differs_is_told_once(
 
     assert warnings(caplog) == [
         f"Claude Code says {usd:.6f} USD for 1 answer of claude-haiku-5-5, our price list says {3 * usd:.6f} USD for"
-        " the same tokens. Our price list counts. This is said once for a model."
+        " the same tokens. Our price list is used. This is logged once for a model."
     ]
 
 

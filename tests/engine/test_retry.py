@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine import ClaudeError, Event, Outcome
+from engine import ClaudeError, Event, Outcome, Process
 from engine.retry import Retrying
 from translate.errors import Kind
 from translate.turn import Message, Turn
@@ -32,7 +32,7 @@ class Playing:
     def messages(self) -> Sequence[MessageUsage]:
         return self._told.messages
 
-    def __init__(self, script: Sequence[Event | ClaudeError], process: str) -> None:
+    def __init__(self, script: Sequence[Event | ClaudeError], process: Process) -> None:
         self._script = script
         self._told = UsageReader()
         self.process = process
@@ -50,7 +50,7 @@ class Playing:
 class Scripted:
     """Plays one script a try; notes what each try was left with."""
 
-    def __init__(self, *scripts: Sequence[Event | ClaudeError], process: str = "cold") -> None:
+    def __init__(self, *scripts: Sequence[Event | ClaudeError], process: Process = "cold") -> None:
         self._scripts = list(scripts)
         self._process = process
         self.left: list[str | None] = []

@@ -19,7 +19,8 @@ from tests.translate.test_corpus_tools import (
 )
 from translate.chat.finish_reason import FINISH_REASON
 from translate.chat.request import translate_request
-from translate.chat.stream import ChatCompletionStream, ClaudeProtocolError
+from translate.chat.stream import ChatCompletionStream
+from translate.claude_stream import ClaudeProtocolError
 from translate.errors import Kind, OpenAIError, openai_error
 from translate.request_body import decode_object
 from translate.turn import Turn

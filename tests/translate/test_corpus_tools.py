@@ -124,7 +124,7 @@ def validator() -> Any:
 def test_chunks_and_body_are_strictly_openais(events: list[dict[str, Any]], validator: Any) -> None:
     stream = ChatCompletionStream(id="chatcmpl-1", created=1, model="gpt-4o", include_usage=True)
     chunks = [chunk for event in events for chunk in stream.feed(event)]
-    streamed = b"".join([*[sse.event(chunk) for chunk in chunks], sse.DONE]).decode()
+    streamed = sse.stream_bytes([*map(sse.event, chunks), sse.DONE]).decode()
 
     assert validator.sse("CreateChatCompletionStreamResponse", streamed) == []
     assert validator.body("CreateChatCompletionResponse", msgspec.to_builtins(fold(chunks))) == []

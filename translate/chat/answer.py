@@ -1,4 +1,4 @@
-"""What answers a chat completion request: a state machine for each choice that was asked for."""
+"""The streams that answer a chat completion request: one for each choice."""
 
 from translate.chat.request import Translated
 from translate.chat.stream import ChatCompletionStream
@@ -7,14 +7,14 @@ from translate.chat.stream import ChatCompletionStream
 def chat_streams(
     translated: Translated, *, id: str, created: int, show_reasoning: bool = False
 ) -> list[ChatCompletionStream]:
-    """Return them. ``id`` and ``created`` (Unix seconds) are the answer's; each choice's chunks have them."""
+    """Return the streams. ``id`` and ``created`` (Unix seconds) are the same in the chunks of all choices."""
     asked = translated.request
     return [
         ChatCompletionStream(
             id=id,
             created=created,
             model=asked.model,
-            # The folded answer always has its usage; a stream has it when asked for.
+            # A complete answer always has its usage. A stream has it if the app asks for it.
             include_usage=not asked.stream or bool(asked.stream_options and asked.stream_options.include_usage),
             legacy_functions=translated.legacy_functions,
             show_reasoning=show_reasoning,

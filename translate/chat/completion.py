@@ -1,4 +1,4 @@
-"""Chunks folded into the one body that an app gets when it does not stream."""
+"""Makes the body of an answer that is not streamed from its chunks."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from translate.usage import CompletionUsage
 
 @dataclass(slots=True)
 class _Call:
-    """One call as it grows."""
+    """One call, built from its deltas."""
 
     id: str = ""
     name: str = ""
@@ -41,7 +41,7 @@ class _Call:
 
 @dataclass(slots=True)
 class _Message:
-    """One choice's message as it grows."""
+    """The message of one choice, built from its deltas."""
 
     content: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
@@ -75,13 +75,13 @@ class _Message:
         self.reason = choice.finish_reason or self.reason
 
     def choice(self, index: int) -> Choice:
-        """Return the whole choice. Raises ValueError if it has no finish_reason."""
+        """Return the complete choice. Raises ValueError if it has no finish_reason."""
         if self.reason is None:
             raise ValueError("the chunks are not a complete answer")
         calls = [ToolCall(id=call.id, function=call.function()) for _, call in sorted(self.calls.items())]
         text = "".join(self.content)
         message = ChatCompletionMessage(
-            # OpenAI's content is null where there are only calls.
+            # At OpenAI, content is null if there are only calls.
             content=None if not text and (calls or self.function_call or self.refusal) else text,
             refusal="".join(self.refusal) or None,
             annotations=self.annotations,
@@ -94,11 +94,11 @@ class _Message:
 
 
 def fold(chunks: Iterable[ChatCompletionChunk], *, usage: CompletionUsage | None = None) -> ChatCompletion:
-    """Return the completion whose stream these chunks are. They must be complete.
+    """Return the completion that these chunks are the stream of.
 
-    ``usage`` is for chunks of an app that did not ask for it in its stream.
+    ``usage`` is needed if the chunks have none, because the app did not ask for it.
 
-    Raises ValueError if there is no chunk, no finish_reason or no usage among them.
+    Raises ValueError if the chunks are not complete: if there is no chunk, no finish_reason or no usage.
     """
     messages: dict[int, _Message] = {}
     last: ChatCompletionChunk | None = None

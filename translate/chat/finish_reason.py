@@ -8,21 +8,20 @@ FINISH_REASON: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
-    # The prompt and the answer together filled the model's window: to the app, an answer cut for length.
+    # The prompt and the answer filled the context window, so the answer was cut because of its length.
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
-    # OpenAI has no word for a turn that would go on if asked. A client that reads "length" asks for more,
-    # and more is what there is.
+    # Claude would continue if it were asked. OpenAI has no such reason. A client that gets "length" may ask for more.
     "pause_turn": "length",
-    # The API compacted the context and stopped there; as with pause_turn, there is more to be had.
+    # The API compacted the context and stopped. Claude would continue here too.
     "compaction": "length",
 }
 
 UNKNOWN: FinishReason = "stop"
-"""For stop reasons newer than the table: the message did end, and that is all we know."""
+"""For stop reasons that are newer than the table. The message has ended, and nothing else is known."""
 
 
 def finish_reason(stop_reason: str) -> FinishReason:
-    """Return OpenAI's word for Claude's; a word we do not know yet means that the answer ended: ``stop``."""
+    """Return OpenAI's finish_reason for Claude's stop_reason; ``stop`` for an unknown one."""
     return FINISH_REASON.get(stop_reason, UNKNOWN)

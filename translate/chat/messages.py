@@ -1,13 +1,16 @@
-"""OpenAI's messages -> Claude's system prompt and alternating turns.
+"""OpenAI's messages -> Claude's system prompt and messages.
 
-Claude's conversation is a list of user and assistant messages that alternate and end with the user's; there is one
-system prompt beside it. So system and developer messages that lead the conversation become the system prompt (joined by
-a blank line), neighbours of one role become one message of several blocks (the CLI would join them with additions of
-its own, fact F82), and an instruction that comes later stays where it is, as a block of the user's turn in
-``<system>`` tags, because moving it would change what it is about. An assistant's tool calls become ``tool_use``
-blocks, and what the tools answered becomes the ``tool_result`` blocks that open the user's next turn. After an
-assistant's message at the end the next one is asked for. Claude's messages have no names: whose an instruction or a
-user's message is stands before it, in ``<name>`` tags.
+Claude's user and assistant messages alternate, and the last one is the user's. There is one system prompt. So:
+
+- System and developer messages at the beginning become the system prompt, joined by blank lines.
+- A later system or developer message stays at its place, as a block in ``<system>`` tags of the user's message. At
+  another place it could have another meaning.
+- Adjacent messages of one role become one message with several blocks. Claude Code would add text of its own to join
+  them (fact F82).
+- Tool calls become ``tool_use`` blocks, and their results become ``tool_result`` blocks at the beginning of the next
+  user message.
+- If the last message is the assistant's, Claude is asked to write the assistant's next message.
+- Claude's messages have no names. A name is put before the text, in ``<name>`` tags.
 """
 
 import json
@@ -32,7 +35,7 @@ from translate.errors import OpenAIError
 from translate.tools import ToolUseIds
 from translate.turn import ContentBlock, Message
 
-# By role, because msgspec remembers how to read a Struct, and works a union out anew at every call.
+# By role, because msgspec caches the decoder of a Struct, and not that of a union.
 ROLES: dict[str, type[ChatMessage]] = {
     "system": SystemMessage,
     "developer": DeveloperMessage,
@@ -42,25 +45,25 @@ ROLES: dict[str, type[ChatMessage]] = {
     "function": FunctionMessage,
 }
 
-# OpenAI's, for participants.
+# OpenAI's pattern for the names of participants.
 NAME = re.compile(r"[^\s<|\\/>]{1,64}")
 
-# OpenAI's models say the next thing after what they said last. Claude answers only to a user (newer models refuse an
-# assistant's message that they are to complete), so that is asked for. Group chats of agents do this: what another
-# agent said is an assistant's message there.
+# OpenAI's models answer after an assistant message too. Claude answers only a user message, and newer models refuse a
+# request that ends with an assistant message. Group chats of agents send such requests: the message of another agent is
+# an assistant message there.
 GO_ON: ContentBlock = text_block("<system>\nWrite the assistant's next message.\n</system>")
 
-# JavaScript's numbers, and with them Claude Code's, hold integers exactly up to this one.
+# The largest integer that JavaScript, and so Claude Code, represents exactly.
 MAX_SAFE_INTEGER = 2**53 - 1
 LONG_INTEGER = re.compile(r"\d{16}")
 
-MAX_IMAGES = 100  # Claude Code drops the oldest beyond that, without a word (fact F26)
+MAX_IMAGES = 100  # if there are more, Claude Code silently drops the oldest (fact F26)
 
 
 def translate_messages(messages: Sequence[Any]) -> tuple[str | None, tuple[Message, ...]]:
     """Return (system prompt or None, messages).
 
-    Raises OpenAIError (400) that names the message, and the part of it, for what cannot be said to Claude.
+    Raises OpenAIError (400) that names the message, and the part of it, that cannot be translated.
     """
     if not messages:
         raise OpenAIError(
@@ -76,9 +79,9 @@ def translate_messages(messages: Sequence[Any]) -> tuple[str | None, tuple[Messa
 
 
 class _Conversation:
-    """The conversation so far. ``_open`` maps the app's ids of tool calls that await an answer to Claude's.
+    """The conversation so far. ``_open`` has the tool calls without a result: the app's id -> Claude's ids.
 
-    Some servers give all calls of a message one id, so there can be several of one.
+    Some servers give all calls of a message the same id, so an id of the app can have several ids of Claude.
     """
 
     def __init__(self) -> None:
@@ -114,7 +117,7 @@ class _Conversation:
                 assert_never(message)
 
     def finish(self) -> tuple[str | None, tuple[Message, ...]]:
-        """Return what the conversation is."""
+        """Return the system prompt and the messages."""
         if self._open:
             self._refuse_unanswered()
         system = "\n\n".join(self._system) or None
@@ -122,8 +125,8 @@ class _Conversation:
             if system is None:
                 message = "Invalid 'messages': there is nothing in them to answer."
                 raise OpenAIError(message, param="messages", code="invalid_value")
-            # A system message alone is a usual way to ask OpenAI. Claude answers only to a user, so the words become
-            # the user's.
+            # Apps often send a system message alone to OpenAI. Claude answers only a user message, so the text becomes
+            # one.
             return None, (Message("user", (text_block(system),)),)
         if self._turns[-1][0] == "assistant":
             self._extend("user", [GO_ON])
@@ -192,7 +195,7 @@ class _Conversation:
 
 
 def _name(name: str | None, path: str) -> str:
-    """Return what says whose the message is, before its text; nothing for no name."""
+    """Return the text with the name that is put before a message; "" if there is no name."""
     if not name:
         return ""
     if not NAME.fullmatch(name):
@@ -205,9 +208,9 @@ def _name(name: str | None, path: str) -> str:
 
 
 def _thinking(detail: Mapping[str, Any]) -> ContentBlock | None:
-    """Return the block of thinking that a ReasoningDetail carries; None for what Claude would not take back.
+    """Return the thinking block in a ReasoningDetail; None if Claude would not accept it.
 
-    That is the thinking of other models, and what was cut before it was signed.
+    Claude does not accept thinking of other models, and thinking that was cut before it was signed.
     """
     match detail:
         case {"type": "reasoning.encrypted", "data": str() as data} if data:
@@ -219,15 +222,15 @@ def _thinking(detail: Mapping[str, Any]) -> ContentBlock | None:
 
 
 def _function_id(name: Any) -> str:
-    """Return an id for a call of the older form, which has none: one is answered before the next is made."""
+    """Return an id for a ``function_call``, which has none. Each is answered before the next one."""
     return f"function_{name}"
 
 
 def call_input(arguments: str) -> dict[str, Any]:
-    """Read a call's arguments. What is no JSON object is kept as it is, under a name that says so.
+    """Return a call's arguments. Text that is not a JSON object is kept under a name that says so.
 
-    Not by :mod:`json`, which also reads what nobody could be sent: NaN, infinity, and half a surrogate pair. Integers
-    that Claude Code would round become strings, so that Claude sees which id it has asked for.
+    :mod:`json` is not used for all of them, because it accepts NaN, infinity and half a surrogate pair, which cannot be
+    sent. Integers that Claude Code would round become strings, so that ids stay exact.
     """
     try:
         value = msgspec.json.decode(arguments) if arguments.strip() else {}
@@ -243,7 +246,7 @@ def _exact(digits: str) -> int | str:
 
 
 def _results_first(blocks: Sequence[ContentBlock]) -> list[ContentBlock]:
-    # The Messages API wants a turn's tool results before anything else in it.
+    # In the Messages API, tool results must come first in a message.
     return sorted(blocks, key=lambda block: block["type"] != "tool_result")
 
 

@@ -1,8 +1,8 @@
-"""What becomes of each field of a chat completion request: one table.
+"""What happens to each field of a chat completion request: one table.
 
-*Honoured* fields reach Claude (or shape the answer). *Refused* ones get a 400 that names them. *Accepted* ones have no
-effect, harm nobody, and are named in the header ``x-understudy-ignored`` and the log. docs/parameters.md is made from
-this table, and a test holds the table to OpenAI's own document.
+*Honoured* fields reach Claude or change the answer. *Refused* fields get a 400 that names them. *Accepted* fields have
+no effect. They are named in the header ``x-understudy-ignored`` and in the log. docs/parameters.md is generated from
+this table, and a test compares the table with OpenAI's OpenAPI document.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One row. ``unless``: values that ask for nothing special, so that they are fine (null always is)."""
+    """One row. ``unless`` are values that ask for nothing, so they are always allowed, like null."""
 
     fate: Fate
     how: str
@@ -84,7 +84,7 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
         " it without this, too; what it found is cited in `annotations`; `search_context_size` is accepted without"
         " effect",
     ),
-    # Refusing them would shut out evaluators and the like, which always ask, and do without where there are none.
+    # They are not refused, because evaluation tools always ask for them and work without them.
     "logprobs": Parameter(A, "Claude gives no log probabilities: null in the answer", unless=(False,)),
     "top_logprobs": Parameter(A, "Claude gives no log probabilities: null in the answer", unless=(0,)),
     "audio": Parameter(R, "Claude does not speak"),
@@ -110,9 +110,9 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
 
 
 def check_parameters(body: Mapping[str, Any], table: Mapping[str, Parameter] = CHAT_COMPLETION_PARAMETERS) -> list[str]:
-    """Return the names of parameters in ``body`` that will have no effect.
+    """Return the names of the parameters in ``body`` that have no effect.
 
-    Raises OpenAIError (400) for one that is refused, and for one that OpenAI does not know either.
+    Raises OpenAIError (400) for a refused parameter, and for one that OpenAI does not have.
     """
     ignored = []
     for name, value in body.items():
@@ -132,5 +132,5 @@ def check_parameters(body: Mapping[str, Any], table: Mapping[str, Parameter] = C
 
 
 def _same(value: Any, fine: Any) -> bool:
-    # True == 1 in Python, not in JSON.
+    # True == 1 in Python, but not in JSON.
     return value == fine and isinstance(value, bool) == isinstance(fine, bool)

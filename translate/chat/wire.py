@@ -74,6 +74,10 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_obfuscation: bool | None = None
 
 
+type ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""OpenAI's values of ``reasoning_effort``, in both dialects."""
+
+
 class ChatCompletionRequest(msgspec.Struct, frozen=True):
     """The honoured fields of ``POST /v1/chat/completions``; the others' fates are in
     :mod:`translate.chat.parameters`."""
@@ -87,7 +91,7 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True):
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     stop: str | list[str] | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    reasoning_effort: ReasoningEffort | None = None
     store: bool | None = None
     metadata: dict[str, str] | None = None
     user: str | None = None

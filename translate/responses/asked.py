@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from translate.chat.wire import ReasoningEffort
 from translate.web_search import ContextSize, Domains, Place
 
 type Item = dict[str, Any]
 """An item of the input or of a stored conversation, as JSON."""
 
 type ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]
-type ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 type Summary = Literal["auto", "concise", "detailed"]
 
 

@@ -1,8 +1,8 @@
-"""Items of a response as they grow.
+"""The open items of a response.
 
-Each is made with its ``id``, its ``index`` in the output, and ``number``, which gives the next event's place in the
-stream. Each tells what it is when it begins (``begun``), what comes before it is done (``close``), and what it is then:
-as the app sees it (``done``) and as a store keeps it (``kept``).
+Each has an ``id``, its ``index`` in the output, and ``number``, which returns the next sequence number of the stream.
+Its methods return the item at its beginning (``begun``), the events before its end (``close``), the finished item as
+the app sees it (``done``), and the finished item as it is stored (``kept``).
 """
 
 import contextlib
@@ -22,7 +22,7 @@ type Events = list[wire.ResponseEvent]
 
 
 class _Placed:
-    """An item that has its id and its place."""
+    """The part that all items have."""
 
     def __init__(self, id: str, index: int, number: Callable[[], int]) -> None:
         self.id = id
@@ -31,7 +31,7 @@ class _Placed:
 
 
 class GrowingMessage(_Placed):
-    """A message: text, and after it perhaps a refusal. Of its parts the last is open."""
+    """A message: text, and sometimes a refusal after it. Its last part is open."""
 
     def __init__(self, id: str, index: int, number: Callable[[], int]) -> None:
         super().__init__(id, index, number)
@@ -46,7 +46,7 @@ class GrowingMessage(_Placed):
         return wire.OutputMessage(self.id, "in_progress", [])
 
     def add_text(self, text: str) -> Events:
-        """Go on with the text; an empty one only begins the part."""
+        """Add text. Empty text only begins the part."""
         events = self._part(wire.OutputText)
         if text:
             self._pieces.append(text)
@@ -55,7 +55,7 @@ class GrowingMessage(_Placed):
         return events
 
     def cite(self, citation: UrlCitation) -> Events:
-        """Say what some of the text goes by."""
+        """Add a citation of the text."""
         annotation = {
             "type": "url_citation",
             "url": citation.url,
@@ -69,14 +69,14 @@ class GrowingMessage(_Placed):
         return [wire.OutputTextAnnotationAdded(self.id, self.index, part, place, annotation, self._number())]
 
     def add_refusal(self, text: str) -> Events:
-        """Go on with the refusal."""
+        """Add text of the refusal."""
         events = self._part(wire.Refusal)
         self._pieces.append(text)
         events.append(wire.RefusalDelta(self.id, self.index, len(self._parts), text, self._number()))
         return events
 
     def close(self, status: wire.ItemStatus) -> Events:
-        """End the part that is open."""
+        """Close the open part."""
         return self._close_part()
 
     def done(self, status: wire.ItemStatus) -> wire.OutputItem:
@@ -88,7 +88,7 @@ class GrowingMessage(_Placed):
         return done
 
     def _part(self, kind: type[wire.OutputText | wire.Refusal]) -> Events:
-        """Begin a part of this kind, unless it is the one that is open."""
+        """Begin a part of this kind, unless the open part is of this kind."""
         if self._kind is kind:
             return []
         events = self._close_part()
@@ -124,13 +124,13 @@ class GrowingCall(_Placed):
         return self._item("", "in_progress")
 
     def add(self, piece: str) -> Events:
-        """Go on with the arguments."""
+        """Add a piece of the arguments."""
         self._pieces.append(piece)
         return [wire.FunctionCallArgumentsDelta(self.id, self.index, piece, self._number())]
 
     def close(self, status: wire.ItemStatus) -> Events:
-        """End the arguments."""
-        # A call without arguments: Claude sends nothing, OpenAI an empty object.
+        """Close the arguments."""
+        # For a call without arguments Claude sends nothing, and OpenAI sends an empty object.
         events = self.add("{}") if status == "completed" and not self._pieces else []
         arguments = "".join(self._pieces)
         done = wire.FunctionCallArgumentsDone(self.id, self.index, self._tool.name, arguments, self._number())
@@ -150,7 +150,7 @@ class GrowingCall(_Placed):
 
 
 class GrowingCustomCall(_Placed):
-    """A call of one of the app's custom tools. What Claude writes is JSON; what the app gets is the text in it."""
+    """A call of one of the app's custom tools. Claude writes JSON, and the app gets the text in it."""
 
     def __init__(self, id: str, index: int, number: Callable[[], int], *, call_id: str, tool: Offered) -> None:
         super().__init__(id, index, number)
@@ -163,11 +163,11 @@ class GrowingCustomCall(_Placed):
         return self._item("", "in_progress")
 
     def add(self, piece: str) -> Events:
-        """Go on with the input."""
+        """Add a piece of the input."""
         return self._delta(self._input.feed(piece))
 
     def close(self, status: wire.ItemStatus) -> Events:
-        """End the input."""
+        """Close the input."""
         events = self._delta(self._input.finish())
         return [*events, wire.CustomToolCallInputDone(self.id, self.index, self._input.text, self._number())]
 
@@ -188,7 +188,7 @@ class GrowingCustomCall(_Placed):
 
 
 class GrowingSearch(_Placed):
-    """A search for tools that the app does. It is told when it is whole."""
+    """A search for tools that the app does. The app gets it when it is complete."""
 
     def __init__(self, id: str, index: int, number: Callable[[], int], *, call_id: str) -> None:
         super().__init__(id, index, number)
@@ -200,16 +200,16 @@ class GrowingSearch(_Placed):
         return wire.ToolSearchCall(self.id, self._call_id, {}, "in_progress")
 
     def add(self, piece: str) -> Events:
-        """Go on with the arguments."""
+        """Add a piece of the arguments."""
         self._pieces.append(piece)
         return []
 
     def close(self, status: wire.ItemStatus) -> Events:
-        """Return nothing: no event tells of the arguments."""
+        """Return nothing. There are no events for the arguments."""
         return []
 
     def done(self, status: wire.ItemStatus) -> wire.OutputItem:
-        """Return the search. Arguments that were cut short, or that JSON cannot say again, are none."""
+        """Return the search. Incomplete arguments, and those that cannot be encoded again, become an empty object."""
         arguments: Any = {}
         with contextlib.suppress(ValueError):
             arguments = msgspec.json.decode("".join(self._pieces))
@@ -221,7 +221,7 @@ class GrowingSearch(_Placed):
 
 
 class GrowingWebSearch(_Placed):
-    """A search that Anthropic does. ``use_id`` is Claude's id for it; with ``show_sources`` its finds are told."""
+    """A web search by Anthropic. ``use_id`` is Claude's id for it. ``show_sources`` adds the pages that it found."""
 
     def __init__(self, id: str, index: int, number: Callable[[], int], *, use_id: str, show_sources: bool) -> None:
         super().__init__(id, index, number)
@@ -232,30 +232,30 @@ class GrowingWebSearch(_Placed):
         self._failed = False
 
     def begun(self) -> wire.OutputItem:
-        """Return the search before it is known what for."""
+        """Return the search before its query is known."""
         return self._item("in_progress")
 
     def started(self) -> Events:
-        """Say that the search begins."""
+        """Return the event for the beginning of the search."""
         return [wire.WebSearchCallInProgress(self.id, self.index, self._number())]
 
     def add(self, piece: str) -> Events:
-        """Go on with what is searched for."""
+        """Add a piece of the query."""
         self._pieces.append(piece)
         return []
 
     def asked(self) -> Events:
-        """Say that it is known what is searched for."""
+        """Return the event for a complete query."""
         return [wire.WebSearchCallSearching(self.id, self.index, self._number())]
 
     def found(self, content: Any, *, failed: bool) -> None:
-        """Take the result. One that is no list has failed, whatever it says of itself."""
+        """Take the result. A result that is not a list means that the search has failed."""
         urls = found_urls(content)
         self._failed = failed or urls is None
         self._sources = urls or []
 
     def close(self, status: wire.ItemStatus) -> Events:
-        """Say that the search is done, unless it failed."""
+        """Return the event for the end of the search, unless it failed."""
         return [] if self._failed else [wire.WebSearchCallCompleted(self.id, self.index, self._number())]
 
     def done(self, status: wire.ItemStatus) -> wire.OutputItem:
@@ -277,7 +277,7 @@ class GrowingWebSearch(_Placed):
 
 
 class GrowingMcpCall(_Placed):
-    """A call of an MCP server's tool. ``use_id`` is Claude's id for it; it grows until its result is there."""
+    """A call of an MCP server's tool. ``use_id`` is Claude's id for it. It is open until its result is there."""
 
     def __init__(
         self, id: str, index: int, number: Callable[[], int], *, use_id: str, server_label: str, name: str
@@ -295,34 +295,34 @@ class GrowingMcpCall(_Placed):
         return wire.McpCall(self.id, self._server_label, self._name, "", "in_progress")
 
     def started(self) -> Events:
-        """Say that the call begins."""
+        """Return the event for the beginning of the call."""
         return [wire.McpCallInProgress(self.id, self.index, self._number())]
 
     def add(self, piece: str) -> Events:
-        """Go on with the arguments."""
+        """Add a piece of the arguments."""
         self._pieces.append(piece)
         return [wire.McpCallArgumentsDelta(self.id, self.index, piece, self._number())]
 
     def asked(self) -> Events:
-        """End the arguments."""
+        """Close the arguments."""
         events = [] if self._pieces else self.add("{}")
         return [*events, wire.McpCallArgumentsDone(self.id, self.index, "".join(self._pieces), self._number())]
 
     def found(self, content: Any, *, failed: bool) -> None:
-        """Take the result: a text, or blocks of which the text is told."""
+        """Take the result: a text, or blocks whose text is used."""
         blocks = content if isinstance(content, list) else []
         texts = [str(block.get("text") or "") for block in blocks if block.get("type") == "text"]
         self._output = content if isinstance(content, str) else "\n".join(texts)
         self._failed = failed
 
     def close(self, status: wire.ItemStatus) -> Events:
-        """Say how it went."""
+        """Return the event for success or failure."""
         if self._failed:
             return [wire.McpCallFailed(self.id, self.index, self._number())]
         return [wire.McpCallCompleted(self.id, self.index, self._number())]
 
     def done(self, status: wire.ItemStatus) -> wire.OutputItem:
-        """Return the call. One without a result has failed."""
+        """Return the call. A call without a result has failed."""
         arguments = "".join(self._pieces)
         if not self._failed:
             return wire.McpCall(self.id, self._server_label, self._name, arguments, "completed", self._output)
@@ -335,9 +335,9 @@ class GrowingMcpCall(_Placed):
 
 
 class GrowingReasoning(_Placed):
-    """A block of thinking; ``data`` is that of a redacted one.
+    """A block of thinking. ``data`` is the data of a redacted block.
 
-    Its summary is told if ``show_summary``, and the block itself, sealed, if ``show_encrypted``.
+    ``show_summary`` adds its summary, and ``show_encrypted`` adds the encrypted block.
     """
 
     def __init__(
@@ -364,7 +364,7 @@ class GrowingReasoning(_Placed):
         return self._item(None)
 
     def add(self, thinking: str, signature: str) -> Events:
-        """Go on with the thinking, and with what signs it."""
+        """Add a piece of the thinking, and of its signature."""
         self._signature += signature
         if not thinking:
             return []
@@ -377,7 +377,7 @@ class GrowingReasoning(_Placed):
         return [*events, wire.ReasoningSummaryTextDelta(self.id, self.index, 0, thinking, self._number())]
 
     def close(self, status: wire.ItemStatus) -> Events:
-        """End the summary, if there is one."""
+        """Close the summary, if there is one."""
         return [
             event
             for part in self._summary()
@@ -392,7 +392,7 @@ class GrowingReasoning(_Placed):
         return self._item(self._sealed() if self._show_encrypted else None)
 
     def kept(self, done: wire.OutputItem) -> wire.OutputItem:
-        """Return the item with its block, sealed, whether or not the app has asked for it."""
+        """Return the item with the encrypted block, whether or not the app asked for it."""
         return wire.ReasoningItem(self.id, self._summary(), self._sealed())
 
     def _item(self, sealed: str | None) -> wire.ReasoningItem:
@@ -403,7 +403,7 @@ class GrowingReasoning(_Placed):
         return [wire.SummaryText("".join(self._thinking))] if self._thinking and self._show_summary else []
 
     def _sealed(self) -> str | None:
-        """Return the block, sealed; None for one cut before it was signed, which Claude would not take back."""
+        """Return the encrypted block; None if it was cut before it was signed, because Claude would not accept it."""
         if self._data is not None:
             return self._seal(pack(redacted_block(self._data)))
         if not self._signature:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from translate.chat.messages import GO_ON, MAX_IMAGES, call_input, invalid_type
+from translate.chat.wire import ReasoningEffort
 from translate.content import PARTS, Part, blocks, text_block
 from translate.errors import OpenAIError
 from translate.responses import reasoning
@@ -37,7 +38,6 @@ from translate.responses.asked import (
     McpCallItem,
     McpListToolsItem,
     MessageItem,
-    ReasoningEffort,
     ReasoningInputItem,
     ToolSearchCallItem,
     ToolSearchOutputItem,

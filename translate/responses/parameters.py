@@ -1,4 +1,4 @@
-"""What becomes of each field of a Responses request: one table, of the form of :mod:`translate.chat.parameters`.
+"""What happens to each field of a Responses request: one table, as in :mod:`translate.chat.parameters`.
 
 Fields inside ``include``, ``reasoning`` and ``text`` that have no effect are named by their path.
 """
@@ -114,9 +114,9 @@ INCLUDE: dict[str, Parameter] = {
 
 
 def check_include(include: Sequence[Any]) -> list[str]:
-    """Return the paths of entries that will have no effect.
+    """Return the paths of the entries that have no effect.
 
-    Raises OpenAIError (400) for one that is refused, and for one that OpenAI does not know either.
+    Raises OpenAIError (400) for a refused entry, and for one that OpenAI does not have.
     """
     ignored = []
     for index, name in enumerate(include):

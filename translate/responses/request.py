@@ -1,23 +1,24 @@
-"""The request of a response -> Turn."""
+"""The body of ``POST /v1/responses`` -> a Turn."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
+from translate.assemble import Assembly, Options
 from translate.chat.messages import invalid_type
 from translate.chat.parameters import check_parameters
-from translate.chat.request import SERVICE_TIER, effort_for, metadata_for, sampling_for, thinking_for
-from translate.chat.wire import ChatCompletionRequest
+from translate.chat.wire import ReasoningEffort
 from translate.errors import OpenAIError
-from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP, Capabilities, capabilities, choose_model
-from translate.responses.asked import Conversation, Item, ReasoningEffort, ResponseRequest, Text
+from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP, choose_model
+from translate.responses.asked import Conversation, Item, ResponseRequest, Text
 from translate.responses.input_items import Input, translate_input
 from translate.responses.mcp import ListedTool, McpCall, McpServer, as_functions, listed_before, mcp_servers
-from translate.responses.offered import Offered, offered_tools
+from translate.responses.offered import offered_tools
 from translate.responses.parameters import ENCRYPTED_REASONING, RESPONSE_PARAMETERS, SOURCES, check_include
+from translate.responses.stream import ResponseOptions
 from translate.responses.tools import (
     echoed_format,
     echoed_tools,
@@ -26,42 +27,32 @@ from translate.responses.tools import (
     without_effect,
 )
 from translate.responses.wire import Echo
-from translate.tools import tool_names, tools_for_history
-from translate.turn import ContentBlock, Message, Turn
+from translate.turn import ContentBlock, Turn
 
 
 @dataclass(frozen=True, slots=True)
 class TranslatedResponse:
-    """A request understood.
+    """A translated request.
 
-    ``ignored`` are the parameters, and the paths of parts, that have no effect. ``echo`` is what the response repeats.
-    ``items`` are this request's own, references resolved, as a store would keep them (without ids of their own). The
-    rest says how the answer is told: with a summary of the thinking, with the thinking itself sealed, with a code fence
-    around JSON taken off, with all that a search of the web found, as notes that only we can read (``compact``), and
-    which of the app's tools are no plain functions, by Claude's names for them. ``mcp_calls`` are the tools of MCP
-    servers, by such names.
+    ``ignored`` are the parameters, and the paths of fields inside them, that have no effect. ``items`` are the items of
+    this request with references resolved, in the form in which they are stored (without ids of their own). ``options``
+    decide what the answer shows. ``mcp_calls`` are the tools of MCP servers, by Claude's names for them.
     """
 
     turn: Turn
     request: ResponseRequest
     ignored: tuple[str, ...]
     model_known: bool
-    echo: Echo
     items: tuple[Item, ...]
-    show_summary: bool
-    show_encrypted: bool
-    unfence: bool
-    tools: Mapping[str, Offered]
-    show_sources: bool
-    compact: bool
+    options: ResponseOptions
     mcp_calls: Mapping[str, McpCall]
 
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """What a request needs: of what is stored, one of the two conversations, and single items; and MCP servers.
+    """What must be looked up for a request: the conversation that it continues, stored items, and MCP servers.
 
-    ``listed`` are the tools of those servers that the request itself tells of.
+    ``listed`` are those servers' tools that the request itself lists.
     """
 
     previous_response_id: str | None
@@ -92,9 +83,9 @@ def read_request(fields: Mapping[str, Any]) -> ReadRequest:
 
 
 def needed(read: ReadRequest) -> Needed:
-    """Return what to look up before the request can be translated. Raises OpenAIError (400).
+    """Return what must be looked up before the request can be translated. Raises OpenAIError (400).
 
-    Items are those referred to, and reasoning that was sent back without its content.
+    ``item_ids`` are the items that the input refers to, and reasoning that was sent back without its content.
     """
     request = read.request
     items = [item for item in request.input if isinstance(item, dict)] if isinstance(request.input, list) else []
@@ -122,17 +113,16 @@ def translate_response_request(
     mcp_tools: Mapping[str, Sequence[ListedTool]] | None = None,
     open_reasoning: Callable[[str], ContentBlock | None],
 ) -> TranslatedResponse:
-    """Make a Turn of a request.
+    """Translate a request.
 
-    ``show_reasoning`` asks for a summary of what Claude thinks, where it thinks at all, even if the request does not;
-    ``web_search`` says whether the web may be searched. Without ``generate`` nothing is to be answered, and only what
-    the request says matters.
-    ``previous`` are the items that ``previous_response_id`` or ``conversation`` stands for, oldest first; None: there
-    is none of that name. ``stored`` are other items, by id, that the input may refer to. ``mcp_tools`` are the tools of
-    the MCP servers that the request names, by their labels. ``open_reasoning`` returns the block that an
-    ``encrypted_content`` of ours holds, None for any other.
+    ``show_reasoning`` asks for a summary of Claude's thinking even if the request does not. ``web_search`` says whether
+    Claude may search the web. ``generate`` False means that nothing will be answered: the request is only remembered.
+    ``previous`` are the items of the conversation that ``previous_response_id`` or ``conversation`` names, oldest
+    first; None means that there is no such conversation. ``stored`` are the items that the input refers to, by id.
+    ``mcp_tools`` are the tools of the MCP servers that the request names, by server label. ``open_reasoning`` returns
+    the content block inside an ``encrypted_content`` of this proxy, and None for any other text.
 
-    Raises OpenAIError (400) naming what is malformed, of the wrong type, or not supported.
+    Raises OpenAIError (400) that names what is malformed, of the wrong type, or not supported.
     """
     request = read.request
     ignored = [*read.ignored, *check_include(request.include or [])]
@@ -141,7 +131,6 @@ def translate_response_request(
         message = "One of 'input', 'previous_response_id' or 'conversation' must be provided."
         raise OpenAIError(message, param="input", code="missing_required_parameter")
     choice = choose_model(request.model, model_map, default_model)
-    can = capabilities(choice.model)
     said = translate_input(
         request.input or [],
         instructions=request.instructions,
@@ -157,37 +146,32 @@ def translate_response_request(
         _to_compact(request) if said.compact else asked,
         [*own, *said.tools],
         choice.model,
-        can,
         said,
         previous or (),
-        show=show_summary,
+        show_reasoning=show_summary,
         web_search=web_search,
     )
-    return TranslatedResponse(
-        turn,
-        request,
-        (*ignored, *_without_effect(request, web_search=web_search), *said.ignored, *unused),
-        choice.known,
+    options = ResponseOptions(
         echo=_echo(request),
-        items=said.items,
         show_summary=show_summary,
-        # Without a store there is no other way to have the thinking again.
+        # If the response is not stored, this is the only way for the app to send the thinking back.
         show_encrypted=request.store is False or ENCRYPTED_REASONING in (request.include or ()),
         unfence=not said.compact and _format(asked).get("type") != "text" and turn.output_format is None,
         show_sources=SOURCES in (request.include or ()),
         compact=said.compact,
-        mcp_calls=mcp_calls,
         tools=offered_tools([tool for _, tool in own], [tool for _, tool in said.tools]),
     )
+    ignored += [*_without_effect(request, web_search=web_search), *said.ignored, *unused]
+    return TranslatedResponse(turn, request, tuple(ignored), choice.known, said.items, options, mcp_calls)
 
 
 def _with_format(request: ResponseRequest, format: dict[str, Any] | None) -> ResponseRequest:
-    """Return the request with the format that an item of its input has set."""
+    """Return the request with the text format that an item of its input sets."""
     return request if format is None else msgspec.structs.replace(request, text=Text(format=format))
 
 
 def _to_compact(request: ResponseRequest) -> ResponseRequest:
-    """Return the request for notes on a conversation: text, without thinking and without calls."""
+    """Return the request for a summary of the conversation: as text, without thinking and without tool calls."""
     choice = "none" if request.tools else None
     return msgspec.structs.replace(request, tool_choice=choice, reasoning=None, thinking=None, text=None)
 
@@ -216,7 +200,7 @@ def _check_conversation(request: ResponseRequest, previous: Sequence[Item] | Non
 def _offered(
     request: ResponseRequest, mcp_tools: Mapping[str, Sequence[ListedTool]]
 ) -> tuple[list[tuple[str, Any]], dict[str, McpCall]]:
-    """Return the request's tools with their paths, and whose those of MCP servers are, by Claude's names for them."""
+    """Return the request's tools with their paths, and the tools of MCP servers by Claude's names for them."""
     servers = {server.path: server for server in mcp_servers(request.tools or ())}
     offered: list[tuple[str, Any]] = []
     calls: dict[str, McpCall] = {}
@@ -234,72 +218,43 @@ def _turn(
     request: ResponseRequest,
     offered: Sequence[tuple[str, Any]],
     model: str,
-    can: Capabilities,
     said: Input,
     previous: Sequence[Item],
     *,
-    show: bool,
+    show_reasoning: bool,
     web_search: bool,
 ) -> tuple[Turn, list[str]]:
-    """Return the Turn, and the names of parameters that this model does not take."""
-    chat = _in_chat_words(request, None if said.compact else said.effort)
-    # Of a turn that ends with tools' outputs only the thinking matters that led to their calls: where the app has sent
-    # it back, the model can go on thinking.
-    thinking = thinking_for(chat, can, said.messages[:1] if said.thought else said.messages, show=show)
-    # While a model thinks, a tool cannot be forced, and there is no sampling to set.
+    """Return the Turn, and the names of the parameters that this model does not accept."""
+    options = _options(request, model, None if said.compact else said.effort, show_reasoning=show_reasoning)
+    # If the input has the thinking that led to its tool calls, the model can think on, as if no tool had been called.
+    assembly = Assembly(options, said.messages, thinks_about=said.messages[:1] if said.thought else None)
     tools = translate_response_tools(
         [tool for _, tool in offered],
         request.tool_choice,
         request.parallel_tool_calls,
-        can_force=can.forced_tools and thinking is None,
+        can_force=assembly.can_force,
         where=[path for path, _ in offered],
         web_search=web_search,
         max_searches=request.max_tool_calls,
     )
     output = translate_text_format(_format(request), [request.input, request.instructions, previous])
-    sampling, unused = sampling_for(chat, can if thinking is None else replace(can, sampling="none"))
-    tier = SERVICE_TIER.get(request.service_tier or "")
-    if request.service_tier and tier is None:
-        unused.append("service_tier")
-    unused += tools.loose
-    if output.loose:
-        unused.append("text.format.strict")
-    declared = tools.tools or tools_for_history(_called(said.messages))
-    turn = Turn(
+    return assembly.turn(said.system, tools, output, strict="text.format.strict")
+
+
+def _options(request: ResponseRequest, model: str, effort: ReasoningEffort | None, *, show_reasoning: bool) -> Options:
+    """Return what the request asks of the model. ``effort`` is the one that an item of the input sets."""
+    return Options(
         model=model,
-        messages=said.messages,
-        system="\n\n".join(filter(None, [said.system, tools.instruction, output.instruction])) or None,
         max_tokens=request.max_output_tokens,
-        temperature=sampling.get("temperature"),
-        top_p=sampling.get("top_p"),
-        top_k=request.top_k if "top_k" in sampling else None,
-        thinking=thinking,
-        effort=effort_for(chat.reasoning_effort, can),
-        tools=declared,
-        tool_choice=tools.tool_choice if tools.tools or not declared else {"type": "none"},
-        output_format=output.format,
-        service_tier=tier,
-        metadata=metadata_for(request.safety_identifier or request.user),
-    )
-    return turn, unused
-
-
-def _in_chat_words(request: ResponseRequest, effort: ReasoningEffort | None) -> ChatCompletionRequest:
-    """Return what decides how a model samples and thinks, which both dialects decide alike."""
-    return ChatCompletionRequest(
-        model=request.model,
-        messages=[],
-        max_completion_tokens=request.max_output_tokens,
         temperature=request.temperature,
         top_p=request.top_p,
         top_k=request.top_k,
         thinking=request.thinking,
         reasoning_effort=effort or (request.reasoning.effort if request.reasoning else None),
+        service_tier=request.service_tier,
+        user=request.safety_identifier or request.user,
+        show_reasoning=show_reasoning,
     )
-
-
-def _called(messages: Sequence[Message]) -> list[str]:
-    return tool_names([block for message in messages for block in message.content])
 
 
 def _format(request: ResponseRequest) -> dict[str, Any]:
@@ -311,7 +266,7 @@ def _summary(request: ResponseRequest) -> str | None:
 
 
 def _without_effect(request: ResponseRequest, *, web_search: bool) -> list[str]:
-    """Return the paths of fields inside others that have no effect."""
+    """Return the paths of nested fields that have no effect."""
     found = []
     if request.reasoning and request.reasoning.context not in (None, "auto"):
         found.append("reasoning.context")
@@ -323,7 +278,8 @@ def _without_effect(request: ResponseRequest, *, web_search: bool) -> list[str]:
 
 
 def _echo(request: ResponseRequest) -> Echo:
-    """Return what a response repeats. Where OpenAI's document has no null, a field is left out."""
+    """Return the fields that the response repeats. A field that cannot be null at OpenAI is left out if it is not
+    set."""
     given: dict[str, Any] = {
         "store": request.store,
         "background": request.background,

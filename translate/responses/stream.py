@@ -1,30 +1,28 @@
-"""Claude's events -> those of a response: a state machine that is fed.
+"""Claude's events -> events of a response.
 
-Feed one event, take the events it gives, numbered and in OpenAI's order. What may follow what is Chat Completions'
-table (:data:`translate.chat.stream.TRANSITIONS`); the answer without streaming is the last of these events
-(:mod:`translate.responses.fold`), so the two cannot disagree.
+Feed one event, and take the events that it gives, numbered and in OpenAI's order. An answer that is not streamed is the
+last of these events (:mod:`translate.responses.fold`), so both ways give the same answer.
+:mod:`translate.claude_stream` checks the order of Claude's events.
 
 Theory of operation
 -------------------
-A response is a list of items, of which one at most is open. Claude's blocks become items: thinking a reasoning item,
-a tool_use a function call, text a message. A block of text that follows another goes on with the same message and the
-same part of it, since Claude cuts its text for reasons that are none of the app's (citations, the work of server tools
-between); so a message is closed only when another item begins, or the answer ends. Searches of the web and calls of MCP
-servers wait for their results beside what is open, several of them if Claude asks for several at once. Blocks of other
-kinds are not the app's and leave no trace.
+The output of a response is a list of items, and at most one item is open at a time. Claude's content blocks become
+items: thinking becomes a reasoning item, ``tool_use`` a function call, and text a message. Claude may split its text
+into several blocks, for citations or around the work of server tools. Those blocks continue the same message. So a
+message is closed only when another item begins or the answer ends. Web searches and calls of MCP servers wait for their
+results beside the open item, and several can wait at once. Blocks of other types give the app nothing.
 
-The answer is complete once a ``message_delta`` has told the stop reason. An answer that ends before that is an error,
-never a short success: whoever sees it calls :meth:`ResponseStream.failed`.
+An answer that ends before its stop reason is an error, and the caller ends the response with
+:meth:`ResponseStream.failed`.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
-
-import msgspec
 
 from translate import web_search
 from translate.chat.finish_reason import finish_reason
-from translate.chat.stream import TRANSITIONS, ClaudeProtocolError, State
+from translate.claude_stream import ClaudeStream, explanation
 from translate.claude_wire import (
     Block,
     ContentBlockDelta,
@@ -33,7 +31,6 @@ from translate.claude_wire import (
     Delta,
     MessageDelta,
     MessageStart,
-    decode_event,
 )
 from translate.content import text_block
 from translate.errors import OpenAIError
@@ -55,17 +52,16 @@ from translate.responses.mcp import LISTED
 from translate.responses.offered import Offered
 from translate.responses.reasoning import pack
 from translate.responses.usage import service_tier, usage_from
-from translate.usage import merge_usage
 from translate.web_search import Citations
 
-# Chat's finish_reason -> why a response is incomplete. Every other one completes it.
+# finish_reason of a chat completion -> why a response is incomplete. With any other reason it is complete.
 INCOMPLETE: dict[str, Literal["max_output_tokens", "content_filter"]] = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",
 }
 
-# The codes of `response.error` are a closed list; what is not here is a `server_error`.
-ERROR_CODES: dict[str, str] = {
+# The code of an OpenAIError -> the code of `response.error`. All others become `server_error`.
+ERROR_CODES: dict[str, wire.ErrorCode] = {
     "rate_limit_exceeded": "rate_limit_exceeded",
     "insufficient_quota": "rate_limit_exceeded",
     "context_length_exceeded": "invalid_prompt",
@@ -73,46 +69,52 @@ ERROR_CODES: dict[str, str] = {
 }
 
 
-class ResponseStream:
-    """One response on its way.
+@dataclass(frozen=True, slots=True)
+class ResponseOptions:
+    """What a request decides about its answer.
 
-    ``id`` and ``created_at`` (Unix seconds) are the caller's, as are ``new_id``, which makes an id with a prefix
-    (``msg``, ``rs``, ``fc``, …), ``now``, which tells the time of the end, and ``seal``, which makes of a block
-    of thinking what only the caller can open. ``echo`` is what the response repeats of its request; ``tools`` are the
-    app's, by Claude's names for them, where they are not plain functions. ``show_sources`` tells of all that a search
-    of the web found, not only of what is cited; ``compact`` makes the text a summary that only the caller can open.
+    ``echo`` are the fields that the response repeats. ``show_summary`` adds a summary of the thinking, and
+    ``show_encrypted`` the thinking itself, encrypted. ``unfence`` removes a code fence around JSON. ``show_sources``
+    adds every page that a web search found, not only the cited ones. ``compact`` makes of the text an encrypted summary
+    of the conversation. ``tools`` are the app's tools that are not plain functions, by Claude's names for them.
+    """
 
-    After the first event ``claude_model`` is who answers; ``unknown_events`` counts events of types we do not know.
+    echo: wire.Echo
+    show_summary: bool = False
+    show_encrypted: bool = False
+    unfence: bool = False
+    show_sources: bool = False
+    compact: bool = False
+    tools: Mapping[str, Offered] = field(default_factory=dict)
+
+
+class ResponseStream(ClaudeStream):
+    """One response, as a stream.
+
+    ``created_at`` is in Unix seconds. ``new_id`` returns a new id for an item with a prefix such as ``msg``, ``rs`` or
+    ``fc``. ``now`` returns the time, in Unix seconds. ``seal`` encrypts a content block so that only this proxy can
+    read it.
     """
 
     def __init__(
         self,
+        options: ResponseOptions,
         *,
         id: str,
         created_at: int,
-        echo: wire.Echo,
         new_id: Callable[[str], str],
         now: Callable[[], int],
         seal: Callable[[bytes], str],
-        show_summary: bool = False,
-        show_encrypted: bool = False,
-        unfence: bool = False,
-        tools: Mapping[str, Offered] | None = None,
-        show_sources: bool = False,
-        compact: bool = False,
     ) -> None:
+        super().__init__()
+        self._options = options
         self._id = id
         self._created_at = created_at
-        self._echo = {name: getattr(echo, name) for name in echo.__struct_fields__}
+        self._echo = {name: getattr(options.echo, name) for name in options.echo.__struct_fields__}
         self._new_id = new_id
         self._now = now
         self._seal = seal
-        self._show_summary = show_summary
-        self._show_encrypted = show_encrypted
-        self._unfence = FenceStripper() if unfence else None
-        self._tools = tools or {}
-        self._show_sources = show_sources
-        self._compact = compact
+        self._unfence = FenceStripper() if options.unfence else None
         self._notes: list[str] = []
         self._citations = Citations()
         self._numbers = 0
@@ -126,44 +128,26 @@ class ResponseStream:
         self._stored: dict[int, wire.OutputItem] = {}
         self._unanswered: dict[str, GrowingMcpCall | GrowingWebSearch] = {}
         self._loaded: set[str] = set()
-        self._usage: dict[str, Any] = {}
-        self.state = State.IDLE
-        self.claude_model: str | None = None
-        self.stop_reason: str | None = None
-        self.unknown_events = 0
 
     @property
     def complete(self) -> bool:
-        """Whether the stop reason is known, so that nothing the app needs can still come."""
+        """Whether the response has ended and has not failed. Nothing that the app needs can come after it."""
         return self._ended and not self._failed
 
     @property
     def stored(self) -> list[wire.OutputItem]:
-        """The items that are done, as a store keeps them: thinking sealed, whether or not the app asked for it."""
+        """The finished items as they are stored: with encrypted thinking, whether or not the app asked for it."""
         return [self._stored[index] for index in sorted(self._stored)]
 
     def feed(self, raw: Mapping[str, Any]) -> Events:
-        """Return the events this event gives: often one, sometimes none; none once the response has ended.
+        """Return the events that this event gives: often one, sometimes none, and none after the response has ended.
 
-        Raises ClaudeProtocolError if the event cannot come now, or is not what its type says.
+        Raises ClaudeProtocolError if the event cannot come now, or has not the form of its type.
         """
         if self._ended:
             return []
-        try:
-            event = decode_event(raw)
-        except msgspec.ValidationError as error:
-            raise ClaudeProtocolError(f"{raw.get('type')}: {error}") from None
-        if event is None:
-            self.unknown_events += 1
-            return []
-        try:
-            self.state = TRANSITIONS[self.state, type(event)]
-        except KeyError:
-            raise ClaudeProtocolError(f"{type(event).__name__} while {self.state.name}") from None
-        match event:
-            case MessageStart(message=message):
-                self.claude_model = message.model
-                self._usage = merge_usage({}, message.usage)
+        match self._read(raw):
+            case MessageStart():
                 return self._begin()
             case ContentBlockStart(content_block=block):
                 return self._start_block(block)
@@ -171,20 +155,15 @@ class ResponseStream:
                 return self._go_on(delta)
             case ContentBlockStop():
                 return self._stop_block()
-            case MessageDelta():
-                return self._finish(event)
+            case MessageDelta() as end:
+                return self._finish(end)
             case _:
                 return []
 
-    def feed_eof(self) -> None:
-        """Say that no event will come. Raises ClaudeProtocolError unless the response is complete."""
-        if not self.complete:
-            raise ClaudeProtocolError(f"the events ended while {self.state.name}")
-
     def failed(self, error: OpenAIError) -> Events:
-        """Return the events that end a response that broke off; its output is the items that were done.
+        """Return the events that end a response that broke off. Its output are the items that were finished.
 
-        Raises ValueError if the response has ended.
+        Raises ValueError if the response has already ended.
         """
         if self._ended:
             raise ValueError("a response that has ended cannot fail")
@@ -202,11 +181,11 @@ class ResponseStream:
         return events
 
     def queued(self) -> wire.Response:
-        """Return the response as it is before anybody works on it. No event tells of it."""
+        """Return the response before the work on it begins. There is no event for that state."""
         return self._response("queued")
 
     def warmed(self) -> Events:
-        """Return the events of a response that nothing is to be generated for."""
+        """Return the events of a response for which nothing is generated."""
         events = self._begin()
         self._ended = True
         response = self._response("completed", completed_at=self._now(), **self._counted())
@@ -218,14 +197,14 @@ class ResponseStream:
         return [wire.Created(response, self._number()), wire.InProgress(response, self._number())]
 
     def _start_block(self, block: Block) -> Events:
-        """Begin what a block begins. Blocks of any other kind (other server tools, new ones) are not the app's."""
+        """Begin the item of a block. Blocks of unknown types, and of other server tools, give the app nothing."""
         self._block = block.type
         if block.type == "text":
             self._citations.begin(self._open.length if isinstance(self._open, GrowingMessage) else 0)
             return self._text(block.text)
         if block.type == "server_tool_use" and block.name == web_search.NAME:
             closing = self._close()
-            search = GrowingWebSearch(*self._place("ws"), use_id=block.id, show_sources=self._show_sources)
+            search = GrowingWebSearch(*self._place("ws"), use_id=block.id, show_sources=self._options.show_sources)
             return closing + self._start(search) + search.started()
         if block.type == "mcp_tool_use":
             closing = self._close()
@@ -239,13 +218,13 @@ class ResponseStream:
         if block.type == "tool_use":
             closing = self._close()
             return closing + self._found(block.name) + self._start(self._call(block))
-        if block.type in ("thinking", "redacted_thinking") and not self._compact:
+        if block.type in ("thinking", "redacted_thinking") and not self._options.compact:
             closing = self._close()
             return closing + self._start(self._reasoning(block))
         return []
 
     def _call(self, block: Block) -> GrowingUse:
-        tool = self._tools.get(block.name) or Offered(block.name)
+        tool = self._options.tools.get(block.name) or Offered(block.name)
         match tool.kind:
             case "custom":
                 return GrowingCustomCall(*self._place("ctc"), call_id=block.id, tool=tool)
@@ -255,8 +234,8 @@ class ResponseStream:
                 return GrowingCall(*self._place("fc"), call_id=block.id, tool=tool)
 
     def _found(self, name: str) -> Events:
-        """Tell of the search that would have found a tool, unless it needs none or was found already."""
-        deferred = self._tools[name].deferred if name in self._tools else None
+        """Return the tool search that would have found this tool, if the tool is deferred and was not found before."""
+        deferred = self._options.tools[name].deferred if name in self._options.tools else None
         if deferred is None or deferred["name"] in self._loaded:
             return []
         self._loaded.add(deferred["name"])
@@ -267,12 +246,12 @@ class ResponseStream:
         return events + self._whole(index, wire.ToolSearchOutput(output, [deferred], "completed"))
 
     def _whole(self, index: int, item: wire.OutputItem) -> Events:
-        """Tell of an item that comes in one piece."""
+        """Return the events of an item that is complete at once."""
         self._output[index] = self._stored[index] = item
         return [wire.OutputItemAdded(index, item, self._number()), wire.OutputItemDone(index, item, self._number())]
 
     def _listed(self, block: Block) -> Events:
-        """Tell which tools a server has: they come in one piece."""
+        """Return the events of the list of an MCP server's tools."""
         id, index, _ = self._place("mcpl")
         begun, done = (wire.McpListTools(id, block.server_name, tools) for tools in ([], block.tools))
         self._output[index] = self._stored[index] = done
@@ -284,7 +263,7 @@ class ResponseStream:
         ]
 
     def _compaction(self) -> Events:
-        """Tell of the notes. Those that are cut short are never told: they would stand for all that came before."""
+        """Return the events of the summary. An incomplete summary is never sent: it would replace the conversation."""
         id, index, _ = self._place("cmp")
         sealed = self._seal(pack(text_block("".join(self._notes))))
         begun, done = (wire.CompactionItem(id, content) for content in ("", sealed))
@@ -296,12 +275,12 @@ class ResponseStream:
             *self._place("rs"),
             data=block.data if block.type == "redacted_thinking" else None,
             seal=self._seal,
-            show_summary=self._show_summary,
-            show_encrypted=self._show_encrypted,
+            show_summary=self._options.show_summary,
+            show_encrypted=self._options.show_encrypted,
         )
 
     def _place(self, prefix: str) -> tuple[str, int, Callable[[], int]]:
-        """Return what the next item is made with."""
+        """Return the id, the index and the event counter for the next item."""
         self._items += 1
         return self._new_id(prefix), self._items - 1, self._number
 
@@ -318,7 +297,7 @@ class ResponseStream:
             case GrowingWebSearch() as search if self._block == "server_tool_use":
                 return search.add(delta.partial_json)
             case _ if delta.citation:
-                # It comes before the text that it is of, which may be the first of its message.
+                # A citation comes before its text, which may be the first text of its message.
                 self._citations.cite(delta.citation)
                 return []
             case GrowingReasoning() as thought if self._block == "thinking":
@@ -327,7 +306,7 @@ class ResponseStream:
                 return []
 
     def _stop_block(self) -> Events:
-        """A call and a thought are whole with their block; a message goes on, and what has a result waits for it."""
+        """Close a call or thinking. A message stays open, and a search or MCP call waits for its result."""
         match self._open:
             case GrowingMessage() as message if self._block == "text":
                 return [told for cited in self._citations.end(message.length) for told in message.cite(cited)]
@@ -344,14 +323,14 @@ class ResponseStream:
         text = self._unfence.feed(text) if self._unfence else text
         if not text:
             return []
-        if self._compact:
+        if self._options.compact:
             self._notes.append(text)
             return []
         events, message = self._message()
         return events + message.add_text(text)
 
     def _message(self) -> tuple[Events, GrowingMessage]:
-        """Return the message that is open, or a new one and the events that begin it."""
+        """Return the open message, or a new one and the events that begin it."""
         if isinstance(self._open, GrowingMessage):
             return [], self._open
         closing = self._close()
@@ -363,7 +342,7 @@ class ResponseStream:
         return [wire.OutputItemAdded(item.index, item.begun(), self._number())]
 
     def _close(self, status: wire.ItemStatus = "completed") -> Events:
-        """End the open item, if there is one."""
+        """Close the open item, if there is one."""
         item, self._open = self._open, None
         return [] if item is None else self._end(item, status)
 
@@ -376,23 +355,18 @@ class ResponseStream:
         return events
 
     def _finish(self, event: MessageDelta) -> Events:
-        if event.delta.stop_reason is None:
-            raise ClaudeProtocolError("message_delta without a stop_reason")
-        self.stop_reason = event.delta.stop_reason
-        self._usage = merge_usage(self._usage, event.usage or {})
-        reason = INCOMPLETE.get(finish_reason(self.stop_reason))
+        reason = INCOMPLETE.get(finish_reason(self.stop_reason or ""))
         events: Events = []
         if self._unfence and (rest := self._unfence.finish()):
             opening, message = self._message()
             events += [*opening, *message.add_text(rest)]
-        explanation = (event.delta.stop_details or {}).get("explanation")
-        if reason == "content_filter" and isinstance(explanation, str) and explanation:
+        if reason == "content_filter" and (refusal := explanation(event)):
             opening, message = self._message()
-            events += [*opening, *message.add_refusal(explanation)]
+            events += [*opening, *message.add_refusal(refusal)]
         if reason is None and self._notes:
             events += self._compaction()
         if reason is None and not self._says_something():
-            # Apps look for the message in a completed response, and OpenAI's always have one.
+            # Apps expect a message in a completed response, because OpenAI's always have one.
             opening, message = self._message()
             events += [*opening, *message.add_text("")]
         events += self._close("completed" if reason is None else "incomplete")
@@ -407,7 +381,7 @@ class ResponseStream:
         return [*events, wire.Incomplete(response, self._number())]
 
     def _says_something(self) -> bool:
-        """Whether there is more than thinking."""
+        """Whether the output has more than thinking and lists of tools."""
         shown = any(not isinstance(item, wire.ReasoningItem | wire.McpListTools) for item in self._output.values())
         return shown or not isinstance(self._open, GrowingReasoning | None)
 

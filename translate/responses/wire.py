@@ -174,10 +174,13 @@ class ResponseUsage(msgspec.Struct, frozen=True):
     total_tokens: int
 
 
-class ResponseError(msgspec.Struct, frozen=True):
-    """Why a response failed. ``code`` is one of a closed list."""
+type ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
 
-    code: str
+
+class ResponseError(msgspec.Struct, frozen=True):
+    """Why a response failed. OpenAI's document has a closed list of codes; these are the ones that are used here."""
+
+    code: ErrorCode
     message: str
 
 

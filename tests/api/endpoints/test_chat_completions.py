@@ -69,7 +69,7 @@ async def test_who_answered_and_how_is_told_in_headers() -> None:
     told = {name: value for name, value in answer.headers.items() if name.startswith("x-understudy")}
     assert told == {
         "x-understudy-model": "claude-opus-5-5",
-        "x-understudy-process": "scripted",
+        "x-understudy-process": "warm",
         "x-understudy-ignored": "seed",
         "x-understudy-rehearsal": "no model was asked",
     }

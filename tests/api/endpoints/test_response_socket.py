@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from engine import ClaudeError
 from storage.database import Database
 from storage.stores import Stores
 from tests.api.scripted import END, START, Scripted, client, text
+from tests.translate.counting import counted
 
 pytestmark = pytest.mark.anyio
 
@@ -247,3 +249,22 @@ async def test_what_cannot_be_a_message_closes_the_connection(message: str | byt
 
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == code
+
+
+async def test_an_event_is_encoded_once_and_never_decoded_on_its_way_to_the_socket() -> None:
+    async def costs(pieces: int) -> tuple[int, Counter[str]]:
+        received: list[str] = []
+        async with connected(Scripted([START, *text(*["piece"] * pieces), END])) as socket:
+            message = json.dumps({**CREATE, "store": False})
+            with counted() as counts:
+                await socket.send(message)
+                while not received or "response.completed" not in received[-1]:
+                    received.append(str(await socket.recv()))
+        return len(received), counts
+
+    few, cheap = await costs(1)
+    many, dear = await costs(21)
+
+    assert many - few == 20
+    assert dear - cheap == Counter({"encoded": 20})
+    assert "made SSE" not in dear

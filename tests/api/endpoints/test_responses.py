@@ -33,7 +33,7 @@ async def test_an_answer_is_a_response() -> None:
     body = answer.json()
     assert (answer.status_code, body["object"], body["status"]) == (200, "response", "completed")
     assert body["output"][0]["content"][0]["text"] == "Hello."
-    assert answer.headers["x-understudy-process"] == "scripted"
+    assert answer.headers["x-understudy-process"] == "warm"
 
 
 async def test_a_stream_begins_and_ends_as_openais_and_says_the_same() -> None:

@@ -11,8 +11,9 @@ from openai.types.chat import ChatCompletionChunk as OpenAIChunk
 
 from translate.chat.completion import fold
 from translate.chat.finish_reason import FINISH_REASON
-from translate.chat.stream import TRANSITIONS, ChatCompletionStream, ClaudeProtocolError, State
+from translate.chat.stream import ChatCompletionStream
 from translate.chat.wire import ChatCompletionChunk
+from translate.claude_stream import TRANSITIONS, ClaudeProtocolError, State
 from translate.claude_wire import EVENTS
 
 type Event = dict[str, Any]

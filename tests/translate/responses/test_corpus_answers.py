@@ -20,10 +20,10 @@ from tests.translate.test_corpus_tools import (
     recorded_calls,
     validator,  # noqa: F401 — a fixture
 )
+from translate import sse
 from translate.chat.finish_reason import FINISH_REASON
-from translate.chat.stream import ClaudeProtocolError
+from translate.claude_stream import ClaudeProtocolError
 from translate.errors import Kind, openai_error
-from translate.responses import sse
 from translate.responses.fold import fold
 from translate.responses.reasoning import unpack
 from translate.responses.stream import INCOMPLETE
@@ -68,7 +68,7 @@ def test_events_and_body_are_strictly_openais(
 ) -> None:
     events = respond(recorded, **shown)
 
-    streamed = b"".join(sse.event(event) for event in events).decode()
+    streamed = sse.stream_bytes(map(sse.event, events)).decode()
     assert validator.sse("ResponseStreamEvent", streamed) == []
     assert validator.body("Response", json.loads(msgspec.json.encode(fold(events)))) == []
 
@@ -141,7 +141,7 @@ def test_openais_own_sdk_puts_the_same_body_together(recorded: list[dict[str, An
     told: list[Any] = []
     for event in events:
         parsed = read.validate_json(msgspec.json.encode(event))
-        assert parsed.type == sse.name(event)
+        assert parsed.type == sse.type_of(event)
         told += state.handle_event(parsed)
 
     response = told[-1].response
@@ -166,9 +166,9 @@ def test_a_stream_that_an_error_ends_never_looks_like_success(
         stream.feed_eof()
     events += stream.failed(openai_error("overloaded_error"))
 
-    assert [sse.name(event) for event in events][-2:] == ["error", "response.failed"]
-    assert "response.completed" not in [sse.name(event) for event in events]
-    streamed = b"".join(sse.event(event) for event in events).decode()
+    assert [sse.type_of(event) for event in events][-2:] == ["error", "response.failed"]
+    assert "response.completed" not in [sse.type_of(event) for event in events]
+    streamed = sse.stream_bytes(map(sse.event, events)).decode()
     assert validator.sse("ResponseStreamEvent", streamed) == []
 
 
@@ -180,6 +180,6 @@ def test_every_recorded_failure_can_be_told(
 ) -> None:
     events = machine().failed(openai_error(kind or "api_error"))
 
-    streamed = b"".join(sse.event(event) for event in events).decode()
+    streamed = sse.stream_bytes(map(sse.event, events)).decode()
     assert status >= 400
     assert validator.sse("ResponseStreamEvent", streamed) == []

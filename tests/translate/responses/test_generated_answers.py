@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.translate.chat.test_stream import START, Event, call, end, start, stop, text, thinking
 from tests.translate.responses.test_stream import body, machine, respond, told
 from translate.chat.finish_reason import FINISH_REASON
-from translate.chat.stream import ClaudeProtocolError
+from translate.claude_stream import ClaudeProtocolError
 from translate.errors import openai_error
 from translate.responses.wire import ResponseEvent
 

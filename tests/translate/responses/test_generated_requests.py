@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -11,9 +12,9 @@ from tests.translate.responses.test_stream import machine
 from tests.translate.test_corpus_tools import CORPUS, validator  # noqa: F401 — a fixture
 from tests.translate.test_generated_requests import EVENTS, REQUESTS, Generator
 from tests.translate.test_generated_requests import spec as spec  # a fixture
+from translate import sse
 from translate.errors import OpenAIError
 from translate.request_body import decode_object
-from translate.responses import sse
 from translate.responses.fold import fold
 from translate.responses.parameters import RESPONSE_PARAMETERS
 from translate.responses.request import TranslatedResponse, needed, read_request, translate_response_request
@@ -64,13 +65,7 @@ def result_of(request: Any) -> TranslatedResponse | OpenAIError:
 
 
 def answer(translated: TranslatedResponse) -> list[ResponseEvent]:
-    stream = machine(
-        echo=translated.echo,
-        show_summary=translated.show_summary,
-        show_encrypted=translated.show_encrypted,
-        unfence=translated.unfence,
-        tools=translated.tools,
-    )
+    stream = machine(**{spec.name: getattr(translated.options, spec.name) for spec in fields(translated.options)})
     return [event for raw in EVENTS for event in stream.feed(raw)]
 
 
@@ -93,7 +88,7 @@ def test_every_generated_request_is_answered_validly_or_refused_validly(
             events = answer(result)
             problems = validator.body("Response", json.loads(msgspec.json.encode(fold(events))))
             # The events between the first and the last do not depend on the request.
-            problems += validator.sse("ResponseStreamEvent", sse.event(events[0]).decode())
+            problems += validator.sse("ResponseStreamEvent", sse.stream_bytes([sse.event(events[0])]).decode())
 
         assert problems == [], request
 

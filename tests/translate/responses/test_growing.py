@@ -7,7 +7,7 @@ import msgspec
 
 from translate.responses.growing import GrowingCall, GrowingMessage, GrowingReasoning
 from translate.responses.offered import Offered
-from translate.responses.sse import name
+from translate.sse import type_of
 
 
 def numbers() -> Callable[[], int]:
@@ -20,7 +20,7 @@ def test_a_message_ends_one_part_before_it_begins_another() -> None:
 
     events = [*message.add_text("a"), *message.add_text("b"), *message.add_refusal("No."), *message.close("completed")]
 
-    assert [name(event).removeprefix("response.") for event in events] == [
+    assert [type_of(event).removeprefix("response.") for event in events] == [
         "content_part.added",
         "output_text.delta",
         "output_text.delta",
@@ -38,7 +38,7 @@ def test_a_message_ends_one_part_before_it_begins_another() -> None:
 def test_a_call_that_is_cut_is_not_given_arguments() -> None:
     call = GrowingCall("fc_1", 0, numbers(), call_id="t", tool=Offered("f"))
 
-    assert [name(event) for event in call.close("incomplete")] == ["response.function_call_arguments.done"]
+    assert [type_of(event) for event in call.close("incomplete")] == ["response.function_call_arguments.done"]
     assert msgspec.to_builtins(call.done("incomplete"))["arguments"] == ""
 
 

@@ -43,7 +43,7 @@ def test_a_plain_request_is_a_plain_turn() -> None:
     assert (result.turn.system, result.turn.max_tokens, result.turn.tool_choice) == (None, None, None)
     assert result.ignored == ()
     assert result.model_known
-    assert (result.show_summary, result.show_encrypted, result.unfence) == (False, False, False)
+    assert (result.options.show_summary, result.options.show_encrypted, result.options.unfence) == (False, False, False)
 
 
 def test_what_shapes_the_answer_reaches_claude() -> None:
@@ -100,12 +100,12 @@ def test_a_summary_is_asked_of_claude(summary: dict[str, str]) -> None:
     result = translated(reasoning={"effort": "low", **summary})
 
     assert result.turn.thinking == {"type": "adaptive", "display": "summarized"}
-    assert result.show_summary
-    assert result.echo.reasoning == {"effort": "low", "summary": next(iter(summary.values()))}
+    assert result.options.show_summary
+    assert result.options.echo.reasoning == {"effort": "low", "summary": next(iter(summary.values()))}
 
 
 def test_a_summary_may_be_shown_unasked() -> None:
-    assert translated({"show_reasoning": True}).show_summary
+    assert translated({"show_reasoning": True}).options.show_summary
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_summary_may_be_shown_unasked() -> None:
     ],
 )
 def test_thinking_is_sent_along_where_it_is_asked_for_or_there_is_no_store(fields: Any, shown: bool) -> None:
-    assert translated(**fields).show_encrypted is shown
+    assert translated(**fields).options.show_encrypted is shown
 
 
 def test_a_model_that_thinks_by_budget_goes_on_thinking_where_its_thinking_came_back() -> None:
@@ -150,9 +150,12 @@ def test_a_deferred_tool_is_found_by_a_search_only_once_in_a_conversation() -> N
     found = {"type": "tool_search_output", "call_id": None, "execution": "server", "tools": [lazy]}
     tools = [lazy, {"type": "tool_search"}]
 
-    assert translated(tools=tools, input="Go.").tools["f"].deferred == lazy
-    assert "f" not in translated(tools=tools, input=[found, {"role": "user", "content": "Go."}]).tools
-    assert "f" not in translated({"previous": [found]}, tools=tools, input="Go.", previous_response_id="resp_1").tools
+    assert translated(tools=tools, input="Go.").options.tools["f"].deferred == lazy
+    assert "f" not in translated(tools=tools, input=[found, {"role": "user", "content": "Go."}]).options.tools
+    assert (
+        "f"
+        not in translated({"previous": [found]}, tools=tools, input="Go.", previous_response_id="resp_1").options.tools
+    )
 
 
 def test_a_tool_that_an_item_offers_is_refused_by_its_place() -> None:
@@ -164,7 +167,7 @@ def test_a_tool_that_an_item_offers_is_refused_by_its_place() -> None:
 def test_a_json_object_is_asked_for_and_its_fence_taken_off() -> None:
     result = translated(input="As JSON, please", text={"format": {"type": "json_object"}})
 
-    assert result.unfence
+    assert result.options.unfence
     assert "JSON object" in str(result.turn.system)
 
 
@@ -174,9 +177,9 @@ def test_a_schema_beyond_claudes_grammar_is_asked_for_and_its_fence_taken_off() 
 
     result = translated(text={"format": asked})
 
-    assert (result.unfence, result.ignored) == (True, ("text.format.strict",))
+    assert (result.options.unfence, result.ignored) == (True, ("text.format.strict",))
     assert '"$ref":"#"' in str(result.turn.system)
-    assert result.echo.text["format"] == asked
+    assert result.options.echo.text["format"] == asked
 
 
 def test_an_item_may_set_the_format_of_the_answer() -> None:
@@ -188,7 +191,7 @@ def test_an_item_may_set_the_format_of_the_answer() -> None:
 
     by_schema = translated(input=[said, updates[0]]).turn.output_format
     assert by_schema is not None and by_schema["schema"]["required"] == ["a"]
-    assert translated(input=[said, *updates[:2]]).unfence
+    assert translated(input=[said, *updates[:2]]).options.unfence
     assert translated(input=[said, updates[2]], text={"format": formats[0]}).turn.output_format is None
 
 
@@ -196,7 +199,7 @@ def test_the_word_json_may_stand_in_what_came_before() -> None:
     previous = [{"role": "user", "content": "Answer in JSON"}]
     fields: dict[str, Any] = {"previous_response_id": "resp_1", "text": {"format": {"type": "json_object"}}}
 
-    assert translated({"previous": previous}, **fields).unfence
+    assert translated({"previous": previous}, **fields).options.unfence
     assert refusal({"previous": [HI]}, **fields).param == "input"
 
 
@@ -268,7 +271,7 @@ def test_a_conversation_may_go_on_without_new_input() -> None:
 def test_a_new_conversation_has_nothing_before() -> None:
     result = translated({"previous": ()}, conversation="conv_1")
 
-    assert msgspec.to_builtins(result.echo)["conversation"] == {"id": "conv_1"}
+    assert msgspec.to_builtins(result.options.echo)["conversation"] == {"id": "conv_1"}
 
 
 def test_what_must_be_looked_up_is_known_beforehand() -> None:
@@ -312,7 +315,7 @@ def test_the_response_repeats_the_request() -> None:
         "user": "u",
     }
 
-    echo = msgspec.to_builtins(translated(**fields).echo)
+    echo = msgspec.to_builtins(translated(**fields).options.echo)
 
     assert echo == {
         **fields,
@@ -327,7 +330,7 @@ def test_the_response_repeats_the_request() -> None:
 
 
 def test_what_was_not_said_is_repeated_as_openais_defaults() -> None:
-    assert msgspec.to_builtins(translated().echo) == {
+    assert msgspec.to_builtins(translated().options.echo) == {
         "model": "gpt-5",
         "instructions": None,
         "previous_response_id": None,

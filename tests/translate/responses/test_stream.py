@@ -7,15 +7,15 @@ import pytest
 
 from tests.translate.chat.test_stream import START, Event, call, delta, end, start, stop, text, thinking
 from translate.chat.finish_reason import FINISH_REASON
-from translate.chat.stream import TRANSITIONS, ClaudeProtocolError, State
+from translate.claude_stream import TRANSITIONS, ClaudeProtocolError, State
 from translate.claude_wire import EVENTS
 from translate.errors import OpenAIError, openai_error
 from translate.responses.fold import fold
 from translate.responses.offered import Offered
 from translate.responses.reasoning import unpack
-from translate.responses.sse import name
-from translate.responses.stream import ERROR_CODES, INCOMPLETE, ResponseStream
+from translate.responses.stream import ERROR_CODES, INCOMPLETE, ResponseOptions, ResponseStream
 from translate.responses.wire import Echo, ResponseEvent
+from translate.sse import type_of
 
 
 def seal(block: bytes) -> str:
@@ -29,15 +29,8 @@ def machine(**options: Any) -> ResponseStream:
         numbers[prefix] = numbers.get(prefix, 0) + 1
         return f"{prefix}_{numbers[prefix]}"
 
-    defaults = {
-        "id": "resp_1",
-        "created_at": 10,
-        "echo": Echo(model="gpt-5"),
-        "new_id": new_id,
-        "now": lambda: 12,
-        "seal": seal,
-    }
-    return ResponseStream(**{**defaults, **options})
+    decided = ResponseOptions(**{"echo": Echo(model="gpt-5"), **options})
+    return ResponseStream(decided, id="resp_1", created_at=10, new_id=new_id, now=lambda: 12, seal=seal)
 
 
 def respond(events: list[Event], **options: Any) -> list[ResponseEvent]:
@@ -68,7 +61,7 @@ def test_a_text_is_a_message_with_one_part_in_openais_order() -> None:
     events = respond([START, *text("Hel", "lo"), end()])
 
     message = {"id": "msg_1", "type": "message", "role": "assistant"}
-    assert [name(event) for event in events[:2]] == ["response.created", "response.in_progress"]
+    assert [type_of(event) for event in events[:2]] == ["response.created", "response.in_progress"]
     assert told(events) == [
         {
             "type": "response.output_item.added",
@@ -86,7 +79,7 @@ def test_a_text_is_a_message_with_one_part_in_openais_order() -> None:
             "item": {**message, "status": "completed", "content": [part("Hello")]},
         },
     ]
-    assert name(events[-1]) == "response.completed"
+    assert type_of(events[-1]) == "response.completed"
     assert body(events)["output"] == [{**message, "status": "completed", "content": [part("Hello")]}]
 
 
@@ -335,7 +328,7 @@ def test_every_stop_reason_ends_the_response(reason: str) -> None:
     why = INCOMPLETE.get(FINISH_REASON.get(reason, "stop"))
     status = "incomplete" if why else "completed"
     response = body(events)
-    assert name(events[-1]) == f"response.{status}"
+    assert type_of(events[-1]) == f"response.{status}"
     assert response["status"] == response["output"][0]["status"] == status
     assert response["incomplete_details"] == ({"reason": why} if why else None)
     assert response["completed_at"] == (None if why else 12)
@@ -449,7 +442,7 @@ def test_a_failure_tells_why_and_keeps_what_was_done() -> None:
 def test_a_failure_before_the_beginning_begins_the_response() -> None:
     events = machine().failed(openai_error("api_error"))
 
-    assert [name(event) for event in events] == [
+    assert [type_of(event) for event in events] == [
         "response.created",
         "response.in_progress",
         "error",
@@ -500,7 +493,7 @@ def test_an_end_without_a_reason_is_an_error_that_can_be_told() -> None:
         stream.feed(end(None))
 
     assert not stream.complete
-    assert name(stream.failed(openai_error("stream_error"))[-1]) == "response.failed"
+    assert type_of(stream.failed(openai_error("stream_error"))[-1]) == "response.failed"
 
 
 def test_unknown_events_are_counted_and_pings_pass() -> None:
