@@ -54,7 +54,7 @@ from launch.environment import scrub_overrides
 from rehearsal.server import Rehearsal
 from settings import Settings
 from storage.database import Database, StoreError
-from storage.folders import make_private_folder
+from storage.private_files import make_private_folder
 from storage.retention import Limits
 from storage.stores import Stores
 
