@@ -17,15 +17,14 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 
-from storage.base import Clock, Item, Store, can_be_id, octets, size_of
+from storage.base import Clock, Item, can_be_id, octets, size_of
 from storage.database import Database, insert_into
 from storage.encryption import Encryption
-from storage.lease_renewal import LEASE_S, LeasedRows
+from storage.lease_renewal import LEASE_S, LeasedRows, LeasedStore
 from storage.responses import Lease, NoConversationError, StoredResponse, check, enter, insert_response, named
 from storage.tables import response_events, responses
 
@@ -63,7 +62,7 @@ class Progress:
     cancel_requested: bool
 
 
-class Background(Store):
+class Background(LeasedStore):
     """The background responses. Use it in an ``async with``: this proxy's leases are renewed until the block ends.
 
     ``worker`` is the id of this proxy. Without it a random one is made.
@@ -89,15 +88,6 @@ class Background(Store):
             warning="other proxies may end background responses that this one still answers",
             mine=self._is_mine(),
         )
-
-    async def __aenter__(self) -> Self:
-        await self.running.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.running.__aexit__(kind, error, traceback)
 
     async def begin(self, response: StoredResponse) -> None:
         """Store a response that this proxy will answer: without output, ``queued`` or ``in_progress``.

@@ -12,6 +12,7 @@ from typing import Self
 
 from sqlalchemy import ColumnElement, Connection, Table, true, update
 
+from storage.base import Store
 from storage.database import Database, StoreError
 
 LEASE_S = 30.0
@@ -98,3 +99,23 @@ class LeasedRows:
 
     async def _keep_renewing(self) -> None:
         await keep_renewing(lambda: self.renew(), self._lease_s, warning=self._warning)
+
+
+class LeasedStore(Store):
+    """A store with leased rows. Use it in an ``async with``: the leases are renewed until the block ends."""
+
+    running: LeasedRows
+    """The rows that this process works on."""
+
+    async def __aenter__(self) -> Self:
+        await self.running.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.running.__aexit__(kind, error, traceback)
+        await self.close()
+
+    async def close(self) -> None:
+        """Wait for work that is still under way. There is none unless a subclass starts some."""

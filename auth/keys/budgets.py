@@ -26,8 +26,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Self
 
 from sqlalchemy import Connection, case, delete, func, insert, select, update
 
@@ -48,10 +46,10 @@ from auth.keys.limits import (
     nanodollars,
     retry_headers,
 )
-from storage.base import Clock, Store
+from storage.base import Clock
 from storage.database import Database, insert_into
 from storage.detached_tasks import DetachedTasks
-from storage.lease_renewal import LEASE_S, LeasedRows
+from storage.lease_renewal import LEASE_S, LeasedRows, LeasedStore
 from storage.tables import admissions, clients, spending
 
 DAY_S = 86_400
@@ -104,7 +102,7 @@ class Spent:
     requests_unpriced: int = 0
 
 
-class Budgets(Store):
+class Budgets(LeasedStore):
     """Admits requests and settles them. Use it in an ``async with``: leases are renewed until the block ends.
 
     ``clock`` returns Unix seconds. Without it, the database's clock is used, which all proxies share.
@@ -122,14 +120,8 @@ class Budgets(Store):
             warning="other proxies may count requests as ended that still run here",
         )
 
-    async def __aenter__(self) -> Self:
-        await self.running.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.running.__aexit__(kind, error, traceback)
+    async def close(self) -> None:
+        """Wait until every request has been settled whose settling has begun."""
         await self._tasks.wait()
 
     async def admit(self, client: Client, *, tokens: int = 0, usd: float = 0.0) -> Admission:
