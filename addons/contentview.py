@@ -3,7 +3,6 @@
 Whatever a body is, something is shown of it: what cannot be read as a conversation is left to mitmproxy's other views.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 from mitmproxy import http
 from mitmproxy.contentviews import Contentview, Metadata
 
-from cassettes.assemble import assemble, error_in, usage_in
-from cassettes.format import Chunk, Entry, Event, Request
+from cassettes.assemble import assemble
+from cassettes.format import HOW, Chunk, Entry, Event, How, Request
+from cassettes.openai_bodies import array, error_in, parsed, usage_in
 from cassettes.show.show import Line, about_lines, answer_lines, request_lines
 from cassettes.show.story import Story, story
 from cassettes.show.timeline import bar, timeline
@@ -77,13 +77,13 @@ def entry_of(flow: http.HTTPFlow, data: bytes, *, is_request: bool) -> Entry:
     chunks = tuple(_chunks(side.get("chunks"), answered))
     kind = response.headers.get("content-type", "") if response is not None else ""
     message = assemble(kind, answered) if answered else None
-    turns = [turn for turn in _list(side.get("turns")) if isinstance(turn, Mapping)]
+    turns = [turn for turn in array(side.get("turns")) if isinstance(turn, Mapping)]
     return Entry(
         id=flow.id,
         file=Path(),
         line=0,
         started="",
-        request=Request(flow.request.method, flow.request.path, {}, _json(asked), asked),
+        request=Request(flow.request.method, flow.request.path, {}, parsed(asked), asked),
         turn=turns[0] if turns else None,
         more_turns=tuple(turns[1:]),
         events=tuple(_events(side.get("events"))),
@@ -109,10 +109,11 @@ def _ms(flow: http.HTTPFlow, chunks: Sequence[Chunk]) -> float:
     return chunks[-1].at_ms if chunks else 0.0
 
 
-def _how(noted: Any, flow: http.HTTPFlow) -> str:
+def _how(noted: Any, flow: http.HTTPFlow) -> How:
     """Return how a flow ended, as it was noted; without a note, as mitmproxy tells it."""
-    if isinstance(noted, str):
-        return noted
+    for how in HOW:
+        if how == noted:
+            return how
     return "cut_by_app" if flow.error is not None else "done"
 
 
@@ -120,19 +121,8 @@ def _content(message: http.Message) -> bytes:
     return message.get_content(strict=False) or b""
 
 
-def _json(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _events(noted: Any) -> Iterator[Event]:
-    for one in _list(noted):
+    for one in array(noted):
         match one:
             case [int() | float() as at_ms, int() as of, Mapping() as value]:
                 yield Event(float(at_ms), value, of)
@@ -143,7 +133,7 @@ def _events(noted: Any) -> Iterator[Event]:
 def _chunks(noted: Any, body: bytes) -> Iterator[Chunk]:
     """Cut a body as it came, as far as that was noted; else it is one chunk."""
     place = 0
-    for one in _list(noted):
+    for one in array(noted):
         match one:
             case [int() | float() as at_ms, int() as size] if 0 < size <= len(body) - place:
                 yield Chunk(float(at_ms), body[place : place + size])

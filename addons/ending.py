@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from mitmproxy import http
 
 from addons.stream_events import ENDED, ERROR
-from cassettes.assemble import assemble, error_in, is_complete, is_event_stream
+from cassettes.assemble import assemble, is_complete, is_event_stream
+from cassettes.format import How
+from cassettes.openai_bodies import error_in
 from cassettes.outcome import DONE, FAILED, outcome, reason
 
 _KIND = re.compile(rb'\s*\{\s*"type":\s*"(response\.completed|response\.incomplete|response\.failed|error)"')
@@ -17,7 +19,7 @@ _KIND = re.compile(rb'\s*\{\s*"type":\s*"(response\.completed|response\.incomple
 class Ending:
     """How a flow ended: ``outcome`` as :func:`cassettes.outcome.outcome` names it, and why, "" where it went well."""
 
-    outcome: str
+    outcome: How
     reason: str = ""
 
     @property

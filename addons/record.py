@@ -21,7 +21,8 @@ from api.client_identity import CLIENT_HEADER
 from api.endpoints.status import RECORD_PATH, STATUS_PATH
 from api.meter import messages_of
 from api.replay import REPLAYED_HEADER
-from cassettes.assemble import assemble, error_in, is_complete, is_event_stream, usage_in
+from cassettes.assemble import assemble, is_complete, is_event_stream
+from cassettes.openai_bodies import error_in, usage_in
 from cassettes.record.record import CassetteError, Keep, Recorder, Recording
 from cassettes.redact.redact import Redactor
 from cassettes.unpack import unpack

@@ -2,7 +2,8 @@
 
 from mitmproxy import http
 
-from cassettes.assemble import assemble, error_in
+from cassettes.assemble import assemble
+from cassettes.openai_bodies import error_in
 from cassettes.outcome import reason
 
 ENDED = "understudy_ended"

@@ -201,7 +201,7 @@ async def with_route(routes: tuple[CallRoute, ...], call: Call, proceed: Proceed
     await proceed(replace(call, request=request, route=route))
 
 
-async def with_agent(agents: Mapping[str, AgentEngine], call: Call, proceed: Proceed) -> None:
+async def with_agent(agents: Mapping[str, "AgentEngine"], call: Call, proceed: Proceed) -> None:
     """Have an agent answer whose model name was asked for. Raises OpenAIError (404) for one that is not there."""
     if not (agents and call.route is not None and call.route.asks_claude and call.request.model.startswith(PREFIX)):
         await proceed(call)

@@ -7,13 +7,11 @@ Fernet encrypts and authenticates (https://github.com/fernet/spec), so nothing b
 import base64
 import contextlib
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from storage.folders import make_private_folder
+from storage.private_files import create_private_file, make_private_folder
 from translate.responses.reasoning import unpack
 from translate.turn import ContentBlock
 
@@ -46,21 +44,7 @@ def sealing_key(data_dir: Path) -> bytes:
     make_private_folder(data_dir)
     path = data_dir / "reasoning.key"
     if not path.exists():
-        put_new(path, Fernet.generate_key())
-    return path.read_bytes()
-
-
-def put_new(path: Path, content: bytes) -> None:
-    """Write a file that only we can read, unless there is one.
-
-    It is whole from the start, and one that another proxy has made in the same moment stays as it is.
-    """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
+        # Another proxy may make it in the same moment; then both use that one.
         with contextlib.suppress(FileExistsError):
-            # Windows renames onto nothing that is there; elsewhere a rename would replace it.
-            (os.rename if os.name == "nt" else os.link)(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+            create_private_file(path, Fernet.generate_key())
+    return path.read_bytes()

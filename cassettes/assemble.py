@@ -4,10 +4,10 @@ Works on anybody's streams, ours, OpenAI's, broken ones: what is there is assemb
 shapes are those of OpenAI's API reference (the chat completion object, the response object, the completion object).
 """
 
-import contextlib
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+from cassettes.openai_bodies import parsed
 
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 
@@ -45,10 +45,10 @@ def assemble(content_type: str, body: bytes) -> Any:
     last, one of legacy completions a completion; an error in band stands beside what came before, under ``error``.
     """
     if not is_event_stream(content_type):
-        return _json(body)
+        return parsed(body)
     chunks: list[dict[str, Any]] = []
     for _, data in events_of(body):
-        value = _json(data)
+        value = parsed(data)
         if isinstance(value, dict):
             chunks.append(value)
     return assemble_events(chunks)
@@ -61,17 +61,6 @@ def is_complete(body: bytes) -> bool:
         pass
     name, data = last
     return data == "[DONE]" or name in _TERMINAL
-
-
-def error_in(message: Any) -> Any:
-    """Return the error that an assembled answer tells, None if it tells none."""
-    return message.get("error") if isinstance(message, Mapping) else None
-
-
-def usage_in(message: Any) -> Mapping[str, Any] | None:
-    """Return the usage that an assembled answer tells, None if it tells none."""
-    usage = message.get("usage") if isinstance(message, Mapping) else None
-    return usage if isinstance(usage, Mapping) else None
 
 
 def assemble_events(events: Iterable[dict[str, Any]]) -> Any:
@@ -167,9 +156,3 @@ def _add_texts(known: dict[str, Any], more: dict[str, Any]) -> None:
             known[name] = f"{known.get(name) or ''}{value}"
         elif value is not None:
             known[name] = value
-
-
-def _json(text: str | bytes) -> Any:
-    with contextlib.suppress(ValueError, RecursionError):
-        return json.loads(text)
-    return None

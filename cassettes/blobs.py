@@ -8,9 +8,7 @@ string was; ``before`` only for a data URL. An object of the app's that has such
 import base64
 import binascii
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import re2
 
 from cassettes import large_json as slowly
 from cassettes.files import open_regular
+from storage.private_files import write_private_file
 
 MIN_CHARACTERS = 4096
 MAX_BYTES = 256 * 1024 * 1024
@@ -54,11 +53,7 @@ class Blobs:
         path = self._folder / digest
         if not path.exists():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # A name that exists has all its bytes: a crash leaves only the other file behind.
-            descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=".new-")
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            Path(temporary).replace(path)
+            write_private_file(path, data)
         return f"sha256:{digest}"
 
     def get(self, name: str) -> bytes:

@@ -24,7 +24,7 @@ def side_folder(file: Path) -> Path:
     return owner.with_name(owner.name + ".d")
 
 
-def make_private_folder(folder: Path) -> None:
+def make_side_folder(folder: Path) -> None:
     """Make a folder that belongs to a cassette, if there is none: for its owner alone, and git takes only its blobs.
 
     Raises OSError, also where the folder is a link: a cassette of somebody else's must not have us write elsewhere.

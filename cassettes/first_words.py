@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from cassettes.openai_bodies import MESSAGE_KEYS, array, error_in, inner, mapping
+
 MAX_WORDS = 120
 """So many characters are kept."""
 
@@ -57,7 +59,7 @@ def question_of(request: Any) -> str:
     if not isinstance(request, Mapping):
         return ""
     try:
-        for name in ("messages", "input", "prompt"):
+        for name in MESSAGE_KEYS:
             said = request.get(name)
             each = map(_words, reversed(said) if isinstance(said, list) else [said])
             if words := shortened(next(filter(None, each), "")):
@@ -75,18 +77,15 @@ def answer(message: Any) -> str:
         found = "".join(map(_words, _answers(message)))
     except RecursionError:
         return ""
-    error = message.get("error")
-    if not found and isinstance(error, Mapping):
-        found = str(error.get("message") or "")
+    if not found:
+        found = str(mapping(error_in(message)).get("message") or "")
     return shortened(found)
 
 
 def _answers(message: Mapping[str, Any]) -> Iterator[Any]:
-    choices, output = message.get("choices"), message.get("output")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    if isinstance(first, Mapping):
-        yield first.get("message") or first.get("text")
-    for item in output if isinstance(output, list) else []:
+    first = mapping(next(iter(array(message.get("choices"))), None))
+    yield first.get("message") or first.get("text")
+    for item in array(message.get("output")):
         if isinstance(item, Mapping) and item.get("type") != "reasoning":
             yield item
 
@@ -102,9 +101,8 @@ def _words(value: Any) -> str:
     kind = str(value.get("type") or "")
     is_result = value.get("role") in ("tool", "function") or kind.endswith("_output") or kind == "tool_result"
     text = next((words for name in _TEXTS if (words := _words(value.get(name)))), "")
-    calls = value.get("tool_calls")
     told = [f"← {text}" if is_result and text else text]
-    told += [_call(call) for call in (calls if isinstance(calls, list) else [])]
+    told += [_call(call) for call in array(value.get("tool_calls"))]
     if kind.endswith("_call") or "function_call" in value:
         told.append(_call(value))
     return " ".join(filter(None, told))
@@ -113,11 +111,9 @@ def _words(value: Any) -> str:
 def _call(call: Any) -> str:
     if not isinstance(call, Mapping):
         return ""
-    inner = next(
-        (call[key] for key in ("function", "custom", "function_call") if isinstance(call.get(key), Mapping)), call
-    )
-    name = inner.get("name") or call.get("type")
-    arguments = inner.get("arguments", inner.get("input"))
+    named = inner(call) or inner(call, "function_call") or call
+    name = named.get("name") or call.get("type")
+    arguments = named.get("arguments", named.get("input"))
     return f"→ {name}({arguments if isinstance(arguments, str) else ''})" if isinstance(name, str) else ""
 
 

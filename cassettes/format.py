@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -26,7 +26,11 @@ VERSION = 1
 HEADER = {"cassette": "understudy", "version": VERSION}
 KINDS = ("request", "turn", "event", "chunk", "chunk_base64", "response", "left_out", "end")
 MAX_LINES = 100_000_000
-HOW = ("done", "cut_by_app", "failed", "interrupted")
+
+type How = Literal["done", "cut_by_app", "failed", "interrupted"]
+"""How an exchange ended, as its last line says: answered, left by the app, broken off, or never ended."""
+
+HOW: tuple[How, ...] = get_args(How.__value__)
 
 type Headers = Mapping[str, str | list[str]]
 
@@ -74,7 +78,7 @@ class Line(msgspec.Struct, frozen=True):
     chunk_base64: str | UnsetType = UNSET
     response: ResponseLine | UnsetType = UNSET
     left_out: dict[str, Any] | UnsetType = UNSET
-    end: str | UnsetType = UNSET
+    end: str | UnsetType = UNSET  # one of HOW; another word is an error that names it
     message: Any = None
     usage: dict[str, Any] | None = None
     claude_usage: list[MessageUsage] | None = None
@@ -135,7 +139,7 @@ class Entry:
     cost_usd: float | None
     process: str | None
     error: Any
-    how: str
+    how: How
     ms: float
     left_out: tuple[Mapping[str, Any], ...]
     claude_usage: tuple[MessageUsage, ...] | None = None

@@ -10,7 +10,6 @@ import contextlib
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ from typing import Any
 import msgspec
 
 from cassettes import first_words as words
-from cassettes.files import all_files, index_path, journals, make_private_folder, open_regular, side_folder
+from cassettes.files import all_files, index_path, journals, make_side_folder, open_regular, side_folder
 from cassettes.format import HOW, KINDS, MAX_LINES, Entry, LineError, Problem, decode_line
 from cassettes.read import raw_lines, read_block, read_journal
 from cassettes.summary import Summary
 from cassettes.usage import MODEL_HEADER, claude_usage, in_order
+from storage.private_files import write_private_file
 from translate.usage import MessageUsage, UsageReader
 
 _HEADER = b'{"index": 2}\n'
@@ -343,10 +343,7 @@ def _line(row: Summary) -> bytes:
 
 
 def _write_index(path: Path, rows: Iterable[Summary], covered: os.stat_result) -> None:
-    make_private_folder(path.parent)
+    make_side_folder(path.parent)
     # A row without an id says how far the index reaches, where the last lines are no entry's.
     end = Summary(id="", offset=covered.st_size, length=0)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    with os.fdopen(descriptor, "wb") as new:
-        new.write(_HEADER + b"".join(map(_line, [*rows, end])))
-    Path(temporary).replace(path)
+    write_private_file(path, _HEADER + b"".join(map(_line, [*rows, end])))

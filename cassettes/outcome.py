@@ -6,9 +6,12 @@ and counters want to know something else: whether the app got what it asked for.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-DONE, FAILED = "done", "failed"
+from cassettes.format import How
+
+DONE: Literal["done"] = "done"
+FAILED: Literal["failed"] = "failed"
 
 PASSING = frozenset({401, 402, 403, 407, 408, 409, 425, 429})
 """Statuses below 500 that tell of credentials, limits and states of the proxy, and nothing of the request itself."""
@@ -20,7 +23,7 @@ OF_THE_APP = frozenset({"invalid_prompt", "context_length_exceeded", "request_to
 """Codes that tell of the request, in errors that name no type: those of a response that failed."""
 
 
-def outcome(how: str, status: int | None, error: Any = None, method: str = "POST") -> str:
+def outcome(how: How, status: int | None, error: Any = None, method: str = "POST") -> How:
     """Return how an exchange ended: ``done``, ``failed``, ``cut_by_app`` or ``interrupted``.
 
     Whatever has a status of 400 or more has failed, and so has an answer that tells an error after it had begun with
@@ -34,7 +37,7 @@ def outcome(how: str, status: int | None, error: Any = None, method: str = "POST
 
 
 def failed_at_the_proxy(
-    how: str, status: int | None, error: Any = None, method: str = "POST", *, said: bool = True
+    how: How, status: int | None, error: Any = None, method: str = "POST", *, said: bool = True
 ) -> bool:
     """Whether an exchange failed through nothing that the app had asked: the same request may be answered next time.
 

@@ -16,6 +16,7 @@ from msgspec import UNSET
 from cassettes.blobs import BlobError, Blobs
 from cassettes.files import all_files, journals, open_regular, side_folder
 from cassettes.format import (
+    HOW,
     Chunk,
     Entry,
     Event,
@@ -271,7 +272,7 @@ class Assembler:
             cost_usd=last.cost_usd,
             process=last.process,
             error=self._back(last.error, problems),
-            how=str(end.end) if end else "interrupted",
+            how=next((how for how in HOW if end is not None and how == end.end), "interrupted"),
             ms=last.at,
             left_out=tuple(line.left_out for line in lines if line.left_out is not UNSET),
         )

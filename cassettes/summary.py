@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from cassettes.format import How
 from cassettes.outcome import failed_at_the_proxy, outcome
 from translate.usage import MessageUsage
 
@@ -25,7 +26,7 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     path: str = ""
     model: str | None = None
     status: int | None = None
-    how: str = "interrupted"
+    how: How = "interrupted"
     ms: float = 0.0
     events: int = 0
     chunks: int = 0
@@ -40,7 +41,7 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     answer: str = ""
 
     @property
-    def outcome(self) -> str:
+    def outcome(self) -> How:
         """How the exchange ended, for people: ``done`` only if the app got what it asked for."""
         return outcome(self.how, self.status, self.error, self.method)
 

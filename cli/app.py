@@ -5,7 +5,6 @@ database, which take a second or more to import; the help and most commands need
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import typer
 
@@ -39,9 +38,15 @@ def _demo(cli: typer.Typer) -> None:
 
 
 def _show(cli: typer.Typer) -> None:
-    from cli.show import add_looking_commands
+    from cli.show import NUMBERS, show
 
-    add_looking_commands(cli)
+    cli.command(context_settings=NUMBERS)(show)  # -1 is an exchange's number, not an option
+
+
+def _diff(cli: typer.Typer) -> None:
+    from cli.show import diff
+
+    cli.command()(diff)
 
 
 def _convert(cli: typer.Typer) -> None:
@@ -51,17 +56,10 @@ def _convert(cli: typer.Typer) -> None:
 
 
 def _check(cli: typer.Typer) -> None:
-    from cli.check import add_rerun_commands
-    from cli.load import load_for
-    from settings import Settings
+    from cli.check import again, check, fixture, reassemble, retranslate
 
-    def own_proxy(settings: Settings) -> Any:
-        # Most of these commands only read a cassette.
-        from cli.building import own_proxy
-
-        return own_proxy(settings)
-
-    add_rerun_commands(cli, load_for, own_proxy)
+    for command in (again, check, fixture, reassemble, retranslate):
+        cli.command()(command)
 
 
 def _rehearsal(cli: typer.Typer) -> None:
@@ -143,7 +141,8 @@ ADD: dict[str, Callable[[typer.Typer], None]] = {
     "serve": _serve,
     "env": _env,
     "demo": _demo,
-    **dict.fromkeys(("show", "diff"), _show),
+    "show": _show,
+    "diff": _diff,
     "convert": _convert,
     **dict.fromkeys(("check", "again", "fixture", "retranslate", "reassemble"), _check),
     "rehearsal": _rehearsal,

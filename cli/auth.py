@@ -11,13 +11,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from auth.credentials.sources import PROVIDERS, Source, SourceError, find_source
 from auth.credentials.status import Check, Found, Status, check, find_cli, status
+from cli.options import AsJson, ConfigFile
 from engine.spawn import Spawn
 from settings import Settings
 from translate.errors import Kind
@@ -39,9 +39,6 @@ ADVICE: dict[Kind, str] = {
 
 NAMES = ", ".join(source.name for source in PROVIDERS)
 
-Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Another configuration file than understudy.toml.")
-]
 Extra = Annotated[list[str] | None, typer.Argument(metavar="CLAUDE OPTIONS", help="Options for `claude` itself.")]
 PASS_ON = {"ignore_unknown_options": True}
 
@@ -56,7 +53,7 @@ def auth_command(load_settings: Callable[..., Settings], spawn_for: Callable[[Se
 
     @auth.command("status")
     def show_status(
-        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        as_json: AsJson = False,
         provider: Annotated[
             str | None, typer.Option(metavar="NAME", help=f"Look at this source alone: {NAMES}.")
         ] = None,
@@ -64,7 +61,7 @@ def auth_command(load_settings: Callable[..., Settings], spawn_for: Callable[[Se
             bool, typer.Option("--check", help="Ask Claude one short question, which costs some tokens.")
         ] = False,
         model: Annotated[str | None, typer.Option(metavar="MODEL", help="The model that --check asks.")] = None,
-        config: Config = None,
+        config: ConfigFile = None,
     ) -> None:
         """Say which credentials Claude Code gets. Ends with 0 if there are some, with 1 if not."""
         settings = load_settings(config)
@@ -80,12 +77,12 @@ def auth_command(load_settings: Callable[..., Settings], spawn_for: Callable[[Se
         raise typer.Exit(USABLE if known.usable and (checked is None or checked.ok) else NOT_USABLE)
 
     @auth.command("login", context_settings=PASS_ON)
-    def login(extra: Extra = None, config: Config = None) -> None:
+    def login(extra: Extra = None, config: ConfigFile = None) -> None:
         """Log in with `claude auth login`, in this terminal. Its own options may follow."""
         _in_the_terminal(load_settings(config), "auth", "login", *(extra or ()))
 
     @auth.command("token", context_settings=PASS_ON)
-    def token(extra: Extra = None, config: Config = None) -> None:
+    def token(extra: Extra = None, config: ConfigFile = None) -> None:
         """Make a long-lived token with `claude setup-token`, for CLAUDE_CODE_OAUTH_TOKEN."""
         _in_the_terminal(load_settings(config), "setup-token", *(extra or ()))
 

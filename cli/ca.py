@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from auth.certificates.authority import FOLDER, Authority, AuthorityError
+from cli.options import AsJson, ConfigFile
 
 INTRODUCTION = """\
 None of this is needed for programs started by `understudy run`, or from a shell that loaded `understudy env`: those are
@@ -102,10 +103,6 @@ PLATFORMS = {
     ),
 }
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Another configuration file than understudy.toml.")
-]
-
 
 def ca_command(load: Callable[[Path | None], TrustSettings]) -> typer.Typer:
     """Return the commands. ``load`` reads the settings, with the configuration file that was named, if one was."""
@@ -120,7 +117,7 @@ def ca_command(load: Callable[[Path | None], TrustSettings]) -> typer.Typer:
 
     @ca.command()
     def show(
-        as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+        as_json: AsJson = False,
         config: ConfigFile = None,
     ) -> None:
         """Show what the authority is, how long it lasts, and what it may sign for."""

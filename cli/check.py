@@ -5,8 +5,7 @@ import contextlib
 import dataclasses
 import difflib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,102 +19,92 @@ from cassettes.check.retranslate import Retranslator
 from cassettes.format import Entry
 from cassettes.show.cassette import LookError, load, open_cassette
 from cassettes.show.safe import one_line, safe
+from cli.load import load_for
+from cli.options import CassetteFile, Given, with_settings
 from settings import Settings
 
 FINE, DIFFERENT, WRONG = 0, 1, 2
 """Exit statuses: done, or all is the same; something differs; a mistake."""
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A cassette: a file or a folder.")]
 Which = Annotated[str | None, typer.Argument(metavar="N|ID", help="One exchange, as `understudy show` lists them.")]
-Rehearsal = Annotated[bool | None, typer.Option("--rehearsal", help="Ask a simulated API; needs no account.")]
-Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Another configuration file than understudy.toml.")
-]
 Model = Annotated[str | None, typer.Option(help="Ask for this model instead.")]
 Change = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=JSON", help="Another value for a parameter.")]
 
-type LoadSettings = Callable[..., Settings]
-type OpenProxy = Callable[[Settings], AbstractAsyncContextManager[tuple[str, Path]]]
-"""Runs the proxy while its block runs, and yields its URL and the file of the authority to trust."""
+
+def retranslate(file: CassetteFile, which: Which = None) -> None:
+    """Translate Claude's recorded events again. Ends with 1 if an app would get another answer."""
+    counts = {"same": 0, "differs": 0, "skipped": 0}
+    retranslator = Retranslator()
+    with _told():
+        for n, entry in _entries(file, which):
+            verdict = retranslator.check(entry)
+            counts[verdict.how] += 1
+            if verdict.how != "same" or verdict.why:
+                print(one_line(f"{n} {entry.id}: {verdict.how}{f': {verdict.why}' if verdict.why else ''}"))
+            for line in verdict.lines:
+                print(f"    {safe(line)}")
+    print(", ".join(f"{count} {how}" for how, count in counts.items()))
+    raise typer.Exit(DIFFERENT if counts["differs"] else FINE)
 
 
-def add_rerun_commands(cli: typer.Typer, load_settings: LoadSettings, open_proxy: OpenProxy) -> None:
-    """Add the commands."""
+def reassemble(file: CassetteFile) -> None:
+    """Rebuild the recorded bytes of answers whose messages you edited by hand."""
+    with _told():
+        open_cassette(file)
+        done, problems = rewrite(file)
+    for problem in problems:
+        typer.echo(f"understudy: {one_line(problem)}", err=True)
+    for id in done:
+        print(one_line(f"{id}: made anew"))
+    print(f"{len(done)} made anew")
 
-    @cli.command()
-    def retranslate(file: File, which: Which = None) -> None:
-        """Translate Claude's recorded events again. Ends with 1 if an app would get another answer."""
-        counts = {"same": 0, "differs": 0, "skipped": 0}
-        retranslator = Retranslator()
-        with _told():
-            for n, entry in _entries(file, which):
-                verdict = retranslator.check(entry)
-                counts[verdict.how] += 1
-                if verdict.how != "same" or verdict.why:
-                    print(one_line(f"{n} {entry.id}: {verdict.how}{f': {verdict.why}' if verdict.why else ''}"))
-                for line in verdict.lines:
-                    print(f"    {safe(line)}")
-        print(", ".join(f"{count} {how}" for how, count in counts.items()))
-        raise typer.Exit(DIFFERENT if counts["differs"] else FINE)
 
-    @cli.command()
-    def reassemble(file: File) -> None:
-        """Rebuild the recorded bytes of answers whose messages you edited by hand."""
-        with _told():
-            open_cassette(file)
-            done, problems = rewrite(file)
-        for problem in problems:
-            typer.echo(f"understudy: {one_line(problem)}", err=True)
-        for id in done:
-            print(one_line(f"{id}: made anew"))
-        print(f"{len(done)} made anew")
+@with_settings("rehearsal")
+def again(
+    given: Given,
+    file: CassetteFile,
+    which: Which = None,
+    model: Model = None,
+    change: Change = None,
+    into: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Record here instead of beside the old answers.")
+    ] = None,
+) -> None:
+    """Send recorded requests to Claude again, and record the new answers."""
+    with _told():
+        changes = _changes(model, change)
+        settings = _live(load_for(given.config, **given.flags), record=into or file)
+        for n, entry, answer in asyncio.run(_ask_all(_entries(file, which), settings, changes)):
+            print(one_line(f"{n} {entry.id}: {entry.status} → {answer.status}"))
 
-    @cli.command()
-    def again(
-        file: File,
-        which: Which = None,
-        model: Model = None,
-        change: Change = None,
-        into: Annotated[
-            Path | None, typer.Option(metavar="FILE", help="Record here instead of beside the old answers.")
-        ] = None,
-        rehearsal: Rehearsal = None,
-        config: Config = None,
-    ) -> None:
-        """Send recorded requests to Claude again, and record the new answers."""
-        with _told():
-            changes = _changes(model, change)
-            settings = _live(load_settings(config, rehearsal=rehearsal), record=into or file)
-            for n, entry, answer in asyncio.run(_ask_all(_entries(file, which), settings, open_proxy, changes)):
-                print(one_line(f"{n} {entry.id}: {entry.status} → {answer.status}"))
 
-    @cli.command()
-    def check(file: File, which: Which = None, rehearsal: Rehearsal = None, config: Config = None) -> None:
-        """Send recorded requests to Claude again. Ends with 1 if an answer has another shape than before."""
-        with _told():
-            settings = _live(load_settings(config, rehearsal=rehearsal), record=None)
-            answers = asyncio.run(_ask_all(_entries(file, which), settings, open_proxy, {}))
-            changed = 0
-            for n, entry, answer in answers:
-                lines = drift(entry, answer)
-                changed += bool(lines)
-                print(one_line(f"{n} {entry.id}: {'changed' if lines else 'the same shape'}"))
-                for line in lines:
-                    print(f"    {safe(line)}")
-        print(f"{changed} of {len(answers)} have changed")
-        raise typer.Exit(DIFFERENT if changed else FINE)
+@with_settings("rehearsal")
+def check(given: Given, file: CassetteFile, which: Which = None) -> None:
+    """Send recorded requests to Claude again. Ends with 1 if an answer has another shape than before."""
+    with _told():
+        settings = _live(load_for(given.config, **given.flags), record=None)
+        answers = asyncio.run(_ask_all(_entries(file, which), settings, {}))
+        changed = 0
+        for n, entry, answer in answers:
+            lines = drift(entry, answer)
+            changed += bool(lines)
+            print(one_line(f"{n} {entry.id}: {'changed' if lines else 'the same shape'}"))
+            for line in lines:
+                print(f"    {safe(line)}")
+    print(f"{changed} of {len(answers)} have changed")
+    raise typer.Exit(DIFFERENT if changed else FINE)
 
-    @cli.command()
-    def fixture(
-        file: File,
-        which: Annotated[str, typer.Argument(metavar="N|ID", help="The exchange.")],
-        into: Annotated[Path, typer.Option(metavar="FILE", help="The cassette to make. It must not exist yet.")],
-    ) -> None:
-        """Copy one exchange into a cassette of its own, as a test for `understudy retranslate`."""
-        with _told():
-            row = open_cassette(file).find(which)
-            write_fixture(row.file, row.summary, into)
-        print(one_line(f"{into}: {row.summary.id}"))
+
+def fixture(
+    file: CassetteFile,
+    which: Annotated[str, typer.Argument(metavar="N|ID", help="The exchange.")],
+    into: Annotated[Path, typer.Option(metavar="FILE", help="The cassette to make. It must not exist yet.")],
+) -> None:
+    """Copy one exchange into a cassette of its own, as a test for `understudy retranslate`."""
+    with _told():
+        row = open_cassette(file).find(which)
+        write_fixture(row.file, row.summary, into)
+    print(one_line(f"{into}: {row.summary.id}"))
 
 
 @contextlib.contextmanager
@@ -170,12 +159,15 @@ def _live(settings: Settings, record: Path | None) -> Settings:
 
 
 async def _ask_all(
-    entries: Iterator[tuple[int, Entry]], settings: Settings, open_proxy: OpenProxy, changes: dict[str, Any]
+    entries: Iterator[tuple[int, Entry]], settings: Settings, changes: dict[str, Any]
 ) -> list[tuple[int, Entry, Answered]]:
+    # Imported here, because most of these commands only read a cassette.
+    from cli.building import own_proxy
+
     # All of them first: what is recorded meanwhile is not asked again.
     chosen = list(entries)
     numbers = [n for n, _ in chosen]
-    async with open_proxy(settings) as (url, authority):
+    async with own_proxy(settings) as (url, authority):
         answers = ask([entry for _, entry in chosen], proxy=url, authority=authority, changes=changes)
         told = [(entry, answer) async for entry, answer in answers]
     return [(n, entry, answer) for n, (entry, answer) in zip(numbers, told, strict=True)]

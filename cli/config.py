@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,9 +14,9 @@ from rich.table import Table
 import settings as configuration
 from auth.log_redaction import redact, secrets_in
 from cli.fatal import fatal
-from cli.load import load_settings, option_of
+from cli.load import load_settings
 from cli.models import table_of
-from cli.options import FLAGGED
+from cli.options import FLAGGED, AsJson, ConfigFile, option_of
 from settings import PREFIX, Settings, Sourced
 from translate.model_table import priced
 
@@ -39,10 +38,8 @@ def config(
     changed: Annotated[
         bool, typer.Option("--changed", help="Only the settings that are not at their default.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="Another configuration file than understudy.toml.")
-    ] = None,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
 ) -> None:
     """Show the settings, their values and where each came from. Secrets are not shown."""
     loaded = load_settings(config)

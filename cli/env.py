@@ -8,7 +8,7 @@ import typer
 from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
-from cli.options import ConfigFile, Host, Listen
+from cli.options import Given, with_settings
 from cli.wrapped import wrapped_environment
 from launch.base_urls import listens
 from launch.shell_lines import SHELLS, set_lines, unset_lines
@@ -20,14 +20,13 @@ def shells() -> list[str]:
     return list(SHELLS)
 
 
+@with_settings("listen", "hosts")
 def env(
-    listen: Listen = None,
+    given: Given,
     unset: Annotated[
         bool, typer.Option("--unset", help="Print the lines that undo it: each variable gets back what it was before.")
     ] = False,
     shell: Annotated[str, typer.Option(metavar="SHELL", help=f"{', '.join(SHELLS)}.", autocompletion=shells)] = "sh",
-    host: Host = None,
-    config: ConfigFile = None,
 ) -> None:
     """Print the shell lines that send programs through `understudy serve`: eval "$(understudy env)"."""
     try:
@@ -37,7 +36,7 @@ def env(
                 typer.echo("understudy: nothing to undo: this shell has not loaded `understudy env`.", err=True)
             print(lines, end="")
             return
-        settings = load_settings(config, listen=listen, hosts=host).settings
+        settings = load_settings(given.config, **given.flags).settings
         log_to_stderr("warning")
         wrapped = wrapped_environment(settings, settings.listen, settings.data_dir / "trust")
         for note in wrapped.notes:

@@ -16,10 +16,31 @@ from rich.table import Table
 from auth.keys.budgets import Spent, spent
 from auth.keys.clients import Client, ClientError, Clients
 from auth.keys.limits import Budget
+from cli.options import AsJson
 from storage.database import Database, StoreError
 from translate.money import exact
 
 UNIT_S = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+Expires = Annotated[str | None, typer.Option(metavar="TIME", help="How long the key is valid: 90m, 12h, 30d, 8w.")]
+RequestsPerMinute = Annotated[int | None, typer.Option(metavar="N", help="The most requests in any 60 seconds.")]
+TokensPerMinute = Annotated[
+    int | None, typer.Option(metavar="N", help="The most tokens, in and out, in any 60 seconds.")
+]
+Concurrent = Annotated[int | None, typer.Option(metavar="N", help="The most requests at once.")]
+UsdPerDay = Annotated[float | None, typer.Option(metavar="USD", help="The most US dollars a day (UTC).")]
+UsdTotal = Annotated[float | None, typer.Option(metavar="USD", help="The most US dollars in all.")]
+Model = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MODEL", help="A model that the key may use. Wildcards work. May be given several times."),
+]
+Agent = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="AGENT",
+        help="An agent that the key may use; without this option, none. Wildcards work. May be given several times.",
+    ),
+]
 
 
 def keys_command(open_store: Callable[[], Database], print_table: Callable[[Table], None]) -> typer.Typer:
@@ -39,34 +60,14 @@ def keys_command(open_store: Callable[[], Database], print_table: Callable[[Tabl
     @app.command()
     def make(
         name: Annotated[str, typer.Argument(metavar="NAME", help="Who gets the key.")],
-        expires: Annotated[
-            str | None, typer.Option(metavar="TIME", help="How long the key is valid: 90m, 12h, 30d, 8w.")
-        ] = None,
-        requests_per_minute: Annotated[
-            int | None, typer.Option(metavar="N", help="The most requests in any 60 seconds.")
-        ] = None,
-        tokens_per_minute: Annotated[
-            int | None, typer.Option(metavar="N", help="The most tokens, in and out, in any 60 seconds.")
-        ] = None,
-        concurrent: Annotated[int | None, typer.Option(metavar="N", help="The most requests at once.")] = None,
-        usd_per_day: Annotated[
-            float | None, typer.Option(metavar="USD", help="The most US dollars a day (UTC).")
-        ] = None,
-        usd_total: Annotated[float | None, typer.Option(metavar="USD", help="The most US dollars in all.")] = None,
-        model: Annotated[
-            list[str] | None,
-            typer.Option(
-                metavar="MODEL", help="A model that the key may use. Wildcards work. May be given several times."
-            ),
-        ] = None,
-        agent: Annotated[
-            list[str] | None,
-            typer.Option(
-                metavar="AGENT",
-                help="An agent that the key may use; without this option, none. Wildcards work. May be given several "
-                "times.",
-            ),
-        ] = None,
+        expires: Expires = None,
+        requests_per_minute: RequestsPerMinute = None,
+        tokens_per_minute: TokensPerMinute = None,
+        concurrent: Concurrent = None,
+        usd_per_day: UsdPerDay = None,
+        usd_total: UsdTotal = None,
+        model: Model = None,
+        agent: Agent = None,
     ) -> None:
         """Make a key and print it. It cannot be shown again.
 
@@ -87,7 +88,7 @@ def keys_command(open_store: Callable[[], Database], print_table: Callable[[Tabl
 
     @app.command("list")
     def list_keys(
-        as_json: Annotated[bool, typer.Option("--json", help="Write a JSON array, for programs.")] = False,
+        as_json: AsJson = False,
     ) -> None:
         """Show every key, what it may use and what it has used, but not the keys themselves."""
         with opened() as database:

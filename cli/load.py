@@ -7,13 +7,8 @@ from typing import Any
 import settings as configuration
 from cli.fatal import fatal
 from cli.log import log_to_stderr
+from cli.options import REPLAY, option_of
 from settings import Settings, SettingsError, Sourced
-
-REPLAY = "replay_"
-"""How the settings begin that only a replay heeds. Their options are called without it."""
-
-OPTIONS = {"hosts": "--host"}
-"""Options that are not called as their settings are."""
 
 
 def load_settings(config: Path | None, **flags: Any) -> Sourced:
@@ -30,15 +25,6 @@ def load_settings(config: Path | None, **flags: Any) -> Sourced:
     if idle and loaded.settings.replay is None:
         raise fatal(f"{' and '.join(idle)} can only be used with --replay FILE: nothing is replayed.")
     return loaded
-
-
-def option_of(setting: str) -> str:
-    """Return the name of a setting's option.
-
-    >>> option_of("replay_on_miss"), option_of("hosts"), option_of("model_map")
-    ('--on-miss', '--host', '--model-map')
-    """
-    return OPTIONS.get(setting) or "--" + setting.removeprefix(REPLAY).replace("_", "-")
 
 
 def settings_of(config: Path | None) -> Settings:

@@ -13,7 +13,7 @@ from auth.credentials.sources import SourceError, find_source
 from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log
-from cli.options import ConfigFile, DefaultModel, ModelMap
+from cli.options import Given, with_settings
 from cli.tables import print_table
 from settings import Settings, Sourced
 from translate.errors import OpenAIError
@@ -22,14 +22,13 @@ from translate.models import choose_model, doubt
 from translate.prices import AS_OF, Price
 
 
+@with_settings("model_map", "default_model")
 def models(
+    given: Given,
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only who answers for these names.")] = None,
-    model_map: ModelMap = None,
-    default_model: DefaultModel = None,
-    config: ConfigFile = None,
 ) -> None:
     """Show which Claude model answers for which name, its price, and where that was set."""
-    loaded = load_settings(config, model_map=model_map, default_model=default_model)
+    loaded = load_settings(given.config, **given.flags)
     rows = [_answering(name, loaded) for name in names] if names else table_of(loaded)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("the app asks for", "Claude model", "$ in", "$ out", *([] if names else ["from"])):

@@ -1,10 +1,14 @@
-"""The options that several commands have, each written once, and the panel of the help in which it stands.
+"""The options of the command line that several commands have, each declared once.
 
-What most people need stands in the first panel, "Options".
+An option that sets a setting stands in ``SETTINGS``; a command names those that it has (:func:`with_settings`). The
+help shows options in panels. What most people need stands in the first panel, "Options".
 """
 
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Concatenate
 
 import typer
 
@@ -13,127 +17,136 @@ REPLAYING = "With --replay"
 DOORS = "Hosts and doors"
 REST = "Settings and log"
 
+REPLAY = "replay_"
+"""The prefix of settings that only a replay uses. Their options have no such prefix: ``--on-miss``."""
+
 
 def levels() -> list[str]:
-    """Return what `--log-level` can be, for the shell's completion."""
+    """Return the values of `--log-level`, for the shell's completion."""
     return ["debug", "info", "warning", "error"]
 
 
 def misses() -> list[str]:
-    """Return what `--on-miss` can be, for the shell's completion."""
+    """Return the values of `--on-miss`, for the shell's completion."""
     return ["fail", "live", "record"]
 
 
-Rehearsal = Annotated[
-    bool | None,
-    typer.Option("--rehearsal", help="Ask a simulated API instead of Claude. Needs no account; the answers say so."),
-]
-RecordFile = Annotated[
-    str | None,
-    typer.Option("--record", metavar="FILE", help="Record every exchange into this cassette (.jsonl)."),
-]
-Replay = Annotated[
-    Path | None,
-    typer.Option("--replay", metavar="FILE", help="Answer from this cassette. Needs neither Claude nor credentials."),
-]
-Summary = Annotated[
-    bool | None,
-    typer.Option(
-        "--summary",
-        help="Print a summary at the end: the requests and what they cost. By default only on a terminal.",
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print neither the starting line nor the summary.")]
-Listen = Annotated[
-    str | None, typer.Option(metavar="HOST:PORT", help="Where the proxy listens. Port 0 takes one that is free.")
-]
-BaseUrl = Annotated[
-    str | None,
-    typer.Option(metavar="HOST:PORT", help="Also listen here for apps that can set OPENAI_BASE_URL."),
-]
-Web = Annotated[bool, typer.Option("--web", help="Show the exchanges in the browser, in mitmweb, as conversations.")]
-WebListen = Annotated[
-    str | None,
-    typer.Option("--web-listen", metavar="HOST:PORT", help="Where mitmweb listens, if not at 127.0.0.1:8082."),
-]
+SETTINGS: Mapping[str, Any] = {
+    "rehearsal": Annotated[
+        bool | None,
+        typer.Option(
+            "--rehearsal", help="Ask a simulated API instead of Claude. Needs no account; the answers say so."
+        ),
+    ],
+    "record": Annotated[
+        str | None,
+        typer.Option("--record", metavar="FILE", help="Record every exchange into this cassette (.jsonl)."),
+    ],
+    "replay": Annotated[
+        Path | None,
+        typer.Option(
+            "--replay", metavar="FILE", help="Answer from this cassette. Needs neither Claude nor credentials."
+        ),
+    ],
+    "listen": Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where the proxy listens. Port 0 takes one that is free.")
+    ],
+    "base_url": Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Also listen here for apps that can set OPENAI_BASE_URL."),
+    ],
+    "model_map": Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN=MODEL",
+            help="Which Claude model answers for a model name, such as 'gpt-4*=opus'. May be given several times.",
+            rich_help_panel=MODELS,
+        ),
+    ],
+    "default_model": Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Which Claude model answers where no pattern fits.", rich_help_panel=MODELS),
+    ],
+    "replay_on_miss": Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="What a request gets that is not in the cassette: fail (409), live (Claude answers), or record "
+            "(Claude answers, and the answer is kept).",
+            autocompletion=misses,
+            rich_help_panel=REPLAYING,
+        ),
+    ],
+    "replay_speed": Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIMES",
+            help="How many times faster than recorded. 0 sends each answer at once.",
+            rich_help_panel=REPLAYING,
+        ),
+    ],
+    "replay_faults": Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Faults to play with the answers (docs/faults.md).", rich_help_panel=REPLAYING
+        ),
+    ],
+    "hosts": Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST",
+            help="One more host to answer for, besides api.openai.com. Wildcards work. May be given several times.",
+            rich_help_panel=DOORS,
+        ),
+    ],
+    "passthrough": Annotated[
+        bool | None,
+        typer.Option(
+            "--passthrough",
+            help="Send paths that Understudy does not support to the real host, with the app's key.",
+            rich_help_panel=DOORS,
+        ),
+    ],
+    "upstream_proxy": Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The proxy that Understudy's own traffic must go through: http://[user:password@]HOST:PORT.",
+            rich_help_panel=DOORS,
+        ),
+    ],
+    "client_auth": Annotated[
+        bool | None,
+        typer.Option(
+            "--client-auth",
+            help="Ask each app for a key (`understudy keys make`). Needed to listen for other machines.",
+            rich_help_panel=DOORS,
+        ),
+    ],
+    "mode": Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODE",
+            help="One more way in, in mitmproxy's words: socks5@1080, local:curl, transparent, wireguard. May be given "
+            "several times.",
+            rich_help_panel=DOORS,
+        ),
+    ],
+    "log_level": Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL", help="debug, info, warning or error.", autocompletion=levels, rich_help_panel=REST
+        ),
+    ],
+    "log_file": Annotated[
+        Path | None,
+        typer.Option("--log-file", metavar="FILE", help="Also write the log to this file.", rich_help_panel=REST),
+    ],
+}
+"""For each setting that has an option: the type of the option's value, its help and its panel."""
 
-ModelMap = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="PATTERN=MODEL",
-        help="Which Claude model answers for a model name, such as 'gpt-4*=opus'. May be given several times.",
-        rich_help_panel=MODELS,
-    ),
-]
-DefaultModel = Annotated[
-    str | None,
-    typer.Option(metavar="MODEL", help="Which Claude model answers where no pattern fits.", rich_help_panel=MODELS),
-]
-
-OnMiss = Annotated[
-    str | None,
-    typer.Option(
-        metavar="WHAT",
-        help="What a request gets that is not in the cassette: fail (409), live (Claude answers), or record (Claude "
-        "answers, and the answer is kept).",
-        autocompletion=misses,
-        rich_help_panel=REPLAYING,
-    ),
-]
-Speed = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIMES",
-        help="How many times faster than recorded. 0 sends each answer at once.",
-        rich_help_panel=REPLAYING,
-    ),
-]
-Faults = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Faults to play with the answers (docs/faults.md).", rich_help_panel=REPLAYING),
-]
-
-Host = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="HOST",
-        help="One more host to answer for, besides api.openai.com. Wildcards work. May be given several times.",
-        rich_help_panel=DOORS,
-    ),
-]
-Passthrough = Annotated[
-    bool | None,
-    typer.Option(
-        "--passthrough",
-        help="Send paths that Understudy does not support to the real host, with the app's key.",
-        rich_help_panel=DOORS,
-    ),
-]
-UpstreamProxy = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="The proxy that Understudy's own traffic must go through: http://[user:password@]HOST:PORT.",
-        rich_help_panel=DOORS,
-    ),
-]
-ClientAuth = Annotated[
-    bool | None,
-    typer.Option(
-        "--client-auth",
-        help="Ask each app for a key (`understudy keys make`). Needed to listen for other machines.",
-        rich_help_panel=DOORS,
-    ),
-]
-Mode = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="MODE",
-        help="One more way in, in mitmproxy's words: socks5@1080, local:curl, transparent, wireguard. May be given "
-        "several times.",
-        rich_help_panel=DOORS,
-    ),
-]
+FLAGGED = frozenset(SETTINGS)
+"""The settings that have an option."""
 
 ConfigFile = Annotated[
     Path | None,
@@ -141,21 +154,52 @@ ConfigFile = Annotated[
         "--config", metavar="FILE", help="Another configuration file than understudy.toml.", rich_help_panel=REST
     ),
 ]
-LogLevel = Annotated[
-    str | None,
-    typer.Option(metavar="LEVEL", help="debug, info, warning or error.", autocompletion=levels, rich_help_panel=REST),
-]
-LogFile = Annotated[
-    Path | None,
-    typer.Option("--log-file", metavar="FILE", help="Also write the log to this file.", rich_help_panel=REST),
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+CassetteFile = Annotated[Path, typer.Argument(metavar="FILE", help="A cassette: a file or a folder.")]
 
 
-FLAGGED = frozenset(
-    {
-        *("listen", "base_url", "mode", "upstream_proxy", "client_auth", "hosts", "passthrough"),
-        *("model_map", "default_model", "rehearsal", "record", "replay"),
-        *("replay_on_miss", "replay_speed", "replay_faults", "log_level", "log_file"),
-    }
-)
-"""The settings that `serve` has an option for, and most of them `run` too."""
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the user typed: the file of ``--config``, and a value for each setting's option, None without it."""
+
+    config: Path | None
+    flags: Mapping[str, Any]
+
+
+def option_of(setting: str) -> str:
+    """Return the name of a setting's option.
+
+    >>> option_of("replay_on_miss"), option_of("hosts"), option_of("model_map")
+    ('--on-miss', '--host', '--model-map')
+    """
+    return "--host" if setting == "hosts" else "--" + setting.removeprefix(REPLAY).replace("_", "-")
+
+
+def with_settings[**P](
+    *settings: str,
+) -> Callable[[Callable[Concatenate[Given, P], None]], Callable[..., None]]:
+    """Give a command ``--config`` and the options of these settings, in this order.
+
+    The command gets their values as its first parameter, :class:`Given`. Its own parameters follow.
+    """
+    options = {option_of(setting)[2:].replace("-", "_"): setting for setting in settings}
+
+    def decorate(command: Callable[Concatenate[Given, P], None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+
+        def run(config: Path | None = None, **values: Any) -> None:
+            flags = {setting: values.pop(name) for name, setting in options.items()}
+            command(Given(config, flags), **values)  # type: ignore[call-arg]
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        shared = {name: SETTINGS[setting] for name, setting in options.items()} | {"config": ConfigFile}
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                *(inspect.Parameter(name, keyword, default=None, annotation=kind) for name, kind in shared.items()),
+                *(parameter.replace(kind=keyword) for parameter in own),
+            ]
+        )
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        return run
+
+    return decorate

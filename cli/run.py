@@ -18,24 +18,7 @@ from cli.fatal import stderr
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
 from cli.models import log_models
-from cli.options import (
-    ConfigFile,
-    DefaultModel,
-    Faults,
-    Host,
-    LogFile,
-    LogLevel,
-    ModelMap,
-    OnMiss,
-    Passthrough,
-    Quiet,
-    RecordFile,
-    Rehearsal,
-    Replay,
-    Speed,
-    Summary,
-    UpstreamProxy,
-)
+from cli.options import Given, with_settings
 from cli.run_to_end import run_to_end
 from cli.sign_of_life import keep_below_log, sign_of_life
 from cli.summary import summary as summary_of
@@ -49,48 +32,28 @@ SIGNALLED = 128
 """The status of a command that a signal ended is this and the signal's number."""
 
 
+@with_settings(
+    *("rehearsal", "record", "replay", "model_map", "default_model", "replay_on_miss", "replay_speed"),
+    *("replay_faults", "hosts", "passthrough", "upstream_proxy", "log_level", "log_file"),
+)
 def run(
+    given: Given,
     command: Annotated[
         list[str],
         typer.Argument(metavar="PROGRAM", help="The program and its arguments. Options before it are Understudy's."),
     ],
-    rehearsal: Rehearsal = None,
-    record: RecordFile = None,
-    replay: Replay = None,
-    summary: Summary = None,
-    quiet: Quiet = False,
-    model_map: ModelMap = None,
-    default_model: DefaultModel = None,
-    on_miss: OnMiss = None,
-    speed: Speed = None,
-    faults: Faults = None,
-    host: Host = None,
-    passthrough: Passthrough = None,
-    upstream_proxy: UpstreamProxy = None,
-    config: ConfigFile = None,
-    log_level: LogLevel = None,
-    log_file: LogFile = None,
+    summary: Annotated[
+        bool | None,
+        typer.Option(
+            "--summary",
+            help="Print a summary at the end: the requests and what they cost. By default only on a terminal.",
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print neither the starting line nor the summary.")] = False,
 ) -> None:
     """Run a program and answer its OpenAI requests with Claude. Ends with the program's own exit status."""
-    loaded = load_settings(
-        config,
-        upstream_proxy=upstream_proxy,
-        hosts=host,
-        passthrough=passthrough,
-        model_map=model_map,
-        default_model=default_model,
-        rehearsal=rehearsal,
-        record=record,
-        replay=replay,
-        replay_on_miss=on_miss,
-        replay_speed=speed,
-        replay_faults=faults,
-        log_level=log_level,
-        log_file=log_file,
-        listen="127.0.0.1:0",
-        # Its one client is the program that it starts.
-        client_auth=False,
-    )
+    # The proxy's one client is the program that it starts.
+    loaded = load_settings(given.config, **given.flags, listen="127.0.0.1:0", client_auth=False)
     # The terminal is the program's; unless asked for, only what is wrong is said on it.
     only_warnings = loaded.source["log_level"] == "default"
     level = loaded.settings.log_level

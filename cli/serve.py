@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -17,28 +18,7 @@ from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
 from cli.models import log_models
-from cli.options import (
-    BaseUrl,
-    ClientAuth,
-    ConfigFile,
-    DefaultModel,
-    Faults,
-    Host,
-    Listen,
-    LogFile,
-    LogLevel,
-    Mode,
-    ModelMap,
-    OnMiss,
-    Passthrough,
-    RecordFile,
-    Rehearsal,
-    Replay,
-    Speed,
-    UpstreamProxy,
-    Web,
-    WebListen,
-)
+from cli.options import Given, with_settings
 from cli.run_to_end import run_to_end
 from cli.wrapped import authority
 from settings import Settings, Sourced
@@ -50,49 +30,23 @@ DEFAULT_LISTEN = configuration.write_address(*Settings().listen)
 """Where `understudy env` sends programs if nothing else is said."""
 
 
+@with_settings(
+    *("listen", "base_url", "rehearsal", "record", "replay", "model_map", "default_model", "replay_on_miss"),
+    *("replay_speed", "replay_faults", "hosts", "passthrough", "mode", "upstream_proxy", "client_auth"),
+    *("log_level", "log_file"),
+)
 def serve(
-    listen: Listen = None,
-    base_url: BaseUrl = None,
-    web: Web = False,
-    web_listen: WebListen = None,
-    rehearsal: Rehearsal = None,
-    record: RecordFile = None,
-    replay: Replay = None,
-    model_map: ModelMap = None,
-    default_model: DefaultModel = None,
-    on_miss: OnMiss = None,
-    speed: Speed = None,
-    faults: Faults = None,
-    host: Host = None,
-    passthrough: Passthrough = None,
-    mode: Mode = None,
-    upstream_proxy: UpstreamProxy = None,
-    client_auth: ClientAuth = None,
-    config: ConfigFile = None,
-    log_level: LogLevel = None,
-    log_file: LogFile = None,
+    given: Given,
+    web: Annotated[
+        bool, typer.Option("--web", help="Show the exchanges in the browser, in mitmweb, as conversations.")
+    ] = False,
+    web_listen: Annotated[
+        str | None,
+        typer.Option("--web-listen", metavar="HOST:PORT", help="Where mitmweb listens, if not at 127.0.0.1:8082."),
+    ] = None,
 ) -> None:
     """Run the proxy for programs that are started elsewhere, until Ctrl-C."""
-    loaded = load_settings(
-        config,
-        listen=listen,
-        base_url=base_url,
-        mode=mode,
-        upstream_proxy=upstream_proxy,
-        client_auth=client_auth,
-        hosts=host,
-        passthrough=passthrough,
-        model_map=model_map,
-        default_model=default_model,
-        rehearsal=rehearsal,
-        record=record,
-        replay=replay,
-        replay_on_miss=on_miss,
-        replay_speed=speed,
-        replay_faults=faults,
-        log_level=log_level,
-        log_file=log_file,
-    )
+    loaded = load_settings(given.config, **given.flags)
     log_to_stderr(loaded.settings.log_level, file=loaded.settings.log_file)
     if web_listen is not None and not web:
         raise fatal("--web-listen can only be used with --web.")

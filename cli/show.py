@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,96 +23,89 @@ from cassettes.show.safe import one_line, safe_json
 from cassettes.show.show import Line
 from cassettes.show.story import story
 from cassettes.show.timeline import timeline
+from cli.options import AsJson, CassetteFile
 
 FINE, DIFFERENT, WRONG = 0, 1, 2
 """Exit statuses: it was shown, or all is the same; something differs; a mistake, or nothing to look at."""
-
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 
 # A negative number is no option.
 NUMBERS = {"ignore_unknown_options": True}
 NEGATIVE = re.compile(r"-\d+")
 
 
-def add_looking_commands(cli: typer.Typer) -> None:
-    """Add the commands."""
-
-    @cli.command("show", context_settings=NUMBERS)
-    def show(
-        context: typer.Context,
-        file: Annotated[Path, typer.Argument(metavar="FILE", help="A cassette: a file or a folder.")],
-        which: Annotated[
-            str | None,
-            typer.Argument(metavar="N|ID", help="One exchange: its number as listed (-1 is the last), or its id."),
-        ] = None,
-        failed: Annotated[
-            bool, typer.Option("--failed", help="List only what failed, broke off or was cut by its app.")
-        ] = False,
-        grep: Annotated[
-            str | None,
-            typer.Option(metavar="PATTERN", help="List only where question or answer have this, in any case."),
-        ] = None,
-        model: Annotated[
-            str | None,
-            typer.Option(
-                metavar="NAME", help="List only what was asked of, or answered by, such a model: opus, 'gpt-4*'."
-            ),
-        ] = None,
-        slow: Annotated[
-            float | None, typer.Option(metavar="SECONDS", min=0, help="List only what took so long or longer.")
-        ] = None,
-        as_json: AsJson = False,
-    ) -> None:
-        """List a cassette's exchanges, or show one like a conversation."""
-        _refuse_options(context, (str(file), which))
-        with _screen() as screen:
-            choice = Choice(failed, _pattern(grep), model, None if slow is None else slow * 1000)
-            cassette = open_cassette(file)
-            if which is None:
-                if as_json:
-                    screen.json(listing.list_json(cassette, choice))
-                else:
-                    screen.lines((0, line) for line in listing.list_lines(cassette, choice, screen.width))
-                return
-            if not choice.is_all:
-                raise LookError(
-                    f"{one_line(which)} names one exchange; --failed, --grep, --model and --slow choose from all"
-                )
-            row = cassette.find(which)
-            entry, problems = load(row)
-            told = story(entry)
-            measured = timeline(entry, told.tokens.output)
+def show(
+    context: typer.Context,
+    file: CassetteFile,
+    which: Annotated[
+        str | None,
+        typer.Argument(metavar="N|ID", help="One exchange: its number as listed (-1 is the last), or its id."),
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="List only what failed, broke off or was cut by its app.")
+    ] = False,
+    grep: Annotated[
+        str | None,
+        typer.Option(metavar="PATTERN", help="List only where question or answer have this, in any case."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="List only what was asked of, or answered by, such a model: opus, 'gpt-4*'."),
+    ] = None,
+    slow: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0, help="List only what took so long or longer.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List a cassette's exchanges, or show one like a conversation."""
+    _refuse_options(context, (str(file), which))
+    with _screen() as screen:
+        choice = Choice(failed, _pattern(grep), model, None if slow is None else slow * 1000)
+        cassette = open_cassette(file)
+        if which is None:
             if as_json:
-                screen.json(showing.story_json(row, told, measured, problems))
+                screen.json(listing.list_json(cassette, choice))
             else:
-                screen.lines(showing.story_lines(row, len(cassette.rows), told, measured, problems))
+                screen.lines((0, line) for line in listing.list_lines(cassette, choice, screen.width))
+            return
+        if not choice.is_all:
+            raise LookError(
+                f"{one_line(which)} names one exchange; --failed, --grep, --model and --slow choose from all"
+            )
+        row = cassette.find(which)
+        entry, problems = load(row)
+        told = story(entry)
+        measured = timeline(entry, told.tokens.output)
+        if as_json:
+            screen.json(showing.story_json(row, told, measured, problems))
+        else:
+            screen.lines(showing.story_lines(row, len(cassette.rows), told, measured, problems))
 
-    @cli.command("diff")
-    def diff(
-        a: Annotated[str, typer.Argument(metavar="A[:N]", help="A cassette, or one exchange of it.")],
-        b: Annotated[str, typer.Argument(metavar="B[:N]", help="What it is compared with.")],
-        timing: Annotated[bool, typer.Option("--timing", help="Other times count as a difference too.")] = False,
-        as_json: AsJson = False,
-    ) -> None:
-        """Compare two exchanges, or two cassettes exchange by exchange. Ends with 1 if they differ."""
-        found = []
-        with _screen() as screen:
-            is_one_of_many = comparing.parse(a)[1] is None
-            if not as_json:
-                screen.lines([(0, comparing.legend(a, b))])
-            for one in comparing.compare(a, b, with_timing=timing):
-                found.append(one)
-                screen.status = DIFFERENT if one.differs else screen.status
-                if as_json:
-                    continue
-                if isinstance(one, comparing.Extra):
-                    screen.lines([(0, comparing.extra_line(one))])
-                else:
-                    screen.lines(comparing.pair_lines(one, is_one_of_many=is_one_of_many))
+
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A[:N]", help="A cassette, or one exchange of it.")],
+    b: Annotated[str, typer.Argument(metavar="B[:N]", help="What it is compared with.")],
+    timing: Annotated[bool, typer.Option("--timing", help="Other times count as a difference too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two exchanges, or two cassettes exchange by exchange. Ends with 1 if they differ."""
+    found = []
+    with _screen() as screen:
+        is_one_of_many = comparing.parse(a)[1] is None
+        if not as_json:
+            screen.lines([(0, comparing.legend(a, b))])
+        for one in comparing.compare(a, b, with_timing=timing):
+            found.append(one)
+            screen.status = DIFFERENT if one.differs else screen.status
             if as_json:
-                screen.json(comparing.as_json(a, b, found))
-            elif is_one_of_many:
-                screen.lines([(0, Text(comparing.counted(found)))])
+                continue
+            if isinstance(one, comparing.Extra):
+                screen.lines([(0, comparing.extra_line(one))])
+            else:
+                screen.lines(comparing.pair_lines(one, is_one_of_many=is_one_of_many))
+        if as_json:
+            screen.json(comparing.as_json(a, b, found))
+        elif is_one_of_many:
+            screen.lines([(0, Text(comparing.counted(found)))])
 
 
 def _pattern(grep: str | None) -> re.Pattern[str] | None:

@@ -1,13 +1,14 @@
-"""What surrounds a program that runs behind the proxy: its environment, its trust, its life.
+"""Starting a program so that its OpenAI traffic goes through the proxy: its environment, its trusted CAs, its process.
 
 The words used here:
 
-- *wrapped program*: the person's COMMAND in ``understudy run -- COMMAND``.
-- *bundle*: a PEM file that replaces a program's trust store, so it must hold everything that was trusted before.
-- *extra*: a PEM file that adds to a program's trust store.
-- *Java store*: the same certificates in the one form that a JVM reads.
-- *shim*: ``node_proxy.cjs``, preloaded by versions of Node that know no proxy variables.
-- *base-URL door*: the proxy's plain HTTP address, for programs that no environment reaches.
+- *wrapped program*: the COMMAND in ``understudy run -- COMMAND``.
+- *bundle*: a PEM file of CA certificates that replaces a program's trust store. It contains everything that the program
+  trusted before, and Understudy's certificate.
+- *extra*: a PEM file of CA certificates that a program trusts in addition to its own.
+- *Java store*: the bundle's certificates in the only format that a JVM reads.
+- *shim*: ``node_proxy.cjs``, a script for versions of Node that ignore the proxy variables. Node loads it first.
+- *base-URL door*: an HTTP address of the proxy, for programs that are told it by ``OPENAI_BASE_URL``.
 
-``trust`` writes the files, ``environment`` decides the variables, ``child`` runs the program.
+``trust`` writes the files, ``environment`` computes the variables, ``child`` runs the program.
 """

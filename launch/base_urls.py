@@ -1,6 +1,6 @@
-"""Variables that send OpenAI's clients to another server on this machine.
+"""Finds variables that send OpenAI's clients to another server on this machine.
 
-Loopback is never sent through a proxy, so such a variable leads past Understudy without a word.
+Clients send no loopback addresses through a proxy, so such a variable silently bypasses Understudy.
 """
 
 import ipaddress

@@ -1,16 +1,16 @@
-"""Runs the person's command on our terminal, and answers with its exit status as a shell would.
+"""Runs the user's command on the terminal, and returns its exit status as a shell would.
 
-The command stays in our process group. Only the terminal's foreground group may read from it, and moving the command
-into a group of its own would mean job control: handing the terminal over and taking it back. So:
+The command stays in our process group. Only the terminal's foreground group may read from the terminal, and a group of
+its own would need job control: handing the terminal over and taking it back. So:
 
-- Ctrl-C and Ctrl-\\ reach the command from the terminal, as they reach us. We let them pass and wait, however often
-  they come: how the program ends is the program's affair. Where no terminal can have sent it (we are not in its
-  foreground group), an interrupt came from a ``kill`` to us alone, and is handed on.
-- SIGTERM and SIGHUP are handed on. After SIGTERM the command has a grace, then it is killed. After SIGHUP it has none:
-  for many programs that means to read their configuration again.
-- Only the command itself is killed, never its process group, for that is ours too. What it leaves running in the
-  background goes on, as it would without us.
-- A signal that we were started to ignore (``nohup``, a background job of a script) stays ignored, for both of us.
+- Ctrl-C and Ctrl-\\ reach the command from the terminal, as they reach us. We ignore them and wait; the command decides
+  how it ends. If we are not in the terminal's foreground group, an interrupt came from a ``kill`` to us alone. Then we
+  send it to the command.
+- SIGTERM and SIGHUP are sent to the command. After SIGTERM it has ``grace_s`` seconds, then it is killed. After SIGHUP
+  it is not killed: many programs read their configuration again at that signal.
+- Only the command itself is killed, never its process group, because that is ours too. Processes that it leaves in the
+  background keep running, as they would without us.
+- A signal that was ignored when we were started (``nohup``, a script's background job) stays ignored for both.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ from contextlib import contextmanager, suppress
 
 from launch.signals import known, listening
 
-NOT_FOUND = 127  # the shell's words for the two ways in which a command does not start
+NOT_FOUND = 127  # a shell's exit statuses for a command that cannot be started
 NOT_EXECUTABLE = 126
 GRACE_S = 10.0  # what Docker gives between SIGTERM and SIGKILL
 
-FROM_TERMINAL = ("SIGINT", "SIGQUIT", "SIGBREAK")  # names, since no system has all of them
+FROM_TERMINAL = ("SIGINT", "SIGQUIT", "SIGBREAK")  # by name, because no system has all of them
 HANDED_ON = ("SIGTERM", "SIGHUP")
 
 
@@ -88,7 +88,7 @@ def _is_text(path: str) -> bool:
 
 
 class _Child:
-    """One command, and what signals to us mean for it."""
+    """The running command, and what each signal to us does to it."""
 
     def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
@@ -97,7 +97,7 @@ class _Child:
         self._deadline: asyncio.TimerHandle | None = None
 
     async def see_to_its_end(self, process: asyncio.subprocess.Process) -> int:
-        """Wait until the process has ended and been reaped, however often the waiting is cancelled."""
+        """Wait until the process has ended and been reaped, even if this call is cancelled several times."""
         self._process = process
         for number in self._early:
             self.receive(number)
@@ -117,7 +117,7 @@ class _Child:
         return 128 - status if status < 0 else status
 
     def receive(self, number: int) -> None:
-        """Hand a signal on, unless the command has it from the terminal."""
+        """Send a signal on to the command, unless the terminal has sent it there already."""
         if self._process is None:
             self._early.append(number)
         elif number == signal.SIGTERM:
@@ -139,7 +139,7 @@ def _send(process: asyncio.subprocess.Process, number: int) -> None:
 
 
 def _is_in_terminal_foreground() -> bool:
-    """Say whether what is typed at our terminal is signalled to us, and so to the command beside us."""
+    """Whether Ctrl-C at our terminal signals us, and so also the command in the same process group."""
     if os.name != "posix":
         return True  # a Windows console tells all its processes
     try:
@@ -156,7 +156,7 @@ def _is_in_terminal_foreground() -> bool:
 
 @contextmanager
 def _signals_go_to(receive: Callable[[int], None]) -> Iterator[None]:
-    """Have ``receive`` called with each signal, in the running loop, and put the earlier handlers back at the end."""
+    """Call ``receive`` for each signal in the running loop, and restore the earlier handlers at the end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,14 +1,14 @@
-"""The variables that send a program through the proxy and make it trust our certificate, and why each is set.
+"""The environment variables that send a program through the proxy and make it trust our certificate.
 
-Everything here is pure: an environment goes in, another comes out. ``ROWS`` is the whole policy; docs/wrapping.md says
-the same to the person.
+All functions are pure: they take an environment and return another. ``ROWS`` lists every variable with its reason;
+docs/wrapping.md explains the same to users.
 
-**Which NO_PROXY entries are dropped.** Every tool matches them its own way, and the widest way decides, because one
-entry that one library takes for an intercepted host silently sends it past us. So an entry covers a host if the host
-*ends* in the entry, once a port and a leading ``*.`` or ``.`` are taken away: ``ai.com`` covers api.openai.com, for
-requests reads it so. ``*`` in an entry stands for anything, and so it does in an intercepted host such as
-``*.example.com``, which an entry covers if any name could fit both. An address range covers the addresses in it. A
-dropped entry costs little: the proxy tunnels what it does not intercept, untouched.
+**Which NO_PROXY entries are dropped.** Each tool matches these entries in its own way. One entry that one library
+applies to an intercepted host would silently bypass the proxy, so we use the widest matching of all. An entry covers a
+host if the host *ends* with the entry, without port and without a leading ``*.`` or ``.``: ``ai.com`` covers
+api.openai.com, because requests matches like that. ``*`` matches anything, in an entry and in an intercepted host such
+as ``*.example.com``; then the entry covers the host if any name matches both. An address range covers its addresses.
+Dropping an entry costs little: the proxy tunnels other hosts untouched.
 """
 
 import ipaddress
@@ -29,7 +29,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "socks5": 1080,
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the rows are computed from."""
+    """The input for the values of ``ROWS``."""
 
     base: Mapping[str, str]
     proxy_url: str
@@ -41,7 +41,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Variables that share a value. ``value`` gives None where they are to be left as they are."""
+    """Variables that get the same value. If ``value`` returns None, they stay as they are."""
 
     names: tuple[str, ...]
     value: Callable[[Facts], str | None]
@@ -52,8 +52,8 @@ class Row:
 class WrappedEnvironment:
     """An environment for a wrapped program.
 
-    ``full`` is all of it, ``changes`` the variables that differ from the person's own, and ``notes`` are sentences for
-    the person about what of theirs no longer holds.
+    ``full`` is the whole environment, ``changes`` the variables that differ from the user's own. ``notes`` tell the
+    user which of their own settings no longer have an effect.
     """
 
     full: dict[str, str]
@@ -72,7 +72,7 @@ def environment_for(
 ) -> WrappedEnvironment:
     """Compute the environment that sends a program through the proxy.
 
-    ``base`` is the person's environment, ``proxy_url`` an http:// URL with a port, ``hosts`` the intercepted hosts
+    ``base`` is the user's environment, ``proxy_url`` an http:// URL with a port, ``hosts`` the intercepted hosts
     (``*`` in one stands for anything), and ``node_shim`` None leaves old versions of Node alone. ``upstream``: the
     proxy itself goes through another one.
     """
@@ -212,7 +212,7 @@ def no_proxy_entries(base: Mapping[str, str]) -> list[str]:
 
 
 def _appended(own: str | None, options: Sequence[str]) -> str:
-    """Put options behind the person's own, once: a wrapped program may wrap another."""
+    """Append options to the user's own, unless they are there: a wrapped program may start another wrapped one."""
     parts = [own.strip()] if own and own.strip() else []
     parts += [option for option in options if option not in (own or "")]
     return " ".join(parts)
@@ -238,7 +238,7 @@ def _covers_any(entry: str, hosts: Iterable[str]) -> bool:
 
 
 def covers(entry: str, host: str) -> bool:
-    """Say whether any tool may take an entry of NO_PROXY to mean an intercepted host.
+    """Whether any tool may apply an entry of NO_PROXY to an intercepted host.
 
     >>> covers(".openai.com", "api.openai.com"), covers("openai.org", "api.openai.com")
     (True, False)
@@ -265,7 +265,7 @@ def _in_range(network: str, address: str) -> bool:
 
 
 def _globs_meet(one: str, other: str) -> bool:
-    """Say whether some text fits both patterns, in which ``*`` stands for anything, also for nothing."""
+    """Whether some text matches both patterns. ``*`` matches any text, also the empty one."""
     todo, seen = [(0, 0)], set()
     while todo:
         if (at := todo.pop()) in seen:
@@ -290,7 +290,7 @@ def _globs_meet(one: str, other: str) -> bool:
 def scrub(base: Mapping[str, str], own_addresses: Collection[tuple[str, int]]) -> dict[str, str]:
     """Return an environment without the variables that name one of our own addresses.
 
-    The Claude CLI must not be sent back through the proxy that is waiting for it. A proxy of the person's own, at any
+    The Claude CLI must not send its requests through our own proxy, which waits for it. The user's own proxy, at any
     other address, is kept. All of loopback counts as one host; ``0.0.0.0`` and ``::`` count as it too.
     """
     own = {(_same_loopback(host), port) for host, port in own_addresses}
@@ -303,10 +303,10 @@ def scrub(base: Mapping[str, str], own_addresses: Collection[tuple[str, int]]) -
 
 
 def scrub_overrides(base: Mapping[str, str], own_addresses: Collection[tuple[str, int]]) -> dict[str, str]:
-    """Return what to lay over ``base`` to get ``scrub``'s answer, where variables cannot be taken away.
+    """Return the variables to set on top of ``base`` to get the result of ``scrub``.
 
-    The Claude SDK adds its ``env`` to the environment it inherits. A variable to be removed is given the empty string,
-    which those who read proxy variables take for unset.
+    The Claude SDK adds its ``env`` to the inherited environment and cannot remove variables. So a variable that must go
+    gets the empty string. Programs treat an empty proxy variable as unset.
     """
     kept = scrub(base, own_addresses)
     return {name: kept.get(name, "") for name, value in base.items() if kept.get(name) != value}

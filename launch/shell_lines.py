@@ -1,7 +1,7 @@
-"""The lines that make a shell set variables, and those that put it back as it was.
+"""Shell lines that set variables, and shell lines that restore them.
 
-A variable that had a value before keeps it under another name, ``_UNDERSTUDY_EARLIER_…``. The shell itself copies it
-there and back: the value, which may hold a password, is never printed. ``_UNDERSTUDY_ENV`` names what was set.
+Before a variable is overwritten, the shell copies its value to ``_UNDERSTUDY_EARLIER_…``, and later copies it back. The
+value may hold a password, so it is never printed. ``_UNDERSTUDY_ENV`` holds the names of the variables that were set.
 """
 
 import re
@@ -14,7 +14,7 @@ EARLIER = "_UNDERSTUDY_EARLIER_"
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """How a shell is told to set an exported variable to a value, to another variable's value, and to unset it."""
+    """A shell's syntax: export a variable with a value, copy another variable's value into it, and unset it."""
 
     set: Callable[[str, str], str]
     copy: Callable[[str, str], str]
@@ -52,7 +52,7 @@ def unset_lines(base: Mapping[str, str], shell: str) -> str:
 
 
 def _names(base: Mapping[str, str]) -> list[str]:
-    """Return what was set. The variable is the shell's, so what is no name is not believed."""
+    """Return the variables that were set. Anyone can change the shell's variable, so invalid names are dropped."""
     return [name for name in base.get(LOADED, "").split() if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)]
 
 

@@ -1,4 +1,4 @@
-"""Signals heard in an event loop, on every system."""
+"""Signal handlers for an event loop, on POSIX and on Windows."""
 
 import asyncio
 import contextlib
@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterable, Iterator
 
 
 def known(names: Iterable[str]) -> list[signal.Signals]:
-    """Return the signals of these names that this system has. Windows has no SIGHUP, and only it has SIGBREAK."""
+    """Return those of the named signals that this system has. Only Windows has SIGBREAK, and it lacks SIGHUP."""
     return [signal.Signals[name] for name in names if name in signal.Signals.__members__ and hasattr(signal, name)]
 
 
 def listen(loop: asyncio.AbstractEventLoop, number: int, receive: Callable[[int], None]) -> None:
-    """Have ``receive`` called in the loop with each signal of a number."""
+    """Call ``receive`` in the loop whenever this signal comes."""
     try:
         loop.add_signal_handler(number, receive, number)
     except NotImplementedError:  # Windows
 
         def pass_on(number: int, _frame: object) -> None:
-            # A loop that is closed has nobody left to tell.
+            # The loop may have been closed.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(receive, number)
 
@@ -29,9 +29,9 @@ def listen(loop: asyncio.AbstractEventLoop, number: int, receive: Callable[[int]
 def listening(
     loop: asyncio.AbstractEventLoop, numbers: Iterable[int], receive: Callable[[int], None]
 ) -> Iterator[None]:
-    """Have ``receive`` called while the block runs, and put back what was there before. For the main thread alone.
+    """Call ``receive`` for these signals while the block runs, then restore the earlier handlers. Main thread only.
 
-    A signal that we were started to ignore (``nohup``, a background job of a script) stays ignored.
+    A signal that was ignored when this process started (``nohup``, a script's background job) stays ignored.
     """
     found = {number: signal.getsignal(number) for number in numbers}
     earlier = {number: before for number, before in found.items() if before not in (signal.SIG_IGN, None)}

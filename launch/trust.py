@@ -13,7 +13,6 @@ import re
 import shutil
 import ssl
 import struct
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, pkcs12
 from cryptography.utils import CryptographyDeprecationWarning
+
+from storage.private_files import make_private_folder, write_private_file
 
 JAVA_STORE_PASSWORD = "changeit"  # noqa: S105 - Java's own default for a trust store, which holds no secret
 
@@ -85,7 +86,7 @@ def write_trust_files(
     ``certificate`` is our authority's, as PEM; ``base`` is the person's environment. Raises OSError if the directory
     cannot be written; what is wrong with the person's own files is reported in ``warnings`` instead.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(directory)
     reader = _Reader()
     ours = reader.read("our certificate", certificate)
     system = _system_certificates(reader, system_bundles)
@@ -99,11 +100,11 @@ def write_trust_files(
         php_folder=directory / "php",
         warnings=tuple(reader.warnings),
     )
-    _write_private(files.bundle, _to_pem(bundle))
-    _write_private(files.extra, _to_pem(extra))
-    _write_private(files.java_store, _to_java_store(java))
-    files.php_folder.mkdir(mode=0o700, exist_ok=True)
-    _write_private(files.php_folder / "understudy.ini", _to_php_settings(files.bundle))
+    write_private_file(files.bundle, _to_pem(bundle))
+    write_private_file(files.extra, _to_pem(extra))
+    write_private_file(files.java_store, _to_java_store(java))
+    make_private_folder(files.php_folder)
+    write_private_file(files.php_folder / "understudy.ini", _to_php_settings(files.bundle))
     return files
 
 
@@ -280,15 +281,3 @@ def _jks_certificates(content: bytes) -> Iterator[bytes]:
         at += 4
         yield content[at : at + length]
         at += length
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")  # made with mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -1,20 +1,24 @@
-"""What an app may come back to: stored responses, conversations, chat completions, and sessions.
+"""The database of the proxy: stored responses, conversations, chat completions and sessions; and private files.
 
-Everything belongs to an *owner*, a text that tells apps apart (a hash of their key); nobody else is told of it, not
-even that it is there. *Items* are OpenAI's (Responses, Conversations), *messages* those of Chat Completions. JSON comes
-and goes as bytes or as dicts, and lies in the database as text, encrypted if :class:`~storage.encryption.Encryption`
-has a key.
+The words used here:
 
-What a method has returned from is on the disk; what raised, or was under way when the process was killed, is there
-wholly or not at all. Every class may be used by many requests and many proxies at once. Methods raise
-:class:`~storage.database.StoreError` when the database cannot be used.
+- an *owner* is the hash of an app's API key. Every row belongs to one owner, and no other owner can read it or learn
+  that it exists;
+- an *item* is an item of OpenAI's Responses and Conversations APIs, a *message* one of Chat Completions. Both come and
+  go as JSON. The database holds that JSON as text, encrypted if :class:`~storage.encryption.Encryption` has a key;
+- a *lease* is a time until which a row belongs to a live process (:mod:`~storage.lease_renewal`).
 
-The modules: :mod:`~storage.responses` and :mod:`~storage.background` (those that are answered while nobody
-waits), :mod:`~storage.conversations`, :mod:`~storage.chat_completions`, :mod:`~storage.sessions`,
-:mod:`~storage.leases` (who may go on with a thing now), :mod:`~storage.retention` (what is forgotten, and when),
-:mod:`~storage.encryption` (how JSON is kept) and :mod:`~storage.pagination` (lists in pieces).
+Several requests and several proxies can use the same database at once. Each method runs in one transaction: once it
+has returned, its changes are on the disk; if it raises, or if the process is killed, either all of its changes are
+there or none. Methods raise :class:`~storage.database.StoreError` if the database cannot be used.
 
-:mod:`~storage.database` opens the database (a SQLite file, or PostgreSQL where several proxies share it) and keeps its
-blocking calls off the event loop, :mod:`~storage.migrations` brings its tables up to date, and :mod:`~storage.tables`
-names them for queries.
+One module for each API: :mod:`~storage.responses`, :mod:`~storage.background` (responses with ``background: true``),
+:mod:`~storage.conversations`, :mod:`~storage.chat_completions` and :mod:`~storage.sessions`. :mod:`~storage.stores`
+holds them all. :mod:`~storage.leases` lets one request at a time use a session, :mod:`~storage.retention` deletes old
+rows, :mod:`~storage.encryption` encrypts JSON, :mod:`~storage.pagination` reads lists page by page.
+
+:mod:`~storage.database` opens the database (a SQLite file, or PostgreSQL if several proxies share it) and keeps its
+blocking calls off the event loop. :mod:`~storage.migrations` brings its tables up to date. :mod:`~storage.tables`
+declares the tables for queries. :mod:`~storage.private_files` writes files that only their owner can read; every room
+may use it.
 """

@@ -1,35 +1,32 @@
-"""Responses that are answered while nobody waits: their state, their events so far, and who works on them.
+"""Responses with ``background: true``: their state, their events so far, and which proxy answers them.
 
 Theory of operation
 -------------------
-The proxy that takes such a request works on it under a lease, which it renews while it lives. Whoever asks, at any
-proxy, reads the state and the events from the database. When a lease runs out its worker is dead, or as good as dead:
-another proxy then ends the response as failed, and the worker, should it come back, is told so and can write no more.
-The worker itself knows better: what it has in hand it does not give up, however far the clock has jumped.
+The proxy that takes such a request answers it under a lease (:mod:`storage.lease_renewal`). Any proxy can read the
+state and the events from the database. If a lease runs out, its proxy is dead or out of reach. Another proxy then ends
+the response as ``failed``. If the first proxy comes back, its writes raise :class:`EndedError`. A proxy never ends a
+response that it answers itself, even if the clock has jumped.
 
-A response ends once. Who ends it holds its row (a lock; on SQLite the one write lock) and finds that it has not ended,
-so of a worker that completes and another proxy that gives it up, one is the first and the other is told.
+A response ends once. Whoever ends it locks its row (on SQLite: takes the one write lock) and checks that it has not
+ended. If one proxy completes a response while another gives it up, the first one succeeds and the other gets an error.
 
 Source: ``background: true`` of ``/v1/responses``, its ``cancel``, and ``stream=true&starting_after=`` of its ``GET``.
 """
 
-import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 
-from storage.base import Clock, Item, Store, can_be_id, octets, size_of
-from storage.database import Database, StoreError, insert_into
+from storage.base import Clock, Item, can_be_id, octets, size_of
+from storage.database import Database, insert_into
 from storage.encryption import Encryption
+from storage.lease_renewal import LEASE_S, LeasedRows, LeasedStore
 from storage.responses import Lease, NoConversationError, StoredResponse, check, enter, insert_response, named
 from storage.tables import response_events, responses
-
-LEASE_S = 30.0
 
 # What ends a response, and which of those ends its conversation goes on from.
 ENDS = frozenset({"completed", "incomplete", "failed", "cancelled"})
@@ -39,21 +36,21 @@ type Event = tuple[int, bytes]
 """A sequence number and the event's JSON."""
 
 type Ending = Callable[[bytes, int], tuple[bytes, Sequence[Event]]]
-"""Makes of the body of a response whose worker died the one that failed, and the last events, from a number on."""
+"""Turns the body of a response whose proxy died into a failed one. Gets the body and the next sequence number, and
+returns the new body and the last events."""
 
 log = logging.getLogger(__name__)
 
 
 class EndedError(Exception):
-    """The response has ended, was deleted, or was given up and is no longer this worker's: stop working on it."""
+    """The response has ended, was deleted, or was ended by another proxy: stop answering it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a response is. ``events`` are those after a number, in order; ``has_more`` if there were too many of them.
+    """The state of a response. ``events`` are those after a sequence number, in order. ``has_more``: more are stored.
 
-    ``ended`` tells whether it has ended, so that no more events come than there are; ``abandoned`` that it has not and
-    nobody works on it any more.
+    ``ended``: no more events will come. ``abandoned``: it has not ended, and no live proxy answers it.
     """
 
     status: str
@@ -65,10 +62,10 @@ class Progress:
     cancel_requested: bool
 
 
-class Background(Store):
-    """The responses in the background. Use it in an ``async with``: while that lasts, this worker's leases are renewed.
+class Background(LeasedStore):
+    """The background responses. Use it in an ``async with``: this proxy's leases are renewed until the block ends.
 
-    ``worker`` tells this one from all others; without it, it is random.
+    ``worker`` is the id of this proxy. Without it a random one is made.
     """
 
     def __init__(
@@ -83,29 +80,24 @@ class Background(Store):
         super().__init__(database, encryption, clock=clock)
         self._worker = worker or secrets.token_hex(16)
         self._lease_s = lease_s
-        self._running: set[str] = set()
-        self._renewing: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._renewing = asyncio.create_task(self._keep_renewing(), name="renew the leases of background responses")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._renewing:
-            self._renewing.cancel()
-            await asyncio.wait([self._renewing])
-            self._renewing = None
+        self.running = LeasedRows(
+            database,
+            responses,
+            now=self._now,
+            lease_s=lease_s,
+            warning="other proxies may end background responses that this one still answers",
+            mine=self._is_mine(),
+        )
 
     async def begin(self, response: StoredResponse) -> None:
-        """Keep a response that this worker will answer: without output, ``queued`` or ``in_progress``.
+        """Store a response that this proxy will answer: without output, ``queued`` or ``in_progress``.
 
-        Raises as :meth:`storage.responses.Responses.put` does. Cancelled, it may be there, and is given up in time.
+        Raises the same errors as :meth:`storage.responses.Responses.put`. If the caller is cancelled, the response may
+        have been stored; then another proxy ends it when its lease runs out.
         """
         check(response)
         if response.output or response.status in ENDS:
-            raise ValueError("a response that is begun has not ended")
+            raise ValueError("a new background response must be queued or in_progress, without output")
 
         def work(connection: Connection) -> None:
             now = self._now(connection)
@@ -113,10 +105,10 @@ class Background(Store):
             insert_response(connection, self._vault, response, now, lease=lease)
 
         await self._database.awrite(work)
-        self._running.add(response.id)
+        self.running.ids.add(response.id)
 
     async def append_events(self, id: str, events: Sequence[Event]) -> bool:
-        """Add events, all or none, and tell whether somebody asked to cancel. What is there already is not added again.
+        """Add all events or none, and return whether a client asked to cancel. Known sequence numbers are skipped.
 
         Raises EndedError.
         """
@@ -129,9 +121,9 @@ class Background(Store):
         return await self._own(id, work)
 
     async def set_status(self, id: str, status: str, body: bytes) -> None:
-        """Change a response that goes on. Raises EndedError, and ValueError for a status that ends."""
+        """Change the status of a response that has not ended. Raises EndedError, and ValueError for a final status."""
         if status in ENDS:
-            raise ValueError(f"{status!r} ends a response: finish it")
+            raise ValueError(f"{status!r} is a final status: call finish")
 
         def work(connection: Connection) -> None:
             row = self._mine(connection, id)
@@ -148,13 +140,13 @@ class Background(Store):
     async def finish(
         self, id: str, status: str, body: bytes, *, output: Sequence[Item] = (), events: Sequence[Event] = ()
     ) -> None:
-        """End a response: its last events, its output, and its place in its conversation, all or none.
+        """End a response: write its last events and its output, and add both to its conversation, all or none.
 
-        A conversation that has been deleted meanwhile stays so. Raises EndedError, ValueError for a status that does
-        not end, and StoreError: then its lease is no longer renewed, so that it is given up in time.
+        A conversation that was deleted meanwhile stays deleted. Raises EndedError, ValueError for a status that is not
+        final, and StoreError. After a StoreError the lease is not renewed, so another proxy ends the response.
         """
         if status not in ENDS:
-            raise ValueError(f"{status!r} ends no response")
+            raise ValueError(f"{status!r} is not a final status")
 
         def work(connection: Connection) -> None:
             row = self._mine(connection, id)
@@ -164,14 +156,16 @@ class Background(Store):
         await self._own_last(id, work)
 
     async def give_up(self, id: str, ending: Ending) -> None:
-        """End a response of this worker's as :meth:`fail_abandoned` ends those of dead ones. Raises EndedError."""
+        """End a response of this proxy as :meth:`fail_abandoned` ends those of dead proxies. Raises EndedError."""
         await self._own_last(id, lambda connection: self._fail(connection, self._mine(connection, id), ending))
 
     async def events_after(
         self, id: str, owner: str, sequence_number: int = -1, *, limit: int = 1000
     ) -> Progress | None:
-        """Return where a response of the owner's is, with up to ``limit`` of the events after a number; None if it is
-        not there, or was not begun in the background."""
+        """Return the state of an owner's response, with up to ``limit`` events after ``sequence_number``.
+
+        None if there is no such response, or if it is not a background response.
+        """
         if not can_be_id(id):
             return None
         event = response_events.c
@@ -191,14 +185,16 @@ class Background(Store):
                 events=tuple((one.sequence_number, self._vault.open(one.event)) for one in found[:limit]),
                 has_more=len(found) > limit,
                 ended=row.ended_at is not None,
-                abandoned=row.ended_at is None and row.lease_until <= self._now(connection) and id not in self._running,
+                abandoned=row.ended_at is None
+                and row.lease_until <= self._now(connection)
+                and id not in self.running.ids,
                 cancel_requested=row.cancel_requested_at is not None,
             )
 
         return await self._database.aread(work)
 
     async def request_cancel(self, id: str, owner: str) -> bool | None:
-        """Ask whoever works on a response to stop. Returns whether it still goes on; None if it is not there."""
+        """Ask the proxy that answers a response to stop. Returns False if it has ended, None if there is none."""
         if not can_be_id(id):
             return None
 
@@ -214,19 +210,19 @@ class Background(Store):
         return await self._database.awrite(work)
 
     async def to_cancel(self) -> frozenset[str]:
-        """Return which of those that this worker has begun somebody asked to cancel, or deleted."""
-        running = frozenset(self._running)
+        """Return the responses of this proxy that a client has cancelled or deleted."""
+        running = frozenset(self.running.ids)
         row = responses.c
         goes_on = select(row.id).where(self._is_mine(), row.cancel_requested_at.is_(None))
         left = await self._database.aread(lambda connection: set(connection.execute(goes_on).scalars()))
         return running - left
 
     async def fail_abandoned(self, ending: Ending, *, limit: int = 100) -> list[str]:
-        """End as ``failed`` up to ``limit`` responses whose workers' leases have run out, and return their ids.
+        """End up to ``limit`` responses whose leases have run out as ``failed``, and return their ids.
 
-        Of several proxies that do this at once, each response is ended by one.
+        If several proxies do this at once, exactly one of them ends each response.
         """
-        row, running = responses.c, tuple(self._running)
+        row, running = responses.c, tuple(self.running.ids)
 
         def work(connection: Connection) -> list[str]:
             given_up = row.worker.is_not(None) & row.ended_at.is_(None) & (row.lease_until <= self._now(connection))
@@ -238,41 +234,20 @@ class Background(Store):
 
         return await self._database.awrite(work)
 
-    async def renew(self) -> None:
-        """Say that what this worker has begun still goes on."""
-        running = tuple(self._running)
-        if not running:
-            return
-
-        def work(connection: Connection) -> None:
-            until = self._now(connection) + self._lease_s
-            mine = self._is_mine() & responses.c.id.in_(running)
-            connection.execute(update(responses).where(mine).values(lease_until=until))
-
-        await self._database.awrite(work)
-
-    async def _keep_renewing(self) -> None:
-        while True:
-            await asyncio.sleep(self._lease_s / 3)
-            try:
-                await self.renew()
-            except StoreError as error:
-                log.warning("background responses may be given up: %s", error)
-
     async def _own[T](self, id: str, work: Callable[[Connection], T]) -> T:
-        """Do work on a response of this worker's; if it is that no longer, no longer say that it goes on."""
+        """Run a transaction on a response of this proxy. If another proxy has ended it, stop renewing its lease."""
         try:
             return await self._database.awrite(work)
         except EndedError:
-            self._running.discard(id)
+            self.running.ids.discard(id)
             raise
 
     async def _own_last(self, id: str, work: Callable[[Connection], None]) -> None:
-        """Do the last work on a response of this worker's. Done or not, no longer say that it goes on."""
+        """Run the last transaction on a response of this proxy, and stop renewing its lease even if that fails."""
         try:
             await self._database.awrite(work)
         finally:
-            self._running.discard(id)
+            self.running.ids.discard(id)
 
     def _is_mine(self) -> ColumnElement[bool]:
         row = responses.c
@@ -282,7 +257,7 @@ class Background(Store):
         query = select(responses).where(responses.c.id == id, self._is_mine()).with_for_update()
         row = connection.execute(query).one_or_none()
         if row is None:
-            raise EndedError(f"the response {id} is no longer this worker's")
+            raise EndedError(f"the response {id} has ended, or is no longer answered by this proxy")
         return row
 
     def _append(self, connection: Connection, id: str, events: Sequence[Event]) -> None:

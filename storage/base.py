@@ -1,4 +1,4 @@
-"""What everything that is kept has in common: a database, how JSON lies in it, a clock, and ids that it can hold."""
+"""What all stores share: the database, the JSON form of rows, a clock, and which ids are valid."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,11 +16,11 @@ type Clock = Callable[[], float]
 
 
 class ConflictError(Exception):
-    """Somebody else was there first: the id is taken, or what is changed is no longer what the caller read."""
+    """The id is taken, or the row has changed since the caller read it."""
 
 
 class Store:
-    """A place for one kind of thing. ``clock`` gives Unix seconds; without one the database tells the time to all."""
+    """The base of all stores. ``clock`` returns Unix seconds. Without it, the database's own clock is used."""
 
     def __init__(self, database: Database, encryption: Encryption | None = None, *, clock: Clock | None = None) -> None:
         self._database = database
@@ -32,23 +32,23 @@ class Store:
 
 
 def can_be_id(id: str) -> bool:
-    """Whether this can be an id or an owner. PostgreSQL takes no NUL, UTF-8 no half of a surrogate pair."""
+    """Whether a text can be stored as an id or an owner. PostgreSQL rejects NUL, UTF-8 rejects lone surrogates."""
     return id.isprintable() and 0 < len(id.encode("utf-8")) <= MAX_ID
 
 
 def check_ids(*ids: str) -> None:
-    """Raise ValueError for what can be no id."""
+    """Raise ValueError for a text that cannot be an id."""
     if not all(map(can_be_id, ids)):
-        raise ValueError(f"an id is up to {MAX_ID} bytes of characters that can be printed")
+        raise ValueError(f"an id must be 1 to {MAX_ID} bytes of printable characters")
 
 
 def size_of(*kept: str | None) -> int:
-    """Return how many bytes texts take, as :func:`octets` counts them in the database."""
+    """Return how many bytes texts have in UTF-8. :func:`octets` counts the same in the database."""
     return sum(len(text.encode("utf-8")) for text in kept if text is not None)
 
 
 def octets(connection: Connection, *columns: ColumnElement[Any]) -> ColumnElement[int]:
-    """Return the bytes of columns of text, NULL having none."""
+    """Return an expression for the total bytes of text columns. NULL counts as 0."""
     if connection.dialect.name == "postgresql":
         lengths: Sequence[ColumnElement[int]] = [func.octet_length(column) for column in columns]
     else:

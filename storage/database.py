@@ -21,9 +21,7 @@ with the power, and beside a model's answer the millisecond does not show.
 import asyncio
 import contextlib
 import functools
-import os
 import sqlite3
-import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,8 +33,8 @@ from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, mak
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
-from storage.folders import make_private_folder
 from storage.migrations import MIGRATIONS, Migration, TooNewError, migrate
+from storage.private_files import make_private_folder, touch_private_file
 
 READERS = 4
 POSTGRESQL_WRITERS = 8
@@ -224,9 +222,7 @@ def _prepare_file(path: Path, lock_timeout_s: float) -> None:
     """Make the file private before anything is in it, and set its journal's mode, which it keeps."""
     try:
         make_private_folder(path.parent)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            path.chmod(0o600)
+        touch_private_file(path)
     except OSError as error:
         raise StoreError(f"the database needs a file that it can write: {path}: {error.strerror}") from error
     deadline = time.monotonic() + lock_timeout_s

@@ -1,33 +1,33 @@
-"""Who may go on with a thing now: one at a time, in the order in which they asked, across all proxies.
+"""Locks by name across all proxies: one holder at a time, in the order of the requests.
 
 Theory of operation
 -------------------
-Who wants a thing takes a ticket, a row with the next number for the thing's name; the lowest number has it. Numbers are
-given out one after the other (an advisory lock on PostgreSQL; on SQLite the one write lock), so the order in which they
-become visible is that of the numbers. The first one is random, so that no number is given out twice: a holder that
-slept too long must not take another's ticket for its own, and delete it.
+Whoever wants a lock inserts a ticket: a row with the lock's name and the next number. The lowest number holds the lock.
+An advisory lock on PostgreSQL, and the one write lock on SQLite, give out the numbers one after the other, so they
+become visible in their order. The first number of a name is random, so no number is given out twice. Otherwise a holder
+that slept too long could mistake another's ticket for its own and delete it.
 
-Holders and waiters renew their tickets' leases while they live. A ticket is lost only by being deleted, and only one
-whose lease has run out is deleted by those behind it. So there are never two who have the thing: a holder that slept
-too long finds its ticket gone when it renews, and is told (:attr:`Hold.lost`).
+Holders and waiters renew the leases of their tickets (:mod:`storage.lease_renewal`). A ticket is deleted only by its
+owner, or by those behind it once its lease has run out. So there are never two holders: a holder that slept too long
+finds its ticket gone when it renews, and :attr:`Hold.lost` becomes True.
 
-Waiters of one process are woken when another of its requests lets go; those of other processes look again and again.
+When a holder lets go, the waiters in the same process are woken. Those in other processes poll.
 """
 
 import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from storage.base import Clock, Store, check_ids
 from storage.database import Database, StoreError
+from storage.detached_tasks import DetachedTasks
+from storage.lease_renewal import LEASE_S, keep_renewing
 from storage.tables import tickets
 
-LEASE_S = 30.0
 POLL_S = 0.1
 
 # The first half of our advisory locks' keys, where PostgreSQL takes two: nothing else in the database uses any.
@@ -40,11 +40,11 @@ log = logging.getLogger(__name__)
 
 
 class BusyError(Exception):
-    """Somebody else has the thing, and kept it for as long as one would wait."""
+    """Another request held the lock for longer than the caller would wait."""
 
 
 class Hold:
-    """A place in the line for a thing, or the thing. ``lost``: the lease ran out, and another may have it now."""
+    """A lock that is held, or a place in the queue for it. ``lost``: the lease ran out, and another may hold it now."""
 
     def __init__(self, name: str, number: int) -> None:
         self.name = name
@@ -56,7 +56,7 @@ class Hold:
 
 
 class Leases(Store):
-    """The things that are held, in a database."""
+    """The locks in a database."""
 
     def __init__(
         self, database: Database, *, clock: Clock | None = None, lease_s: float = LEASE_S, poll_s: float = POLL_S
@@ -65,13 +65,13 @@ class Leases(Store):
         self._lease_s = lease_s
         self._poll_s = poll_s
         self._freed: dict[str, asyncio.Event] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = DetachedTasks()
 
     @contextlib.asynccontextmanager
     async def hold(self, name: str, *, wait_s: float) -> AsyncIterator[Hold]:
-        """Have the thing of this name, after all who asked before, and let it go in the end.
+        """Wait for the lock of this name, hold it while the block runs, then release it.
 
-        Raises BusyError if it takes longer than ``wait_s``; 0 waits for nobody.
+        Raises BusyError after ``wait_s`` seconds of waiting. With 0 it does not wait.
         """
         check_ids(name)
         deadline = asyncio.get_running_loop().time() + wait_s
@@ -82,10 +82,10 @@ class Leases(Store):
             yield hold
         finally:
             renewing.cancel()
-            await asyncio.shield(self._start(self._let_go(hold), f"let go of {name}"))
+            await self._tasks.run(self._let_go(hold), f"let go of {name}")
 
     async def holder(self, name: str) -> int | None:
-        """Return the number of whoever has the thing, None if nobody does."""
+        """Return the ticket number of the holder, None if nobody holds the lock."""
         row = tickets.c
 
         def work(connection: Connection) -> int | None:
@@ -96,7 +96,7 @@ class Leases(Store):
         return await self._database.aread(work)
 
     async def renew(self, hold: Hold) -> None:
-        """Say that whoever has this still lives."""
+        """Renew the lease of a ticket. Sets ``lost`` if the ticket is gone. Raises StoreError."""
         row = tickets.c
 
         def work(connection: Connection) -> bool:
@@ -131,12 +131,7 @@ class Leases(Store):
             connection.execute(insert(tickets).values(name=name, number=number, lease_until=until))
             return Hold(name, number)
 
-        taking = self._start(self._database.awrite(work), f"take a ticket for {name}")
-        try:
-            return await asyncio.shield(taking)
-        except asyncio.CancelledError:
-            self._start(self._give_back(taking), f"give back a ticket for {name}")
-            raise
+        return await self._tasks.run_or_undo(self._database.awrite(work), self._let_go, f"take a ticket for {name}")
 
     async def _wait(self, hold: Hold, deadline: float) -> None:
         loop = asyncio.get_running_loop()
@@ -146,7 +141,7 @@ class Leases(Store):
                 return
             left_s = deadline - loop.time()
             if left_s <= 0 or hold.lost:
-                raise BusyError(f"somebody else has {hold.name}")
+                raise BusyError(f"another request holds {hold.name}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(freed.wait(), min(self._poll_s, left_s))
 
@@ -172,12 +167,12 @@ class Leases(Store):
         return numbers[:1] == [hold.number]
 
     async def _keep_renewing(self, hold: Hold) -> None:
-        while not hold.lost:
-            await asyncio.sleep(self._lease_s / 3)
-            try:
-                await self.renew(hold)
-            except StoreError as error:
-                log.warning("%s may be taken for free: %s", hold.name, error)
+        await keep_renewing(
+            lambda: self.renew(hold),
+            self._lease_s,
+            warning=f"another proxy may take {hold.name} from this one",
+            is_lost=lambda: hold.lost,
+        )
 
     async def _let_go(self, hold: Hold) -> None:
         row = tickets.c
@@ -185,17 +180,6 @@ class Leases(Store):
         try:
             await self._database.awrite(lambda connection: connection.execute(delete(tickets).where(mine)) and None)
         except StoreError as error:
-            log.warning("%s is free only when its lease runs out: %s", hold.name, error)
+            log.warning("%s could not be released; it is free when its lease runs out: %s", hold.name, error)
         if freed := self._freed.pop(hold.name, None):
             freed.set()
-
-    async def _give_back(self, taking: asyncio.Task[Hold]) -> None:
-        with contextlib.suppress(StoreError):
-            await self._let_go(await taking)
-
-    def _start[T](self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Start what must end though nobody waits for it any more."""
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task

@@ -1,7 +1,7 @@
-"""What is forgotten, and when: after a time, and the oldest first where an owner has too much.
+"""Deletes old rows: what has expired, and the oldest rows of an owner who has too many.
 
-A sweep is many short transactions, so that nobody waits for it long, and several proxies may sweep at once: what one
-has just taken in hand the others pass over. Responses that are still being answered are left alone.
+A sweep is many short transactions, so nobody waits long for it. Several proxies can sweep at once: each skips the rows
+that another one has locked. Responses that are still being answered are not deleted.
 
 OpenAI keeps responses for 30 days, and conversations until they are deleted
 (https://platform.openai.com/docs/guides/conversation-state).
@@ -51,11 +51,11 @@ MAX_BATCHES = 100
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long and how much is kept; None is for ever, or without end.
+    """How long rows are kept, in seconds, and how many. None: without limit.
 
-    Responses and chat completions go so long after they were made, conversations and sessions so long after they were
-    last added to, the events of a background response so long after it ended. ``max_rows`` counts what one owner can
-    name, ``max_bytes`` all that is kept for one.
+    The time of responses and chat completions begins when they were made, that of conversations and sessions when they
+    were last used, that of a background response's events when it ended. ``max_rows`` and ``max_bytes`` hold for each
+    owner. ``max_rows`` counts the objects that the owner can name, ``max_bytes`` all rows.
     """
 
     responses_s: float | None = 30 * DAY_S
@@ -68,12 +68,12 @@ class Limits:
 
     def __post_init__(self) -> None:
         if any(getattr(self, name) is not None and getattr(self, name) < 0 for name in self.__slots__):
-            raise ValueError("what is kept is limited by numbers from 0 on, or not at all")
+            raise ValueError("a retention limit must be at least 0, or None")
 
 
 @dataclass(slots=True)
 class Swept:
-    """How many went. ``more``: the sweep ended before all that is due had gone."""
+    """How many rows were deleted. ``more``: the sweep stopped before all due rows were deleted."""
 
     responses: int = 0
     events_of: int = 0

@@ -1,10 +1,9 @@
-"""Sessions: the messages of a chat, kept under an id that the app chooses, so that it need not send them again.
+"""Sessions: an app's chat messages, stored under an id that the app chooses, so that it need not send them again.
 
-A session is answered in order: whoever answers holds it (:meth:`Sessions.hold`), after all who asked before. That is
-what makes it orderly; what makes it safe is that messages are added to the version that was read, or not at all, so
-that a holder whose lease ran out can spoil nothing.
+One request at a time answers a session, in the order of the requests (:meth:`Sessions.hold`). In addition, messages are
+added only to the version of the session that was read. So a request whose lease ran out cannot spoil a session.
 
-A session that nobody used for ``idle_s`` is gone at that moment, whenever its rows are deleted.
+A session that was not used for ``idle_s`` seconds no longer exists, even if its rows are deleted later.
 """
 
 import contextlib
@@ -19,19 +18,20 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, sel
 from storage.base import Clock, ConflictError, Item, Store, can_be_id, check_ids, size_of
 from storage.database import Database, insert_into
 from storage.encryption import Encryption
-from storage.leases import LEASE_S, POLL_S, Hold, Leases
+from storage.lease_renewal import LEASE_S
+from storage.leases import POLL_S, Hold, Leases
 from storage.pagination import Page, UnknownCursorError, first_of
 from storage.tables import session_messages, sessions
 
 IDLE_S = 3600.0
 
 NEW = ""
-"""The version of a session that is not there."""
+"""The version of a session that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session's messages, and the version that they are."""
+    """A session's messages, and their version."""
 
     messages: tuple[Item, ...]
     version: str
@@ -39,7 +39,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SessionStats:
-    """What a session comes to. Times are Unix seconds; ``tokens`` are those that its answers used, together."""
+    """A session's size and times. Times are Unix seconds. ``tokens`` is the sum over all its answers."""
 
     id: str
     owner: str
@@ -51,7 +51,7 @@ class SessionStats:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What many sessions come to."""
+    """The sums over many sessions."""
 
     sessions: int
     messages: int
@@ -59,7 +59,7 @@ class Totals:
 
 
 class Sessions(Store):
-    """The sessions in a database. ``idle_s`` None keeps them until they are deleted."""
+    """The sessions in a database. With ``idle_s`` None they never expire."""
 
     def __init__(
         self,
@@ -77,14 +77,14 @@ class Sessions(Store):
 
     @contextlib.asynccontextmanager
     async def hold(self, owner: str, id: str, *, wait_s: float) -> AsyncIterator[Hold]:
-        """Have a session to oneself, there or not, after all who asked before. Raises BusyError after ``wait_s``."""
+        """Wait for exclusive use of a session, which need not exist yet. Raises BusyError after ``wait_s`` seconds."""
         check_ids(owner, id)
         digest = hashlib.sha256(f"{len(owner)} {owner} {id}".encode()).hexdigest()
         async with self._leases.hold(f"session {digest}", wait_s=wait_s) as hold:
             yield hold
 
     async def load(self, owner: str, id: str) -> Session:
-        """Return a session, which is then in use from now; one that is not there is empty and ``NEW``."""
+        """Return a session and note its use. If there is none, return an empty one with the version ``NEW``."""
         check_ids(owner, id)
 
         def work(connection: Connection) -> Session:
@@ -100,9 +100,9 @@ class Sessions(Store):
         return await self._database.awrite(work)
 
     async def append(self, owner: str, id: str, messages: Sequence[Item], version: str, *, tokens: int = 0) -> str:
-        """Add messages to the version of a session that was loaded, all or none, and return the new version.
+        """Add all messages or none to a session that still has this version, and return its new version.
 
-        Raises ConflictError if it has another version by now.
+        Raises ConflictError if the version has changed.
         """
         check_ids(owner, id)
 
@@ -117,15 +117,15 @@ class Sessions(Store):
             elif row is not None and version != _version(row):
                 row = None
             if row is None:
-                raise ConflictError("the session went on meanwhile")
+                raise ConflictError("the session has changed since it was read")
             return self._grow(connection, row, messages, tokens, now)
 
         return await self._database.awrite(work)
 
     async def list(self, owner: str | None = None, *, after: str | None = None, limit: int = 100) -> Page[SessionStats]:
-        """Return some sessions, the last used first; with no owner, those of all. ``after`` needs an owner.
+        """Return a page of sessions, the last used first. Without an owner, those of all. ``after`` needs an owner.
 
-        Raises UnknownCursorError if there is none with the id ``after``.
+        Raises UnknownCursorError if there is no session with the id ``after``.
         """
         row = sessions.c
 
@@ -145,7 +145,7 @@ class Sessions(Store):
         return await self._database.aread(work)
 
     async def stats(self, owner: str, id: str) -> SessionStats | None:
-        """Return what a session comes to, None if it is not there."""
+        """Return the size and times of a session, None if there is none."""
 
         def work(connection: Connection) -> SessionStats | None:
             row = _find(connection, owner, id)
@@ -154,7 +154,7 @@ class Sessions(Store):
         return await self._database.aread(work)
 
     async def totals(self, owner: str | None = None) -> Totals:
-        """Return what an owner's sessions come to, or all."""
+        """Return the sums over an owner's sessions, or over all."""
         row = sessions.c
 
         def work(connection: Connection) -> Totals:
@@ -166,7 +166,7 @@ class Sessions(Store):
         return await self._database.aread(work)
 
     async def delete(self, owner: str, id: str) -> bool:
-        """Delete a session and tell whether there was one."""
+        """Delete a session. Returns whether there was one."""
         if not (can_be_id(owner) and can_be_id(id)):
             return False
 
@@ -201,7 +201,7 @@ class Sessions(Store):
 
 
 def _make(connection: Connection, owner: str, id: str, now: float) -> Row[Any] | None:
-    """Write a session without messages and return it; None if another did so at the same moment."""
+    """Insert an empty session and return its row; None if another request has just inserted it."""
     row = {"key": secrets.token_hex(8), "owner": owner, "id": id, "created_at": now, "used_at": now}
     counts = {"version": 0, "messages": 0, "tokens": 0, "size": 0}
     inserting = insert_into(connection, sessions).values(**row, **counts).on_conflict_do_nothing()

@@ -1,4 +1,4 @@
-"""What outlives a request: responses, conversations, stored chat completions and sessions, in one database."""
+"""All stores in one database, and the tasks that keep it tidy."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from storage.chat_completions import ChatCompletions
 from storage.conversations import Conversations
 from storage.database import Database, StoreError
 from storage.encryption import Encryption
-from storage.leases import LEASE_S
+from storage.lease_renewal import LEASE_S
 from storage.responses import Responses
 from storage.retention import Limits, Retention
 from storage.sessions import Sessions
@@ -22,17 +22,17 @@ from storage.sessions import Sessions
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
-"""How often it is looked whether somebody, at any proxy, wants a background response of ours cancelled."""
+"""How often this proxy checks whether a client has cancelled one of its background responses."""
 
 SWEEP_S = 60.0
-"""How often what has expired is forgotten, and what dead proxies left behind is ended."""
+"""How often expired rows are deleted, and background responses of dead proxies are ended."""
 
 GIVEN_UP = "The proxy that was answering has ended."
 
 
 @dataclass(slots=True)
 class Stores:
-    """Everything that is kept. Use it in an ``async with``: it tidies up while that lasts."""
+    """All stores. Use it in an ``async with``: expired rows are deleted and leases renewed until the block ends."""
 
     responses: Responses
     background: Background
@@ -41,11 +41,11 @@ class Stores:
     sessions: Sessions
     retention: Retention
     wait_s: float = 600.0
-    """How long a request waits for another of the same session; 0: not at all."""
+    """How many seconds a request waits for another request of the same session; 0: it does not wait."""
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    """What answers background responses here, by their ids."""
+    """The tasks that answer background responses in this process, by response id."""
     cancelled: set[str] = field(default_factory=set)
-    """Those of them that somebody asked to cancel."""
+    """The responses in ``tasks`` that a client has cancelled."""
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     @classmethod
@@ -58,9 +58,9 @@ class Stores:
         wait_s: float = 600.0,
         lease_s: float = LEASE_S,
     ) -> Self:
-        """Make them of a database. ``keys`` encrypt what is kept; a proxy that is silent for ``lease_s`` is dead.
+        """Make all stores for a database. ``keys`` encrypt the JSON. A proxy counts as dead after ``lease_s`` seconds.
 
-        Raises EncryptionKeyError for what is no key.
+        Raises EncryptionKeyError for an invalid key.
         """
         encryption, limits = Encryption(keys), limits or Limits()
         return cls(
@@ -90,14 +90,14 @@ class Stores:
         await self._stack.aclose()
 
     def spawn(self, id: str, work: Coroutine[Any, Any, None]) -> None:
-        """Have a background response answered, whoever leaves."""
-        # Not create_task: mitmproxy's loop starts tasks at once, and this one must be known before it is done.
+        """Answer a background response in a task of its own, even if the client leaves."""
+        # Not create_task: mitmproxy's loop is eager, so the task could end before it is in `tasks`.
         task = asyncio.Task(work, loop=asyncio.get_running_loop(), name=f"answer {id} in the background")
         self.tasks[id] = task
         task.add_done_callback(lambda _: self.tasks.pop(id, None))
 
     def cancel(self, id: str) -> None:
-        """Stop answering a background response, if it is answered here. Once: what tidies up then is not disturbed."""
+        """Stop answering a background response, if this process answers it. A second call does nothing."""
         if (task := self.tasks.get(id)) is not None and id not in self.cancelled:
             self.cancelled.add(id)
             task.cancel()
@@ -115,13 +115,13 @@ class Stores:
             due_s -= LOOK_S
 
     async def _do(self, chore: Awaitable[object]) -> None:
-        """Do a chore. Where one fails, the others are done all the same, and it again when it is due."""
+        """Run one chore. If it fails, that is logged: the other chores run, and this one runs again when it is due."""
         try:
             await chore
         except StoreError as error:
-            log.warning("what is kept could not be tidied up: %s", error)
+            log.warning("expired rows could not be deleted: %s", error)
         except Exception:
-            log.exception("what is kept could not be tidied up")
+            log.exception("expired rows could not be deleted")
 
     async def _cancel_what_is_to_be(self) -> None:
         for id in await self.background.to_cancel():
@@ -129,7 +129,7 @@ class Stores:
 
 
 def given_up(body: bytes, number: int) -> tuple[bytes, list[tuple[int, bytes]]]:
-    """Make of a response whose proxy died the one that failed, and the event that says so."""
+    """Turn the body of a response whose proxy died into a failed one, and make the event that says so."""
     response = json.loads(body) | {"status": "failed", "error": {"code": "server_error", "message": GIVEN_UP}}
     event = {"type": "response.failed", "response": response, "sequence_number": number}
     return json.dumps(response).encode(), [(number, json.dumps(event).encode())]

@@ -1,30 +1,26 @@
-"""The certificate authority that the wrapped programs are made to trust, for our hosts and no other.
+"""The certificate authority that wrapped programs trust. It can sign for the intercepted hosts only.
 
-It is two certificates. A *root* is what programs are told to trust; its private key signs one other certificate and is
-forgotten, it is never written anywhere. That other one, the *signer*, is what mitmproxy makes certificates with. Both
-carry the same critical Name Constraints. One certificate would do if every verifier heeded the constraints of what it
-trusts, but RFC 5280 leaves that open, and Java's does not; between the root and the leaf they are heeded by all. And
-since nothing but the signer was ever signed by the root, whoever steals the key can speak for those hosts and no other.
+It consists of two certificates. Programs are told to trust the *root*. The root's private key signs one certificate,
+the *signer*, and is never written to disk. mitmproxy signs with the signer. Both carry the same critical Name
+Constraints. RFC 5280 does not require a verifier to check the constraints of a trust anchor, and Java's does not. All
+verifiers check those of a certificate between the root and the leaf, so the signer's constraints always hold. Whoever
+steals the signer's key can sign for those hosts and no others.
 
-Its files lie in one private directory under the names that mitmproxy expects of its ``confdir``. The authority for
-OpenAI's own host lies in the directory that is given, those for other sets of hosts in folders of it: two proxies with
-different hosts may run at once, and neither may take the other's authority away.
+The files have the names that mitmproxy expects in its ``confdir``. The authority for api.openai.com lies in the given
+directory, those for other sets of hosts in its subfolders. So two proxies with different hosts can run at once.
 
-Two processes may start at once on an empty directory: each makes a whole authority in a private place, and the one
-whose key is linked to its final name first has won. A link to a name that exists fails, so nothing is overwritten. An
-authority that must be replaced is copied to ``old/`` and its successor renamed over it, under a lock that the system
-releases with the process; whoever waited for the lock looks again, and takes the successor. The key's name is never
-absent, as mitmproxy would then make an authority of its own there, for all hosts. Every other file can be derived from
-the key's, so each process writes those again where they are missing or differ.
+Two processes may start at once with an empty directory. Each makes an authority in memory, and the first whose key file
+gets its final name wins (:func:`storage.private_files.create_private_file`). To replace an authority, a process takes a
+file lock, copies the old key file to ``old/``, and renames the new one over it. A process that waited for the lock
+checks again, and uses the new authority. The key file is never missing in between: mitmproxy would make an authority
+for all hosts in its place. All other files are derived from the key file, so each process rewrites them if they are
+missing or differ.
 """
 
 import contextlib
 import datetime
 import hashlib
 import logging
-import os
-import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +36,7 @@ from mitmproxy.certs import CERT_VALIDITY_OFFSET, DEFAULT_DHPARAM, CertStore
 
 from auth.certificates.name_constraints import constraints_of, is_address, name_constraints, names_in, permitted_names
 from settings import OPENAI_HOSTS
-from storage.folders import make_private_folder
+from storage.private_files import create_private_file, make_private_folder, restrict_to_owner, write_private_file
 
 log = logging.getLogger(__name__)
 
@@ -49,20 +45,20 @@ BASENAME = "mitmproxy"  # mitmproxy.options.CONF_BASENAME: the proxy finds its a
 NAME = "Understudy"  # the organisation and common name that a person reads in a certificate viewer
 KEY_SIZE = 2048  # mitmproxy's own default for key_size; it expects an RSA key
 
-# Two years. `understudy run` hands each program the authority of the day, so a successor costs nothing there; and a key
-# that got away with an old backup should be of no use for a decade. Only who installed it by hand must do so again.
+# Two years. `understudy run` gives each program the current authority, so a new one costs nothing there. A key that
+# leaks from an old backup is soon useless. Only users who installed the certificate by hand must install it again.
 LIFETIME = datetime.timedelta(days=730)
 RENEWED_BEFORE_END = datetime.timedelta(days=30)
 LOCK_S = 30.0  # making an authority takes less than a second
 
 
 class AuthorityError(Exception):
-    """The authority cannot be made or read; the message says where, and what to do."""
+    """The authority cannot be made or read. The message names the file and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A certificate authority on disk. ``directory`` is what mitmproxy's option ``confdir`` wants.
+    """A certificate authority on disk. ``directory`` is the value for mitmproxy's option ``confdir``.
 
     ``permitted`` are the DNS names it can sign for, each with all names below it.
     """
@@ -72,51 +68,51 @@ class Authority:
 
     @classmethod
     def at(cls, directory: Path, hosts: Sequence[str] = OPENAI_HOSTS) -> Self:
-        """Say where the authority for these hosts is or will be, without looking.
+        """Return the authority for these hosts without reading or writing files.
 
         ``hosts`` are names or patterns with ``*``. Raises AuthorityError if no authority can be limited to them.
         """
         try:
             permitted = permitted_names(hosts)
         except ValueError as error:
-            raise AuthorityError(f"no certificate authority can be limited to the hosts: {error}") from None
+            raise AuthorityError(f"no certificate authority can be limited to these hosts: {error}") from None
         if not permitted:
-            raise AuthorityError("a certificate authority needs a host to be limited to, and an address is none")
+            raise AuthorityError("a certificate authority must be limited to at least one host name, not an IP address")
         return cls(directory if permitted == OPENAI_HOSTS else directory / _folder(permitted), permitted)
 
     @classmethod
     def open(cls, directory: Path, hosts: Sequence[str] = OPENAI_HOSTS) -> Self:
         """Load the authority for these hosts from ``directory``, or make one there.
 
-        One that is near its end, or that is not limited to just these hosts, is replaced and kept in ``old/``. Raises
-        AuthorityError if the directory cannot be used, if what it holds is no authority of ours, or if no authority
-        can be limited to the hosts.
+        An authority that expires soon, or that is not limited to exactly these hosts, is replaced. The old one is kept
+        in ``old/``. Raises AuthorityError if the directory cannot be used, if another program made the authority in it,
+        or if no authority can be limited to the hosts.
         """
         authority = cls.at(directory, hosts)
         for host in filter(is_address, hosts):
-            log.warning("https://%s will not be trusted by any app: no certificate is signed for an address", host)
+            log.warning("no app will trust https://%s: the authority signs no certificates for IP addresses", host)
         with authority._explaining():
-            _private_folder(directory)
-            _private_folder(authority.directory)
+            for folder in (directory, authority.directory):
+                restrict_to_owner(make_private_folder(folder))
             if not authority.key.exists():
                 authority._create()
                 authority._tell_of_others(directory)
             chain = authority._load()
             if authority._flaw(chain) is not None:
                 chain = authority._replace()
-            _make_private(authority.key, 0o600)
+            restrict_to_owner(authority.key)
             authority._derive(chain)
             if (present := authority._load()) != chain:  # another process has rotated it meanwhile
                 authority._derive(present)
         return authority
 
     def rotate(self) -> None:
-        """Replace the authority by a new one, whatever state it is in. The old one is kept in ``old/``.
+        """Replace the authority by a new one, even if it is broken. The old one is moved to ``old/``.
 
         Raises AuthorityError.
         """
         with self._explaining():
-            _private_folder(self.directory)
+            restrict_to_owner(make_private_folder(self.directory))
             if self.key.exists():
                 self._derive(self._replace(asked=True))
             else:
@@ -125,17 +121,17 @@ class Authority:
 
     @property
     def key(self) -> Path:
-        """The signer's private key, its certificate and the root's, in one PEM file that only its owner reads."""
+        """The private PEM file with the signer's key, the signer's certificate and the root's."""
         return self.directory / f"{BASENAME}-ca.pem"
 
     @property
     def certificate(self) -> Path:
-        """The root's certificate alone, as PEM: what programs are given to trust."""
+        """The PEM file with the root's certificate alone, which programs must trust."""
         return self.directory / f"{BASENAME}-ca-cert.pem"
 
     @property
     def old(self) -> Path:
-        """The folder of the keys that were replaced."""
+        """The folder with the key files that were replaced."""
         return self.directory / "old"
 
     def root(self) -> x509.Certificate:
@@ -149,29 +145,26 @@ class Authority:
         except (OSError, NotImplementedError) as error:  # the latter: a file system that cannot lock
             why = getattr(error, "strerror", None) or str(error)
             raise AuthorityError(
-                f"the certificate authority needs a directory that it can write: {self.directory}: {why}"
+                f"the directory of the certificate authority cannot be used: {self.directory}: {why}"
             ) from error
 
     def _create(self) -> None:
-        """Make an authority in a private place, and give its key the final name unless another was first."""
-        with tempfile.TemporaryDirectory(dir=self.directory, prefix=".new-") as workshop:
-            made = Path(workshop, self.key.name)
-            _write(made, _new_authority(self.permitted))
-            with contextlib.suppress(FileExistsError):
-                _publish(made, self.key)
-                log.info("made a certificate authority for %s alone: %s", ", ".join(self.permitted), self.certificate)
+        """Make an authority, unless another process has made one meanwhile."""
+        with contextlib.suppress(FileExistsError):
+            create_private_file(self.key, _new_authority(self.permitted))
+            log.info("made a certificate authority for %s only: %s", ", ".join(self.permitted), self.certificate)
 
     def _replace(self, *, asked: bool = False) -> list[x509.Certificate]:
-        """Put a new authority in this one's place, and return what is there then.
+        """Replace this authority by a new one, and return the chain of the one that is there then.
 
-        Unless ``asked``, one in which nothing is wrong is left there: another process was first.
+        If another process has already replaced it, it stays, unless the replacement was ``asked`` for.
         """
         with FileLock(self.directory / ".lock", timeout=LOCK_S):
             reason = "as was asked for" if asked else self._flaw(chain := self._load())
             if reason is None:
                 return chain
             kept = self._keep()
-            _write(self.key, _new_authority(self.permitted))
+            write_private_file(self.key, _new_authority(self.permitted))
             log.warning(
                 "the certificate authority was replaced, %s. Whoever was told to trust the old one must be told to "
                 "trust the new, %s, and a running `understudy serve` must be started again. The old one is kept as %s",
@@ -182,16 +175,16 @@ class Authority:
             return self._load()
 
     def _keep(self) -> Path:
-        """Copy the key file, which will be replaced, to ``old/``; return the copy."""
+        """Copy the key file to ``old/`` before it is replaced. Returns the copy's path."""
         content = self.key.read_bytes()
-        _private_folder(self.old)
+        restrict_to_owner(make_private_folder(self.old))
         now = datetime.datetime.now(datetime.UTC)
         kept = self.old / f"{now:%Y-%m-%dT%H%M%SZ}-{hashlib.sha256(content).hexdigest()[:8]}-ca.pem"
-        _write(kept, content)
+        write_private_file(kept, content)
         return kept
 
     def _tell_of_others(self, directory: Path) -> None:
-        """The hosts may have changed since somebody was told to trust an authority: then there is a second one now."""
+        """Log that there is a second authority now, because the hosts have changed."""
         others = [folder for folder in (directory, *directory.glob(f"{_PREFIX}*")) if folder != self.directory]
         if known := [str(folder) for folder in others if (folder / self.key.name).exists()]:
             log.info(
@@ -202,10 +195,10 @@ class Authority:
             )
 
     def _load(self) -> list[x509.Certificate]:
-        """Read the authority as mitmproxy will, and return the chain that it will show, from the signer to the root."""
+        """Read the authority as mitmproxy does, and return the chain that it will send: the signer, then the root."""
         parameters = self.directory / f"{BASENAME}-dhparam.pem"
         if not parameters.exists():
-            _write(parameters, DEFAULT_DHPARAM)
+            write_private_file(parameters, DEFAULT_DHPARAM)
         try:
             # Not from_store, which makes an authority for all hosts when the file is missing.
             store = CertStore.from_files(self.key, parameters)
@@ -227,7 +220,7 @@ class Authority:
         )
 
     def _flaw(self, chain: Sequence[x509.Certificate]) -> str | None:
-        """Say why an authority must be replaced, as a clause. None if it need not be."""
+        """Return why an authority must be replaced, as a clause for a log line. None if it need not be."""
         signer, root = chain[0], chain[-1]
         end = min(certificate.not_valid_after_utc for certificate in chain)
         found = constraints_of(signer)
@@ -243,12 +236,12 @@ class Authority:
         return None
 
     def _derive(self, chain: Sequence[x509.Certificate]) -> None:
-        """Write the root in the forms that mitmproxy offers for download, where they are missing or differ."""
+        """Write the root's certificate where mitmproxy offers it for download, if it is missing or differs."""
         pem = chain[-1].public_bytes(serialization.Encoding.PEM)
         for path in (self.certificate, self.certificate.with_suffix(".cer")):
             try:
                 if not path.exists() or path.read_bytes() != pem:
-                    _write(path, pem)
+                    write_private_file(path, pem)
             except OSError as error:
                 raise AuthorityError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -257,17 +250,17 @@ _PREFIX = "for-"
 
 
 def _folder(permitted: Sequence[str]) -> str:
-    """Name the folder of an authority so that a person can tell whose it is, and a file system takes it."""
+    """Return a folder name that lists the hosts and is short enough for any file system."""
     names = "+".join(permitted)
     digest = hashlib.sha256(names.encode()).hexdigest()[:16]
     return _PREFIX + (names if len(names) <= 100 else f"{names[:80]}-{digest}")
 
 
 def _new_authority(permitted: Sequence[str]) -> bytes:
-    """Make a root and a signer; return the signer's key, its certificate and the root's as PEM: mitmproxy's form."""
+    """Make a root and a signer. Returns the signer's key, its certificate and the root's as PEM, for mitmproxy."""
     root_key, signer_key = (rsa.generate_private_key(public_exponent=65537, key_size=KEY_SIZE) for _ in range(2))
-    # With a part of its key's identifier: where an old root and its successor are both trusted, a verifier that looks
-    # them up by name must not take one for the other, nor must a person who removes one.
+    # The name contains part of the key's identifier. An old root and its successor may both be trusted: a verifier
+    # that finds them by name, or a person who removes one, must be able to tell them apart.
     identifier = x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()).digest.hex()
     root_name = _name(f"{NAME} root {identifier[:8]}")
     root = _certificate(root_name, root_key.public_key(), root_name, root_key, permitted, path_length=1)
@@ -293,7 +286,7 @@ def _certificate(
     *,
     path_length: int,
 ) -> x509.Certificate:
-    """Sign the certificate of an authority for TLS servers; ``path_length`` is how many authorities may follow."""
+    """Make a CA certificate for TLS servers. ``path_length`` is how many CA certificates may follow it in a chain."""
     begin = datetime.datetime.now(datetime.UTC) + CERT_VALIDITY_OFFSET  # some clocks are slow
     off = dict.fromkeys(
         ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False
@@ -317,40 +310,3 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True
-
-
-def _publish(made: Path, final: Path) -> None:
-    """Give a finished file its final name. Raises FileExistsError, and changes nothing, if the name is taken."""
-    try:
-        final.hardlink_to(made)
-    except FileExistsError:
-        raise
-    except OSError:
-        # A file system without hard links. Renaming would overwrite on POSIX, so look first;
-        # on Windows a rename onto an existing name fails by itself.
-        if final.exists():
-            raise FileExistsError(final) from None
-        made.rename(final)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")  # made with mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _private_folder(path: Path) -> None:
-    make_private_folder(path)
-    _make_private(path, 0o700)
-
-
-def _make_private(path: Path, mode: int) -> None:
-    """Take the permissions on a file or folder away from everyone but its owner."""
-    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        path.chmod(mode)

@@ -8,7 +8,7 @@ from auth.credentials.sources import REHEARSAL, SOURCES, Source, api_url, cli_se
 from engine.reach import Reach, reach_of
 from engine.spawn import Spawn
 from settings import Settings
-from storage.folders import make_private_folder
+from storage.private_files import make_private_folder, touch_private_file
 
 
 def proxy_variables(url: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -42,8 +42,8 @@ def spawn_for(settings: Settings, source: Source, environ: Mapping[str, str], en
     """
     folder = {}
     if source.own_config_dir and (source is REHEARSAL or "CLAUDE_CONFIG_DIR" not in environ):
-        folder["CLAUDE_CONFIG_DIR"] = str(_private_folder(settings.data_dir / "claude"))
-    cwd = _private_folder(settings.data_dir / "empty")
+        folder["CLAUDE_CONFIG_DIR"] = str(make_private_folder(settings.data_dir / "claude"))
+    cwd = make_private_folder(settings.data_dir / "empty")
     return Spawn(
         bare=source.bare,
         cwd=cwd,
@@ -59,13 +59,7 @@ def settings_file(data_dir: Path, content: Mapping[str, str]) -> Path | None:
     """Write Claude Code's settings where only we can read them; on its command line `ps` would show them."""
     if not content:
         return None
-    path = _private_folder(data_dir / "claude") / "understudy-settings.json"
-    path.touch(mode=0o600)
-    path.chmod(0o600)
+    path = make_private_folder(data_dir / "claude") / "understudy-settings.json"
+    touch_private_file(path)
     path.write_text(json.dumps(content), encoding="utf-8")
-    return path
-
-
-def _private_folder(path: Path) -> Path:
-    make_private_folder(path)
     return path

@@ -1,35 +1,31 @@
-"""How much a key may use: requests and tokens a minute, requests at once, dollars a day and in all.
+"""Limits of a client's key: requests and tokens a minute, concurrent requests, dollars a day and in total.
 
 Theory of operation
 -------------------
-Each request is admitted before it runs and settled when it is answered; both are one transaction. Between them stands
-a row in the database, which all proxies share, so that a limit holds for all of them together. Admissions of one key
-are made one after the other (a lock on the key's row; on SQLite the one write lock), so each sees all before it.
+A request is admitted before it runs and settled when it has been answered. Each of the two is one transaction. In
+between, the request is a row in the database that all proxies share, so a limit holds for all of them together. A lock
+on the key's row (on SQLite: the one write lock) makes admissions of one key follow each other, so each sees all earlier
+ones.
 
-Minutes slide: in no sixty seconds, wherever they begin, are more requests admitted than the key may make. Tokens are
-counted from the moment that the answer tells them, since an answer may take longer than a minute; until then a request
-counts with what its caller says it may come to, if anything. Without such an estimate a key can overdraw its tokens by
-what it has running at once; with a true upper bound it never can.
+Minutes slide: no 60 seconds, wherever they begin, contain more admitted requests than the limit. Tokens count from the
+moment the answer reports them, because an answer can take longer than a minute. Until then a request counts with the
+caller's estimate, if there is one. Without an estimate a key can exceed its tokens by those of the requests that run at
+once. With an upper bound it cannot.
 
-Of dollars a request reserves what each of its turns may cost, before the turn is played, and gives that back when it is
-settled. What is reserved counts as spent for all others. A request that may cost more than all that is left is let run
-when nothing else does, so that the last dollars can be spent; by what it costs more than that, and by what an estimate
-was too low, a key can overdraw.
+A request reserves the dollars that each of its turns may cost before the turn runs. Settling releases them. Reserved
+dollars count as spent. A request that may cost more than what is left is admitted only if no other request runs, so
+that the last dollars can be used. A key can therefore exceed its dollars by what that request costs too much, and by
+what an estimate was too low.
 
-A proxy that dies settles nothing. Its requests therefore hold a lease, which a live proxy renews for all it has
-running: the places that the dead one held are free again after `lease_s`.
+A proxy that dies settles nothing. Its requests stop counting as running when their leases run out
+(:mod:`storage.lease_renewal`).
 """
 
-import asyncio
-import contextlib
 import functools
-import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Self
 
 from sqlalchemy import Connection, case, delete, func, insert, select, update
 
@@ -50,25 +46,25 @@ from auth.keys.limits import (
     nanodollars,
     retry_headers,
 )
-from storage.database import Database, StoreError, insert_into
+from storage.base import Clock
+from storage.database import Database, insert_into
+from storage.detached_tasks import DetachedTasks
+from storage.lease_renewal import LEASE_S, LeasedRows, LeasedStore
 from storage.tables import admissions, clients, spending
 
 DAY_S = 86_400
-LEASE_S = 30.0
 
-# What is dated later than this is of a clock that has been set back since, and counts no more: else it would lock its
-# key out until the clock has come there again.
+# Rows dated further than this in the future were written before the clock was set back. They do not count: otherwise
+# they would lock the key out until the clock has caught up.
 AHEAD_S = MINUTE_S
 
-# When a place comes free that a running request holds, nobody knows; so soon it is worth asking again.
+# Nobody knows when a running request will end. The client is told to retry after this time.
 SOON_S = 1.0
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A request that may run. ``headers`` are for its answer: what OpenAI tells of the limits when all is well."""
+    """A request that may run. ``headers`` are OpenAI's rate-limit headers for its answer."""
 
     id: str
     client_id: str
@@ -76,7 +72,7 @@ class Admission:
 
 
 class OverBudgetError(Exception):
-    """A request may not run now. The message is for whoever holds the key.
+    """A request may not run now. The message is for the holder of the key.
 
     ``kind`` is ``rate`` (OpenAI's 429 with ``rate_limit_exceeded``) or ``quota`` (429 with ``insufficient_quota``).
     ``retry_after_s`` is None where waiting does not help. ``headers`` are for the answer, ``retry-after`` among them.
@@ -106,63 +102,49 @@ class Spent:
     requests_unpriced: int = 0
 
 
-class Budgets:
-    """Admits requests and settles them. Use it in an ``async with``: while that lasts, leases are renewed.
+class Budgets(LeasedStore):
+    """Admits requests and settles them. Use it in an ``async with``: leases are renewed until the block ends.
 
-    ``clock`` gives Unix seconds; without one it is the database's, which all proxies share.
+    ``clock`` returns Unix seconds. Without it, the database's clock is used, which all proxies share.
     """
 
-    def __init__(
-        self, database: Database, *, clock: Callable[[], float] | None = None, lease_s: float = LEASE_S
-    ) -> None:
-        self._database = database
-        self._clock = clock
+    def __init__(self, database: Database, *, clock: Clock | None = None, lease_s: float = LEASE_S) -> None:
+        super().__init__(database, clock=clock)
         self._lease_s = lease_s
-        self._running: set[str] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._renewing: asyncio.Task[None] | None = None
+        self._tasks = DetachedTasks()
+        self.running = LeasedRows(
+            database,
+            admissions,
+            now=self._now,
+            lease_s=lease_s,
+            warning="other proxies may count requests as ended that still run here",
+        )
 
-    async def __aenter__(self) -> Self:
-        self._renewing = asyncio.create_task(self._keep_renewing(), name="renew the leases of running requests")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._renewing:
-            self._renewing.cancel()
-            await asyncio.wait([self._renewing])
-            self._renewing = None
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def close(self) -> None:
+        """Wait until every request has been settled whose settling has begun."""
+        await self._tasks.wait()
 
     async def admit(self, client: Client, *, tokens: int = 0, usd: float = 0.0) -> Admission:
-        """Let a request run, or not. What is admitted must be settled, however it ends.
+        """Admit a request. The caller must settle it, however it ends.
 
-        ``tokens`` and ``usd`` are what the request may come to; they count until it is settled. A request that may come
-        to more than a whole minute's tokens waits until nothing else counts.
-        Raises OverBudgetError, and StoreError. Cancelled, it leaves nothing running, and counts as a request.
+        ``tokens`` and ``usd`` are estimates of what the request will use. They count until it is settled. A request
+        that may use more than a whole minute's tokens is admitted only if no other tokens count.
+        Raises OverBudgetError and StoreError. If the caller is cancelled, the request is settled with 0 tokens.
         """
-        if self._renewing is None:
-            raise RuntimeError("budgets are used in an `async with`, which renews their leases")
+        if not self.running.is_open:
+            raise RuntimeError("use Budgets in an `async with`: it renews the leases")
         _check(tokens, usd)
         work = functools.partial(self._admit, client=client, tokens=tokens, nano=nanodollars(usd))
-        deciding = self._start(self._database.awrite(work), "admit a request")
-        try:
-            decided = await asyncio.shield(deciding)
-        except asyncio.CancelledError:
-            self._start(self._give_back(deciding), "give back an admission")
-            raise
+        decided = await self._tasks.run_or_undo(self._database.awrite(work), self._give_back, "admit a request")
         if isinstance(decided, OverBudgetError):
             raise decided
-        self._running.add(decided.id)
+        self.running.ids.add(decided.id)
         return decided
 
     async def reserve(self, admission: Admission, client: Client, usd: float, *, may_refuse: bool = True) -> None:
-        """Reserve so many dollars more for a request that was admitted, until it is settled.
+        """Reserve more dollars for an admitted request, until it is settled.
 
-        Nothing happens for a key without a budget in dollars. Raises OverBudgetError, unless it may not be refused any
-        more, and StoreError.
+        Does nothing for a key without a budget in dollars. Raises StoreError and, if ``may_refuse``, OverBudgetError.
         """
         if not client.budget.has_usd:
             return
@@ -170,61 +152,28 @@ class Budgets:
         work = functools.partial(
             self._reserve, admission=admission, client=client, nano=nanodollars(usd), may_refuse=may_refuse
         )
-        refused = await asyncio.shield(self._start(self._database.awrite(work), "reserve dollars"))
+        refused = await self._tasks.run(self._database.awrite(work), "reserve dollars")
         if refused is not None:
             raise refused
 
     async def settle(self, admission: Admission, tokens: int, usd: float | None, usd_is_estimated: bool = True) -> None:
-        """Book what a request has used; its place is free again. A second time, nothing happens.
+        """Record what a request has used, and stop counting it as running. A second call does nothing.
 
-        ``usd`` is None if the price is not known. A request that failed before Claude answered used 0. Cancelled, it is
-        settled all the same.
-        Raises StoreError: then it may be tried again, and the place comes free with its lease.
+        ``usd`` is None if the price is not known. A request that failed before Claude answered used 0. The request is
+        settled even if the caller is cancelled.
+        Raises StoreError. Then the caller may try again; the request stops counting when its lease runs out.
         """
         _check(tokens, usd)
-        self._running.discard(admission.id)
+        self.running.ids.discard(admission.id)
         work = functools.partial(
             self._settle, admission=admission, tokens=tokens, nano=nanodollars(usd), is_estimated=usd_is_estimated
         )
-        await asyncio.shield(self._start(self._database.awrite(work), "settle a request"))
+        await self._tasks.run(self._database.awrite(work), "settle a request")
 
-    async def renew(self) -> None:
-        """Say that what runs here still runs. Raises StoreError."""
-        running = tuple(self._running)
-        if not running:
-            return
-
-        def work(connection: Connection) -> None:
-            until = self._now(connection) + self._lease_s
-            connection.execute(update(admissions).where(admissions.c.id.in_(running)).values(lease_until=until))
-
-        await self._database.awrite(work)
-
-    async def _keep_renewing(self) -> None:
-        while True:
-            await asyncio.sleep(self._lease_s / 3)
-            try:
-                await self.renew()
-            except StoreError as error:
-                log.warning("running requests may be counted as ended: %s", error)
-
-    async def _give_back(self, deciding: "asyncio.Task[Admission | OverBudgetError]") -> None:
-        with contextlib.suppress(StoreError):
-            decided = await deciding
-            if isinstance(decided, Admission):
-                await self._database.awrite(
-                    functools.partial(self._settle, admission=decided, tokens=0, nano=0, is_estimated=False)
-                )
-
-    def _start[T](self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Start what must end though nobody waits for it any more."""
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    def _now(self, connection: Connection) -> float:
-        return self._clock() if self._clock else self._database.now(connection)
+    async def _give_back(self, decided: Admission | OverBudgetError) -> None:
+        if isinstance(decided, Admission):
+            settle = functools.partial(self._settle, admission=decided, tokens=0, nano=0, is_estimated=False)
+            await self._database.awrite(settle)
 
     def _admit(self, connection: Connection, client: Client, tokens: int, nano: int) -> Admission | OverBudgetError:
         # NO KEY UPDATE: it excludes itself, and not those who only refer to the row, as settling does.
@@ -296,12 +245,12 @@ class Budgets:
 
 
 def day_of(now: float) -> str:
-    """Return the day of UTC: ``2026-11-20``."""
+    """Return the day in UTC: ``2026-11-20``."""
     return datetime.fromtimestamp(now, UTC).date().isoformat()
 
 
 def spent(database: Database, clock: Callable[[], float] | None = None) -> dict[str, Spent]:
-    """Return what each key has used, by the key's id. Keys that were never used are not there. Blocks."""
+    """Return what each key has used, by the key's id. Keys that were never used are missing. Blocks."""
 
     def work(connection: Connection) -> dict[str, Spent]:
         today = day_of(clock() if clock else database.now(connection))
@@ -328,11 +277,11 @@ def spent(database: Database, clock: Callable[[], float] | None = None) -> dict[
 
 def _check(tokens: int, usd: float | None) -> None:
     if not 0 <= tokens <= MAX_COUNT or (usd is not None and not 0 <= usd <= MAX_USD):
-        raise ValueError(f"{tokens} tokens for {usd} USD is nothing that a request can use")
+        raise ValueError(f"a request cannot use {tokens} tokens for {usd} USD")
 
 
 def _forget(connection: Connection, client_id: str, now: float) -> None:
-    """Delete what no longer counts. What was never settled is kept for a day: it may be only slow."""
+    """Delete rows that no longer count. Unsettled ones are kept for a day, because the request may only be slow."""
     connection.execute(
         delete(admissions).where(
             admissions.c.client_id == client_id,
@@ -381,7 +330,7 @@ def _usage(connection: Connection, client_id: str, now: float, lease_s: float) -
 
 
 def _wait_s(connection: Connection, client: Client, usage: Usage, refusal: Refusal, tokens: int) -> float | None:
-    """Return in how many seconds such a request may pass, if nothing else is asked meanwhile; None if never."""
+    """Return after how many seconds the request would be admitted if no other came; None if never."""
     if refusal.kind == "quota":
         return DAY_S - usage.now % DAY_S if refusal.limit == "usd_per_day" else None
     frees_at = [_place_free_at(connection, client, usage), _tokens_free_at(connection, client, usage, tokens)]
@@ -390,7 +339,7 @@ def _wait_s(connection: Connection, client: Client, usage: Usage, refusal: Refus
 
 
 def _place_free_at(connection: Connection, client: Client, usage: Usage) -> float | None:
-    """Return when the minute has room for another request, None if it has."""
+    """Return when another request may be admitted, None if it may be now."""
     limit = client.budget.requests_per_minute
     if limit is None or usage.requests < limit:
         return None
@@ -402,7 +351,7 @@ def _place_free_at(connection: Connection, client: Client, usage: Usage) -> floa
 
 
 def _tokens_free_at(connection: Connection, client: Client, usage: Usage, tokens: int) -> float | None:
-    """Return when the minute has room for so many tokens, at least one; None if it has."""
+    """Return when so many tokens (at least 1) may be admitted, None if they may be now."""
     limit = client.budget.tokens_per_minute
     if limit is None or (excess := usage.tokens + max(1, min(tokens, limit)) - limit) <= 0:
         return None

@@ -10,6 +10,7 @@ from cassettes.assemble import assemble, is_event_stream
 from cassettes.files import all_files
 from cassettes.format import Chunk, Entry, LineError, Problem, decode_line, encode_line
 from cassettes.read import raw_lines, read
+from storage.private_files import replacing_private_file
 
 _PIECE = re.compile(r"\s*\S+|\s+$")
 
@@ -184,8 +185,7 @@ def rewrite(path: Path) -> tuple[list[str], list[str]]:
 
 
 def _rewrite_file(file: Path, changed: Mapping[str, list[Chunk]]) -> None:
-    new = file.with_name(f".{file.name}.new")
-    with new.open("wb") as out:
+    with replacing_private_file(file) as out:
         blocks: dict[str, list[dict[str, Any]]] = {}
         for raw in raw_lines(file):
             try:
@@ -200,7 +200,6 @@ def _rewrite_file(file: Path, changed: Mapping[str, list[Chunk]]) -> None:
             if isinstance(line.end, str):
                 for fields in _block(blocks.pop(line.id), changed[line.id]):
                     out.write(encode_line(fields))
-    new.replace(file)
 
 
 def _block(lines: list[dict[str, Any]], chunks: list[Chunk]) -> Iterator[dict[str, Any]]:

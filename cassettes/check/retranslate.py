@@ -19,6 +19,7 @@ import msgspec
 
 from cassettes.assemble import assemble, events_of, is_event_stream
 from cassettes.format import Entry
+from cassettes.openai_bodies import array, mapping, model_of
 from cassettes.outcome import reason
 from translate.chat.answer import chat_streams
 from translate.chat.completion import fold
@@ -112,7 +113,7 @@ class Retranslator:
         return _compare(entry, [*map(_turn, recorded), *_told(entry)], [*map(_turn, turns), *answer.events], note)
 
     def _chat(self, entry: Entry) -> _Answer:
-        message = entry.message if isinstance(entry.message, dict) else {}
+        message = mapping(entry.message)
         shown = _shows_reasoning(entry)
         translated = translate_request(decode_object(entry.request.body), _model_map(entry), show_reasoning=shown)
         streams = chat_streams(
@@ -135,7 +136,7 @@ class Retranslator:
         return _Answer(turns, [msgspec.to_builtins(event) for event in told])
 
     def _response(self, entry: Entry) -> _Answer:
-        message = entry.message if isinstance(entry.message, dict) else {}
+        message = mapping(entry.message)
         read = read_request(decode_object(entry.request.body))
         wanted = needed(read)
         if message.get("status") == "queued":
@@ -203,8 +204,8 @@ class _Seals:
 
     def learn(self, recorded: Any, today: list[Item]) -> None:
         """Take the recorded seals of an answer for those that today's translation of it has in their places."""
-        for old, new in zip(recorded if isinstance(recorded, list) else (), today, strict=False):
-            sealed = old.get("encrypted_content") if isinstance(old, Mapping) else None
+        for old, new in zip(array(recorded), today, strict=False):
+            sealed = mapping(old).get("encrypted_content")
             block = self._blocks.get(new.get("encrypted_content") or "")
             if isinstance(sealed, str) and block is not None and old.get("type") == new.get("type"):
                 self._blocks[sealed] = block
@@ -239,19 +240,18 @@ def _turns(entry: Entry, turn: Turn) -> list[Mapping[str, Any]]:
 
 def _model_map(entry: Entry) -> dict[str, str]:
     """Have the model answer that did: who answers for whom is a setting, and none of the translation's."""
-    model = entry.turn.get("model") if entry.turn else None
-    return {"*": model} if isinstance(model, str) else {"*": "sonnet"}
+    model = model_of(entry.turn)
+    return {"*": "sonnet" if model is None else model}
 
 
 def _shows_reasoning(entry: Entry) -> bool:
     """Whether the app was shown what Claude thinks, be it by setting or by header: the Turn asked for it."""
-    thinking = entry.turn.get("thinking") if entry.turn else None
-    return isinstance(thinking, Mapping) and thinking.get("display") == "summarized"
+    return mapping(mapping(entry.turn).get("thinking")).get("display") == "summarized"
 
 
 def _asks_for_summary(entry: Entry) -> bool:
-    reasoning = entry.request.json.get("reasoning") if isinstance(entry.request.json, dict) else None
-    return isinstance(reasoning, Mapping) and bool(reasoning.get("summary") or reasoning.get("generate_summary"))
+    reasoning = mapping(mapping(entry.request.json).get("reasoning"))
+    return bool(reasoning.get("summary") or reasoning.get("generate_summary"))
 
 
 def _is_stream(entry: Entry) -> bool:

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cassettes.assemble import assemble, error_in, is_complete, is_event_stream, usage_in
+from cassettes.assemble import assemble, is_complete, is_event_stream
+from cassettes.openai_bodies import error_in, usage_in
 from cassettes.record.record import Recorder, Recording
 
 

@@ -34,8 +34,8 @@ from cassettes import first_words as words
 from cassettes import large_json as slowly
 from cassettes.aside import InOrder, weight
 from cassettes.blobs import Blobs
-from cassettes.files import index_path, journals, make_private_folder, open_regular, part_path, parts
-from cassettes.format import HEADER, VERSION, LineError, check_header, encode_line
+from cassettes.files import index_path, journals, make_side_folder, open_regular, part_path, parts
+from cassettes.format import HEADER, VERSION, How, LineError, check_header, encode_line
 from cassettes.index import append_to_index, asked, drop_stale_index, summary_of
 from cassettes.locking import lock
 from cassettes.outcome import failed_at_the_proxy, reason
@@ -45,7 +45,6 @@ from cassettes.redact.scrub import ChunkRecord, EventRecord, Record, Scrubber
 from translate.usage import MessageUsage
 
 type Fsync = Literal["never", "entry", "event"]
-type How = Literal["done", "cut_by_app", "failed", "interrupted"]
 
 # Headers of one connection, which say nothing of the exchange.
 _UNINTERESTING = frozenset(
@@ -134,14 +133,14 @@ class Recorder:
         first.parent.mkdir(parents=True, exist_ok=True)
         self._first = first
         self.folder = first.with_name(first.name + ".d")
-        make_private_folder(self.folder)
+        make_side_folder(self.folder)
         self._lock_file = (self.folder / "lock").open("ab")
         try:
             lock(self._lock_file, wait=False)
         except OSError:
             raise CassetteError(f"the cassette {first} is being recorded by another process") from None
         home = path / ".names" if is_folder else self.folder
-        make_private_folder(home)
+        make_side_folder(home)
         self.redactor = redact.named_by(Names(home / "names", parts(first), self.failed))
         self.blobs = Blobs(self.folder / "blobs")
         self._number = max(len(parts(first)), 1)

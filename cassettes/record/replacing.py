@@ -1,17 +1,17 @@
 """Cassettes that are written anew: until the new one is whole, the old one stays as it is."""
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator, Set
 from pathlib import Path
 
-from cassettes.files import all_files, index_path, make_private_folder, part_path, parts, side_folder
+from cassettes.files import all_files, index_path, make_side_folder, part_path, parts, side_folder
 from cassettes.format import LineError, decode_line
 from cassettes.index import load
 from cassettes.locking import lock
 from cassettes.read import raw_lines
 from cassettes.record.record import CassetteError
+from storage.private_files import replacing_private_file
 
 
 def put_in_place(new: Path, old: Path) -> None:
@@ -47,7 +47,7 @@ def put_in_place(new: Path, old: Path) -> None:
 def _locked(cassette: Path) -> Iterator[None]:
     """Keep others from recording into a cassette while the block runs. Raises OSError, CassetteError if one does."""
     folder = side_folder(cassette)
-    make_private_folder(folder)
+    make_side_folder(folder)
     with (folder / "lock").open("ab") as file:
         try:
             lock(file, wait=False)
@@ -84,19 +84,13 @@ def drop_failures(path: Path) -> int:
 
 def _write_without(file: Path, ids: Set[str]) -> None:
     """Write a file anew, without the lines of these entries."""
-    beside = file.with_name(f".new-{file.name}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as new:
-            for line in raw_lines(file):
-                if _id_of(line.raw) in ids:
-                    continue
-                if line.is_too_long:
-                    raise CassetteError(f"{file}:{line.number}: a line is too long, so the file cannot be written anew")
-                new.write(line.raw)
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing_private_file(file) as new:
+        for line in raw_lines(file):
+            if _id_of(line.raw) in ids:
+                continue
+            if line.is_too_long:
+                raise CassetteError(f"{file}:{line.number}: a line is too long, so the file cannot be written anew")
+            new.write(line.raw)
     index_path(file).unlink(missing_ok=True)
 
 

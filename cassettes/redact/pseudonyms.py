@@ -10,7 +10,6 @@ counting goes on behind the highest number that the cassette has, so that no nam
 import contextlib
 import hashlib
 import hmac
-import os
 import re
 import secrets as randomness
 from collections.abc import Callable, Iterable
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from cassettes.locking import locked
+from storage.private_files import create_private_file
 
 PREFIX = "redacted:"
 HELD = "redacted:held"
@@ -59,11 +59,10 @@ class Names:
         return PREFIX + self._known[digest]
 
     def _open(self, path: Path, written: Iterable[Path]) -> None:
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        if not path.exists():
             lines = [self._key.hex(), *(f"- {kind}-{number}" for kind, number in highest_numbers(written).items())]
-            with os.fdopen(descriptor, "wb") as new:
-                new.write("".join(f"{line}\n" for line in lines).encode())
+            with contextlib.suppress(FileExistsError):
+                create_private_file(path, "".join(f"{line}\n" for line in lines).encode())
         with path.open("rb") as file, locked(file):
             key = file.readline()
             with contextlib.suppress(ValueError):

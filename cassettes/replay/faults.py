@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from cassettes.openai_bodies import last_message, model_of, parsed
 from cassettes.replay.pace import Script, Step, split
 
 _ERRORS = {  # status -> OpenAI's type and code; as translate.errors has them
@@ -242,15 +243,10 @@ class Faults:
 
 
 def _asked(path: str, body: bytes) -> _Asked:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        value = None
+    value = parsed(body)
     if not isinstance(value, Mapping):
         return _Asked(path, "", body.decode("utf-8", "replace"))
-    messages = next((value[key] for key in ("messages", "input", "prompt") if value.get(key)), None)
-    last = messages[-1] if isinstance(messages, list) else messages
-    return _Asked(path, str(value.get("model", "")), "\n".join(_texts(last)))
+    return _Asked(path, model_of(value) or "", "\n".join(_texts(last_message(value))))
 
 
 def _texts(message: Any) -> list[str]:

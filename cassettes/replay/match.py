@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from cassettes import large_json as slowly
 from cassettes.format import Entry, Request
+from cassettes.openai_bodies import tool_name, tools_of
 from cassettes.redact.patterns import Pattern
 from cassettes.redact.redact import parse_path, path_matches
 from cassettes.replay.library import GoneError
@@ -359,17 +360,7 @@ def _role(message: Any) -> str:
 
 
 def _by_name(body: Mapping[str, Any]) -> dict[str, Any]:
-    tools = [*_list(body.get("tools")), *_list(body.get("functions"))]
-    named = {}
-    for tool in tools:
-        inner = tool.get("function", tool) if isinstance(tool, dict) else {}
-        name = inner.get("name") or inner.get("type") if isinstance(inner, dict) else None
-        named[str(name)] = tool
-    return named
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    return {str(tool_name(tool)): tool for tool in tools_of(body)}
 
 
 def _tools(old: Mapping[str, Any], new: Mapping[str, Any], sides: Sides) -> list[str]:

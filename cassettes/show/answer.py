@@ -4,13 +4,13 @@ It is read from what was assembled of it, else from the chunks, else from Claude
 no assembled answer, or an empty one; then the pieces that had come are put together here.
 """
 
-import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cassettes.assemble import assemble_events, events_of
+from cassettes.openai_bodies import error_in, mapping, parsed, usage_in
 from cassettes.show.parts import Kind, Part, said, text_of
 from cassettes.show.safe import size
 
@@ -118,10 +118,8 @@ def _of_stream(body: bytes) -> Answer:
 def decoded(body: bytes) -> Iterator[dict[str, Any]]:
     """Read a stream's events that are JSON objects."""
     for _, data in events_of(body):
-        with contextlib.suppress(ValueError, RecursionError):
-            value = json.loads(data)
-            if isinstance(value, dict):
-                yield value
+        if isinstance(value := parsed(data), dict):
+            yield value
 
 
 def _of_items(events: Iterable[dict[str, Any]]) -> tuple[Choice, ...]:
@@ -149,13 +147,7 @@ def _read(message: Any, source: Source) -> Answer:
     """Read a whole answer: a completion of either dialect, a response, a bare message, or an error."""
     if not isinstance(message, Mapping):
         return Answer(source, raw=text_of(message))
-    usage = message.get("usage")
-    told = Answer(
-        source,
-        model=text_of(message.get("model")),
-        usage=usage if isinstance(usage, Mapping) else None,
-        error=message.get("error"),
-    )
+    told = Answer(source, model=text_of(message.get("model")), usage=usage_in(message), error=error_in(message))
     if isinstance(choices := message.get("choices"), list):
         return replace(told, choices=tuple(_choice(choice) for choice in choices))
     if isinstance(output := message.get("output"), list):
@@ -170,8 +162,7 @@ def _read(message: Any, source: Source) -> Answer:
 
 
 def _ended(response: Mapping[str, Any]) -> str:
-    details = response.get("incomplete_details")
-    reason = text_of(details.get("reason")) if isinstance(details, Mapping) else ""
+    reason = text_of(mapping(response.get("incomplete_details")).get("reason"))
     status = text_of(response.get("status"))
     return f"{status}: {reason}" if status and reason else status
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cassettes.openai_bodies import array, inner, mapping
 from cassettes.show.safe import blob, size, without_blobs
 
 type Kind = Literal[
@@ -112,10 +113,9 @@ def calls(message: Mapping[str, Any]) -> Iterator[Part]:
         if not isinstance(call, Mapping):
             yield _other(call)
             continue
-        nothing: Mapping[str, Any] = {}
-        inner = next((call[key] for key in ("function", "custom") if isinstance(call.get(key), Mapping)), nothing)
-        arguments = inner.get("arguments", inner.get("input"))
-        yield Part("tool_call", text_of(arguments), text_of(inner.get("name")), text_of(call.get("id")))
+        named = mapping(inner(call))
+        arguments = named.get("arguments", named.get("input"))
+        yield Part("tool_call", text_of(arguments), text_of(named.get("name")), text_of(call.get("id")))
     if isinstance(older := message.get("function_call"), Mapping):
         yield Part("tool_call", text_of(older.get("arguments")), text_of(older.get("name")))
 
@@ -173,16 +173,14 @@ def _of_servers(item: Mapping[str, Any], kind: str) -> Iterator[Part]:
     """Read what was searched for, what an MCP server was asked and gave, and which tools there are."""
     id, label = text_of(item.get("id")), text_of(item.get("server_label"))
     if kind == "web_search_call":
-        action = item.get("action")
-        yield Part("tool_call", text_of(action.get("query")) if isinstance(action, Mapping) else "", "web_search", id)
+        query = text_of(mapping(item.get("action")).get("query"))
+        yield Part("tool_call", query, "web_search", id)
     elif kind == "mcp_call":
         yield Part("tool_call", text_of(item.get("arguments")), f"{label}.{text_of(item.get('name'))}", id)
         if (given := item.get("error") or item.get("output")) is not None:
             yield Part("tool_result", text_of(given), "", id)
     else:
-        listed = item.get("tools")
-        tools = listed if isinstance(listed, list) else []
-        names = [text_of(tool.get("name")) for tool in tools if isinstance(tool, Mapping)]
+        names = [text_of(tool.get("name")) for tool in array(item.get("tools")) if isinstance(tool, Mapping)]
         yield Part("tool_result", f"tools: {', '.join(names)}", label, text_of(item.get("call_id")) or id)
 
 
@@ -195,15 +193,15 @@ def _reasoning(item: Mapping[str, Any]) -> Iterator[Part]:
 
 
 def _medium(item: Mapping[str, Any], kind: Kind) -> Part:
-    inner = item
-    while nested := next((inner[key] for key in CONTENTS if isinstance(inner.get(key), Mapping)), None):
-        inner = nested
-    name = text_of(inner.get("filename") or inner.get("title") or item.get("filename"))
-    value = next((inner[key] for key in CONTENTS if isinstance(inner.get(key), str)), None)
+    nested_in = item
+    while nested := next((nested_in[key] for key in CONTENTS if isinstance(nested_in.get(key), Mapping)), None):
+        nested_in = nested
+    name = text_of(nested_in.get("filename") or nested_in.get("title") or item.get("filename"))
+    value = next((nested_in[key] for key in CONTENTS if isinstance(nested_in.get(key), str)), None)
     if value is None:
         known = next((item[key] for key in CONTENTS if isinstance(item.get(key), str)), None)
         return Part(kind, known if known is not None else _compact(item), name)
-    told = text_of(inner.get("media_type") or inner.get("format"))
+    told = text_of(nested_in.get("media_type") or nested_in.get("format"))
     if (data := blob(value)) is not None:
         return Part(kind, f"{told or data[0]}, {size(len(data[1]))}", name)
     if len(value) > 200:

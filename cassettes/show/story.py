@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cassettes.assemble import is_event_stream
-from cassettes.format import Entry, Headers, Request
+from cassettes.format import Entry, Headers, How, Request
+from cassettes.openai_bodies import model_of, tool_name, tools_of
 from cassettes.outcome import outcome
 from cassettes.show.answer import Answer, answer, unwrapped
 from cassettes.show.parts import Part, Said, said, text_of
@@ -59,8 +60,8 @@ class Story:
     status: int | None
     process: str | None
     error: str | None
-    how: str
-    outcome: str
+    how: How
+    outcome: How
     ms: float
     is_stream: bool
     left_out: tuple[str, ...]
@@ -105,12 +106,6 @@ def story(entry: Entry) -> Story:
     )
 
 
-def model_of(body: Any) -> str | None:
-    """Return the model that a request names, None if it names none."""
-    model = body.get("model") if isinstance(body, Mapping) else None
-    return model if isinstance(model, str) else None
-
-
 def conversation(request: Request) -> Iterator[Said]:
     """Read what was said, of whichever dialect; of a body that is no conversation the body."""
     body = request.json
@@ -152,14 +147,8 @@ def _prompts(prompt: Any) -> Iterator[Said]:
 
 
 def _tools(body: Mapping[str, Any]) -> Iterator[str]:
-    for name in TOOLS:
-        listed = body.get(name)
-        for tool in listed if isinstance(listed, list) else []:
-            inner = tool
-            if isinstance(tool, Mapping):
-                inner = next((tool[key] for key in ("function", "custom") if isinstance(tool.get(key), Mapping)), tool)
-            named = (inner.get("name") or inner.get("type")) if isinstance(inner, Mapping) else None
-            yield text_of(named) or "?"
+    for tool in tools_of(body):
+        yield tool_name(tool) or "?"
 
 
 def _settings_of(turn: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -15,6 +15,7 @@ from rich.text import Text
 from auth.log_redaction import redact, secrets_in
 from cli.doctor.checks import Finding, run_checks
 from cli.doctor.runtime import Watcher
+from cli.options import AsJson, ConfigFile
 from settings import Settings, hide_password
 
 FINE, FAULTY = 0, 1
@@ -33,10 +34,8 @@ def add_doctor_command(cli: typer.Typer, load_settings: Callable[[Path | None], 
         command: Annotated[
             list[str] | None, typer.Argument(metavar="-- COMMAND", help="Run this once and see how it connects.")
         ] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-        config: Annotated[
-            Path | None, typer.Option("--config", metavar="FILE", help="Another configuration file.")
-        ] = None,
+        as_json: AsJson = False,
+        config: ConfigFile = None,
     ) -> None:
         """Check this machine for what may keep an app from working. Ends with 1 if there is a fault."""
         settings = load_settings(config)

@@ -1,13 +1,9 @@
 """What we sealed comes back, and nothing else is opened."""
 
-import os
-from pathlib import Path
-from types import SimpleNamespace
-
 import pytest
 from cryptography.fernet import Fernet
 
-from api.sealing import Sealer, derived_key, put_new
+from api.sealing import Sealer, derived_key
 from translate.responses.reasoning import pack
 
 BLOCK = {"type": "thinking", "thinking": "hm", "signature": "s"}
@@ -39,25 +35,3 @@ def test_whoever_has_the_secret_opens_and_a_key_that_was_replaced_still_does() -
     assert after.open_reasoning(before.seal(pack(BLOCK))) == BLOCK
     assert other.open_reasoning(after.seal(pack(BLOCK))) == BLOCK
     assert other.open_reasoning(before.seal(pack(BLOCK))) is None
-
-
-@pytest.mark.parametrize("name", ["posix", "nt"])
-def test_a_key_file_is_whole_private_and_never_replaced(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, path = os.rename, tmp_path / "key"
-
-    def rename(source: str, target: Path) -> None:
-        """Rename as Windows does."""
-        if target.exists():
-            raise FileExistsError
-        real(source, target)
-
-    windows = SimpleNamespace(name=name, link=os.link, rename=rename, fdopen=os.fdopen)
-    monkeypatch.setattr("api.sealing.os", windows)
-    for content in (b"first", b"second"):
-        put_new(path, content)
-
-    assert path.read_bytes() == b"first"
-    assert path.stat().st_mode & 0o077 == 0
-    assert list(tmp_path.iterdir()) == [path]

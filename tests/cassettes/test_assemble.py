@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from cassettes.assemble import assemble, error_in, events_of, is_complete, usage_in
+from cassettes.assemble import assemble, events_of, is_complete
+from cassettes.openai_bodies import error_in, usage_in
 
 STREAM = "text/event-stream; charset=utf-8"
 

@@ -1,5 +1,6 @@
 import pytest
 
+from cassettes.format import How
 from cassettes.outcome import failed_at_the_proxy, outcome, reason
 
 RATE = {"message": "Too fast", "type": "requests", "code": "rate_limit_exceeded"}
@@ -39,7 +40,7 @@ LONG = {"code": "invalid_prompt", "message": "Too long"}
     ],
 )
 def test_an_exchange_is_done_only_if_the_app_got_what_it_asked_for(
-    how: str, status: int | None, error: object, told: str, at_the_proxy: bool
+    how: How, status: int | None, error: object, told: str, at_the_proxy: bool
 ) -> None:
     assert outcome(how, status, error) == told
     assert failed_at_the_proxy(how, status, error) is at_the_proxy

@@ -14,8 +14,7 @@ from typer.testing import CliRunner, Result
 
 from cli.app import app
 from cli.config import config
-from cli.load import option_of
-from cli.options import FLAGGED
+from cli.options import FLAGGED, option_of
 from settings import Settings
 
 CANARY = "canary-0123456789"

@@ -17,12 +17,13 @@ from cassettes.show import listing
 from cassettes.show.cassette import open_cassette
 from cassettes.show.listing import Choice
 from cassettes.show.parts import Part, said
-from cli.show import add_looking_commands
+from cli.show import NUMBERS, diff, show
 from tests.cassettes.show import tapes
 from tests.end_to_end.understudy import UNDERSTUDY
 
 cli = typer.Typer()
-add_looking_commands(cli)
+cli.command(context_settings=NUMBERS)(show)
+cli.command()(diff)
 
 KINDS = [
     tapes.streamed_chat,

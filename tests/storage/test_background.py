@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from storage.background import LEASE_S, Background, EndedError, Event, Progress
+from storage.background import Background, EndedError, Event, Progress
 from storage.base import ConflictError, size_of
 from storage.conversations import Conversations
 from storage.database import Database, StoreError
 from storage.encryption import Encryption
+from storage.lease_renewal import LEASE_S
 from storage.responses import NoConversationError, Responses, StoredResponse
 from storage.tables import response_events, responses
 from tests.storage.kept import ME, YOU, Clock, assistant, count, response, user
@@ -128,16 +129,16 @@ async def test_what_was_not_begun_in_the_background_is_not_there(
 
 
 async def test_a_response_begins_before_it_ends(worker: Background) -> None:
-    with pytest.raises(ValueError, match="has not ended"):
+    with pytest.raises(ValueError, match="must be queued or in_progress"):
         await worker.begin(begun(status="completed"))
-    with pytest.raises(ValueError, match="has not ended"):
+    with pytest.raises(ValueError, match="must be queued or in_progress"):
         await worker.begin(begun(output=(assistant("a"),)))
     await worker.begin(begun())
     with pytest.raises(ConflictError):
         await worker.begin(begun())
-    with pytest.raises(ValueError, match="ends a response"):
+    with pytest.raises(ValueError, match="is a final status"):
         await worker.set_status("resp_a", "failed", b"{}")
-    with pytest.raises(ValueError, match="ends no response"):
+    with pytest.raises(ValueError, match="is not a final status"):
         await worker.finish("resp_a", "in_progress", b"{}")
 
 
@@ -241,7 +242,7 @@ async def test_a_worker_that_comes_back_too_late_is_told(worker: Background, oth
     await worker.begin(begun())
     clock.now += LEASE_S
     await others.fail_abandoned(stopped)
-    await worker.renew()
+    await worker.running.renew()
     with pytest.raises(EndedError):
         await worker.finish("resp_a", "completed", b"{}", output=(assistant("a!"),), events=[event(9)])
 
@@ -252,7 +253,7 @@ async def test_a_worker_that_comes_back_too_late_is_told(worker: Background, oth
 async def test_a_worker_that_slept_and_was_not_given_up_goes_on(worker: Background, clock: Clock) -> None:
     await worker.begin(begun())
     clock.now += 2 * LEASE_S
-    await worker.renew()
+    await worker.running.renew()
 
     assert await worker.fail_abandoned(stopped) == []
     await worker.finish("resp_a", "completed", b"{}")
@@ -271,11 +272,11 @@ async def test_what_a_worker_has_in_hand_it_does_not_give_up_when_the_clock_jump
 
 
 async def test_who_renews_is_not_given_up(worker: Background, others: Background, clock: Clock) -> None:
-    await worker.renew()
+    await worker.running.renew()
     await worker.begin(begun())
     for _ in range(3):
         clock.now += LEASE_S - 1
-        await worker.renew()
+        await worker.running.renew()
 
     assert await others.fail_abandoned(stopped) == []
 
@@ -284,14 +285,14 @@ async def test_a_worker_renews_by_itself(
     database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Background(database, clock=clock, lease_s=0.03) as worker:
-        renew, fails = worker.renew, iter([True])
+        renew, fails = worker.running.renew, iter([True])
 
         async def fail_once() -> None:
             if next(fails, False):
                 raise StoreError("not now")
             await renew()
 
-        monkeypatch.setattr(worker, "renew", fail_once)
+        monkeypatch.setattr(worker.running, "renew", fail_once)
         await worker.begin(begun())
         clock.now += 100
         query = select(responses.c.lease_until)
@@ -312,7 +313,7 @@ async def test_a_response_whose_end_cannot_be_written_is_given_up_in_time(
         with pytest.raises(StoreError):
             await worker.finish("resp_a", "completed", b"{}")
     clock.now += LEASE_S - 1
-    await worker.renew()
+    await worker.running.renew()
     clock.now += 1
 
     assert await others.fail_abandoned(stopped) == ["resp_a"]

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from storage.database import Database, StoreError
-from storage.leases import LEASE_S, BusyError, Hold, Leases
+from storage.lease_renewal import LEASE_S
+from storage.leases import BusyError, Hold, Leases
 from storage.tables import tickets
 from tests.storage.kept import Clock, count
 

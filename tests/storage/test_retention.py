@@ -13,7 +13,8 @@ from storage.chat_completions import ChatCompletions, StoredChat
 from storage.conversations import Conversations
 from storage.database import Database
 from storage.encryption import Encryption, EncryptionKeyError
-from storage.leases import LEASE_S, Leases
+from storage.lease_renewal import LEASE_S
+from storage.leases import Leases
 from storage.responses import Responses
 from storage.retention import DAY_S, Limits, Retention, Swept
 from storage.sessions import NEW, Sessions

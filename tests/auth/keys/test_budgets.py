@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, func, select, text, update
 
-from auth.keys.budgets import DAY_S, LEASE_S, Admission, Budgets, OverBudgetError, Spent, day_of, spent
+from auth.keys.budgets import DAY_S, Admission, Budgets, OverBudgetError, Spent, day_of, spent
 from auth.keys.clients import Client, Clients
 from auth.keys.limits import Budget
 from storage.database import Database, StoreError
+from storage.lease_renewal import LEASE_S
 from storage.tables import admissions
 
 pytestmark = pytest.mark.anyio
@@ -226,7 +227,7 @@ async def test_a_request_that_runs_for_long_keeps_its_place(budgets: Budgets, ke
     await budgets.admit(client)
     for _ in range(10):
         clock.now += LEASE_S - 1
-        await budgets.renew()
+        await budgets.running.renew()
 
     assert (await refusal(budgets, client)).limit == "concurrent"
 
@@ -256,7 +257,7 @@ async def test_renewing_goes_on_when_the_database_was_away_for_a_while(
                 raise StoreError("the database cannot be used: away")
             renewed.set()
 
-        monkeypatch.setattr(budgets, "renew", renew)
+        monkeypatch.setattr(budgets.running, "renew", renew)
         with caplog.at_level(logging.WARNING):
             await renewed.wait()
 
@@ -443,9 +444,9 @@ async def test_nothing_can_be_earned_or_used_without_measure(
     client = await key()
     admission = await budgets.admit(client)
 
-    with pytest.raises(ValueError, match="nothing that a request can use"):
+    with pytest.raises(ValueError, match="a request cannot use"):
         await budgets.settle(admission, tokens, usd)
-    with pytest.raises(ValueError, match="nothing that a request can use"):
+    with pytest.raises(ValueError, match="a request cannot use"):
         await budgets.admit(client, tokens=tokens, usd=usd)
 
 

@@ -8,7 +8,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from cassettes.assemble import assemble, usage_in
+from cassettes.assemble import assemble
+from cassettes.openai_bodies import usage_in
 from cassettes.record.record import Recorder, Recording
 
 CLAUDE = "claude-sonnet-4-5"
