@@ -6,7 +6,7 @@ from api.path_suggestions import LONGEST, closest_path
 from api.routes import ROUTES
 from api.routing import supports
 
-TEMPLATES = [route.path for route in ROUTES]
+TEMPLATES = [route.template for route in ROUTES]
 
 
 def closest(path: str) -> str | None:
