@@ -203,13 +203,13 @@ def _to_pem(certificates: Iterable[bytes]) -> bytes:
 
 def _to_php_settings(bundle: Path) -> bytes:
     """Return PHP's settings that name the bundle. PHP uses libcurl, which, unlike curl, reads no variable for it."""
-    # In double quotes PHP replaces ${…} by a setting's value. A backslash before a double quote escapes it.
+    # In double quotes PHP reads ${…} as the name of a setting. A backslash is literal, except before a double quote.
     path = str(bundle).replace("$", "\\$").replace('"', '\\"')
     return f'curl.cainfo = "{path}"\nopenssl.cafile = "{path}"\n'.encode()
 
 
 def _to_java_store(certificates: Iterable[bytes]) -> bytes:
-    """Return a PKCS12 store that a JVM reads as a trust store. It is encrypted with AES, which needs Java 8u301."""
+    """Return a PKCS12 store that a JVM reads as a trust store. It uses AES, so it needs Java 8u301 or later."""
     entries = [
         pkcs12.PKCS12Certificate(certificate, f"ca-{number}".encode())
         for number, certificate in enumerate(_parsed(certificates))

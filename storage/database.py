@@ -173,7 +173,7 @@ class Database:
 
 
 def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """Return an INSERT that supports ON CONFLICT. The SQL is the same for both databases, but SQLAlchemy's class not."""
+    """Return an INSERT that supports ON CONFLICT. SQLAlchemy has one class per database, though the SQL is the same."""
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
