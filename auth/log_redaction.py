@@ -1,4 +1,4 @@
-"""Secrets stay out of the log, and so does what would steer the terminal that it is shown on."""
+"""Removes secrets from log records, and escapes characters that could control the terminal."""
 
 import logging
 import re
@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping
 from cassettes.redact.finder import look_through
 from translate.printable import safe
 
-# Variables that hold secrets, by what such variables are called.
+# The names of variables that hold secrets.
 SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?|AUTH|HEADERS)(_|$)", re.IGNORECASE)
 OF_PROVIDERS = re.compile(r"^(ANTHROPIC|CLAUDE|OPENAI|AWS|AZURE|GOOGLE|GCP|VERTEX|FOUNDRY|GITHUB|HF)_", re.IGNORECASE)
 
-# Secrets by their own shape, wherever they turn up.
+# Secrets that are recognized by their form, anywhere in a text.
 SHAPES = re.compile(r"\b(?:sk-[\w-]{8,}|Bearer\s+[\w.~+/=-]{8,})", re.IGNORECASE)
 
 MAX_LOGGED = 32 * 1024
-"""A longer line is cut: it would take long to look through, and nobody reads it."""
+"""Longer texts are cut, in characters: searching them for secrets would take long, and nobody reads them."""
 
 # Shorter values are words like "1" or "true", and masking them would make the log unreadable.
 MIN_LENGTH = 8
@@ -32,9 +32,9 @@ def secrets_in(environ: Mapping[str, str]) -> list[str]:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Replace secrets by ``…`` and, for long ones, their last four characters. A text that is too long is cut."""
+    """Replace each secret by ``…``, followed by its last four characters if it is long. Cut a text that is too long."""
     if len(text) > MAX_LOGGED:
-        # At the end of a word, since a piece of a secret would not be known for one.
+        # Cut at the end of a word, because a part of a secret would not be recognized.
         text = f"{text[:MAX_LOGGED].rpartition(' ')[0]} … ({len(text)} characters)"
     for secret in secrets:
         text = text.replace(secret, mask(secret))
@@ -48,14 +48,14 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def mask(secret: str) -> str:
-    """Return what may be shown of a secret."""
+    """Return the part of a secret that may be shown: the last four characters if it has at least 16."""
     return f"…{secret[-4:]}" if len(secret) >= 16 else "…"
 
 
 class RedactSecrets(logging.Filter):
-    """A filter for handlers: no record passes with a secret in it, be it in the message, an argument or a traceback.
+    """A filter for handlers. It redacts secrets in a record's message, arguments and traceback.
 
-    What a stranger may have written into it (a path, a method, a name) is escaped.
+    It also escapes control characters, because a client may have chosen parts of the text (a path, a method, a name).
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -64,7 +64,7 @@ class RedactSecrets(logging.Filter):
         self._formatter = logging.Formatter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Redact the record in place and let it pass."""
+        """Redact the record in place. Always return True."""
         record.msg, record.args = safe(redact(record.getMessage(), self._secrets)), None
         if record.exc_info and not record.exc_text:
             record.exc_text = self._formatter.formatException(record.exc_info)

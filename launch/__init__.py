@@ -8,7 +8,7 @@ The words used here:
 - *extra*: a PEM file of CA certificates that a program trusts in addition to its own.
 - *Java store*: the bundle's certificates in the only format that a JVM reads.
 - *shim*: ``node_proxy.cjs``, a script for versions of Node that ignore the proxy variables. Node loads it first.
-- *base-URL door*: an HTTP address of the proxy, for programs that are told it by ``OPENAI_BASE_URL``.
+- *base-URL door*: an HTTP address of the proxy, for programs that use it as their ``OPENAI_BASE_URL``.
 
 ``trust`` writes the files, ``environment`` computes the variables, ``child`` runs the program.
 """

@@ -1,6 +1,6 @@
 """Finds variables that send OpenAI's clients to another server on this machine.
 
-Clients send no loopback addresses through a proxy, so such a variable silently bypasses Understudy.
+Clients do not use a proxy for loopback addresses, so such a variable silently bypasses Understudy.
 """
 
 import ipaddress
@@ -17,7 +17,10 @@ CONNECT_S = 1.0
 def base_urls_past(
     environ: Mapping[str, str], own: Collection[tuple[str, int]]
 ) -> dict[str, tuple[str, tuple[str, int]]]:
-    """Return the variables that name another address on loopback than ``own``, each with its URL and that address."""
+    """Return the variables whose URL has a loopback address that is not in ``own``.
+
+    The result maps each variable to its URL and to the URL's host and port.
+    """
     past = {}
     for name in BASE_URLS:
         try:
@@ -31,7 +34,7 @@ def base_urls_past(
 
 
 def listens(address: tuple[str, int]) -> bool:
-    """Whether something takes connections at an address."""
+    """Whether a server accepts connections at this host and port."""
     try:
         with socket.create_connection(address, timeout=CONNECT_S):
             return True

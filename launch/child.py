@@ -65,10 +65,10 @@ async def run_command(
 
 
 async def _start(command: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """Start a command; a text file without an interpreter's name is the shell's to run, as `execvp` has it.
+    """Start a command. A text file without a ``#!`` line is run by ``/bin/sh``, as `execvp` does.
 
-    On Windows only programs start by their bare names, and our own PATH is looked at. `npm` is a script there, so the
-    command is looked up first.
+    Windows would start only ``.exe`` files by name, and would search our own PATH. Some commands, such as `npm`, are
+    scripts there. So the command is first looked up on the PATH in ``env``.
     """
     if os.name != "posix":
         found = shutil.which(command[0], path=env.get("PATH"))
@@ -93,7 +93,7 @@ class _Child:
     def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
         self._process: asyncio.subprocess.Process | None = None
-        self._early: list[int] = []  # came while the command was being started
+        self._early: list[int] = []  # signals that came while the command was being started
         self._deadline: asyncio.TimerHandle | None = None
 
     async def see_to_its_end(self, process: asyncio.subprocess.Process) -> int:
@@ -133,7 +133,7 @@ class _Child:
 
 
 def _send(process: asyncio.subprocess.Process, number: int) -> None:
-    # It may have ended in between; and Windows knows few of the signals.
+    # The process may have ended meanwhile. Windows has only a few of the signals.
     with suppress(ProcessLookupError, ValueError):
         process.send_signal(number)
 
@@ -141,11 +141,11 @@ def _send(process: asyncio.subprocess.Process, number: int) -> None:
 def _is_in_terminal_foreground() -> bool:
     """Whether Ctrl-C at our terminal signals us, and so also the command in the same process group."""
     if os.name != "posix":
-        return True  # a Windows console tells all its processes
+        return True  # a Windows console sends Ctrl-C to all its processes
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
     except OSError:
-        return False  # no terminal controls us
+        return False  # we have no controlling terminal
     try:
         return os.tcgetpgrp(terminal) == os.getpgrp()
     except OSError:
@@ -170,7 +170,7 @@ def _why_not_started(name: str, error: OSError | ValueError) -> tuple[int, str]:
             return NOT_FOUND, "the interpreter that its first line names was not found"
         case FileNotFoundError():
             return NOT_FOUND, "command not found"
-        case OSError() if not name:  # each folder of PATH was tried as a program
+        case OSError() if not name:  # with an empty name, each folder of PATH was tried as a program
             return NOT_FOUND, "command not found"
         case OSError():
             return NOT_EXECUTABLE, (error.strerror or str(error)).lower()

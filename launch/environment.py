@@ -85,7 +85,7 @@ def environment_for(
     )
 
 
-# The rows' values.
+# The functions for ``Row.value``.
 
 
 def _proxy(facts: Facts) -> str:
@@ -108,7 +108,7 @@ def _no_proxy(facts: Facts) -> str:
 def _node_options(facts: Facts) -> str | None:
     if facts.node_shim is None:
         return None
-    # Node takes a double-quoted part as it is, but for backslashes, which escape.
+    # In NODE_OPTIONS, double quotes protect a part that contains spaces. A backslash escapes the next character.
     path = str(facts.node_shim).replace("\\", "\\\\").replace('"', '\\"')
     return _appended(facts.base.get("NODE_OPTIONS"), [f'--require "{path}"'])
 
@@ -128,12 +128,12 @@ def _java_options(facts: Facts) -> str:
         "-Djavax.net.ssl.trustStoreType=PKCS12",
         f"-Djavax.net.ssl.trustStorePassword={JAVA_STORE_PASSWORD}",
     ]
-    # The JVM takes the last of two settings, so the person's own may stand before ours.
+    # If a setting occurs twice, the JVM uses the last one. So ours come after the user's own.
     return _appended(facts.base.get("JAVA_TOOL_OPTIONS"), [_java_quoted(option) for option in options])
 
 
 def _php_settings(facts: Facts) -> str:
-    # An empty entry stands for the folder that PHP was built with. Of two settings PHP takes the last.
+    # An empty entry stands for PHP's built-in folder. If a setting occurs twice, PHP uses the last one.
     own = facts.base.get("PHP_INI_SCAN_DIR", "").split(os.pathsep)
     ours = str(facts.trust.php_folder)
     return os.pathsep.join([*(folder for folder in own if folder != ours), ours])
@@ -225,7 +225,7 @@ def _java_quoted(option: str) -> str:
     return "".join(f"'{part}'" if '"' in part else f'"{part}"' for part in re.split(r"('+)", option) if part)
 
 
-# What an entry of NO_PROXY covers.
+# Matching the entries of NO_PROXY with hosts.
 
 
 def covering(entries: Iterable[str], hosts: Sequence[str]) -> list[str]:
@@ -275,7 +275,7 @@ def _globs_meet(one: str, other: str) -> bool:
         if (i, j) == (len(one), len(other)):
             return True
         mine, yours = one[i : i + 1], other[j : j + 1]
-        if mine == "*":  # it ends here, or takes one more
+        if mine == "*":  # it ends here, or matches one more character
             todo += [(i + 1, j)] + [(i, j + 1)] * bool(yours)
         if yours == "*":
             todo += [(i, j + 1)] + [(i + 1, j)] * bool(mine)
@@ -284,14 +284,14 @@ def _globs_meet(one: str, other: str) -> bool:
     return False
 
 
-# What Claude's own processes may inherit.
+# The environment of Claude Code's own processes.
 
 
 def scrub(base: Mapping[str, str], own_addresses: Collection[tuple[str, int]]) -> dict[str, str]:
     """Return an environment without the variables that name one of our own addresses.
 
-    The Claude CLI must not send its requests through our own proxy, which waits for it. The user's own proxy, at any
-    other address, is kept. All of loopback counts as one host; ``0.0.0.0`` and ``::`` count as it too.
+    Claude Code must not send its requests through our own proxy, which waits for it. Variables that name the user's own
+    proxy, at any other address, stay. All loopback addresses, ``0.0.0.0`` and ``::`` count as the same host.
     """
     own = {(_same_loopback(host), port) for host, port in own_addresses}
     kept = {name: value for name, value in base.items() if _address_in(value) not in own}
@@ -322,7 +322,10 @@ def _without_own_java_proxy(options: str, own: Collection[tuple[str, int]]) -> s
 
 
 def _address_in(value: str) -> tuple[str, int] | None:
-    """Return the host and port that a variable's value names: a URL, or host:port as some proxy variables have it."""
+    """Return the host and port in a variable's value. The value is a URL, or ``host:port`` as in some proxy variables.
+
+    None if it is neither.
+    """
     if "://" not in value and not re.fullmatch(r"[\w.\-\[\]:@%]+:\d+/?", value):
         return None
     try:

@@ -1,10 +1,10 @@
-"""Whether a command is a program of Understudy's own environment, and which other one was probably meant.
+"""Detects that a command would run a program of Understudy's own environment, and finds the program that was meant.
 
-``uv run understudy run -- python app.py`` and ``uvx`` put the environment that Understudy is installed in first on the
-PATH. ``python`` is then the Python of that environment, and whatever else the app imports is missing. The same holds
-for other programs that are installed there: pytest, flask, uvicorn.
+``uv run understudy run -- python app.py`` and ``uvx`` put the environment in which Understudy is installed first on the
+PATH. ``python`` is then the Python of that environment, where the packages that the app imports are missing. The same
+is true of other programs that are installed there, such as pytest, flask and uvicorn.
 
-A command that names its program by a path is taken as it is meant.
+A command that names its program by a path runs that program.
 """
 
 import os
@@ -20,10 +20,10 @@ VENV = ".venv"
 def advice(
     command: Sequence[str], environ: Mapping[str, str], cwd: Path, own: Path, options: Sequence[str] = ()
 ) -> str | None:
-    """Return one line for the person if the command's program is Understudy's own and another one is near, else None.
+    """Return one line of advice for the user, None if :func:`other_program` finds no other program.
 
-    ``own`` is the environment that Understudy runs in (``sys.prefix``), ``options`` what stands between ``run`` and the
-    command.
+    ``own`` is the environment that Understudy runs in (``sys.prefix``). ``options`` are the words between ``run`` and
+    the command.
     """
     other = other_program(command, environ, cwd, own)
     if other is None:
@@ -36,11 +36,11 @@ def advice(
 
 
 def other_program(command: Sequence[str], environ: Mapping[str, str], cwd: Path, own: Path) -> Path | None:
-    """Return the program that was probably meant by a command whose program is one of ``own``'s. None: no such doubt.
+    """Return the program that was probably meant, if a command would run a program of the environment ``own``.
 
-    It is looked for in ``VIRTUAL_ENV``, then in a ``.venv`` beside or above the script and the working directory. If uv
-    has put ``own`` on the PATH, and the script is not of the project that ``own`` belongs to, the rest of the PATH is
-    looked through as well.
+    Search ``VIRTUAL_ENV``, then the nearest ``.venv`` beside or above the script, then the one beside or above the
+    working directory. If uv has put ``own`` on the PATH, and the script is not part of the project of ``own``, also
+    search the rest of the PATH. Return None if the command's program is not in ``own``, or if there is no other one.
     """
     name = command[0]
     path = environ.get("PATH", "")
@@ -65,9 +65,10 @@ def other_program(command: Sequence[str], environ: Mapping[str, str], cwd: Path,
 
 
 def near_program(command: Sequence[str], environ: Mapping[str, str], cwd: Path) -> tuple[Path, Path] | None:
-    """Return which program a command ran, and the one of that name in the ``.venv`` near its script or ``cwd``.
+    """Return the program that a command ran, and the program of the same name in the nearest ``.venv``.
 
-    None where there is no other one, or where the command named its program by a path.
+    That is the nearest one beside or above the script, or ``cwd`` if there is no script. Return None if there is no
+    other program, or if the command named its program by a path.
     """
     name = command[0]
     found = shutil.which(name, path=environ.get("PATH", ""))
@@ -84,12 +85,12 @@ def launcher(environ: Mapping[str, str], own: Path) -> str:
         return "uv run understudy"
     entries = environ.get("PATH", "").split(os.pathsep)
     is_on_path = any(entry and _same(Path(entry), programs_of(own)) for entry in entries)
-    # A tool that was installed has only a link on the PATH.
+    # `uv tool install` puts only a link to the program on the PATH.
     return "uvx … understudy" if "UV" in environ and is_on_path else "understudy"
 
 
 def quoted(words: Sequence[str]) -> str:
-    """Return a command as it is typed into this system's shell."""
+    """Return a command line, quoted for this system's shell."""
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
@@ -99,18 +100,18 @@ def programs_of(environment: Path) -> Path:
 
 
 def _nearest(place: Path) -> Path | None:
-    """Return the ``.venv`` in a folder or the next one above that has one."""
+    """Return the ``.venv`` of a folder, or of the nearest parent that has one. None if there is none."""
     return next((folder / VENV for folder in (place, *place.parents) if (folder / VENV / "pyvenv.cfg").is_file()), None)
 
 
 def _scripts_folder(arguments: Sequence[str], cwd: Path) -> Path | None:
-    """Return the folder of the script that a command runs: of the first argument that is a file."""
+    """Return the folder of the script that a command runs. The script is the first argument that is a file."""
     script = next((cwd / argument for argument in arguments if (cwd / argument).is_file()), None)
     return script.resolve().parent if script else None
 
 
 def _is_in(program: Path, environment: Path) -> bool:
-    # The folder, not the program: a Python in a virtual environment is often a link to one elsewhere.
+    # Compare the folders, not the programs: the Python of a virtual environment is often a link to another folder.
     return _same(program.parent, programs_of(environment))
 
 

@@ -38,9 +38,9 @@ def set_lines(changes: Mapping[str, str], base: Mapping[str, str], shell: str) -
 
 
 def unset_lines(base: Mapping[str, str], shell: str) -> str:
-    """Return the lines that undo :func:`set_lines` in a shell whose environment is ``base``; none if nothing was set.
+    """Return the lines that undo :func:`set_lines` in a shell whose environment is ``base``.
 
-    Raises ValueError for a shell that is none of ``SHELLS``.
+    The result is empty if nothing was set. Raises ValueError for a shell that is not in ``SHELLS``.
     """
     say = _shell(shell)
     names = _names(base)

@@ -1,8 +1,8 @@
-"""The files that make a program trust our certificate authority, in the forms that runtimes ask for.
+"""Writes the files that make a program trust our certificate authority, in the formats of the common runtimes.
 
-A variable such as SSL_CERT_FILE replaces a trust store, so its file must also hold what was trusted before: what the
-person's own variables name, and the system's authorities. Whether a certificate can stand in such a file is OpenSSL's
-to say, for OpenSSL is what reads most of these files, and it refuses a whole file for one bad entry.
+A variable such as SSL_CERT_FILE replaces a trust store. So its file must also contain what was trusted before: the
+certificates in the files that the user's own variables name, and the system's authorities. OpenSSL reads most of these
+files, and it refuses a whole file for one bad entry. So each certificate is first tried with OpenSSL.
 """
 
 import base64
@@ -28,7 +28,7 @@ from storage.private_files import make_private_folder, write_private_file
 
 JAVA_STORE_PASSWORD = "changeit"  # noqa: S105 - Java's own default for a trust store, which holds no secret
 
-# The person's variables whose file replaces a trust store: each names authorities that the app may need.
+# The user's variables whose files replace a trust store. The app may need the authorities in them.
 BUNDLE_VARIABLES = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
@@ -42,9 +42,9 @@ BUNDLE_VARIABLES = (
     "PIP_CERT",
     "npm_config_cafile",
 )
-EXTRA_VARIABLES = ("NODE_EXTRA_CA_CERTS", "DENO_CERT")  # and those whose file adds to one
+EXTRA_VARIABLES = ("NODE_EXTRA_CA_CERTS", "DENO_CERT")  # the variables whose files are added to a trust store
 
-# Not ssl.get_default_verify_paths().cafile: that is whatever SSL_CERT_FILE says.
+# This does not use ssl.get_default_verify_paths().cafile, since SSL_CERT_FILE changes that.
 SYSTEM_BUNDLES = tuple(
     Path(path)
     for path in (
@@ -64,13 +64,13 @@ _JKS_TRUSTED = 2  # an entry that is a certificate, not a key
 
 @dataclass(frozen=True, slots=True)
 class TrustFiles:
-    """What was written. ``warnings`` are sentences for the person, about files of theirs that could not be used."""
+    """The paths of the written files. ``warnings`` are sentences about the user's own files that could not be used."""
 
     bundle: Path
     extra: Path
     java_store: Path
     php_folder: Path
-    """A folder of settings for PHP, which names the bundle."""
+    """A folder with a settings file for PHP, which names the bundle."""
     warnings: tuple[str, ...] = ()
 
 
@@ -81,10 +81,10 @@ def write_trust_files(
     *,
     system_bundles: Sequence[Path] = SYSTEM_BUNDLES,
 ) -> TrustFiles:
-    """Write the bundle, the extra file, Java's store and PHP's settings into ``directory``, for their owner only.
+    """Write the bundle, the extra file, the Java store and PHP's settings into ``directory``, as private files.
 
-    ``certificate`` is our authority's, as PEM; ``base`` is the person's environment. Raises OSError if the directory
-    cannot be written; what is wrong with the person's own files is reported in ``warnings`` instead.
+    ``certificate`` is the PEM file of our authority's certificate. ``base`` is the user's environment. Raises OSError
+    if the directory cannot be written. Problems with the user's own files are reported in ``warnings`` instead.
     """
     make_private_folder(directory)
     reader = _Reader()
@@ -109,7 +109,7 @@ def write_trust_files(
 
 
 class _Reader:
-    """Reads PEM files, and remembers what was wrong with them."""
+    """Reads PEM files, and collects warnings about them."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
@@ -118,18 +118,21 @@ class _Reader:
         self._accepted: set[bytes] = set()
 
     def named_by(self, base: Mapping[str, str], variables: Iterable[str]) -> list[bytes]:
-        """Return the certificates, as DER, in every file and directory that the variables name."""
+        """Return the certificates, as DER, from every file and directory that these variables name."""
         found: list[bytes] = []
         for variable in variables:
             if not (value := base.get(variable)):
                 continue
-            # SSL_CERT_DIR may be a list of directories; the others name one path.
+            # SSL_CERT_DIR may be a list of directories. Each other variable names one path.
             for path in value.split(os.pathsep) if variable == "SSL_CERT_DIR" else [value]:
                 found += self.read(variable, Path(path))
         return found
 
     def read(self, source: str, path: Path) -> list[bytes]:
-        """Return the certificates in a PEM file, or in a directory of them. ``source`` is for the warning."""
+        """Return the certificates, as DER, in a PEM file or in a directory of PEM files.
+
+        ``source`` is the subject of the warnings, such as a variable's name.
+        """
         if path in self._seen:
             return self._seen[path]
         try:
@@ -152,13 +155,13 @@ class _Reader:
     def _in_directory(self, path: Path) -> list[bytes]:
         found: list[bytes] = []
         for entry in sorted(path.iterdir()):
-            with contextlib.suppress(OSError):  # a dangling link in a directory of links is everyday
+            with contextlib.suppress(OSError):  # dangling links are common in such directories
                 if entry.is_file():
                     found += self._split(entry.read_bytes())[0]
         return found
 
     def _split(self, pem: bytes) -> tuple[list[bytes], int]:
-        """Return the certificates in a text, and how many of its entries are none."""
+        """Return the certificates in a PEM text, as DER, and the number of invalid entries."""
         certificates, broken = [], 0
         for match in _PEM.finditer(pem):
             try:
@@ -183,7 +186,7 @@ class _Reader:
 
 
 def _system_certificates(reader: _Reader, candidates: Sequence[Path]) -> list[bytes]:
-    """Return the certificates of the first system bundle that is there, and certifi's when none is."""
+    """Return the certificates of the first system bundle that exists, or certifi's if none does."""
     for path in candidates:
         if path.is_file() and (found := reader.read("the system", path)):
             return found
@@ -199,21 +202,21 @@ def _to_pem(certificates: Iterable[bytes]) -> bytes:
 
 
 def _to_php_settings(bundle: Path) -> bytes:
-    """Return PHP's settings for what it trusts: libcurl, unlike curl, reads no variable for it."""
-    # In double quotes PHP takes ${…} for a setting's name, and a backslash for itself but before a double quote.
+    """Return PHP's settings that name the bundle. PHP uses libcurl, which, unlike curl, reads no variable for it."""
+    # In double quotes PHP reads ${…} as the name of a setting. A backslash is literal, except before a double quote.
     path = str(bundle).replace("$", "\\$").replace('"', '\\"')
     return f'curl.cainfo = "{path}"\nopenssl.cafile = "{path}"\n'.encode()
 
 
 def _to_java_store(certificates: Iterable[bytes]) -> bytes:
-    """Return a PKCS12 store that a JVM reads as a trust store (8u301 and later, for its AES)."""
+    """Return a PKCS12 store that a JVM reads as a trust store. It uses AES, so it needs Java 8u301 or later."""
     entries = [
         pkcs12.PKCS12Certificate(certificate, f"ca-{number}".encode())
         for number, certificate in enumerate(_parsed(certificates))
     ]
     encryption = (
         PrivateFormat.PKCS12.encryption_builder()
-        .kdf_rounds(10_000)  # keytool's own number
+        .kdf_rounds(10_000)  # as keytool does
         .key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC)
         .hmac_hash(hashes.SHA256())
         .build(JAVA_STORE_PASSWORD.encode())
@@ -223,7 +226,7 @@ def _to_java_store(certificates: Iterable[bytes]) -> bytes:
 
 def _parsed(certificates: Iterable[bytes]) -> list[x509.Certificate]:
     parsed = []
-    # Some system bundles hold a certificate with serial number zero: old, trusted, and not ours to judge.
+    # Some system bundles contain an old certificate with serial number zero. It is trusted, so it is not left out.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
         for der in certificates:
@@ -233,7 +236,7 @@ def _parsed(certificates: Iterable[bytes]) -> list[x509.Certificate]:
 
 
 def _jvm_stores(base: Mapping[str, str]) -> Iterator[Path]:
-    """Find the trust store that the person's own JVM would use: ours will stand in its place."""
+    """Yield the trust stores that the user's own JVM would use. The Java store replaces them."""
     homes = [Path(base["JAVA_HOME"])] if base.get("JAVA_HOME") else []
     if java := shutil.which("java", path=base.get("PATH", "")):
         homes.append(Path(java).resolve().parent.parent)
@@ -246,7 +249,7 @@ def _jvm_stores(base: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _java_certificates(path: Path) -> list[bytes]:
-    """Return the certificates of a Java trust store, in either of Java's formats; none if it cannot be read."""
+    """Return the certificates of a Java trust store (JKS or PKCS12), as DER. An unreadable store yields none."""
     try:
         content = path.read_bytes()
         if content[:4] == struct.pack(">I", _JKS_MAGIC):
@@ -262,11 +265,11 @@ def _java_certificates(path: Path) -> list[bytes]:
 
 
 def _jks_certificates(content: bytes) -> Iterator[bytes]:
-    """Read the trusted certificates of a JKS file, up to the first entry that is something else.
+    """Yield the trusted certificates of a JKS file, as DER, up to the first entry of another kind.
 
-    The layout, all big-endian: magic, version, count; then for each entry a tag, an alias (16-bit length), a time
-    (64 bits), and for a certificate its type's name (16-bit length) and its DER (32-bit length). Ends in a digest.
-    Source: sun.security.provider.JavaKeyStore.engineLoad.
+    The layout, all big-endian: magic, version, count, the entries, a digest. Each entry has a tag, an alias (16-bit
+    length) and a time (64 bits). A certificate entry goes on with its type's name (16-bit length) and its DER (32-bit
+    length). Source: sun.security.provider.JavaKeyStore.engineLoad.
     """
     _, _, count = struct.unpack_from(">III", content)
     at = 12

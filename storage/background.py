@@ -7,7 +7,7 @@ state and the events from the database. If a lease runs out, its proxy is dead o
 the response as ``failed``. If the first proxy comes back, its writes raise :class:`EndedError`. A proxy never ends a
 response that it answers itself, even if the clock has jumped.
 
-A response ends once. Whoever ends it locks its row (on SQLite: takes the one write lock) and checks that it has not
+A response ends once. To end it, a proxy locks its row (on SQLite: takes the one write lock) and checks that it has not
 ended. If one proxy completes a response while another gives it up, the first one succeeds and the other gets an error.
 
 Source: ``background: true`` of ``/v1/responses``, its ``cancel``, and ``stream=true&starting_after=`` of its ``GET``.
@@ -28,7 +28,7 @@ from storage.lease_renewal import LEASE_S, LeasedRows, LeasedStore
 from storage.responses import Lease, NoConversationError, StoredResponse, check, enter, insert_response, named
 from storage.tables import response_events, responses
 
-# What ends a response, and which of those ends its conversation goes on from.
+# ENDS are the final statuses. With a status in ENTERS, the response is added to its conversation.
 ENDS = frozenset({"completed", "incomplete", "failed", "cancelled"})
 ENTERS = frozenset({"completed", "incomplete"})
 
@@ -108,9 +108,9 @@ class Background(LeasedStore):
         self.running.ids.add(response.id)
 
     async def append_events(self, id: str, events: Sequence[Event]) -> bool:
-        """Add all events or none, and return whether a client asked to cancel. Known sequence numbers are skipped.
+        """Add all events or none. Return whether a client has asked to cancel. Raises EndedError.
 
-        Raises EndedError.
+        Events with sequence numbers that are already stored are skipped.
         """
 
         def work(connection: Connection) -> bool:
@@ -171,7 +171,7 @@ class Background(LeasedStore):
         event = response_events.c
 
         def work(connection: Connection) -> Progress | None:
-            # The state first: if it has ended, every event was there before.
+            # Read the state before the events. If it says that the response has ended, all events are stored.
             row = connection.execute(named(id, owner)).one_or_none()
             if row is None or row.worker is None:
                 return None

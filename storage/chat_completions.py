@@ -1,10 +1,10 @@
-"""Stored chat completions: what ``store: true`` of ``/v1/chat/completions`` keeps.
+"""Stored chat completions: those of requests with ``store: true``.
 
-Lists are in the order of creation, and of ids among those of one moment, so that a cursor tells one place. Which
-metadata a completion has may be encrypted, so a filter by it reads them one after the other.
+Lists are sorted by creation time, then by id, so that a cursor names exactly one place. The metadata may be encrypted,
+so a filter by metadata reads the rows one after the other.
 
 Source: ``GET /v1/chat/completions``, ``GET``, ``POST`` and ``DELETE`` of ``/v1/chat/completions/{id}`` and its
-``messages``, of OpenAI's API. An ``after`` that is not in the list is refused there and here.
+``messages``, of OpenAI's API. An ``after`` that is not in the list is an error there and here.
 """
 
 from collections.abc import Mapping
@@ -32,13 +32,16 @@ from storage.encryption import Encryption
 from storage.pagination import Order, Page, UnknownCursorError, first_of, page_of
 from storage.tables import chat_completions
 
-# How many rows' metadata are looked at in one go.
+# How many rows one query reads at least when it filters by metadata.
 LOOKED_AT = 200
 
 
 @dataclass(frozen=True, slots=True)
 class StoredChat:
-    """A chat completion to keep. ``created_at`` is Unix seconds, ``body`` its JSON, ``messages`` what was asked."""
+    """A chat completion to store. ``created_at`` is in Unix seconds. ``body`` is its JSON.
+
+    ``messages`` are the messages of the request.
+    """
 
     id: str
     owner: str
@@ -51,7 +54,7 @@ class StoredChat:
 
 @dataclass(frozen=True, slots=True)
 class KeptChat:
-    """A chat completion that is kept. ``body`` is as it was put; ``metadata`` is as it is now."""
+    """A chat completion from the database. ``body`` is as it was stored; ``metadata`` is the current one."""
 
     id: str
     created_at: float
@@ -61,10 +64,10 @@ class KeptChat:
 
 
 class ChatCompletions(Store):
-    """The chat completions in a database. None stands for one that is not there, or is another owner's."""
+    """The chat completions in a database. Methods return None if one does not exist or belongs to another owner."""
 
     async def put(self, chat: StoredChat) -> None:
-        """Keep a completion. Raises ConflictError if the id is taken, ValueError for ids that are none."""
+        """Store a completion. Raises ConflictError if the id is taken, ValueError for invalid ids."""
         check_ids(chat.id, chat.owner, chat.model)
 
         def work(connection: Connection) -> None:
@@ -109,9 +112,9 @@ class ChatCompletions(Store):
         model: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Page[KeptChat]:
-        """Return some of the owner's completions: those of a model, and those whose metadata has all these values.
+        """Return one page of the owner's completions. Filter by ``model``, and by these ``metadata`` values, if given.
 
-        Raises UnknownCursorError if the owner has none with the id ``after``, whatever its model and metadata.
+        Raises UnknownCursorError if the owner has no completion with the id ``after``. The filters do not apply to it.
         """
         row = chat_completions.c
         wanted = [row.owner == owner]
@@ -135,9 +138,9 @@ class ChatCompletions(Store):
     async def messages(
         self, id: str, owner: str, *, after: str | None = None, limit: int = 20, order: Order = "asc"
     ) -> Page[Item] | None:
-        """Return some of the messages that a completion was asked with; ids tell their places.
+        """Return one page of the request's messages. Each gets an id: the completion's id and the message's index.
 
-        Raises UnknownCursorError for an ``after`` that is none of their ids.
+        Raises UnknownCursorError if ``after`` is not one of these ids.
         """
         if not can_be_id(id):
             return None
@@ -152,7 +155,7 @@ class ChatCompletions(Store):
         return await self._database.aread(work)
 
     async def update(self, id: str, owner: str, metadata: Mapping[str, Any]) -> KeptChat | None:
-        """Put other metadata in the place of the completion's."""
+        """Replace the metadata of a completion. Return the changed completion."""
         if not can_be_id(id):
             return None
 
@@ -168,7 +171,7 @@ class ChatCompletions(Store):
         return await self._database.awrite(work)
 
     async def delete(self, id: str, owner: str) -> bool:
-        """Delete a completion and tell whether there was one."""
+        """Delete a completion. Return whether it existed."""
         if not can_be_id(id):
             return False
         row = chat_completions.c
@@ -188,7 +191,7 @@ def _ids(
     order: Order,
     metadata: Mapping[str, Any],
 ) -> list[str]:
-    """Return the ids of up to so many completions after one of them."""
+    """Return the ids of up to ``many`` completions that match, from after the row ``begin`` (None: from the start)."""
     row = chat_completions.c
     ids: list[str] = []
     at_once = max(many, LOOKED_AT) if metadata else many

@@ -1,11 +1,11 @@
-"""Conversations: items under an id, to which apps and responses add.
+"""Stored conversations: lists of items. Apps add items, and so do responses.
 
-An item has a position, which orders it and is never used again, and an id, which no other in its conversation has; one
-that comes without is given one. Additions to one conversation are made one after the other (a lock on its row; on
-SQLite the one write lock), so each is there in one piece.
+Each item has a position, which defines the order and is never reused. It also has an id, unique within its
+conversation. An item without an id gets one. Additions to one conversation run one after the other (under a lock on
+its row; on SQLite under the one write lock), so the items of two additions never mix.
 
-Source: ``/v1/conversations`` of OpenAI's API. Whether an id that comes twice is refused there is not told; here it is
-in :meth:`Conversations.add_items`, and what a response adds is taken once.
+Source: ``/v1/conversations`` of OpenAI's API. OpenAI does not document what happens if an id occurs twice. Here
+:meth:`Conversations.add_items` refuses it, and a response's item whose id exists already is skipped.
 """
 
 import secrets
@@ -34,12 +34,12 @@ class Conversation:
 
 
 class Conversations(Store):
-    """The conversations in a database. None stands for one that is not there, or is another owner's."""
+    """The conversations in a database. Methods return None if one does not exist or belongs to another owner."""
 
     async def create(
         self, owner: str, metadata: Mapping[str, Any] | None = None, items: Sequence[Item] = ()
     ) -> Conversation:
-        """Begin a conversation. Raises ConflictError if two of its items have one id."""
+        """Create a conversation. Raises ConflictError if two items have the same id."""
         check_ids(owner)
         id = f"conv_{secrets.token_hex(24)}"
 
@@ -71,7 +71,7 @@ class Conversations(Store):
         return None if row is None else self._conversation(row)
 
     async def update(self, id: str, owner: str, metadata: Mapping[str, Any]) -> Conversation | None:
-        """Put other metadata in the place of the conversation's."""
+        """Replace the metadata of a conversation. Return the changed conversation."""
         if not can_be_id(id):
             return None
 
@@ -91,8 +91,11 @@ class Conversations(Store):
         return await self._database.awrite(work)
 
     async def delete(self, id: str, owner: str) -> bool:
-        """Delete a conversation and tell whether there was one. Responses that were part of it can still be gone on
-        from; its items are kept for as long as one of those is."""
+        """Delete a conversation. Return whether it existed.
+
+        Its responses stay, and new responses can still continue them. Its items stay in the database as long as one of
+        those responses does.
+        """
         if not can_be_id(id):
             return False
 
@@ -106,8 +109,10 @@ class Conversations(Store):
         return await self._database.awrite(work)
 
     async def add_items(self, id: str, owner: str, items: Sequence[Item]) -> tuple[Item, ...] | None:
-        """Add items to the end, all or none, and return them with their ids. Raises ConflictError for an id that is
-        there already."""
+        """Append items, all or none, and return them with their ids.
+
+        Raises ConflictError if an id occurs twice or is already in the conversation.
+        """
         if not can_be_id(id):
             return None
 
@@ -119,9 +124,9 @@ class Conversations(Store):
         return await self._database.awrite(work)
 
     async def enter(self, id: str, owner: str, items: Sequence[Item]) -> bool:
-        """Add what a response brings that is not kept itself: items that are there already are not added twice.
+        """Append the items of a response that is not stored itself. Items that are already there are skipped.
 
-        Returns whether there is such a conversation.
+        Return whether the conversation exists.
         """
         if not can_be_id(id):
             return False
@@ -146,7 +151,7 @@ class Conversations(Store):
     async def list_items(
         self, id: str, owner: str, *, after: str | None = None, limit: int = 20, order: Order = "desc"
     ) -> Page[Item] | None:
-        """Return some items. Raises UnknownCursorError if there is none with the id ``after``."""
+        """Return one page of items. Raises UnknownCursorError if no item has the id ``after``."""
         if not can_be_id(id):
             return None
         row = conversation_items.c
@@ -177,7 +182,7 @@ class Conversations(Store):
         return found
 
     async def delete_item(self, id: str, owner: str, item_id: str) -> Conversation | None:
-        """Delete an item for good and return its conversation; None if either is not there."""
+        """Delete an item and return its conversation. Return None if the item or the conversation does not exist."""
         if not (can_be_id(id) and can_be_id(item_id)):
             return None
         row = conversation_items.c
@@ -216,10 +221,10 @@ class Conversations(Store):
 def append(
     connection: Connection, encryption: Encryption, id: str, owner: str, items: Sequence[Item], now: float
 ) -> int | None:
-    """Add what a response brings, in the transaction that keeps the response.
+    """Append the items of a response, in the transaction that stores the response.
 
-    Returns the position that its first item has, None if the conversation is not there. Items that are there already
-    by their id, sent again by an app, are not added twice.
+    Return the position of the first item, None if the conversation does not exist. Items whose ids are already in the
+    conversation are skipped: apps may send them again.
     """
     row = connection.execute(_named(id, owner).with_for_update()).one_or_none()
     if row is None:
@@ -231,7 +236,7 @@ def append(
 
 
 def add(connection: Connection, encryption: Encryption, id: str, items: Sequence[Item], now: float) -> None:
-    """Write items that have ids to the end of a conversation whose row is locked."""
+    """Append items that have ids. The caller has locked the conversation's row."""
     kept = [(item["id"], encryption.pack(item)) for item in items]
     first = connection.execute(
         update(conversations)
@@ -254,7 +259,7 @@ def add(connection: Connection, encryption: Encryption, id: str, items: Sequence
 
 
 def items_until(connection: Connection, encryption: Encryption, id: str, position: int | None) -> tuple[Item, ...]:
-    """Return a conversation's items before a position, or all of them; hidden conversations have theirs too."""
+    """Return a conversation's items before a position (None: all items). Works for hidden conversations too."""
     row = conversation_items.c
     query = select(row.item).where(row.conversation_id == id).order_by(row.position)
     if position is not None:
@@ -263,7 +268,7 @@ def items_until(connection: Connection, encryption: Encryption, id: str, positio
 
 
 def with_ids(items: Iterable[Item]) -> tuple[Item, ...]:
-    """Return the items, those without an id with one. Raises ValueError for an id that is none."""
+    """Return the items. Those without an id get a new one. Raises ValueError for an invalid id."""
     named = tuple(
         item if item.get("id") else {**item, "id": f"{PREFIXES.get(item.get('type', 'message'), 'item')}_{_new()}"}
         for item in items
@@ -275,14 +280,14 @@ def with_ids(items: Iterable[Item]) -> tuple[Item, ...]:
 
 
 def hide(connection: Connection, ids: Sequence[str], now: float) -> None:
-    """Take conversations away from their owners; their rows are locked."""
+    """Hide conversations from their owners. The caller has locked the rows."""
     connection.execute(update(conversations).where(conversations.c.id.in_(ids)).values(hidden_at=now))
 
 
 def forget_unneeded(connection: Connection, ids: Sequence[str]) -> int:
-    """Delete those of some conversations that are hidden and that no response needs. Returns how many."""
+    """Delete those of these conversations that are hidden and that no response needs. Return how many were deleted."""
     row = conversations.c
-    # Locked before it is asked who needs them, so that a response that is just being kept is seen.
+    # Lock the rows before looking for responses, so that a response that is just being stored is seen.
     locked = connection.execute(
         select(row.id).where(row.id.in_(ids), row.hidden_at.is_not(None)).order_by(row.id).with_for_update()
     )

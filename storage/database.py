@@ -2,20 +2,20 @@
 
 Theory of operation
 -------------------
-All work is a function of a connection, run in one transaction: it is committed when the function returns, and nothing
-of it stays when it raises. On SQLite a writing transaction begins as IMMEDIATE: it holds the one write lock from its
-first statement, so what it reads cannot change before it writes, whichever process asks. On PostgreSQL (READ
-COMMITTED) work that must see the latest state locks a row first (``SELECT … FOR UPDATE``), which SQLite needs not.
+Callers pass their work as a function of a connection. It runs in one transaction, which is committed when the function
+returns and rolled back when it raises. On SQLite a writing transaction begins with BEGIN IMMEDIATE. It holds the one
+write lock from its first statement, so no other process can change what it reads before it writes. On PostgreSQL (READ
+COMMITTED) work that must see the latest state locks a row first (``SELECT … FOR UPDATE``). SQLite does not need this.
 
-Drivers block, and the event loop must not. Asynchronous callers have their work done by threads that belong to the
-database, and not by `asyncio.to_thread`: its few threads are shared with whatever else blocks (name resolution, for
-one), which a slow database would then stop too. SQLite gets one writing thread, since it has one writer anyway and
-a queue is fairer than racing for its lock, and reading threads beside it, which in WAL mode never wait for a writer.
+Database drivers block, and the event loop must not. So asynchronous work runs in threads of this class.
+`asyncio.to_thread` would share its few threads with other blocking calls such as name resolution, and a slow database
+would block those too. SQLite allows only one writer at a time, so it gets one writing thread: a queue is fairer than a
+race for the lock. It also gets reading threads, which never wait for a writer in WAL mode.
 
-Durability: a commit that returned survives the end of this process, however it ends (WAL: the pages are the kernel's),
-and with ``synchronous=FULL`` also that of the machine, at the cost of one fsync a commit (0.7 ms where it was
-measured, against 0.01 ms for NORMAL). That is the choice here: a key whose revocation was confirmed must not come back
-with the power, and beside a model's answer the millisecond does not show.
+Durability: once a commit has returned, it survives a crash of this process, because the kernel has the pages (WAL).
+With ``synchronous=FULL`` it also survives a power failure. That costs one fsync per commit: 0.7 ms where it was
+measured, against 0.01 ms with NORMAL. FULL is used here, because a revoked key must not be valid again after a power
+failure, and a millisecond is little beside the time that a model takes to answer.
 """
 
 import asyncio
@@ -40,8 +40,8 @@ READERS = 4
 POSTGRESQL_WRITERS = 8
 LOCK_TIMEOUT_S = 10.0
 
-# A server that a network swallows answers nothing, and would hold every writer for the quarter of an hour that TCP
-# gives it. What the address itself says wins. https://www.postgresql.org/docs/current/libpq-connect.html
+# If the network drops all packets of a server, every writer would wait for the quarter of an hour of TCP's own timeout.
+# Parameters in the database's URL override these. https://www.postgresql.org/docs/current/libpq-connect.html
 CONNECTION_LIMITS = {
     "connect_timeout": 10,  # s
     "keepalives_idle": 10,  # s
@@ -50,12 +50,12 @@ CONNECTION_LIMITS = {
     "tcp_user_timeout": 20_000,  # ms
 }
 
-# A proxy that is stopped in the middle of a transaction must not keep the others from a client's row for ever.
+# A proxy that is suspended in the middle of a transaction must not lock a client's row for ever.
 IDLE_IN_TRANSACTION_S = 30
 
 
 class StoreError(Exception):
-    """The database cannot be used, or not now. The message says which and why, without a password."""
+    """The database cannot be used, at least for now. The message names it and the reason, but no password."""
 
 
 class NewerSchemaError(StoreError):
@@ -66,7 +66,7 @@ class Database:
     """An open database. Close it, or use it in a ``with``."""
 
     def __init__(self, engine: Engine, name: str, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
-        """Take an engine that is set up; :meth:`open` makes one. ``name`` is what errors call the database."""
+        """Use a configured engine, such as :meth:`open` makes. ``name`` is the database's name in error messages."""
         self._engine = engine
         self._lock_timeout_s = lock_timeout_s
         self._writing_engine = engine.execution_options(understudy_writes=True)
@@ -83,9 +83,10 @@ class Database:
         lock_timeout_s: float = LOCK_TIMEOUT_S,
         migrations: Sequence[Migration] = MIGRATIONS,
     ) -> Self:
-        """Open a SQLite file, made if there is none, or ``postgresql://user@host/name``; bring its tables up to date.
+        """Open a database and migrate its tables to the current schema. Blocks. Raises StoreError.
 
-        ``lock_timeout_s`` is how long work waits for another's lock before it fails. Blocks. Raises StoreError.
+        ``where`` is the path of a SQLite file, which is created if it is missing, or ``postgresql://user@host/name``.
+        ``lock_timeout_s`` is how many seconds work waits for a lock before it fails.
         """
         url = _url(where)
         name = url.database or "" if url.get_backend_name() == "sqlite" else _shown(url)
@@ -109,7 +110,7 @@ class Database:
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether this is a file of ours rather than a server."""
+        """Whether this is a SQLite file and not a PostgreSQL server."""
         return self._engine.dialect.name == "sqlite"
 
     def __repr__(self) -> str:
@@ -124,18 +125,21 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Finish what was begun, and close every connection. Blocks."""
+        """Finish all queued work, then close every connection. Blocks."""
         self._writers.shutdown()
         self._readers.shutdown()
         self._engine.dispose()
 
     def read[T](self, work: Callable[[Connection], T]) -> T:
-        """Run work that changes nothing. Blocks. Raises StoreError, and what the work raises."""
+        """Run work that only reads, and return its result. Blocks. Raises StoreError, and whatever the work raises."""
         with _store_errors(self._name), self._engine.begin() as connection:
             return work(connection)
 
     def write[T](self, work: Callable[[Connection], T]) -> T:
-        """Run work and commit it; what it raises undoes it. Blocks. Raises StoreError, and what the work raises."""
+        """Run work, commit it and return its result. If the work raises, roll it back.
+
+        Blocks. Raises StoreError, and whatever the work raises.
+        """
         return self._write(work, self._lock_timeout_s)
 
     def _write[T](self, work: Callable[[Connection], T], lock_timeout_s: float) -> T:
@@ -145,28 +149,31 @@ class Database:
                 return work(waits)
 
     async def aread[T](self, work: Callable[[Connection], T]) -> T:
-        """Do as :meth:`read`, without blocking."""
+        """Do the same as :meth:`read`, without blocking the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.read, work)
 
     async def awrite[T](self, work: Callable[[Connection], T]) -> T:
-        """Do as :meth:`write`, without blocking. Cancelled before its turn came, nothing is done; after, all is."""
+        """Do the same as :meth:`write`, without blocking the event loop.
+
+        If the caller is cancelled before the work has started, it never runs. If it has started, it runs to its end.
+        """
         queued = time.monotonic()
 
         def write() -> T:
-            # Who has waited behind others for the same lock has waited for it, too; else ten would wait ten times.
+            # The time in the queue counts towards the timeout. Otherwise the last of ten would wait for ten timeouts.
             return self._write(work, self._lock_timeout_s - (time.monotonic() - queued))
 
         return await asyncio.get_running_loop().run_in_executor(self._writers, write)
 
     def now(self, connection: Connection) -> float:
-        """Return the time in Unix seconds, by the one clock that all who share the database have."""
+        """Return the time in Unix seconds, by the clock that all proxies on this database share."""
         if self.is_sqlite:
             return time.time()
         return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
 
 
 def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """Return an INSERT that may say what to do where the row exists. Both databases write it alike, SQLAlchemy not."""
+    """Return an INSERT that supports ON CONFLICT. SQLAlchemy has one class per database, though the SQL is the same."""
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
@@ -187,7 +194,7 @@ def _url(where: str | Path) -> URL:
 
 
 def _shown(url: URL) -> str:
-    """Write an address without its passwords: libpq takes one in the query as well."""
+    """Return the URL as text, without passwords. libpq also accepts a password in the query."""
     query = {key: "***" if "pass" in key.lower() or key.lower() == "pwd" else value for key, value in url.query.items()}
     return url.set(query=query).render_as_string(hide_password=True)
 
@@ -203,7 +210,7 @@ def _sqlite(url: URL, lock_timeout_s: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
-        # The driver begins no transactions of its own accord: it would not know which kind.
+        # Keep the driver from beginning transactions itself: it does not know which kind is needed.
         connection.isolation_level = None
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
@@ -219,7 +226,7 @@ def _sqlite(url: URL, lock_timeout_s: float) -> Engine:
 
 
 def _prepare_file(path: Path, lock_timeout_s: float) -> None:
-    """Make the file private before anything is in it, and set its journal's mode, which it keeps."""
+    """Make the file private before anything is in it, and set its journal mode to WAL. The file stores that mode."""
     try:
         make_private_folder(path.parent)
         touch_private_file(path)
@@ -231,7 +238,7 @@ def _prepare_file(path: Path, lock_timeout_s: float) -> None:
             try:
                 connection.execute("PRAGMA journal_mode=WAL").fetchone()
             except sqlite3.OperationalError as error:
-                # Of several programs that do this at once, SQLite refuses all but one without waiting.
+                # If several programs do this at once, SQLite refuses all but one immediately.
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise StoreError(f"the database {path} cannot be used: {error}") from error
                 time.sleep(0.01)
@@ -247,7 +254,7 @@ def _postgresql(url: URL, lock_timeout_s: float) -> Engine:
             url,
             connect_args={name: limit for name, limit in CONNECTION_LIMITS.items() if name not in url.query},
             pool_size=POSTGRESQL_WRITERS + READERS,
-            pool_pre_ping=True,  # the server may have been started anew since
+            pool_pre_ping=True,  # the server may have been restarted since the connection was made
             hide_parameters=True,
         )
     except ModuleNotFoundError:
@@ -271,7 +278,7 @@ def _postgresql(url: URL, lock_timeout_s: float) -> Engine:
 
 @contextlib.contextmanager
 def _store_errors(name: str) -> Iterator[None]:
-    """Say in one line that the database failed. That a row exists already is the work's own affair."""
+    """Turn the driver's errors into a StoreError of one line. IntegrityError passes: the work handles it itself."""
     try:
         yield
     except IntegrityError:

@@ -1,7 +1,7 @@
-"""How JSON lies in the database: as text, and encrypted where there is a key.
+"""How JSON is stored in the database: as text, which is encrypted if there is a key.
 
-Fernet encrypts and authenticates (https://github.com/fernet/spec). What is encrypted says so with a prefix that no JSON
-begins with, so that a database may hold both: what was written before there was a key stays readable.
+Fernet encrypts and authenticates (https://github.com/fernet/spec). Encrypted text has a prefix that no JSON begins
+with. So a database may contain both, and text from before the first key stays readable.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 class EncryptionKeyError(StoreError):
-    """Something is encrypted, and no key was given that opens it; or what was given is no key."""
+    """A stored text is encrypted and no given key decrypts it, or a given key is invalid."""
 
 
 class Encryption:
-    """Seals JSON with the first of some keys, and opens it with any of them. Without keys it lies there readable.
+    """Encrypts JSON with the first key, and decrypts it with any of the keys. Without keys, JSON is stored readable.
 
-    A key is 32 bytes in URL-safe base64 (:meth:`new_key`). To change it, put the new one before the old, and take the
-    old one away when all that it sealed has expired. Raises EncryptionKeyError for what is no key, and does not show
-    it.
+    A key is 32 bytes in URL-safe base64 (:meth:`new_key`). To change the key, put the new one before the old one.
+    Remove the old one when all text that it encrypted has expired. Raises EncryptionKeyError for an invalid key; the
+    message does not contain it.
     """
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
@@ -41,20 +41,23 @@ class Encryption:
 
     @staticmethod
     def new_key() -> str:
-        """Return a key that nobody has."""
+        """Return a new random key."""
         return Fernet.generate_key().decode("ascii")
 
     def __repr__(self) -> str:
         return f"<Encryption {'encrypts' if self._fernet else 'readable'}>"
 
     def seal(self, json: bytes) -> str:
-        """Return JSON as it is kept. Raises UnicodeDecodeError if it is no UTF-8."""
+        """Return JSON as the text to store, encrypted if there is a key.
+
+        Raises UnicodeDecodeError if it is not encrypted and not valid UTF-8.
+        """
         if self._fernet is None:
             return json.decode("utf-8")
         return PREFIX + self._fernet.encrypt(json).decode("ascii")
 
     def open(self, kept: str) -> bytes:
-        """Return the JSON. Raises EncryptionKeyError."""
+        """Return the JSON of a stored text. Raises EncryptionKeyError if no key decrypts it."""
         if not kept.startswith(PREFIX):
             return kept.encode("utf-8")
         if self._fernet is None:
@@ -67,9 +70,9 @@ class Encryption:
             ) from None
 
     def pack(self, value: object) -> str:
-        """Encode and seal a value."""
+        """Encode a value as JSON and :meth:`seal` it."""
         return self.seal(_encoder.encode(value))
 
     def unpack(self, kept: str) -> Any:
-        """Open and decode what :meth:`pack` made. Raises EncryptionKeyError."""
+        """Return the value of a text that :meth:`pack` made. Raises EncryptionKeyError if no key decrypts it."""
         return _decoder.decode(self.open(kept))

@@ -2,7 +2,7 @@
 
 Theory of operation
 -------------------
-Whoever wants a lock inserts a ticket: a row with the lock's name and the next number. The lowest number holds the lock.
+A request for a lock inserts a ticket: a row with the lock's name and the next number. The lowest number holds the lock.
 An advisory lock on PostgreSQL, and the one write lock on SQLite, give out the numbers one after the other, so they
 become visible in their order. The first number of a name is random, so no number is given out twice. Otherwise a holder
 that slept too long could mistake another's ticket for its own and delete it.

@@ -1,10 +1,10 @@
-"""The database's tables, as an ordered list of small steps.
+"""The migrations: an ordered list of small steps that create and change the database's tables.
 
-A step, once released, is never changed: a later one corrects it. Steps are written in SQL that SQLite and PostgreSQL
-both read, and take nothing from :mod:`storage.tables`, which tells how the tables are today, not how they were.
+A released step is never changed. A later step corrects it. The steps use SQL that both SQLite and PostgreSQL
+understand. They do not use :mod:`storage.tables`, which describes the tables as they are now, not as they were.
 
-Opening the database applies every step that it lacks, in order, in one transaction under a lock: of several programs
-that open it at once, one does it and the others find it done. A step that fails leaves the database as it was.
+Opening a database applies all missing steps in order, in one transaction under a lock. If several programs open it at
+once, one applies the steps and the others find them applied. If a step fails, the database stays unchanged.
 """
 
 import time
@@ -12,15 +12,18 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, inspect, text
 
-# Any number will do, so long as nothing else in the database takes an advisory lock of the same one: «Understudy» in
-# ASCII, cut to the eight bytes that PostgreSQL takes.
+# The key of the advisory lock. It can be any number that nothing else in the database uses as a key. This one is
+# «Understudy» in ASCII, cut to the eight bytes of PostgreSQL's keys.
 LOCK = int.from_bytes(b"Understu")
 
 type Migration = Callable[[Connection], None]
 
 
 class TooNewError(Exception):
-    """The database holds steps that this program does not know. ``found`` and ``known`` are the last of each."""
+    """The database has steps that this program does not know.
+
+    ``found`` is the number of the database's last step, ``known`` of the program's last step.
+    """
 
     def __init__(self, found: int, known: int) -> None:
         super().__init__(f"schema {found}, known up to {known}")
@@ -29,8 +32,8 @@ class TooNewError(Exception):
 
 
 def _clients_and_budgets(connection: Connection) -> None:
-    # Times are Unix seconds. Money is counted in whole thousand-millionths of a dollar, so that sums are exact; every
-    # published price of a single token is a whole number of them.
+    # Times are in Unix seconds. Money is counted in whole nanodollars, so that sums are exact. Every published price of
+    # a single token is a whole number of nanodollars.
     for statement in (
         """
         CREATE TABLE clients (
@@ -49,7 +52,7 @@ def _clients_and_budgets(connection: Connection) -> None:
             nanodollars_total BIGINT
         )
         """,
-        # A name is free again once its key is revoked.
+        # A name can be used again once its key is revoked.
         "CREATE UNIQUE INDEX clients_name ON clients (name) WHERE revoked_at IS NULL",
         """
         CREATE TABLE admissions (
@@ -80,9 +83,9 @@ def _clients_and_budgets(connection: Connection) -> None:
 
 
 def _what_is_remembered(connection: Connection) -> None:
-    # Columns of JSON may be encrypted, which is text as well; they come last, because SQLite reads through them to get
-    # at what comes after. `size` counts their bytes; what an owner has is summed up from an index alone. What others
-    # still need is hidden where it would be deleted.
+    # The columns with JSON may be encrypted; that is text as well. They come last, because SQLite must read through
+    # them to reach later columns. `size` is the number of their bytes. The total of an owner is computed from an index
+    # alone. A deleted row that other rows still need is only hidden (`hidden_at`).
     for statement in (
         """
         CREATE TABLE conversations (
@@ -196,19 +199,19 @@ def _what_is_remembered(connection: Connection) -> None:
 
 
 def _earlier_dollars_are_estimates(connection: Connection) -> None:
-    # Up to here the cost of a process since its start was booked as the cost of each of its turns. What it should have
-    # been cannot be computed: of a day only the sum of all tokens is kept. So the sums stay, and say what they are.
+    # Before this step, each turn was booked with the total cost of its Claude Code process so far. The right cost
+    # cannot be computed, because only a day's total of tokens is stored. So the sums stay, marked as estimates.
     connection.execute(text("UPDATE spending SET nanodollars_estimated = nanodollars"))
 
 
 MIGRATIONS: Sequence[Migration] = (_clients_and_budgets, _what_is_remembered, _earlier_dollars_are_estimates)
-"""Step 1 is the first. New ones go to the end."""
+"""The steps, numbered from 1. New ones are appended."""
 
 
 def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> int:
-    """Apply the steps that the database lacks and return the number of the last.
+    """Apply the steps that the database lacks. Return the number of the last step.
 
-    ``connection`` is in a transaction that may write, which on SQLite is the lock. Raises TooNewError.
+    ``connection`` must be in a writing transaction. On SQLite that transaction is the lock. Raises TooNewError.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
@@ -225,7 +228,7 @@ def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS
 
 
 def _version(connection: Connection) -> int:
-    # Asked before it is made: a role that may only use the tables can then still open a database that is up to date.
+    # Create the table only if it is missing. So a role that may not create tables can open an up-to-date database.
     if not inspect(connection).has_table("schema_version"):
         connection.execute(
             text(

@@ -1,4 +1,4 @@
-"""Lists in pieces, as OpenAI gives them: so many entries after a cursor, in either order.
+"""Pages of lists, as in OpenAI's API: up to ``limit`` entries after a cursor, in either order.
 
 A cursor is the id of an entry. Source: ``after``, ``limit``, ``order`` and ``has_more`` of OpenAI's list endpoints.
 """
@@ -11,7 +11,7 @@ type Order = Literal["asc", "desc"]
 
 
 class UnknownCursorError(Exception):
-    """There is no such entry in the list. ``cursor`` is what was asked for."""
+    """The list has no entry with the id ``cursor``."""
 
     def __init__(self, cursor: str) -> None:
         super().__init__(f"no entry with id {cursor!r} in this list")
@@ -20,14 +20,14 @@ class UnknownCursorError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page[T]:
-    """Some entries of a list. ``has_more`` tells whether others follow."""
+    """Some entries of a list. ``has_more``: others follow."""
 
     data: tuple[T, ...]
     has_more: bool
 
 
 def first_of[T](entries: Sequence[T], limit: int) -> Page[T]:
-    """Return the first entries, up to ``limit``, of a list that was read one further than that."""
+    """Return the first ``limit`` entries as a page. The caller reads up to ``limit + 1``, for ``has_more``."""
     return Page(tuple(entries[:limit]), len(entries) > limit)
 
 
@@ -40,9 +40,9 @@ def page_of[T](
     limit: int = 20,
     order: Order = "desc",
 ) -> Page[T]:
-    """Return the entries between two cursors, up to ``limit``; ``entries`` are the oldest first.
+    """Return up to ``limit`` entries between two cursors. ``entries`` are sorted from oldest to newest.
 
-    Raises UnknownCursorError.
+    Raises UnknownCursorError if ``after`` or ``before`` is not the id of an entry.
     """
     listed = list(entries if order == "asc" else reversed(entries))
     places = {id_of(entry): place for place, entry in enumerate(listed)}

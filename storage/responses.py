@@ -1,15 +1,17 @@
-"""Stored responses, and the conversations that they make up by going on from each other.
+"""Stored responses, and the chains that they form through ``previous_response_id``.
 
 Theory of operation
 -------------------
-A response keeps its own items alone, those that it was asked with and its output, and names the response that it goes
-on from. The whole conversation is the chain of those, read in one query: a thousand turns take the room of a thousand
-turns, not of half a million. What is not the beginning that the chain tells, say because the app's history was cut
-short meanwhile, is kept in full, so what comes back is always what was put in.
+A response stores only its own items (the input items of its request, and its output) and the id of the response that
+it continues. The whole conversation is the chain of these responses, read in one query. So a thousand turns take the
+space of a thousand turns, not of half a million. If the history of a request differs from the chain, for example
+because the history was truncated, it is stored in full. So the conversation that is read is always the one that was
+stored.
 
-A response may be deleted while others go on from it. It is then *hidden*: gone for its owner, without its body; its
-items stay until the last of those others goes. Nothing new goes on from a hidden response, so once nobody does it can
-be deleted in peace. Whoever deletes locks rows from the end of a chain to its beginning, never the other way.
+A response may be deleted while others continue it. It is then *hidden*: its owner can no longer read it, and its body
+is deleted. Its items stay until the last response that continues it is deleted. No new response can continue a hidden
+one, so a hidden response without successors can be deleted. Deletions lock rows from the end of a chain to its
+beginning, never in the other direction.
 
 Source: ``/v1/responses`` of OpenAI's API.
 """
@@ -29,20 +31,21 @@ from storage.item_ids import asked_id, response_of
 from storage.pagination import Order, Page, page_of
 from storage.tables import response_events, responses
 
-# Rows that one statement names: SQLite and PostgreSQL take some ten thousand values.
+# How many ids one statement contains at most. SQLite and PostgreSQL accept some ten thousand values.
 TOGETHER = 500
 
 
 class NoConversationError(Exception):
-    """The conversation that a response is part of is not there, or is another owner's."""
+    """The conversation of a response does not exist, or belongs to another owner."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A response to keep. ``created_at`` is Unix seconds, ``body`` the response's JSON, ``status`` OpenAI's word.
+    """A response to store. ``created_at`` is in Unix seconds. ``body`` is the response's JSON.
 
-    ``asked`` are the items of the request's own, ``output`` those that answer them, and ``before`` what the
-    conversation was before both. ``previous_id`` or ``conversation_id``, never both, tell where ``before`` comes from.
+    ``status`` is one of OpenAI's values. ``asked`` are the request's own input items, and ``output`` the items of the
+    response. ``before`` are all items of the conversation before these. They come from the response ``previous_id`` or
+    from the conversation ``conversation_id``. At most one of the two ids is set.
     """
 
     id: str
@@ -58,13 +61,16 @@ class StoredResponse:
 
     @property
     def conversation(self) -> tuple[Item, ...]:
-        """The whole conversation, up to and with this response."""
+        """All items of the conversation, including those of this response."""
         return (*self.before, *self.asked, *self.output)
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A response that is kept. ``background`` tells whether it was begun there; ``status`` and ``body`` are today's."""
+    """A response from the database. ``status`` and ``body`` are the current ones.
+
+    ``background``: it was created with ``background: true``.
+    """
 
     id: str
     created_at: float
@@ -76,21 +82,21 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who works on a response, and until when that is believed."""
+    """Which process answers a response, and until when it counts as alive. ``until`` is in Unix seconds."""
 
     worker: str
     until: float
 
 
 class Responses(Store):
-    """The responses in a database. None stands for one that is not there, or is another owner's."""
+    """The responses in a database. Methods return None if a response does not exist or belongs to another owner."""
 
     async def put(self, response: StoredResponse) -> None:
-        """Keep a response, and add its items to its conversation if it is part of one: both or neither.
+        """Store a response. If it belongs to a conversation, add its items there in the same transaction.
 
         Raises ConflictError if the id is taken, NoConversationError if the conversation has been deleted meanwhile,
-        and ValueError for ids that are none or JSON that is no Unicode. A ``previous_id`` that has been deleted
-        meanwhile is no error: then ``before`` is kept.
+        and ValueError for invalid ids or for JSON that is not valid Unicode. If the response ``previous_id`` has been
+        deleted meanwhile, ``before`` is stored in full, and no error is raised.
         """
         check(response)
 
@@ -111,7 +117,7 @@ class Responses(Store):
         return await self._database.aread(work)
 
     async def conversation_items(self, id: str, owner: str) -> tuple[Item, ...] | None:
-        """Return the whole conversation up to and with a response: what one that goes on from it comes after."""
+        """Return all items of the conversation, including those of this response: the history for its successor."""
         if not can_be_id(id):
             return None
         row = responses.c
@@ -147,9 +153,9 @@ class Responses(Store):
         limit: int = 20,
         order: Order = "desc",
     ) -> Page[Item] | None:
-        """Return some of the items that a response was asked with; those without an id have one, always the same.
+        """Return one page of a response's input items. An item without an id gets one, the same in every call.
 
-        Raises UnknownCursorError for an ``after`` or ``before`` that is none of their ids.
+        Raises UnknownCursorError if ``after`` or ``before`` is not the id of an input item.
         """
         if not can_be_id(id):
             return None
@@ -166,7 +172,7 @@ class Responses(Store):
         )
 
     async def items(self, ids: Iterable[str], owner: str) -> dict[str, Item]:
-        """Return items of responses by their ids. Those that are not there, or are another owner's, are left out."""
+        """Return items of responses by id. Items that do not exist or belong to another owner are left out."""
         wanted = {id for id in ids if can_be_id(id)}
         of = sorted({response for id in wanted if (response := response_of(id)) is not None})
         if not of:
@@ -188,7 +194,7 @@ class Responses(Store):
         return items
 
     async def delete(self, id: str, owner: str) -> bool:
-        """Delete a response and tell whether there was one. Those that go on from it lose nothing."""
+        """Delete a response. Return whether it existed. Responses that continue it keep their history."""
         if not can_be_id(id):
             return False
 
@@ -203,24 +209,24 @@ class Responses(Store):
 
 
 def _with_ids(response_id: str, asked: Sequence[Item]) -> list[Item]:
-    """Return the items that a response was asked with, each with an id."""
+    """Return the input items of a response, each with an id."""
     return [item if item.get("id") else {**item, "id": asked_id(response_id, n)} for n, item in enumerate(asked)]
 
 
 def check(response: StoredResponse) -> None:
-    """Raise ValueError for a response that cannot be kept."""
+    """Raise ValueError if a response cannot be stored."""
     check_ids(response.id, response.owner)
     if response.previous_id is not None and response.conversation_id is not None:
         raise ValueError("a response goes on from another response or from a conversation, not from both")
 
 
 def named(id: str, owner: str) -> Select[Any]:
-    """Return the query for a response of an owner's."""
+    """Return the query for one response of an owner."""
     return select(responses).where(_is(id, owner))
 
 
 def kept_of(row: Row[Any], encryption: Encryption) -> Kept:
-    """Return what a row of :func:`named` tells."""
+    """Convert a row that :func:`named` found."""
     return Kept(
         row.id, row.created_at, row.status, encryption.open(row.body), row.conversation_id, row.worker is not None
     )
@@ -229,12 +235,15 @@ def kept_of(row: Row[Any], encryption: Encryption) -> Kept:
 def insert_response(
     connection: Connection, encryption: Encryption, response: StoredResponse, now: float, *, lease: Lease | None = None
 ) -> None:
-    """Write a response that has ended, or one that a worker begins under a lease. Raises as Responses.put."""
+    """Insert a response: one that has ended, or, with ``lease``, one that a worker now begins to answer.
+
+    Raises the errors of :meth:`Responses.put`.
+    """
     own = response.asked + response.output
     items, body = encryption.pack(own), encryption.seal(response.body)
     place = _place(connection, encryption, response)
     if response.conversation_id is not None:
-        # What is begun enters its conversation when it ends; its conversation must be there already.
+        # The items of a response that begins are added when it ends. Here the conversation must only exist.
         entering = own if lease is None else ()
         place["conversation_from"] = enter(
             connection, encryption, response.conversation_id, response.owner, entering, now
@@ -264,7 +273,7 @@ def insert_response(
 def enter(
     connection: Connection, encryption: Encryption, conversation_id: str, owner: str, items: Sequence[Item], now: float
 ) -> int:
-    """Add a response's items to its conversation and return where they begin. Raises NoConversationError."""
+    """Add a response's items to its conversation. Return the position of the first. Raises NoConversationError."""
     if can_be_id(conversation_id):
         begins = conversations.append(connection, encryption, conversation_id, owner, items, now)
         if begins is not None:
@@ -273,7 +282,7 @@ def enter(
 
 
 def hide(connection: Connection, ids: Sequence[str], now: float) -> None:
-    """Take responses away from their owners; their rows are locked. What others may need of them stays."""
+    """Hide responses from their owners. The caller has locked the rows. The items stay, since others may need them."""
     row = responses.c
     connection.execute(delete(response_events).where(response_events.c.response_id.in_(ids)))
     connection.execute(
@@ -284,8 +293,10 @@ def hide(connection: Connection, ids: Sequence[str], now: float) -> None:
 
 
 def forget_unneeded(connection: Connection, ids: Sequence[str]) -> int:
-    """Delete those of some responses that are hidden and that nobody goes on from, and then those before them that
-    only they held. Returns how many."""
+    """Delete those of these responses that are hidden and that no response continues. Return how many were deleted.
+
+    Then do the same for the responses before them: they may have no other successor.
+    """
     row = responses.c
     hidden = row.hidden_at.is_not(None)
     after = responses.alias()
@@ -293,8 +304,9 @@ def forget_unneeded(connection: Connection, ids: Sequence[str]) -> int:
     chain = select(row.id, row.previous_id).where(row.id.in_(ids), hidden, ~held).cte("chain", recursive=True)
     chain = chain.union(select(row.id, row.previous_id).where(row.id == chain.c.previous_id, hidden))
     in_chain = select(chain.c.id)
-    # Locked before it is asked who goes on from them, so that of two who delete the last two, one sees it. (When one
-    # deletes a response and another at that moment the one after it, neither does; Retention finds what they leave.)
+    # Lock the rows before counting their successors. So if two transactions delete the last two successors of a
+    # response, one of them sees that none is left. (If one transaction deletes a response while another deletes its
+    # successor, neither sees it. Retention deletes such rows later.)
     locked = connection.execute(
         select(row.id, row.previous_id, row.conversation_id)
         .where(row.id.in_(in_chain), hidden)
@@ -310,7 +322,7 @@ def forget_unneeded(connection: Connection, ids: Sequence[str]) -> int:
         if not followers[one.id]:
             unneeded.append(one)
             followers[one.previous_id] -= 1
-    for some in _some(unneeded):  # the ends of chains first: nothing is deleted that another row refers to
+    for some in _some(unneeded):  # the ends of chains first, because a row refers to the one before it
         connection.execute(delete(responses).where(row.id.in_([one.id for one in some])))
     ended = sorted({one.conversation_id for one in unneeded if one.conversation_id is not None})
     for few in _some(ended):
@@ -324,7 +336,7 @@ def _is(id: str, owner: str) -> ColumnElement[bool]:
 
 
 def _place(connection: Connection, encryption: Encryption, response: StoredResponse) -> dict[str, Any]:
-    """Return the columns that say what came before a response."""
+    """Return the columns that define what came before a response."""
     place: dict[str, Any] = {
         "previous_id": None,
         "conversation_id": response.conversation_id,
@@ -335,7 +347,7 @@ def _place(connection: Connection, encryption: Encryption, response: StoredRespo
     if response.conversation_id is not None:
         return place
     if response.previous_id is not None and can_be_id(response.previous_id):
-        # Until this is committed nobody hides it; FOR KEY SHARE lets others go on from it meanwhile.
+        # The lock keeps others from hiding this row until the commit. FOR KEY SHARE still lets others continue it.
         query = named(response.previous_id, response.owner).with_for_update(read=True, key_share=True)
         previous = connection.execute(query).one_or_none()
         if previous is not None and _begins_with(response.before, previous, encryption):
@@ -344,11 +356,14 @@ def _place(connection: Connection, encryption: Encryption, response: StoredRespo
 
 
 def _begins_with(before: tuple[Item, ...], previous: Row[Any], encryption: Encryption) -> bool:
-    """Whether what came before is what the previous response ended with. Its own items stand for all before it."""
+    """Whether ``before`` equals the conversation of the previous response.
+
+    Only the total number of items and the previous response's own items are compared.
+    """
     if previous.ended_at is None or previous.length != len(before):
         return False
     own: list[Item] = encryption.unpack(previous.own_items)
-    # Both as JSON gives them back: a caller's tuples are lists there.
+    # Compare both as decoded JSON, where a caller's tuples are lists.
     ends: list[Item] = encryption.unpack(encryption.pack(before[len(before) - len(own) :]))
     return own == ends
 

@@ -51,11 +51,11 @@ MAX_BATCHES = 100
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long rows are kept, in seconds, and how many. None: without limit.
+    """How many seconds rows are stored, and how many rows. None: without limit.
 
-    The time of responses and chat completions begins when they were made, that of conversations and sessions when they
-    were last used, that of a background response's events when it ended. ``max_rows`` and ``max_bytes`` hold for each
-    owner. ``max_rows`` counts the objects that the owner can name, ``max_bytes`` all rows.
+    The time counts from creation for responses and chat completions, from the last use for conversations and sessions,
+    and from the end of the response for the events of a background response. ``max_rows`` and ``max_bytes`` apply to
+    each owner. ``max_rows`` counts only what is visible to the owner. ``max_bytes`` counts hidden rows too.
     """
 
     responses_s: float | None = 30 * DAY_S
@@ -85,12 +85,11 @@ class Swept:
 
 
 type Step = Callable[[Connection, float, Swept], int]
-"""Part of a sweep: does one batch and returns how much that was."""
+"""One part of a sweep. It processes one batch and returns how many rows it processed."""
 
 
 class Retention(Store):
-    """Forgets what is due. ``batch`` is how many things one transaction may take, ``max_batches`` how many there are
-    in a sweep."""
+    """Deletes old rows. One transaction handles up to ``batch`` rows, one sweep up to ``max_batches`` batches."""
 
     def __init__(
         self,
@@ -108,7 +107,7 @@ class Retention(Store):
         self._leases = Leases(database, clock=clock)
 
     async def sweep(self, now: float | None = None) -> Swept:
-        """Forget what is due at a time, by default now."""
+        """Delete all rows that are due at the time ``now`` (Unix seconds, by default the current time)."""
         if now is None:
             now = await self._database.aread(self._now)
         swept = Swept()
@@ -120,7 +119,7 @@ class Retention(Store):
         return swept
 
     async def _batches(self, step: Step, now: float, swept: Swept, left: int) -> int:
-        """Do a step until nothing is left to do, or no batch, and return how many batches are left."""
+        """Repeat a step until it finds nothing more, or ``left`` batches are used. Return how many batches are left."""
         while left:
             left -= 1
             if not await self._database.awrite(lambda connection: step(connection, now, swept)):
@@ -129,7 +128,7 @@ class Retention(Store):
         return 0
 
     async def check(self, encryption: Encryption) -> None:
-        """See whether the latest of everything that is kept can be opened. Raises EncryptionKeyError."""
+        """Try to decrypt the newest row of each kind. Raises EncryptionKeyError if no key decrypts it."""
         latest = [
             (responses.c.own_items, responses.c.created_at),
             (conversations.c.metadata, conversations.c.used_at),
@@ -229,7 +228,7 @@ class Retention(Store):
                     break
                 rows, size = rows - 1, size - one.size
                 going.setdefault(one.kind, []).append(one.id)
-            # Of a response that others go on from not all is free: the next batch sees what there still is.
+            # Hiding a response that others continue frees only some of its bytes. The next batch reads the new totals.
             return sum(
                 FORGET[kind](connection, self._take(connection, id, at, id.in_(going[kind])), now, swept)
                 for kind, id, at in KINDS
@@ -239,7 +238,7 @@ class Retention(Store):
         return step
 
     def _take(self, connection: Connection, id: Column[str], at: Column[Any], wanted: ColumnElement[bool]) -> list[str]:
-        """Return the oldest things of some sort, locked; what others have in hand is passed over."""
+        """Lock the oldest rows of one kind and return their ids. Skip rows that another transaction has locked."""
         query = select(id).where(wanted).order_by(at).limit(self._batch).with_for_update(skip_locked=True)
         return list(connection.execute(query).scalars())
 
@@ -274,7 +273,8 @@ def _forget_sessions(connection: Connection, ids: list[str], _now: float, swept:
     return len(ids)
 
 
-# What counts for an owner: its kind, its id, and when it was made or last added to.
+# The rows that count for an owner: the name of the kind, the id column, and the column with the time of creation or of
+# the last use.
 KINDS = (
     ("response", responses.c.id, responses.c.created_at),
     ("conversation", conversations.c.id, conversations.c.used_at),
@@ -290,7 +290,7 @@ FORGET: dict[str, Callable[[Connection, list[str], float, Swept], int]] = {
 
 
 def _everything() -> Subquery:
-    """Return all rows of all kinds. Hidden ones count with their bytes alone."""
+    """Return a query for the rows of all kinds. A hidden row counts only with its bytes."""
 
     def rows(kind: str, id: Column[str], at: Column[Any]) -> Select[Any]:
         table = id.table.c
@@ -310,7 +310,7 @@ def _everything() -> Subquery:
 
 
 def _can_go() -> ColumnElement[bool]:
-    """Whether a response may be forgotten: it is not hidden, and is not being answered."""
+    """Return the condition that a response may be deleted: it has ended, and is not hidden already."""
     return responses.c.hidden_at.is_(None) & responses.c.ended_at.is_not(None)
 
 

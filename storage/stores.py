@@ -58,9 +58,10 @@ class Stores:
         wait_s: float = 600.0,
         lease_s: float = LEASE_S,
     ) -> Self:
-        """Make all stores for a database. ``keys`` encrypt the JSON. A proxy counts as dead after ``lease_s`` seconds.
+        """Make all stores for a database. ``keys`` encrypt the JSON.
 
-        Raises EncryptionKeyError for an invalid key.
+        A proxy counts as dead if it has not renewed a lease for ``lease_s`` seconds. Raises EncryptionKeyError for an
+        invalid key.
         """
         encryption, limits = Encryption(keys), limits or Limits()
         return cls(

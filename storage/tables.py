@@ -1,7 +1,7 @@
-"""The tables as they are today, for queries. A test holds them to what the migrations make.
+"""The current tables, for queries. A test checks that the migrations create exactly these.
 
-Times are Unix seconds. ``nanodollars`` are thousand-millionths of a US dollar. What :mod:`remembering` keeps as JSON
-may be encrypted, which is text as well; ``size`` is how many bytes of it there are.
+Times are in Unix seconds. A nanodollar is 10⁻⁹ US dollars. The columns with JSON of conversations, responses, chat
+completions and sessions may be encrypted; that is text as well. ``size`` is the number of bytes in these columns.
 """
 
 from sqlalchemy import BigInteger, Column, Double, ForeignKey, MetaData, Table, Text
@@ -26,8 +26,8 @@ clients = Table(
     Column("nanodollars_total", BigInteger),
 )
 
-# A row for each request of the last minute, and for each that runs. Until it is settled, `tokens` and `nanodollars`
-# are what it may come to; `lease_until` is how long it counts as running unless its proxy says that it still does.
+# One row for each running request and each request of the last minute. Until a request is settled, `tokens` and
+# `nanodollars` are estimates. It counts as running until `lease_until`, which its proxy moves forward.
 admissions = Table(
     "admissions",
     metadata,
@@ -40,8 +40,9 @@ admissions = Table(
     Column("nanodollars", BigInteger, nullable=False),
 )
 
-# What a client used on a day of UTC. `nanodollars` includes `nanodollars_estimated`: what was not booked by the price
-# of the model that answered, and what was booked before migration 3. `requests_unpriced` are those without any price.
+# The usage of one client on one UTC day. `nanodollars` includes `nanodollars_estimated`: amounts that were not computed
+# from the price of the model that answered, and all amounts from before migration 3. `requests_unpriced` is the number
+# of requests without any known price.
 spending = Table(
     "spending",
     metadata,
@@ -54,8 +55,8 @@ spending = Table(
     Column("requests_unpriced", BigInteger, nullable=False),
 )
 
-# A conversation goes on in the order of its items' positions; those that were deleted leave gaps. Hidden ones are gone
-# for their owner, and stay while a response goes on from them.
+# The items of a conversation are ordered by position. Deleted items leave gaps. An owner cannot read a hidden
+# conversation; it stays while a response needs it.
 conversations = Table(
     "conversations",
     metadata,
@@ -78,23 +79,23 @@ conversation_items = Table(
     Column("item", Text, nullable=False),  # JSON
 )
 
-# A response holds its own items alone. What came before them is the chain of `previous_id`; or the first
-# `conversation_from` positions of its conversation; or `earlier`, where it shares its beginning with nothing. `length`
-# counts the items up to and with its own, `depth` the responses. A hidden one has no body, and stays while others go
-# on from it. Those in the background have a `worker`, and until they end a lease.
+# A response stores only its own items. The items before them are one of: the chain of `previous_id`; the items of its
+# conversation at positions below `conversation_from`; `earlier`, if no other row has them. `length` is the number of
+# all items including its own, `depth` the number of responses before it. A hidden response has no body, and stays while
+# others continue it. A background response has a `worker`, and a lease until it ends.
 responses = Table(
     "responses",
     metadata,
     Column("id", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("created_at", Double, nullable=False),
-    Column("status", Text, nullable=False),  # OpenAI's word
+    Column("status", Text, nullable=False),  # one of OpenAI's values
     Column("previous_id", Text, ForeignKey("responses.id")),
     Column("conversation_id", Text, ForeignKey("conversations.id")),
     Column("conversation_from", BigInteger),
     Column("depth", BigInteger, nullable=False),
     Column("length", BigInteger, nullable=False),
-    Column("asked", BigInteger, nullable=False),  # how many of its own items it was asked with
+    Column("asked", BigInteger, nullable=False),  # how many of its own items are input items
     Column("size", BigInteger, nullable=False),  # with its events
     Column("hidden_at", Double),
     Column("ended_at", Double),
@@ -102,7 +103,7 @@ responses = Table(
     Column("lease_until", Double),
     Column("cancel_requested_at", Double),
     Column("earlier", Text),  # a JSON array of items
-    Column("own_items", Text, nullable=False),  # the same: what it was asked with, then its output
+    Column("own_items", Text, nullable=False),  # a JSON array: the input items, then the output
     Column("body", Text),  # JSON
 )
 
@@ -127,7 +128,8 @@ chat_completions = Table(
     Column("body", Text, nullable=False),  # JSON
 )
 
-# `key` tells a session from one that had the same id before and was deleted; `version` counts the times that it grew.
+# `key` is unique: a session that was deleted and created again with the same id has another key. `version` counts how
+# often messages were added.
 sessions = Table(
     "sessions",
     metadata,
@@ -150,7 +152,7 @@ session_messages = Table(
     Column("message", Text, nullable=False),  # JSON
 )
 
-# Who waits for a name, and in which order. Whose number is the lowest has it.
+# The queue for each lock. The ticket with the lowest number of a name holds that lock.
 tickets = Table(
     "tickets",
     metadata,

@@ -3,8 +3,8 @@
 It consists of two certificates. Programs are told to trust the *root*. The root's private key signs one certificate,
 the *signer*, and is never written to disk. mitmproxy signs with the signer. Both carry the same critical Name
 Constraints. RFC 5280 does not require a verifier to check the constraints of a trust anchor, and Java's does not. All
-verifiers check those of a certificate between the root and the leaf, so the signer's constraints always hold. Whoever
-steals the signer's key can sign for those hosts and no others.
+verifiers check those of a certificate between the root and the leaf, so the signer's constraints always hold. A thief
+of the signer's key can sign for those hosts and no others.
 
 The files have the names that mitmproxy expects in its ``confdir``. The authority for api.openai.com lies in the given
 directory, those for other sets of hosts in its subfolders. So two proxies with different hosts can run at once.

@@ -1,8 +1,8 @@
-"""What an authority may sign for: host patterns -> the X.509 Name Constraints that hold exactly those hosts.
+"""Converts host patterns to X.509 Name Constraints, which limit the names that an authority may sign for.
 
-RFC 5280, section 4.2.1.10, knows no wildcard: a permitted DNS name is a subtree, the name itself and all below it. So
-``api.openai.com`` also permits ``eu.api.openai.com``, and ``*.example.com`` also permits ``example.com``. A pattern's
-subtree is the narrowest that holds whatever the pattern matches.
+RFC 5280, section 4.2.1.10, has no wildcards. A permitted DNS name is a subtree: the name itself and all names below it.
+So ``api.openai.com`` also permits ``eu.api.openai.com``, and ``*.example.com`` also permits ``example.com``. Each
+pattern is converted to the smallest subtree that contains all names that the pattern matches.
 """
 
 import functools
@@ -14,15 +14,16 @@ from publicsuffixlist import PublicSuffixList
 
 from settings import OPENAI_HOSTS
 
-# Excluded as well as not permitted: DNS constraints say nothing of certificates that name an address and no host.
+# These must be excluded explicitly: DNS constraints do not apply to certificates for an IP address.
 EVERY_ADDRESS = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
 
 def permitted_names(hosts: Iterable[str]) -> tuple[str, ...]:
-    """Return the DNS subtrees that hold the hosts, without those that lie in another, in order.
+    """Return the DNS subtrees that contain the hosts, sorted, without those that are inside another.
 
-    Two sets of hosts with the same answer need the same authority. Addresses are left out: nothing is signed for one.
-    Raises ValueError, naming the pattern, if no subtree can hold it, or only one in which anybody can register a name.
+    Two sets of hosts with the same result need the same authority. IP addresses are left out, because the authority
+    does not sign for them. Raises ValueError, with the pattern in the message, if no subtree contains it, or only a
+    subtree in which anybody can register a name.
     """
     names = {_subtree(host) for host in hosts if not is_address(host)}
     return tuple(sorted(name for name in names if not any(_is_below(name, other) for other in names)))
@@ -46,7 +47,7 @@ def name_constraints(permitted: Sequence[str]) -> x509.NameConstraints:
 
 
 def constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | None:
-    """Return a certificate's Name Constraints, or None if it has none that a verifier must heed."""
+    """Return a certificate's Name Constraints. None if it has none, or if they are not marked as critical."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.NameConstraints)
     except x509.ExtensionNotFound:
@@ -60,7 +61,10 @@ def names_in(constraints: x509.NameConstraints) -> tuple[str, ...]:
 
 
 def _subtree(pattern: str) -> str:
-    """Return the narrowest subtree that holds a pattern: the labels right of its last wildcard, in ASCII."""
+    """Return the smallest subtree that contains a pattern: the labels after its last wildcard, in ASCII.
+
+    Raises ValueError as :func:`permitted_names` does.
+    """
     labels = pattern.rstrip(".").lower().split(".")
     starred = [number for number, label in enumerate(labels) if "*" in label]
     name = ".".join(labels[starred[-1] + 1 :] if starred else labels)
@@ -81,8 +85,8 @@ def _is_below(name: str, other: str) -> bool:
 
 @functools.cache
 def _public_suffixes() -> PublicSuffixList:
-    """Read the Public Suffix List, of which we need what registries give out: https://publicsuffix.org.
+    """Read the Public Suffix List (https://publicsuffix.org), but only the suffixes of domain registries.
 
-    What is not on it is a network's own name, such as ``localhost`` or ``corp``. Reading it takes some 40 ms.
+    Names that are not on it are private to a network, such as ``localhost`` or ``corp``. Reading it takes some 40 ms.
     """
     return PublicSuffixList(accept_unknown=False, only_icann=True)

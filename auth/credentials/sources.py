@@ -1,12 +1,12 @@
-"""Where Claude Code's credentials come from, and how a process must be started for each.
+"""The sources of Claude Code's credentials, and how Claude Code must be started for each source.
 
-The CLI reads its credentials itself; here it is decided which of them it gets to see. That cannot be left to it: with
-an API key and a bearer token both set it sends both, each in its header, and an API key beside a helper's goes out
-with the helper's. So the first source of :data:`PROVIDERS` that is there wins, and :func:`environment` takes the
-others away.
+The CLI reads its credentials itself. This module decides which credentials it can see, because the CLI does not choose
+one: if an API key and a bearer token are set, it sends both, each in its header. If an API key and a helper are set, it
+sends both keys. So the first source of :data:`PROVIDERS` that is present is used, and :func:`environment` hides the
+others.
 
-The source changes the recipe, too: ``--bare`` drops Claude Code's reminder blocks but does not work with a login by
-OAuth (facts F2–F4), and a login that `claude` itself keeps lives in the person's own configuration folder.
+The options of the CLI depend on the source, too. ``--bare`` removes Claude Code's reminder blocks, but does not work
+with an OAuth login (facts F2–F4). A login that `claude` itself stores is in the user's own configuration folder.
 """
 
 import sys
@@ -16,19 +16,22 @@ from pathlib import Path
 
 
 class SourceError(Exception):
-    """The source that was asked for cannot be had. The message says what is missing, and holds no secret."""
+    """The requested source cannot be used. The message says what is missing, and contains no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One place credentials come from.
+    """One source of credentials.
 
-    ``kind`` is what a person reads, ``name`` what they type. ``variable`` chooses it: the credential itself, or for a
-    cloud the switch that is on; None: no variable does. ``bare``: the CLI takes ``--bare``. ``own_config_dir``: the CLI
-    keeps its state in a folder of ours, not the person's ``~/.claude``. ``secrets`` are the variables that hold
-    secrets, ``others`` those that belong to it and hold none. ``base_url`` is where its address can be set.
-    ``skip_auth``, when on, leaves the credentials to a gateway, which may then know the person by a bearer token.
-    ``inherits`` are patterns of all the variables that its cloud's own libraries read.
+    - ``kind`` is its name in messages, ``name`` its name on the command line.
+    - ``variable`` selects the source: it holds the credential, or for a cloud it is a switch. None: no variable does.
+    - ``bare``: the CLI is started with ``--bare``.
+    - ``own_config_dir``: the CLI stores its state in a folder of Understudy, not in the user's ``~/.claude``.
+    - ``secrets`` are its variables that hold secrets, ``others`` its variables that hold none.
+    - ``base_url`` is the variable for its base URL.
+    - ``skip_auth`` is a switch. If it is on, a gateway adds the credentials, and a bearer token may identify the user
+      to that gateway.
+    - ``inherits`` are patterns of the variables that the cloud's own libraries read.
     """
 
     kind: str
@@ -44,7 +47,7 @@ class Source:
 
     @property
     def is_cloud(self) -> bool:
-        """Whether ``variable`` is a switch, and the credentials are the cloud's own."""
+        """Whether ``variable`` is a switch, and the cloud's own libraries find the credentials."""
         return self.variable is not None and self.variable not in self.secrets
 
 
@@ -55,7 +58,7 @@ BEARER = "ANTHROPIC_AUTH_TOKEN"
 API_URL = "https://api.anthropic.com"
 
 
-# What the clouds' libraries read: more than the documents of Claude Code name, and more with each of their versions.
+# The variables that the clouds' libraries read. Claude Code's documentation lists fewer, and new versions read more.
 _OF_AWS = ("AWS_*",)
 _OF_GOOGLE = ("GOOGLE_*", "GCLOUD_*", "GCP_*", "CLOUDSDK_*", "GCE_METADATA_*", "CLOUD_ML_REGION", "VERTEX_REGION_*")
 _OF_AZURE = ("AZURE_*", "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IMDS_ENDPOINT", "MSI_ENDPOINT", "MSI_SECRET")
@@ -70,7 +73,7 @@ def _cloud(
     inherits: tuple[str, ...],
     use: str = "",
 ) -> Source:
-    """Return a cloud provider, whose variables are all named after ``word`` (``use``, where its switch is not)."""
+    """Return a cloud provider. The names of its variables contain ``word``; those of its switches ``use``, if given."""
     return Source(
         kind,
         f"CLAUDE_CODE_USE_{use or word}",
@@ -85,7 +88,7 @@ def _cloud(
     )
 
 
-# The clouds in the CLI's own order of preference, then what else the CLI would mix (the module's docstring).
+# First the clouds, in the CLI's own order. Then the sources that the CLI would mix (see the module's docstring).
 SOURCES: tuple[Source, ...] = (
     _cloud("Amazon Bedrock", "bedrock", "BEDROCK", _AWS_SECRETS, (*_AWS, "CLAUDE_CODE_USE_MANTLE"), _OF_AWS),
     _cloud(
@@ -127,29 +130,29 @@ SOURCES: tuple[Source, ...] = (
     Source("bearer token", BEARER, True, True, "auth-token", (BEARER,)),
     Source("OAuth token", "CLAUDE_CODE_OAUTH_TOKEN", False, True, "oauth-token", ("CLAUDE_CODE_OAUTH_TOKEN",)),
 )
-"""The sources that a variable chooses."""
+"""The sources that a variable selects."""
 
 HELPER = Source("API key helper", None, bare=True, own_config_dir=True, name="api-key-helper")
-"""A command that prints the key: Claude Code's setting ``apiKeyHelper``, ours ``api_key_helper``."""
+"""A command that prints the API key. Claude Code's setting is ``apiKeyHelper``, Understudy's ``api_key_helper``."""
 
 LOGIN = Source("claude login", None, bare=False, own_config_dir=False, name="login")
-"""What is left when nothing is set: a login that `claude` itself keeps, if there is one."""
+"""A login that `claude` itself stores. It is used when no other source is present, and may be missing as well."""
 
 LOGIN_FILE = ".credentials.json"
-"""Where `claude` keeps its login in its folder, except on macOS."""
+"""The file in its configuration folder where `claude` stores its login, except on macOS."""
 
 REHEARSAL = Source("rehearsal", "ANTHROPIC_API_KEY", bare=True, own_config_dir=True)
 
 _AFTER_KEY = next(n for n, source in enumerate(SOURCES) if source.name == "auth-token")
 PROVIDERS: tuple[Source, ...] = (*SOURCES[:_AFTER_KEY], HELPER, *SOURCES[_AFTER_KEY:], LOGIN)
-"""Every source, in the order in which they are looked for: the first that is there is used."""
+"""Every source, in order of preference: the first one that is present is used."""
 
 
 def find_source(environ: Mapping[str, str], *, forced: str | None = None, api_key_helper: str | None = None) -> Source:
-    """Return where the CLI will take its credentials from: the first source that is there, or the one ``forced``.
+    """Return the source that the CLI will use: the one named ``forced``, or else the first that is present.
 
-    LOGIN is returned where nothing else is; whether there is a login is for `claude` to say.
-    Raises SourceError when the forced one is unknown or has no credentials.
+    If none is present, return LOGIN. This function does not check whether `claude` has a login.
+    Raises SourceError if the forced source is unknown or has no credentials.
     """
     if forced is not None:
         return _forced(forced, environ, api_key_helper)
@@ -157,7 +160,7 @@ def find_source(environ: Mapping[str, str], *, forced: str | None = None, api_ke
 
 
 def found_sources(environ: Mapping[str, str], *, api_key_helper: str | None = None) -> list[Source]:
-    """Return every source that has something set for it, the one that wins first. LOGIN is never among them."""
+    """Return every source that is present, in order of preference. LOGIN is never among them."""
     return [source for source in PROVIDERS if _is_there(source, environ, api_key_helper)]
 
 
@@ -168,10 +171,10 @@ def are_surely_missing(
     api_key_helper: str | None = None,
     system: str = sys.platform,
 ) -> bool:
-    """Whether there is surely nothing for Claude Code to log in with: no variable, no helper, no file of a login.
+    """Whether Claude Code certainly has no credentials: no variable, no helper and no login file.
 
-    It starts nothing. On macOS a login lies in the keychain, which only Claude Code can ask: nothing is sure there.
-    Raises SourceError.
+    This starts no program. On macOS the login is in the keychain, which only Claude Code can read, so the result there
+    is always False. Raises SourceError.
     """
     if system == "darwin" or find_source(environ, forced=forced, api_key_helper=api_key_helper) is not LOGIN:
         return False
@@ -181,7 +184,7 @@ def are_surely_missing(
 
 
 def environment(source: Source, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what to lay over ``environ`` so that the CLI finds this source and no other: ``""`` for the others'."""
+    """Return the changes to ``environ`` that hide all other sources from the CLI: each selecting variable is ``""``."""
     kept = {source.variable, *source.others}
     if source.skip_auth and switched_on(environ, source.skip_auth):
         kept.add(BEARER)
@@ -189,7 +192,7 @@ def environment(source: Source, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def not_inherited(source: Source) -> frozenset[str]:
-    """Return the variables of the other sources, which the CLI is not to see: their switches and their secrets."""
+    """Return the variables of the other sources that the CLI must not inherit: their switches and their secrets."""
     own = {source.variable, source.skip_auth, source.base_url, *source.secrets, *source.others}
     if source.skip_auth:
         own.add(BEARER)
@@ -198,17 +201,17 @@ def not_inherited(source: Source) -> frozenset[str]:
 
 
 def api_url(source: Source, environ: Mapping[str, str]) -> str | None:
-    """Return the address that Claude Code asks with this source; None for a cloud, whose address only it knows."""
+    """Return the base URL that Claude Code uses with this source. None for a cloud whose URL only Claude Code knows."""
     return environ.get(source.base_url, "").strip() or (None if source.is_cloud else API_URL)
 
 
 def cli_settings(source: Source, api_key_helper: str | None) -> dict[str, str]:
-    """Return the settings that Claude Code must be started with (``--settings``) for this source."""
+    """Return the settings (``--settings``) that Claude Code needs for this source."""
     return {"apiKeyHelper": api_key_helper} if source is HELPER and api_key_helper else {}
 
 
 def switched_on(environ: Mapping[str, str], variable: str) -> bool:
-    """Whether the CLI takes a switch for on."""
+    """Whether the CLI considers a switch to be on."""
     return environ.get(variable, "").strip().lower() in ("1", "true", "yes", "on")
 
 

@@ -1,8 +1,8 @@
-"""What is known of Claude's credentials without using them, and one turn that uses them.
+"""Reports which Claude credentials are present, without using them, and checks them with one short request.
 
-Nothing here starts a login, and no secret leaves: of a secret only its last four characters are shown, of an address
-only its host, of a helper's command nothing. Whether there is a login that `claude` itself keeps is asked of the
-program; how it keeps it is its own business.
+Nothing here starts a login. No secret is shown: only the last four characters of a secret, only the scheme, host and
+port of a URL, and nothing of a helper's command. The `claude` program is asked whether it has a login. How it stores
+that login does not matter here.
 """
 
 import contextlib
@@ -29,10 +29,10 @@ from translate.prices import cost_of
 from translate.turn import Message, Turn
 from translate.usage import UsageReader
 
-# A cold start takes half a second; a machine under load, or a key store that asks its person, some more.
+# A cold start takes half a second. A busy machine, or a key store that asks the user, takes longer.
 LOGIN_TIMEOUT_S = 20.0
 
-# All that `claude auth status` gets to see: a credential in a variable would be reported as a login.
+# The only variables that `claude auth status` gets. It would report a credential in a variable as a login.
 LOGIN_VARIABLES = {"HOME", "USER", "LOGNAME", "PATH", "LANG", "TMPDIR", "CLAUDE_CONFIG_DIR"} | {
     *("USERPROFILE", "APPDATA", "LOCALAPPDATA", "SYSTEMROOT", "TEMP", "TMP")
 }
@@ -48,9 +48,9 @@ MAX_TOKENS = 64
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A source that is there. ``found_in`` is a variable, ``api_key_helper`` or ``claude login``.
+    """A source that is present. ``found_in`` is a variable, ``api_key_helper`` or ``claude login``.
 
-    ``secrets`` maps the variables that hold secrets to what may be shown of them.
+    ``secrets`` maps the names of its secret variables to their masked values.
     """
 
     kind: str
@@ -61,7 +61,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What `claude auth status` says. ``problem`` is why it could not say anything."""
+    """The answer of `claude auth status`. ``problem`` is the reason if there is no answer."""
 
     logged_in: bool = False
     method: str | None = None
@@ -71,10 +71,11 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Which credentials are used. ``losers`` were found too, and are kept from Claude Code.
+    """Which credentials are used. ``losers`` are other sources that are present and are hidden from Claude Code.
 
-    ``base_url`` is the address that replaces the provider's own, None if none does; ``custom_headers`` whether headers
-    of the person's go with each request. ``usable``: there is something to try; ``verified`` never, nothing is asked.
+    ``base_url`` is the URL that replaces the provider's own, None if there is none. ``custom_headers``: the user's
+    own headers are sent with each request. ``usable``: there are credentials to try. ``verified`` is always False,
+    because the API is not asked. ``not_verified`` are sentences about what was not checked.
     """
 
     used: Found
@@ -87,17 +88,17 @@ class Status:
     not_verified: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as JSON has it: the fields of ``used`` at the top."""
+        """Return the JSON form. The fields of ``used`` are at the top level."""
         fields = asdict(self)
         return {**fields.pop("used"), **fields}
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How a turn went.
+    """The result of the short request.
 
-    ``error`` is the ClaudeError's kind, None if it went well; the tokens and the price are None if it did not, and the
-    price also where neither Claude Code nor the price table knows it.
+    ``error`` is the kind of the ClaudeError, None if the request succeeded. If it failed, the tokens and ``usd`` are
+    None. ``usd`` is also None if neither Claude Code nor the price table knows the price.
     """
 
     model: str
@@ -108,7 +109,7 @@ class Check:
 
     @property
     def ok(self) -> bool:
-        """Whether the turn was answered."""
+        """Whether the request succeeded."""
         return self.error is None
 
 
@@ -120,7 +121,7 @@ def status(
     cli_path: Path | None = None,
     login_timeout_s: float = LOGIN_TIMEOUT_S,
 ) -> Status:
-    """Say which credentials are used, without using them. Raises SourceError when the forced ones cannot be had."""
+    """Return which credentials are used, without using them. Raises SourceError if the forced ones are missing."""
     source = find_source(environ, forced=forced, api_key_helper=api_key_helper)
     login = ask_login(environ, cli_path=cli_path, timeout_s=login_timeout_s)
     others = [*found_sources(environ, api_key_helper=api_key_helper), *([LOGIN] if login.logged_in else [])]
@@ -138,7 +139,7 @@ def status(
 
 
 async def check(spawn: Spawn, model: str) -> Check:
-    """Play one short turn with these credentials and say how it went. It costs what a turn of a few tokens costs."""
+    """Send one short request with these credentials and return the result. It costs as much as a few tokens."""
     message = Message("user", ({"type": "text", "text": QUESTION},))
     told = UsageReader()
     try:
@@ -160,9 +161,9 @@ async def check(spawn: Spawn, model: str) -> Check:
 
 
 def find_cli(cli_path: Path | None) -> Path:
-    """Return the `claude` program: the one named, else the one in the SDK's wheel, else the one on the PATH.
+    """Return the `claude` program: ``cli_path``, else the one in the SDK's wheel, else the one on the PATH.
 
-    Those are the SDK's own places; it is not imported here, which would take longer than all the rest.
+    The SDK searches the same places. It is not imported here, because the import would take longer than all the rest.
     Raises SourceError if there is none.
     """
     if cli_path is not None:
@@ -178,9 +179,10 @@ def find_cli(cli_path: Path | None) -> Path:
 
 
 def ask_login(environ: Mapping[str, str], *, cli_path: Path | None, timeout_s: float = LOGIN_TIMEOUT_S) -> Login:
-    """Ask `claude auth status` whether it keeps a login (fact F97). It validates nothing: an expired one is one, too.
+    """Ask `claude auth status` whether it has a login (fact F97). It validates nothing: an expired login counts too.
 
-    The person's settings files are left out, as they are when turns are played, so that a key in them is no login.
+    It must not read the user's settings files, so that a key in them does not count as a login. The proxy also runs
+    Claude Code without those files.
     """
     env = {name: value for name, value in environ.items() if name.upper() in LOGIN_VARIABLES}
     try:
@@ -201,7 +203,7 @@ def ask_login(environ: Mapping[str, str], *, cli_path: Path | None, timeout_s: f
 
 
 def host_of(address: str) -> str:
-    """Return what may be shown of an address: no user, no password, no query, and that there is a path, not which."""
+    """Return the part of a URL that may be shown: scheme, host and port, and ``/…`` in place of a path."""
     try:
         url = urlsplit(address)
         host, port = url.hostname, url.port
@@ -225,11 +227,11 @@ def _word(value: Any) -> str | None:
 
 
 def _output(command: Sequence[str], env: Mapping[str, str], timeout_s: float) -> bytes:
-    """Return what a program prints; whatever way this is left, the program and all that it started are gone.
+    """Run a program and return what it prints. On any error, kill the program and its children.
 
     Raises subprocess.TimeoutExpired and OSError.
     """
-    # In a folder of nobody's: a project's settings have no say here.
+    # Run it in an empty folder, so that it reads no project's settings.
     with (
         tempfile.TemporaryDirectory(prefix="understudy-") as nowhere,
         subprocess.Popen(

@@ -90,8 +90,8 @@ class OverBudgetError(Exception):
 class Spent:
     """What a key has used.
 
-    ``usd`` includes ``usd_estimated``, which is by the price of another model, or was booked by an older version. It
-    leaves out the ``requests_unpriced``, whose price is not known.
+    ``usd`` includes ``usd_estimated``: amounts that were computed with the price of another model, or were booked by an
+    older version. It does not include the ``requests_unpriced``, whose price is not known.
     """
 
     requests: int = 0
@@ -176,7 +176,8 @@ class Budgets(LeasedStore):
             await self._database.awrite(settle)
 
     def _admit(self, connection: Connection, client: Client, tokens: int, nano: int) -> Admission | OverBudgetError:
-        # NO KEY UPDATE: it excludes itself, and not those who only refer to the row, as settling does.
+        # FOR NO KEY UPDATE blocks other admissions of this key. It does not block transactions that only insert a
+        # reference to the row, as settling does.
         connection.execute(select(clients.c.id).where(clients.c.id == client.id).with_for_update(key_share=True))
         now = self._now(connection)
         _forget(connection, client.id, now)
@@ -330,7 +331,7 @@ def _usage(connection: Connection, client_id: str, now: float, lease_s: float) -
 
 
 def _wait_s(connection: Connection, client: Client, usage: Usage, refusal: Refusal, tokens: int) -> float | None:
-    """Return after how many seconds the request would be admitted if no other came; None if never."""
+    """Return after how many seconds the request would be admitted if no other one comes. None if never."""
     if refusal.kind == "quota":
         return DAY_S - usage.now % DAY_S if refusal.limit == "usd_per_day" else None
     frees_at = [_place_free_at(connection, client, usage), _tokens_free_at(connection, client, usage, tokens)]
@@ -339,11 +340,11 @@ def _wait_s(connection: Connection, client: Client, usage: Usage, refusal: Refus
 
 
 def _place_free_at(connection: Connection, client: Client, usage: Usage) -> float | None:
-    """Return when another request may be admitted, None if it may be now."""
+    """Return when the limit of requests admits another one. None if it does now."""
     limit = client.budget.requests_per_minute
     if limit is None or usage.requests < limit:
         return None
-    # The oldest of the last so many requests must be a minute old.
+    # Another request fits in once the oldest of the last `limit` requests is a minute old.
     of_this_clock = admissions.c.admitted_at <= usage.now + AHEAD_S
     times = select(admissions.c.admitted_at).where(admissions.c.client_id == client.id, of_this_clock)
     newest_first = times.order_by(admissions.c.admitted_at.desc())
@@ -351,7 +352,7 @@ def _place_free_at(connection: Connection, client: Client, usage: Usage) -> floa
 
 
 def _tokens_free_at(connection: Connection, client: Client, usage: Usage, tokens: int) -> float | None:
-    """Return when so many tokens (at least 1) may be admitted, None if they may be now."""
+    """Return when this many tokens (at least 1) may be admitted. None if they may be admitted now."""
     limit = client.budget.tokens_per_minute
     if limit is None or (excess := usage.tokens + max(1, min(tokens, limit)) - limit) <= 0:
         return None

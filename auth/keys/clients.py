@@ -1,11 +1,12 @@
-"""Who may use the proxy: keys that a person hands out, and what each may do.
+"""The API keys of the proxy's clients, and what each key allows.
 
-A key is ``sk-understudy-<id>-<43 characters>``. The id is not secret: it finds the row, so that one row is read and
-one digest compared. The rest is 256 bits from the system's generator, of which the database has only a SHA-256. A slow
-hash would be for passwords, which people choose and others guess; nobody guesses 256 bits, and every request pays.
+A key has the form ``sk-understudy-<id>-<43 characters>``. The id is not secret. It is the primary key of the key's row,
+so a check reads one row and compares one digest. The 43 characters are 256 random bits from the operating system. The
+database stores only the SHA-256 of the whole key. A slow hash protects passwords, which can be guessed. 256 random bits
+cannot be guessed, and a slow hash would delay every request.
 
-Nothing is remembered between requests, so a revocation holds from the next one on, in every proxy that shares the
-database. The price is reading one row by its primary key.
+Nothing is cached between requests. So a revocation takes effect with the next request, in every proxy that shares the
+database. The cost is one read by primary key per request.
 """
 
 import hashlib
@@ -31,17 +32,20 @@ FORM = re.compile(rf"{PREFIX}-(?P<id>[0-9a-f]{{16}})-[A-Za-z0-9_-]{{43}}")
 SECRET_BYTES = 32
 MAX_NAME = 100
 
-# Compared with where there is no row, so that an id that nobody has takes the same steps as a wrong secret.
+# The digest to compare with if there is no row. So an unknown id takes the same steps as a wrong secret.
 NOBODY = "0" * 64
 
 
 class ClientError(Exception):
-    """A key cannot be made or found. The message says why, and holds no secret."""
+    """A key cannot be made or found. The message says why, and contains no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A key, without its secret. Times are Unix seconds. Empty ``models`` allow all models, empty ``agents`` none."""
+    """A key without its secret. Times are in Unix seconds.
+
+    ``models`` and ``agents`` are patterns of names. Empty ``models`` allow all models, empty ``agents`` allow none.
+    """
 
     id: str
     name: str
@@ -53,20 +57,20 @@ class Client:
     agents: tuple[str, ...]
 
     def valid_at(self, now: float) -> bool:
-        """Whether the key is neither revoked nor past its time."""
+        """Whether the key is neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
     def may_use_model(self, name: str) -> bool:
-        """Whether a model's name fits one of ``models`` (fnmatch's patterns, in any case of letters)."""
+        """Whether a model's name matches one of ``models``, or ``models`` is empty. Uses fnmatch, ignoring case."""
         return not self.models or _fits(name, self.models)
 
     def may_use_agent(self, name: str) -> bool:
-        """Whether an agent's name fits one of ``agents``, which are patterns as those of models."""
+        """Whether an agent's name matches one of ``agents``. Uses fnmatch, ignoring case."""
         return _fits(name, self.agents)
 
 
 class Clients:
-    """The keys in a database. What is for the command line blocks; what a request needs does not."""
+    """The keys in a database. The methods for the command line block. :meth:`check`, for requests, does not."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -81,9 +85,10 @@ class Clients:
         models: Sequence[str] = (),
         agents: Sequence[str] = (),
     ) -> str:
-        """Make a key and return its secret, which nobody can be told again. Blocks.
+        """Make a key and return it with its secret, which cannot be read again later. Blocks.
 
-        Raises ClientError if the name cannot be one or a key that is not revoked has it.
+        Raises ClientError if the name is invalid, if another key that is not revoked has it, or if a model's or
+        agent's name is empty.
         """
         if not name.strip() or name != name.strip() or len(name) > MAX_NAME or not name.isprintable():
             raise ClientError(f"a key's name is up to {MAX_NAME} characters that can be printed, without blanks around")
@@ -113,12 +118,15 @@ class Clients:
         return secret
 
     def list(self) -> list[Client]:
-        """Return every key, revoked ones too, the oldest first. Blocks."""
+        """Return every key, including revoked ones, from oldest to newest. Blocks."""
         query = select(clients).order_by(clients.c.created_at, clients.c.id)
         return [_client(row) for row in self._database.read(lambda connection: connection.execute(query).all())]
 
     def revoke(self, name: str) -> Client:
-        """Take a key away for good and return it. What it has running is not cut. Blocks. Raises ClientError."""
+        """Revoke a key for ever and return it. Its running requests go on. Blocks.
+
+        Raises ClientError if no key has this name, or only revoked ones do.
+        """
 
         def work(connection: Connection) -> Row[Any] | None:
             named = (clients.c.name == name) & clients.c.revoked_at.is_(None)
@@ -132,7 +140,7 @@ class Clients:
         return _client(row)
 
     async def check(self, secret: str) -> Client | None:
-        """Return whose key this is, None if it is nobody's, expired or revoked. Raises StoreError."""
+        """Return the client of a key, None if the key is unknown, expired or revoked. Raises StoreError."""
         given = _digest(secret)
         form = FORM.fullmatch(secret)
         query = select(clients).where(clients.c.id == (form["id"] if form else ""))

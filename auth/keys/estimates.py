@@ -1,7 +1,8 @@
-"""What a turn may cost, before it is played.
+"""Estimates what a request may cost before it runs.
 
-It is reserved while the turn runs, so that many requests at once do not each spend what is left of a key's dollars. It
-is an estimate, by the size of what is sent and the most that may come back; what is booked in the end is what was used.
+The amount is reserved while the request runs. So several requests at once cannot each spend the dollars that are left
+of a key. The estimate is computed from the size of the input and the maximum size of the output. In the end the real
+usage is booked.
 """
 
 import json
@@ -12,22 +13,22 @@ from translate.prices import cost
 from translate.turn import Turn
 
 CHARACTERS_OF_A_TOKEN = 3
-"""Of English prose it is four; code, JSON and other languages have fewer."""
+"""English prose has about four characters per token. Code, JSON and other languages have fewer."""
 
 IMAGE_TOKENS = 4784
-"""The largest image that is sent on, in patches of 28 pixels a side (:mod:`api.image_process`)."""
+"""The tokens of the largest image that is sent: one per patch of 28 by 28 pixels (:mod:`api.image_process`)."""
 
 OUTPUT_TOKENS = 4096
-"""Taken for an answer whose length the app does not limit."""
+"""The estimate for the output if the request does not limit it."""
 
-# Of a file in base64; a PDF's pages count as text and as images.
+# How many base64 bytes of a file are counted as one token. The pages of a PDF count as text and as images.
 BYTES_OF_A_TOKEN = 12
 
 
 def may_cost(turn: Turn, *, unknown_as: str | None = None) -> float:
-    """Return about how many US dollars a turn may cost; 0 for a model without a price.
+    """Return an estimate of the cost in US dollars. It is 0 if the model has no price.
 
-    ``unknown_as`` is a model whose price is taken for one that is not known.
+    ``unknown_as`` is another model, whose price is used if the model of the turn has none.
     """
     usage = {"input_tokens": _input_tokens(turn), "output_tokens": turn.max_tokens or OUTPUT_TOKENS}
     usd = cost(turn.model, usage)
@@ -55,7 +56,7 @@ def _block_tokens(block: Mapping[str, Any]) -> int:
 
 
 def _characters(values: Iterable[Any]) -> int:
-    """Count the characters of all texts, by hand: what an app sends may lie deeper than Python goes."""
+    """Count the characters of all strings. There is no recursion: JSON may be nested deeper than Python's limit."""
     count, left = 0, list(values)
     while left:
         match left.pop():

@@ -1,6 +1,6 @@
-"""What a key may use, and whether a request still may: no I/O, no clock.
+"""The limits of an API key, and the decision whether a request may run. This module does no I/O and reads no clock.
 
-:mod:`auth.keys.budgets` counts what was used and asks :func:`decide`.
+:mod:`auth.keys.budgets` counts the usage and calls :func:`decide`.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Literal, overload
 MINUTE_S = 60.0
 NANO = 1_000_000_000
 
-# Above this a limit is a slip of the hand, and the columns that hold it have an end.
+# A higher limit is most likely a typing error. Also, the integers in the database columns have a maximum.
 MAX_USD = 1e9
 MAX_COUNT = 10**15
 
@@ -21,7 +21,10 @@ type Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a key may use; None is no limit. A day is one of UTC. Raises ValueError if a limit is not above zero."""
+    """The limits of a key. None means no limit. A day is a UTC day.
+
+    Raises ValueError if a limit is not above zero, or is above ``MAX_USD`` or ``MAX_COUNT``.
+    """
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -31,7 +34,7 @@ class Budget:
 
     @property
     def has_usd(self) -> bool:
-        """Whether there is a limit in dollars."""
+        """Whether a limit in dollars is set."""
         return self.usd_per_day is not None or self.usd_total is not None
 
     def __post_init__(self) -> None:
@@ -44,10 +47,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What counts against a key's limits at a moment. Times are Unix seconds, None where there was nothing.
+    """The usage that counts against a key's limits at the time ``now``.
 
-    ``tokens`` includes ``tokens_running``, and ``spent_total`` includes ``spent_today``; ``reserved`` is what running
-    requests may come to. The last three are nanodollars.
+    Times are in Unix seconds, None if there was no request. ``requests`` and ``tokens`` are those of the last minute.
+    ``tokens`` includes ``tokens_running``, and ``spent_total`` includes ``spent_today``. ``reserved`` is the estimated
+    cost of the running requests. ``spent_today``, ``spent_total`` and ``reserved`` are in nanodollars.
     """
 
     now: float
@@ -62,7 +66,7 @@ class Usage:
     reserved: int = 0
 
     def and_another(self, tokens: int) -> "Usage":
-        """Count a request that was just admitted, and may come to so many tokens."""
+        """Return the usage with one more request, just admitted, that may use this many tokens."""
         return replace(
             self,
             requests=self.requests + 1,
@@ -75,17 +79,17 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Which limit stands in the way. ``rate`` passes by itself, ``quota`` does not, or only with the day."""
+    """The limit that refuses a request. ``rate``: waiting helps. ``quota``: it does not, until the next day or ever."""
 
     kind: Kind
     limit: Limit
 
 
 def decide_usd(budget: Budget, usage: Usage, nano: int = 0, own: int = 0) -> Refusal | None:
-    """Say which limit in dollars keeps a request from running now, None if none does.
+    """Return the limit in dollars that refuses a request now, None if none does.
 
-    ``nano`` are the nanodollars that it may cost, ``own`` what of ``usage.reserved`` is its own. A request that may
-    cost more than all that is left may run as long as nothing else does.
+    The request may cost ``nano`` nanodollars. ``own`` is its part of ``usage.reserved``. If it may cost more than all
+    the dollars that are left, it may still run, but only while no other request runs.
     """
     caps: tuple[tuple[Limit, int | None, int], ...] = (
         ("usd_total", nanodollars(budget.usd_total), usage.spent_total),
@@ -95,14 +99,17 @@ def decide_usd(budget: Budget, usage: Usage, nano: int = 0, own: int = 0) -> Ref
         if most is not None and spent >= most:
             return Refusal("quota", name)
     for name, most, spent in caps:
-        # Only what running requests have reserved stands in the way, and they may come to less.
+        # Only the reservations of running requests refuse this one. Those requests may cost less, so waiting helps.
         if most is not None and spent + usage.reserved - own + min(own + nano, most - spent) > most:
             return Refusal("rate", name)
     return None
 
 
 def decide(budget: Budget, usage: Usage, tokens: int = 0, nano: int = 0) -> Refusal | None:
-    """Say which limit keeps a request from running now, None if none does. What waiting does not help comes first."""
+    """Return the limit that refuses a request now, None if none does. Limits in dollars are checked first.
+
+    The request may use ``tokens`` tokens and may cost ``nano`` nanodollars.
+    """
     if (refusal := decide_usd(budget, usage, nano)) is not None:
         return refusal
     if budget.requests_per_minute is not None and usage.requests >= budget.requests_per_minute:
@@ -117,10 +124,10 @@ def decide(budget: Budget, usage: Usage, tokens: int = 0, nano: int = 0) -> Refu
 
 
 def headers_for(budget: Budget, usage: Usage) -> Headers:
-    """Return OpenAI's rate limit headers, for the limits that the key has.
+    """Return OpenAI's rate limit headers, for those limits that the key has.
 
-    «Remaining» is what is left, «reset» the time until all of it is there again, should nothing more be asked.
-    Source: https://platform.openai.com/docs/guides/rate-limits, «Rate limits in headers».
+    «remaining» is the part of the limit that is left. «reset» is the time until the whole limit is available again, if
+    no more requests come. Source: https://platform.openai.com/docs/guides/rate-limits, «Rate limits in headers».
     """
     found: list[tuple[str, str]] = []
     tokens_since = usage.now if usage.tokens_running else usage.last_tokens_at
@@ -138,8 +145,9 @@ def headers_for(budget: Budget, usage: Usage) -> Headers:
 
 
 def duration(seconds: float) -> str:
-    """Write a time as OpenAI does: ``20ms``, ``1s``, ``1.5s``, ``6m0s``, ``1h0m0s``."""
-    # Unix seconds have a resolution of a quarter of a microsecond, and a minute must not come out as 60.001 s.
+    """Return a duration in OpenAI's format: ``20ms``, ``1s``, ``1.5s``, ``6m0s``, ``1h0m0s``."""
+    # Floats of Unix seconds have a resolution of a quarter of a microsecond. Without rounding, a minute could become
+    # 60.001 s.
     ms = max(0, math.ceil(round(seconds * 1000, 2)))
     if ms == 0:
         return "0s"
@@ -152,7 +160,10 @@ def duration(seconds: float) -> str:
 
 
 def retry_headers(refusal: Refusal, wait_s: float | None) -> Headers:
-    """Return what OpenAI's SDKs go by when they try again: the finer of the first two, and the third above all."""
+    """Return the headers that control the retries of OpenAI's SDKs.
+
+    ``retry-after-ms`` takes precedence over ``retry-after``, and ``x-should-retry`` over both.
+    """
     if refusal.kind == "quota":
         return (("x-should-retry", "false"),)
     ms = math.ceil(round((wait_s or 0.0) * 1000, 2))
@@ -160,7 +171,7 @@ def retry_headers(refusal: Refusal, wait_s: float | None) -> Headers:
 
 
 def message(refusal: Refusal, retry_after_s: float | None, budget: Budget) -> str:
-    """Say it to whoever holds the key."""
+    """Return the error message for the client."""
     words = {
         "requests": f"This key may make {budget.requests_per_minute} requests per minute.",
         "tokens": f"This key may use {budget.tokens_per_minute} tokens per minute.",
@@ -182,10 +193,10 @@ def nanodollars(usd: float) -> int: ...
 @overload
 def nanodollars(usd: float | None) -> int | None: ...
 def nanodollars(usd: float | None) -> int | None:
-    """Return dollars as the database counts them, so that sums are exact."""
+    """Convert dollars to nanodollars. The database stores these, because sums of integers are exact."""
     return None if usd is None else round(usd * NANO)
 
 
 def dollars(nano: int | None) -> float | None:
-    """Return what the database counted, in dollars."""
+    """Convert nanodollars to dollars."""
     return None if nano is None else nano / NANO
