@@ -1,8 +1,8 @@
-"""Work that takes long is done beside the event loop, in order, so that no exchange waits while another is recorded.
+"""Run long work in a thread, in order, so that recording one exchange does not delay the others.
 
-A thread helps only as far as it lets go of the interpreter's lock. RE2 does while it searches. All else is done in
-steps of a few milliseconds, between which the interpreter may change threads; what is one long step in C (reading JSON
-of many small values, writing it) is done value by value (:mod:`cassettes.large_json`).
+A thread helps only while it releases the interpreter's lock. RE2 releases it during a search. All other work is split
+into steps of a few milliseconds, and the interpreter can switch threads between them. Reading or writing JSON would be
+one long step in C, so large JSON is processed value by value (:mod:`cassettes.large_json`).
 """
 
 import contextlib
@@ -15,15 +15,15 @@ from concurrent.futures import Executor
 from typing import Any
 
 LARGE = 64 * 1024
-"""What has so many bytes is looked through beside the event loop: it takes more than a millisecond or two."""
+"""From this many bytes on, data is processed in a thread, because it takes more than a millisecond or two."""
 
 MANY = 1024 * 1024
-"""What a value weighs that is made of more than some hundred others."""
+"""The minimum weight of a value that consists of more than some hundred values."""
 
 SWITCH_S = 0.0005
-"""How long the thread beside the event loop may keep the interpreter while others wait for it; else Python gives 5 ms.
+"""How long the thread may hold the interpreter's lock while other threads wait. Python's default is 5 ms.
 
-An exchange waits for it each time that something comes in or goes out.
+An exchange may wait this long each time that it receives or sends data.
 """
 
 _MOST_VALUES = 500
@@ -31,9 +31,9 @@ _SCALARS = frozenset({int, float, bool, type(None)})
 
 
 class InOrder:
-    """Calls that are made one after another: at once if they are small and none is waiting, else by ``beside``.
+    """Runs calls in order. A small call runs at once if no call is waiting. All others run in ``beside``.
 
-    Only one thread may ask. Without ``beside`` all are made at once.
+    Only one thread may use an object. Without ``beside``, all calls run at once.
     """
 
     def __init__(self, beside: Executor | None = None) -> None:
@@ -43,8 +43,8 @@ class InOrder:
         self._is_busy = False
 
     def do(self, size: int, call: Callable[[], None]) -> None:
-        """Make a call that has so many bytes to look through. It must not raise."""
-        # Only whoever asks makes it busy, so what is seen to be idle here stays so.
+        """Run a call that processes ``size`` bytes. The call must not raise."""
+        # Only the calling thread sets it to busy. So if it is idle here, it stays idle.
         if self._beside is None or (size < LARGE and not self._is_busy):
             call()
             return
@@ -55,13 +55,13 @@ class InOrder:
                 self._beside.submit(self._run)
 
     def wait(self) -> None:
-        """Block until all calls have been made."""
+        """Block until all calls have run."""
         with self._is_idle:
             self._is_idle.wait_for(lambda: not self._is_busy)
 
     @property
     def is_busy(self) -> bool:
-        """Whether calls are waiting or being made."""
+        """Whether calls are waiting or running."""
         return self._is_busy
 
     def _run(self) -> None:
@@ -85,11 +85,12 @@ _before = 0.0, False
 
 @contextlib.contextmanager
 def _giving_way() -> Iterator[None]:
-    """Let other threads come soon. Several threads may be at it at once; the last one puts back what was before.
+    """Make the interpreter switch threads often, and disable the garbage collector.
 
-    What is made of large JSON has no cycles, but the garbage collector would go through all of it in one step.
+    Several threads may be in this context at once. The last one restores the earlier settings. The garbage collector
+    would scan all values of large JSON in one step, although they have no cycles.
     """
-    global _giving, _before  # the interpreter has one of each
+    global _giving, _before  # both settings are global to the interpreter
     with _ways:
         if not _giving:
             _before = sys.getswitchinterval(), gc.isenabled()
@@ -108,9 +109,9 @@ def _giving_way() -> Iterator[None]:
 
 
 def weight(value: Any) -> int:
-    """Return about how many bytes a JSON-like value has; no less than MANY if it has so many values."""
+    """Return the approximate size of a JSON-like value in bytes. Return at least MANY if it has very many values."""
     total, waiting, count = 0, [value], 0
-    for one in waiting:  # which grows meanwhile
+    for one in waiting:  # the list grows during the loop
         kind = type(one)
         if kind is str or kind is bytes:
             total += len(one)

@@ -1,11 +1,15 @@
-"""What a cassette's lines are, and the entries they make. docs/cassette.md shows them; docs/cassette.schema.json holds.
+"""The lines of a cassette, and the entries that they form.
 
-A cassette begins with ``{"cassette": "understudy", "version": 1}``. Every other line names its entry (``id``), has a
-number in it (``n``, from 0 without a gap), and is exactly one of: ``request`` (always 0), ``turn``, ``event``,
-``chunk`` or ``chunk_base64``, ``response``, ``left_out``, ``end`` (always last). An entry's lines stand together.
+See docs/cassette.md for examples. The binding definition is docs/cassette.schema.json.
 
-In a journal the same lines stand as they came; one that has the number of an earlier one replaces it, and
-``{"append": OFFSET, "file": NAME}`` says from where on the whole entry was about to be appended to the cassette.
+A cassette begins with ``{"cassette": "understudy", "version": 1}``. Every other line has the ID of its entry (``id``)
+and its number within the entry (``n``, from 0 without a gap). It is exactly one of: ``request`` (always number 0),
+``turn``, ``event``, ``chunk`` or ``chunk_base64``, ``response``, ``left_out``, ``end`` (always last). The lines of an
+entry are consecutive.
+
+A journal has the same lines in the order in which they were written. A later line with the same number replaces the
+earlier one. The line ``{"append": OFFSET, "file": NAME}`` is written just before the whole entry is appended to the
+cassette. It gives the offset at which the entry starts there.
 """
 
 import base64
@@ -28,7 +32,7 @@ KINDS = ("request", "turn", "event", "chunk", "chunk_base64", "response", "left_
 MAX_LINES = 100_000_000
 
 type How = Literal["done", "cut_by_app", "failed", "interrupted"]
-"""How an exchange ended, as its last line says: answered, left by the app, broken off, or never ended."""
+"""How an exchange ended: it was complete, the app disconnected, it failed, or recording stopped before its end."""
 
 HOW: tuple[How, ...] = get_args(How.__value__)
 
@@ -36,16 +40,19 @@ type Headers = Mapping[str, str | list[str]]
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _encoder_ascii = json.JSONEncoder()
-# Some editors break lines at these too.
+# Some editors also treat these characters as line breaks.
 _BREAKS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029", "\x7f": "\\u007f"}
 
 
 class LineError(Exception):
-    """A line is not what a line of a cassette is; the message says why."""
+    """A line is not a valid cassette line. The message says why."""
 
 
 class RequestLine(msgspec.Struct, frozen=True):
-    """What the app asked. At most one of json, text, base64, blob; none if there was no body, or it was left out."""
+    """The app's request.
+
+    At most one of json, text, base64 and blob is set. None is set if there was no body, or if it was left out.
+    """
 
     method: str
     path: str
@@ -57,14 +64,17 @@ class RequestLine(msgspec.Struct, frozen=True):
 
 
 class ResponseLine(msgspec.Struct, frozen=True):
-    """The answer's head."""
+    """The status and headers of the response."""
 
     status: int
     headers: dict[str, str | list[str]] = msgspec.field(default_factory=dict)
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One line. ``at`` is in ms since the request came; ``of`` counts the turns of a request that needed several."""
+    """One line.
+
+    ``at``: milliseconds since the request arrived. ``of``: the number of the turn, if the request needed several.
+    """
 
     id: str
     n: int
@@ -78,7 +88,7 @@ class Line(msgspec.Struct, frozen=True):
     chunk_base64: str | UnsetType = UNSET
     response: ResponseLine | UnsetType = UNSET
     left_out: dict[str, Any] | UnsetType = UNSET
-    end: str | UnsetType = UNSET  # one of HOW; another word is an error that names it
+    end: str | UnsetType = UNSET  # one of HOW; decode_line reports any other word with a clear message
     message: Any = None
     usage: dict[str, Any] | None = None
     claude_usage: list[MessageUsage] | None = None
@@ -89,7 +99,11 @@ class Line(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The app's request. ``json`` is None unless the body was JSON; then ``body`` is that JSON, encoded anew."""
+    """The app's request.
+
+    If the body was JSON, ``json`` is the parsed value and ``body`` is that value encoded again. Otherwise ``json`` is
+    None.
+    """
 
     method: str
     path: str
@@ -100,7 +114,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An SDK message or an event of Claude's, and when it came (ms since the request). ``of``: which turn's."""
+    """An SDK message or a stream event from Claude.
+
+    ``at_ms``: when it arrived, in milliseconds since the request. ``of``: the number of its turn.
+    """
 
     at_ms: float
     value: Mapping[str, Any]
@@ -109,7 +126,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Bytes sent to the app at once, and when (ms since the request)."""
+    """Bytes sent to the app in one piece. ``at_ms``: when, in milliseconds since the request."""
 
     at_ms: float
     data: bytes
@@ -119,9 +136,9 @@ class Chunk:
 class Entry:
     """One recorded exchange.
 
-    ``how``: ``done``, ``cut_by_app``, ``failed``, or ``interrupted`` if recording stopped before it ended (an exchange
-    that still runs reads so too). ``started``: ISO 8601, UTC. ``status`` is None if no answer was begun. ``left_out``
-    says what was not kept, and why.
+    ``how``: ``done``, ``cut_by_app``, ``failed`` or ``interrupted``. It is ``interrupted`` if recording stopped before
+    the exchange ended, and also while the exchange still runs. ``started``: ISO 8601, UTC. ``status``: None if no
+    response was started. ``left_out``: what was not recorded, and why.
     """
 
     id: str
@@ -143,23 +160,24 @@ class Entry:
     ms: float
     left_out: tuple[Mapping[str, Any], ...]
     claude_usage: tuple[MessageUsage, ...] | None = None
-    """What Claude told of each of its messages; None where the cassette does not have it apart from the events.
+    """The usage that Claude reported for each of its messages. None if the cassette has it only in the events.
 
-    ``usage`` is what the app was told, in its dialect. ``cost_usd`` was computed from this, at the prices of the time;
-    in older cassettes it is Claude Code's own figure, which was that of several exchanges. Ask :mod:`cassettes.usage`.
+    ``usage`` is the usage that was sent to the app, in the app's API format. ``cost_usd`` was computed from
+    ``claude_usage``, at the prices of that time. In older cassettes ``cost_usd`` is Claude Code's own figure, which
+    covers several exchanges. Use :mod:`cassettes.usage` to read usage and costs.
     """
     more_turns: tuple[Mapping[str, Any], ...] = ()
-    """The turns after the first, where a request needed several (``n`` above 1, a list of prompts)."""
+    """The turns after the first, if the request needed several (``n`` above 1, or a list of prompts)."""
 
     @property
     def body(self) -> bytes:
-        """All that was sent to the app."""
+        """All bytes that were sent to the app."""
         return b"".join(chunk.data for chunk in self.chunks)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something of a cassette that could not be read. ``line`` counts from 1; 0 means the whole file."""
+    """A part of a cassette that could not be read. ``line`` counts from 1; 0 means the whole file."""
 
     file: Path
     line: int
@@ -172,7 +190,7 @@ class Problem:
 
 
 def encode_line(fields: Mapping[str, Any], *, beside: bool = False) -> bytes:
-    """Encode one line, its line break included. ``beside``: so that other threads can run meanwhile if it is large."""
+    """Encode one line, including its line break. ``beside``: let other threads run while a large line is encoded."""
     write = slowly.write if beside else json.JSONEncoder.encode
     try:
         text = write(_encoder, fields)
@@ -181,12 +199,12 @@ def encode_line(fields: Mapping[str, Any], *, beside: bool = False) -> bytes:
                 text = text.replace(character, escape)
         return text.encode() + b"\n"
     except UnicodeEncodeError:
-        # A lone surrogate, which JSON can escape and UTF-8 cannot hold.
+        # The text has a lone surrogate. UTF-8 cannot encode it, but JSON can escape it.
         return write(_encoder_ascii, fields).encode() + b"\n"
 
 
 def decode_line(raw: bytes) -> Line:
-    """Read one line, whatever it is. Raises LineError."""
+    """Decode one line of any kind. Raises LineError if it is not valid."""
     try:
         line = msgspec.convert(json.loads(raw), Line)
     except UnicodeDecodeError as error:
@@ -212,7 +230,7 @@ def decode_line(raw: bytes) -> Line:
 
 
 def decode_base64(text: str) -> bytes:
-    """Raises LineError."""
+    """Decode base64. Raises LineError if it is not valid."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -220,7 +238,10 @@ def decode_base64(text: str) -> bytes:
 
 
 def check_header(raw: bytes) -> str | None:
-    """Return why a first line is no header of a cassette that can be read, or None. Raises LineError if it is none."""
+    """Return None if a first line is the header of a supported version, else the reason why not.
+
+    Raises LineError if it is not a header at all.
+    """
     try:
         header = json.loads(raw)
     except (ValueError, RecursionError):

@@ -1,9 +1,9 @@
-"""What a cassette has, without reading all of it.
+"""The index of a cassette: list its entries without reading all of it.
 
-Beside each file lies its index: one line for each entry, with where it stands and what a list shows of it. The recorder
-adds to it with every entry, unless it is of another file of that name, or of this one before it was edited; reading
-makes it anew when it is older than the file or does not reach to its end. Making it anew reads every line's first bytes
-only, and decodes no more than the lines that a summary is made of.
+Each file has an index. The index has one line for each entry, with its offset and its summary. The recorder appends a
+line for every entry, unless the index is stale. A stale index belongs to another file of the same name, or to an
+earlier version of this file. When an index is read, it is rebuilt if it is older than the file or does not cover all of
+it. A rebuild checks only the first bytes of each line, and decodes only the lines that the summary needs.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ class _Model(msgspec.Struct):
 
 
 class _Part(msgspec.Struct):
-    """What of a line a summary needs; msgspec passes over all else without making objects of it."""
+    """The fields of a line that a summary needs. msgspec skips all others without creating objects."""
 
     started: str = ""
     request: msgspec.Raw = _EMPTY
@@ -61,7 +61,7 @@ class _Part(msgspec.Struct):
 
 
 class _EventPart(msgspec.Struct):
-    """A line of an event that tells what Claude uses."""
+    """The fields of an ``event`` line that has usage."""
 
     event: dict[str, Any] = msgspec.field(default_factory=dict)
     of: int = 0
@@ -88,9 +88,9 @@ _encoder = msgspec.json.Encoder()
 
 
 def asked(started: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what a summary says of a request that is at hand, None where that is for its line to say.
+    """Return the summary fields of a request in memory. Return None if they must be read from its line instead.
 
-    ``request`` is as it stands in its line. A request of megabytes is not read again only to be summarised.
+    ``request``: the value of the ``request`` line. This avoids parsing a large request again for its summary.
     """
     body = request.get("json")
     model = body.get("model") if isinstance(body, Mapping) else None
@@ -103,13 +103,13 @@ def asked(started: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
     }
     try:
         _encoder.encode(fields)
-    except UnicodeEncodeError:  # half of a character, which a line has as an escape
+    except UnicodeEncodeError:  # a lone surrogate, which the line has as an escape
         return None
     return fields
 
 
 class _Builder:
-    """A summary in the making. ``asked``: what it says of the request, if that is known."""
+    """Builds a summary line by line. ``asked``: the result of :func:`asked`, if known."""
 
     def __init__(self, id: str, offset: int, asked: Mapping[str, Any] | None = None) -> None:
         self.fields: dict[str, Any] = {"id": id, "offset": offset, **(asked or {})}
@@ -119,7 +119,7 @@ class _Builder:
         self.until = offset
 
     def add(self, kind: str, raw: bytes, until: int) -> bool:
-        """Take a line; return whether it was the entry's last."""
+        """Add a line. Return whether it was the last of the entry."""
         self.until = until
         if kind in ("event", "chunk", "chunk_base64"):
             self.counts["event" if kind == "event" else "chunk"] += 1
@@ -149,7 +149,7 @@ class _Builder:
         elif kind == "end":
             self.fields |= {"how": part.end, "ms": part.at, "usage": part.usage}
             if part.claude_usage is not None:
-                # Without this, the line is an older cassette's, whose figure was not this exchange's alone.
+                # Older cassettes lack claude_usage. Their cost_usd may cover several exchanges, so it is not used.
                 self.fields |= {"claude_usage": part.claude_usage, "cost_usd": part.cost_usd}
             self.fields["error"] = shortened_error(part.error)
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -164,7 +164,7 @@ class _Builder:
 
 
 def shortened_error(error: Any) -> dict[str, Any] | str | None:
-    """Return what an index keeps of an error: enough to say what it was and whose doing."""
+    """Return a short form of an error for the index. It shows what failed, and which side caused it."""
     if error is None:
         return None
     if not isinstance(error, dict):
@@ -177,7 +177,7 @@ def shortened_error(error: Any) -> dict[str, Any] | str | None:
 def summary_of(
     file: Path, offset: int, length: int, lines: Iterable[bytes], asked: Mapping[str, Any] | None = None
 ) -> Summary:
-    """Summarise an entry that is at hand. ``asked``: what :func:`asked` says of its request, if that is known."""
+    """Summarise an entry from its lines. ``asked``: the result of :func:`asked` for its request, if known."""
     builder: _Builder | None = None
     for raw in lines:
         if match := _HEAD.match(raw):
@@ -187,31 +187,31 @@ def summary_of(
 
 
 def drop_stale_index(file: Path) -> None:
-    """Take away an index that is not of a file as it is now, before more is added to both. Raises OSError."""
+    """Delete the index if it does not match the file. Call it before appending to the file. Raises OSError."""
     path = index_path(file)
     if _read_index(path, file) is None:
         path.unlink(missing_ok=True)
 
 
 def append_to_index(path: Path, summary: Summary) -> None:
-    """Add an entry that has just been appended. Raises OSError."""
+    """Add the summary of an entry that was just appended. Raises OSError."""
     is_new = not path.exists()
     if is_new and summary.offset > 100:
-        return  # it would not be whole: reading makes it
+        return  # the index would be incomplete; the next read builds it
     if path.is_symlink():
-        return  # it would be written elsewhere
+        return  # the link may point to another place
     with path.open("ab") as file:
         file.write((_HEADER if is_new else b"") + _line(summary))
 
 
 def scan(file: Path) -> Iterator[Summary]:
-    """Summarise every entry of a file by reading it. Lines that cannot be read are passed over. Raises OSError."""
+    """Read a file and summarise every entry. Skip lines that cannot be read. Raises OSError."""
     running: dict[str, _Builder] = {}
     for raw in raw_lines(file):
         match = _HEAD.match(raw.raw)
         if match:
             id, kind = match[1].decode(), match[2].decode()
-        else:  # written by another hand, with other spaces or another order
+        else:  # written by another program, with other spacing or key order
             try:
                 line = decode_line(raw.raw)
             except LineError:
@@ -229,7 +229,7 @@ def scan(file: Path) -> Iterator[Summary]:
 
 
 class Index:
-    """What a cassette has: iterate it for summaries in the order of the file; exchanges that still run come last."""
+    """The entries of a cassette. Iterate over it for summaries, in file order. Running exchanges come last."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -240,7 +240,7 @@ class Index:
             yield msgspec.structs.replace(summary, file=str(file.relative_to(self._path.parent)))
 
     def entry(self, id: str) -> Entry | None:
-        """Read one entry, or return None if there is none of this id. Raises OSError."""
+        """Return the entry with this ID, or None if there is none. Raises OSError."""
         for file, summary in self._all():
             if summary.id == id:
                 for found in read_block(file, summary.offset, summary.length):
@@ -262,7 +262,7 @@ class Index:
 
 
 def _running(journal: Path) -> Iterator[Summary]:
-    """Summarise an exchange that still runs, or whose recorder died."""
+    """Summarise an exchange that still runs, or whose recorder crashed."""
     for entry in read_journal(journal):
         if isinstance(entry, Problem):
             continue
@@ -286,21 +286,21 @@ def _running(journal: Path) -> Iterator[Summary]:
 
 
 def load(file: Path) -> list[Summary]:
-    """Return the summaries of one file: from its index if that is good, else by making it anew. Raises OSError."""
+    """Return the summaries of one file. Use its index if it is valid, else rebuild the index. Raises OSError."""
     path = index_path(file)
     rows = _read_index(path, file)
     if rows is None:
         covered = file.stat()
         rows = list(scan(file))
-        with contextlib.suppress(OSError):  # where nothing can be written, the list is made every time
+        with contextlib.suppress(OSError):  # if the index cannot be written, it is rebuilt on every read
             _write_index(path, rows, covered)
     return rows
 
 
 def _read_index(path: Path, file: Path) -> list[Summary] | None:
-    """Return the rows of an index that is of the file as it is now, else None."""
+    """Return the rows of an index. Return None if the index does not match the current file."""
     try:
-        # The file is looked at first: what is appended meanwhile makes the index seem old, never the file.
+        # Stat the file first. If the file grows meanwhile, the worst case is that a valid index seems stale.
         about = file.stat()
         if path.stat().st_mtime_ns < about.st_mtime_ns:
             return None
@@ -318,7 +318,10 @@ def _read_index(path: Path, file: Path) -> list[Summary] | None:
 
 
 def _is_possible(row: Summary, size: int) -> bool:
-    """Whether a row can be of a file of this size. An index may come from somebody else, together with its cassette."""
+    """Return whether a row is plausible for a file of this size.
+
+    The check is needed because an index may come with a cassette from another person.
+    """
     return (
         (not row.id or _ID.fullmatch(row.id) is not None)
         and 0 <= row.offset <= size
@@ -336,7 +339,7 @@ def _line(row: Summary) -> bytes:
     try:
         return _encoder.encode(row) + b"\n"
     except UnicodeEncodeError:
-        # JSON can name halves of characters, and UTF-8 has none.
+        # A JSON string can have lone surrogates, which UTF-8 cannot encode.
         values = msgspec.structs.asdict(row).items()
         texts = {name: value.encode(errors="replace").decode() for name, value in values if isinstance(value, str)}
         return _encoder.encode(msgspec.structs.replace(row, **texts)) + b"\n"
@@ -344,6 +347,6 @@ def _line(row: Summary) -> bytes:
 
 def _write_index(path: Path, rows: Iterable[Summary], covered: os.stat_result) -> None:
     make_side_folder(path.parent)
-    # A row without an id says how far the index reaches, where the last lines are no entry's.
+    # A row without an ID marks the end of the indexed range, because the last lines may belong to no entry.
     end = Summary(id="", offset=covered.st_size, length=0)
     write_private_file(path, _HEADER + b"".join(map(_line, [*rows, end])))

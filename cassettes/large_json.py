@@ -1,8 +1,8 @@
-"""Reading and writing large JSON so that other threads can run meanwhile.
+"""Reading and writing large JSON without blocking other threads.
 
-The C code of :mod:`json` does all of a value in one step and holds the interpreter's lock; for ten megabytes of numbers
-that is the better part of a second. Here containers are walked in Python, which lets go of the lock every now and
-then, and only texts and numbers are done in C. That takes several times as long, so small JSON is not done like this.
+The C code of :mod:`json` processes a whole value in one step and holds the interpreter's lock. For ten megabytes of
+numbers this takes most of a second. This module walks containers in Python, which releases the lock regularly. Only
+strings and numbers are processed in C. This is several times slower, so it is used only for large JSON.
 """
 
 import binascii
@@ -20,7 +20,7 @@ _STEP = 256 * 1024
 
 
 class Reader:
-    """Does as ``json.loads`` does with the same hooks, which are given once."""
+    """Works like ``json.loads`` with these hooks."""
 
     def __init__(self, **hooks: Any) -> None:
         self._at_once = json.JSONDecoder(**hooks)
@@ -28,7 +28,7 @@ class Reader:
         self._slowly.scan_once = json.scanner.py_make_scanner(self._slowly)  # type: ignore[attr-defined]
 
     def read(self, data: str | bytes) -> Any:
-        """Read JSON. Raises ValueError, and RecursionError for large JSON that is nested some hundred levels deep."""
+        """Parse JSON. Raises ValueError, and RecursionError if large JSON is nested some hundred levels deep."""
         text = data.decode(json.detect_encoding(data), "surrogatepass") if isinstance(data, bytes) else data
         return (self._at_once if len(data) < LARGE_JSON else self._slowly).decode(text)
 
@@ -37,9 +37,9 @@ read = Reader().read
 
 
 def forget(value: Any) -> None:
-    """Empty a JSON-like value of lists and dicts that nobody needs any more, value by value.
+    """Empty the lists and dicts of an unused JSON-like value, one by one.
 
-    Let go of at once, some hundred thousand of them are freed in one step.
+    Otherwise hundreds of thousands of values would be freed in one step, which blocks other threads.
     """
     waiting = [value]
     while waiting:
@@ -53,7 +53,7 @@ def forget(value: Any) -> None:
 
 
 def write(encoder: json.JSONEncoder, value: Any) -> str:
-    """Do as ``encoder.encode`` does, for an encoder without indent. Keys are texts."""
+    """Work like ``encoder.encode``. The encoder must not indent, and all keys must be strings."""
     if weight(value) < LARGE_JSON:
         return encoder.encode(value)
     parts = _parts(encoder, value)
@@ -91,6 +91,6 @@ def _parts(encoder: json.JSONEncoder, value: Any) -> Iterator[str]:
 
 
 def from_base64(encoded: bytes) -> bytes:
-    """Do as ``binascii.a2b_base64`` does, with base64 whose padding is right. Raises binascii.Error."""
+    """Work like ``binascii.a2b_base64``. The padding must be correct. Raises binascii.Error."""
     step = 4 * _STEP
     return b"".join([binascii.a2b_base64(encoded[at : at + step]) for at in range(0, len(encoded), step)])

@@ -1,7 +1,7 @@
-"""Reading cassettes: entries, and problems where something cannot be read. Nothing that a file holds raises here.
+"""Reading cassettes: yield entries, and a problem for each part that cannot be read.
 
-Lines are put together by the entry that they name, so that a file whose lines were moved about still loads. Memory is
-bounded: by the largest entry in a sound file, by ``MAX_OPEN_BYTES`` in one that is not.
+No content of a file makes this module raise. Lines are grouped by the ID of their entry, so a file with reordered lines
+still loads. Memory is bounded: by the largest entry if the file is valid, else by ``MAX_OPEN_BYTES``.
 """
 
 import json
@@ -39,7 +39,7 @@ _NOT_WHOLE = "it is not whole: writing it was cut short"
 
 @dataclass(frozen=True, slots=True)
 class RawLine:
-    """A line as it stands in a file: ``number`` from 1, ``offset`` in bytes; too long a one has only its beginning."""
+    """A raw line of a file. ``number`` counts from 1; ``offset`` is in bytes. A line that is too long is truncated."""
 
     number: int
     offset: int
@@ -50,7 +50,7 @@ class RawLine:
 
 @dataclass(slots=True)
 class _Open:
-    """An entry of which lines have been read."""
+    """An entry that is being assembled from its lines."""
 
     first: int
     lines: dict[int, Line] = field(default_factory=dict)
@@ -63,10 +63,11 @@ class _Open:
 
 
 def read(path: Path) -> Iterator[Entry | Problem]:
-    """Read a cassette: a file, with the parts that it goes on in, or a folder. Entries come in the order of their ends.
+    """Read a cassette: a file with all its parts, or a folder. Entries are yielded in the order in which they ended.
 
-    What cannot be read is said where it stands, and the rest is read. An entry that breaks off comes as far as it
-    goes, as ``interrupted``; so do exchanges that still run, or ran when their recorder died, last. Never raises.
+    If something cannot be read, yield a Problem at that point and continue. An incomplete entry is yielded with the
+    lines that it has, as ``interrupted``. So are exchanges that still run, or ran when their recorder crashed; these
+    come last. Never raises.
     """
     try:
         files = all_files(path)
@@ -94,7 +95,7 @@ def _journals_of(file: Path) -> list[Path]:
 
 
 def _read_file(file: Path, left: dict[str, Path]) -> Iterator[Entry | Problem]:
-    """Read one file. ``left``: the journals beside it; those of entries that the file has whole are taken out."""
+    """Read one file. ``left``: its journals by entry ID. Those of complete entries in the file are removed from it."""
     assembler = Assembler(file, Blobs(side_folder(file) / "blobs"))
     raw = None
     for raw in raw_lines(file):
@@ -103,11 +104,11 @@ def _read_file(file: Path, left: dict[str, Path]) -> Iterator[Entry | Problem]:
             if reason:
                 yield Problem(file, 1, reason)
             if is_header and reason:
-                return  # of another version: what its lines mean is not known
+                return  # another version: the meaning of its lines is not known
             if is_header:
                 continue
         if not raw.is_whole and left:
-            break  # a journal has what was being appended here
+            break  # a journal has the entry that was being appended here
         for found in assembler.feed(raw):
             if isinstance(found, Entry):
                 left.pop(found.id, None)
@@ -118,7 +119,7 @@ def _read_file(file: Path, left: dict[str, Path]) -> Iterator[Entry | Problem]:
 
 
 def _header_problem(raw: RawLine) -> tuple[str | None, bool]:
-    """Return what is wrong with the first line, and whether it is a header at all."""
+    """Return the problem of the first line (None if there is none), and whether the line is a header at all."""
     try:
         return check_header(raw.raw), True
     except LineError as error:
@@ -126,12 +127,12 @@ def _header_problem(raw: RawLine) -> tuple[str | None, bool]:
 
 
 def read_journal(journal: Path) -> Iterator[Entry | Problem]:
-    """Read the journal of an exchange that has not ended. One that is gone meanwhile has ended, and gives nothing."""
+    """Read the journal of a running exchange. Yield nothing if the journal is gone: the exchange has ended."""
     folder = journal.parent
     assembler = Assembler(journal, Blobs(folder / "blobs"), is_journal=True)
     try:
         for raw in raw_lines(journal):
-            if raw.is_whole:  # else it is what was being written when the recorder died
+            if raw.is_whole:  # else it was being written when the recorder crashed
                 yield from assembler.feed(raw)
     except OSError:
         return
@@ -139,7 +140,7 @@ def read_journal(journal: Path) -> Iterator[Entry | Problem]:
 
 
 def read_block(file: Path, offset: int, length: int) -> Iterator[Entry | Problem]:
-    """Read the entries in a stretch of a file, as the index has it. Line numbers count from the stretch's first."""
+    """Read the entries in a byte range of a file, as given by the index. Line numbers count from the range's start."""
     if file.suffix == ".part":
         yield from read_journal(file)
         return
@@ -153,7 +154,7 @@ def read_block(file: Path, offset: int, length: int) -> Iterator[Entry | Problem
 
 
 def raw_lines(file: Path, offset: int = 0, length: int | None = None) -> Iterator[RawLine]:
-    """Read a file's lines, with bounded memory. Empty lines are passed over. Raises OSError."""
+    """Yield the lines of a file, with bounded memory. Skip empty lines. Raises OSError."""
     with open_regular(file) as opened:
         opened.seek(offset)
         number, end = 0, None if length is None else offset + length
@@ -174,7 +175,7 @@ def raw_lines(file: Path, offset: int = 0, length: int | None = None) -> Iterato
 
 
 class Assembler:
-    """Puts lines together to entries."""
+    """Assembles lines into entries."""
 
     def __init__(self, file: Path, blobs: Blobs, *, is_journal: bool = False) -> None:
         self._file = file
@@ -184,7 +185,7 @@ class Assembler:
         self._size = 0
 
     def feed(self, raw: RawLine) -> Iterator[Entry | Problem]:
-        """Take a line; give what is finished or wrong by it."""
+        """Add a line. Yield the entries that it completes, and its problems."""
         if raw.is_too_long:
             yield Problem(self._file, raw.number, f"it is longer than {MAX_LINE_BYTES} bytes, and left out")
             return
@@ -216,7 +217,7 @@ class Assembler:
             yield from self._close(next(iter(self._open)))
 
     def finish(self, besides: Any = ()) -> Iterator[Entry | Problem]:
-        """Say that there are no more lines. Entries named in ``besides`` are dropped: they are read elsewhere."""
+        """Yield the incomplete entries. Drop those whose IDs are in ``besides``, because they are read elsewhere."""
         for id in list(self._open):
             if id in besides:
                 del self._open[id]

@@ -1,9 +1,9 @@
-"""What a recorded exchange used: tokens, web searches and dollars.
+"""The usage of a recorded exchange: tokens, web searches and dollars.
 
-Claude's own counts come first, those of every message that it began, whether or not the app was told of them. Where the
-cassette has none, as for answers of OpenAI's that were recorded or converted, the answer's ``usage`` is read instead.
+Claude's own counts are preferred. They cover every message that Claude began, even if the app did not receive it. If
+the cassette has none, the ``usage`` of the response is read instead, for example for recorded responses from OpenAI.
 
-Dollars are computed by :mod:`translate.prices`. They are None where the price of the model is not known, never 0.
+Dollars are computed by :mod:`translate.prices`. They are None, never 0, if the price of the model is not known.
 """
 
 import functools
@@ -18,20 +18,20 @@ from translate.prices import cost, cost_of, count, web_searches
 from translate.usage import COUNTED, MessageUsage, UsageReader
 
 MODEL_HEADER = "x-understudy-model"
-"""Where an answer says which Claude model it was translated for."""
+"""The response header with the Claude model that was used."""
 
-# Only what asks for an answer uses anything. Whatever else tells a usage, as GET /v1/responses/{id}, repeats it.
+# Only requests for a new response use tokens. Others, such as GET /v1/responses/{id}, repeat an earlier usage.
 _ASKS = re.compile(r"/(completions|responses|responses/compact)/?$")
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was used, in tokens.
+    """The usage of one exchange, in tokens.
 
-    ``input`` is the whole prompt: what was read from the cache (``cached``) and written to it (``cache_written``) is
-    part of it. ``output`` includes thinking. ``web_searches`` is a count. ``cost_usd``: None if the price of a model is
-    not known. ``model``: the one that answered, of several the first; None if nobody told. ``is_estimated``: Claude's
-    own counts are not in the cassette, so these are the ones that the app was told.
+    ``input`` is the whole prompt. It includes the tokens read from the cache (``cached``) and written to it
+    (``cache_written``). ``output`` includes thinking. ``web_searches`` is a count. ``cost_usd``: None if the price of a
+    model is not known. ``model``: the model that answered (the first, if there were several), or None if unknown.
+    ``is_estimated``: the cassette does not have Claude's own counts, so these are the counts sent to the app.
     """
 
     input: int = 0
@@ -46,7 +46,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """What several exchanges used. ``cost_usd`` leaves out the ``unpriced``: so many have tokens and no price."""
+    """The usage of several exchanges. ``unpriced``: how many have no known price. ``cost_usd`` excludes them."""
 
     input: int = 0
     cached: int = 0
@@ -58,11 +58,11 @@ class Total:
 
     @property
     def known_usd(self) -> float | None:
-        """What is known of the cost; None if that is nothing."""
+        """The known part of the cost, or None if no cost is known."""
         return None if self.unpriced and not self.cost_usd else self.cost_usd
 
     def plus(self, used: Usage | None) -> "Total":
-        """Return the total with one more exchange; None is one of which nothing is known."""
+        """Return the total with one more exchange. None means that its usage is unknown."""
         if used is None:
             return self
         return Total(
@@ -77,12 +77,12 @@ class Total:
 
 
 def entry_usage(entry: Entry) -> Usage | None:
-    """Return what an exchange used; None if nobody told, as of what failed before Claude answered."""
+    """Return the usage of an exchange. Return None if unknown, for example if it failed before Claude answered."""
     turn_model = entry.turn.get("model") if entry.turn is not None else None
     header = entry.headers.get(MODEL_HEADER)
     return _usage(
         claude_usage(entry.events, entry.usage) if entry.claude_usage is None else entry.claude_usage,
-        # An older cassette's figure was not this exchange's alone.
+        # In an older cassette, the figure may cover several exchanges.
         cost_usd=None if entry.claude_usage is None else entry.cost_usd,
         told=entry.usage,
         request=(entry.request.method, entry.request.path),
@@ -91,7 +91,7 @@ def entry_usage(entry: Entry) -> Usage | None:
 
 
 def summary_usage(summary: Summary) -> Usage | None:
-    """Return what an exchange used by the cassette's index, which knows the same as :func:`entry_usage`."""
+    """Return the usage of an exchange from its index entry. The result is the same as of :func:`entry_usage`."""
     return _usage(
         summary.claude_usage or (),
         cost_usd=summary.cost_usd,
@@ -102,7 +102,7 @@ def summary_usage(summary: Summary) -> Usage | None:
 
 
 def of_messages(claude: Sequence[MessageUsage], cost_usd: float | None = None) -> Usage:
-    """Return what Claude's messages used, nothing where there is none. ``cost_usd``: as computed before, if it was."""
+    """Return the usage of Claude's messages. ``cost_usd``: the cost, if it was already computed."""
     fresh, out, written, read = (sum(count(message.usage, name) for message in claude) for name in COUNTED)
     return Usage(
         input=fresh + written + read,
@@ -116,9 +116,10 @@ def of_messages(claude: Sequence[MessageUsage], cost_usd: float | None = None) -
 
 
 def claude_usage(events: Iterable[Event], told: Mapping[str, Any] | None = None) -> tuple[MessageUsage, ...]:
-    """Return Claude's counts from the events of an exchange: one for each message of each of its turns.
+    """Return Claude's counts from the events of an exchange: one item for each message of each turn.
 
-    None at all where they break off and the app was ``told`` a usage: then the last events were not kept.
+    Return an empty tuple if the events are incomplete but the app was sent a usage (``told``). In that case the last
+    events were not recorded.
     """
     turns: dict[int, UsageReader] = {}
     for event in events:
@@ -127,14 +128,14 @@ def claude_usage(events: Iterable[Event], told: Mapping[str, Any] | None = None)
 
 
 def in_order(turns: Mapping[int, UsageReader], told: Mapping[str, Any] | None) -> tuple[MessageUsage, ...]:
-    """Return what was read of the turns of an exchange, as :func:`claude_usage` does."""
+    """Return the counts of the turns of an exchange, in order. See :func:`claude_usage`."""
     if told is not None and not all(reader.is_whole for reader in turns.values()):
         return ()
     return tuple(message for of in sorted(turns) for message in turns[of].messages)
 
 
 def total(usages: Iterable[Usage | None]) -> Total:
-    """Add up what exchanges used; None is one of which nothing is known."""
+    """Add up the usage of exchanges. None means that a usage is unknown."""
     return functools.reduce(Total.plus, usages, Total())
 
 
@@ -155,7 +156,7 @@ def _usage(
 
 
 def _as_told(told: Mapping[str, Any], model: str | None) -> Usage:
-    """Read a usage in OpenAI's words, of either dialect."""
+    """Read the ``usage`` of a response of the Chat Completions or the Responses API."""
     details = told.get("prompt_tokens_details") or told.get("input_tokens_details")
     prompt = count(told, "prompt_tokens") or count(told, "input_tokens")
     read, written = count(details, "cached_tokens"), count(details, "cache_write_tokens")

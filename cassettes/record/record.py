@@ -1,15 +1,17 @@
 """Writing cassettes.
 
-While an exchange runs, every event is one line in a journal of its own, ``NAME.jsonl.d/ID.part``: one write each, so
-that a process killed at any moment leaves all but the last. When it has ended, its whole block is appended to the
-cassette in one write and the journal removed; so entries never mix, and a cassette reads from top to bottom. An entry
-is a block of lines and not one long line, because editors and ``git diff`` work by lines, and because the journal's
-lines can then be the cassette's: what a crash leaves is read as it is, and taken over when recording starts again.
+Each exchange has its own journal, ``NAME.jsonl.d/ID.part``, while it runs. Every event is one line of the journal and
+is written at once. If the process is killed, at most the last line is lost. When the exchange ends, its whole block of
+lines is appended to the cassette in one write, and the journal is removed. So the lines of two entries never mix.
 
-Secrets are decided on before the first write (:mod:`cassettes.redact.scrub`): the journal has none either.
+An entry is a block of lines instead of one long line for two reasons. Editors and ``git diff`` work by lines. And the
+journal can have the same lines as the cassette: a journal left by a crash can be read as it is, and becomes an entry
+when recording starts again.
 
-Recording never breaks the exchange it records: when the disk is full or gone, that is logged once and
-:attr:`Recorder.problem` says it; what had been written stays readable.
+Secrets are removed before the first write (:mod:`cassettes.redact.scrub`), so the journal has none either.
+
+Recording never breaks the exchange that it records. If the disk is full or missing, that is logged once, and
+:attr:`Recorder.problem` has the reason. The lines already written stay readable.
 """
 
 import base64
@@ -46,7 +48,7 @@ from translate.usage import MessageUsage
 
 type Fsync = Literal["never", "entry", "event"]
 
-# Headers of one connection, which say nothing of the exchange.
+# Headers that concern only the connection, not the exchange.
 _UNINTERESTING = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length"}
 )
@@ -56,17 +58,17 @@ _log = logging.getLogger(__name__)
 
 
 class CassetteError(Exception):
-    """A cassette cannot be recorded; the message says why, and what to do."""
+    """A cassette cannot be recorded. The message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How much is kept of an exchange. What goes beyond is left out, and a line of the entry says so.
+    """Limits on what is recorded of an exchange. If something is left out, a line of the entry says so.
 
-    ``body_bytes``: of a larger request body only the size is kept. ``entry_bytes``: an entry that has grown so large
-    gets no more events and chunks. ``turn``, ``events``, ``chunks``: whether these are kept at all. ``failures``:
-    whether an exchange is kept that failed through nothing that the app had asked (:mod:`cassettes.outcome`); what is
-    recorded to answer the app next time is better without.
+    ``body_bytes``: of a larger request body, only the size is recorded. ``entry_bytes``: an entry that has reached this
+    size gets no more events and chunks. ``turn``, ``events``, ``chunks``: whether these are recorded at all.
+    ``failures``: whether to record exchanges that failed for a reason other than the app's request
+    (:mod:`cassettes.outcome`). Set it to False when the cassette is recorded for replay.
     """
 
     body_bytes: int = 32 * 1024 * 1024
@@ -78,7 +80,7 @@ class Keep:
 
 
 def new_id(started: datetime.datetime) -> str:
-    """Make an entry's id: the second it began, and eight random digits."""
+    """Return a new entry ID: the start time to the second, and eight random hexadecimal digits."""
     return f"{started:%Y%m%dT%H%M%S}-{os.urandom(4).hex()}"
 
 
@@ -87,13 +89,13 @@ def _now() -> datetime.datetime:
 
 
 class Recorder:
-    """Records exchanges into one cassette; the only one that does so at a time.
+    """Records exchanges into one cassette. Only one recorder can write to a cassette at a time.
 
-    ``path``: a ``.jsonl`` file, or a folder in which this run gets a file of its own. ``fsync``: when the disk is made
-    to have it too (a crash of the process alone loses nothing without). ``max_bytes``: a file that would grow beyond
-    is left as it is, and the cassette goes on in the next part. ``beside``: what is large is looked through and written
-    by a thread, so that whoever records need not wait; what is small is written before a call returns.
-    Raises CassetteError.
+    ``path``: a ``.jsonl`` file, or a folder in which this run creates its own file. ``fsync``: when to call fsync. It
+    protects against a crash of the system; a crash of the process loses nothing without it. ``max_bytes``: the largest
+    size of a file. When the next entry would exceed it, the cassette continues in a new part. ``beside``: redact and
+    write large data in a thread, so that the caller need not wait. Small data is written before the call returns.
+    Raises CassetteError if the cassette cannot be written.
     """
 
     def __init__(
@@ -111,9 +113,9 @@ class Recorder:
         self.fsync, self.keep = fsync, keep or Keep()
         self.beside = ThreadPoolExecutor(1, thread_name_prefix="recorder") if beside else None
         self.problem: str | None = None
-        """Why recording has failed, if it has; the last failure."""
+        """The reason of the last recording failure. None if there was none."""
         self.not_kept: deque[str] = deque(maxlen=1000)
-        """The last exchanges that failed and were not kept (:attr:`Keep.failures`), each with its reason."""
+        """The last failed exchanges that were not recorded (:attr:`Keep.failures`), each with its reason."""
         self._max_bytes, self._clock, self._ids = max_bytes, clock, ids
         self._mutex = threading.Lock()
         self._running: dict[str, Recording] = {}
@@ -145,13 +147,13 @@ class Recorder:
         self.blobs = Blobs(self.folder / "blobs")
         self._number = max(len(parts(first)), 1)
         self._open_part()
-        # The one that was being appended first: what it left of its block is cut off the end of the file.
+        # First the journal whose entry was being appended: its partial block must be cut off the end of the file.
         for journal in sorted((_Journal(path) for path in journals(first)), key=lambda journal: journal.marker is None):
             self._take_over(journal)
 
     @property
     def file(self) -> Path:
-        """The file that entries are appended to now."""
+        """The file to which entries are appended now."""
         return part_path(self._first, self._number)
 
     def begin(
@@ -164,9 +166,9 @@ class Recorder:
         started: datetime.datetime | None = None,
         why_no_body: str | None = None,
     ) -> "Recording":
-        """Begin an entry. ``path`` has the query; ``body`` is without content encoding. ``started`` None means now.
+        """Begin an entry. ``path`` includes the query. ``body`` has no content encoding. ``started`` None means now.
 
-        With a reason ``why_no_body`` only the body's size is kept, beside the reason.
+        If ``why_no_body`` gives a reason, only the reason and the size of the body are recorded.
         """
         at = (started or self._clock()).astimezone(datetime.UTC)
         recording = Recording(self, self._ids(at), at, method, path, list(headers), body, why_no_body)
@@ -175,7 +177,7 @@ class Recorder:
         return recording
 
     def close(self) -> None:
-        """End what still runs as interrupted, and let others record. Blocks until all is written."""
+        """End all running recordings as interrupted, and release the lock. Blocks until everything is written."""
         for recording in list(self._running.values()):
             recording.end("interrupted")
         if self.beside is not None:
@@ -219,23 +221,23 @@ class Recorder:
                 write_all(self._descriptor, b"\n")
 
     def _take_over(self, journal: "_Journal") -> None:
-        """Make an entry of what a recorder that died has left."""
+        """Make an entry from a journal that was left by a crashed recorder."""
         marker, size = journal.marker or {}, os.fstat(self._descriptor).st_size
         if marker.get("file") == self.file.name and 0 < marker["append"] <= size:
             os.ftruncate(self._descriptor, marker["append"])
         if journal.lines and (self.keep.failures or not journal.failed_at_the_proxy):
             descriptor = os.open(journal.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
             try:
-                write_all(descriptor, b"\n")  # the last line may be torn
+                write_all(descriptor, b"\n")  # the last line may be incomplete
                 self.append(journal.lines, descriptor)
             finally:
                 os.close(descriptor)
         journal.path.unlink()
 
     def append(self, lines: list[bytes], journal: int | None = None, *, asked: Mapping[str, Any] | None = None) -> None:
-        """Append a whole entry, in one write. Raises OSError, and then the cassette is as it was before.
+        """Append a whole entry in one write. If that fails, restore the cassette and raise OSError.
 
-        ``asked``: what :func:`cassettes.index.asked` says of its request, if that is known.
+        ``asked``: the result of :func:`cassettes.index.asked` for its request, if known.
         """
         block = b"".join(lines)
         with self._mutex:
@@ -256,35 +258,35 @@ class Recorder:
                 if journal is not None:
                     os.ftruncate(journal, marked_at)
                 raise
-            with contextlib.suppress(OSError):  # an index that is behind is made again when it is read
+            with contextlib.suppress(OSError):  # a stale index is rebuilt when it is read
                 append_to_index(index_path(self.file), summary_of(self.file, size, len(block), lines, asked))
 
     def ended(self, recording: "Recording") -> None:
-        """Forget a recording."""
+        """Remove a recording from the running ones."""
         self._running.pop(recording.id, None)
 
     def drop(self, what: str, why: str) -> None:
-        """Say that an exchange is not kept; nothing else would tell."""
+        """Log that an exchange is not recorded. Nothing else shows it."""
         self.not_kept.append(f"{what}: {why}")
         _log.warning("not kept in %s: %s failed (%s); it is asked again next time", self._first.name, what, why)
 
     def could_not(self, id: str, error: Exception) -> None:
-        """Say that something of an exchange could not be recorded, for a reason that is a fault of ours."""
-        # What the error says may have something of the exchange in it.
+        """Log that a part of an exchange could not be recorded because of a bug in this program."""
+        # Only the type is logged: the message of the error may quote the exchange.
         _log.error("something of the exchange %s could not be recorded: %s", id, type(error).__name__)
         self.problem = f"something of the exchange {id} could not be recorded: {type(error).__name__}"
 
     def failed(self, error: OSError) -> None:
-        """Remember that recording has failed, and say so the first time."""
+        """Set :attr:`problem`. Log the first failure."""
         if self.problem is None:
             _log.warning("recording to %s has failed: %s", self._first, error.strerror or error)
         self.problem = error.strerror or str(error)
 
 
 class Recording:
-    """One exchange that is being recorded. Times are in ms since the request. Nothing here raises.
+    """One exchange that is being recorded. Times are in milliseconds since the request. Its methods do not raise.
 
-    What is large may be done later, and what follows it then waits for it: see :mod:`cassettes.aside`.
+    Large data may be processed later, in a thread. Later calls then wait for their turn: see :mod:`cassettes.aside`.
     """
 
     def __init__(
@@ -331,7 +333,7 @@ class Recording:
         self._request = started, method, path, headers, body, why_no_body
 
     def in_order(self, size: int, call: Callable[[], None]) -> None:
-        """Make a call that has ``size`` bytes to look through, after all that came before."""
+        """Run a call after all earlier calls. ``size``: how many bytes it processes."""
 
         def guarded() -> None:
             try:
@@ -342,16 +344,16 @@ class Recording:
         self._order.do(size, guarded)
 
     def wait(self) -> None:
-        """Block until all that came has been written."""
+        """Block until everything received so far is written."""
         self._order.wait()
 
     @property
     def is_busy(self) -> bool:
-        """Whether something large is still being looked through."""
+        """Whether large data is still being processed."""
         return self._order.is_busy
 
     def start(self) -> None:
-        """Keep the request."""
+        """Record the request."""
         self.in_order(self._size, self._start)
 
     def _start(self) -> None:
@@ -363,7 +365,7 @@ class Recording:
             version = self._redactor.version
             request = {**head, **(self._body(body, content_type) if why_no_body is None else {})}
             if self._redactor.version == version:
-                break  # else a secret of the body may stand in what had been looked at before
+                break  # else the head may contain a secret that was found only in the body
         at = started.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._add({"started": at, "request": request})
         self._asked = asked(at, request)
@@ -373,8 +375,8 @@ class Recording:
         self._version = self._redactor.version
 
     def _head(self, method: str, path: str, headers: list[tuple[str, str]]) -> dict[str, Any]:
-        """Return what stands before the body, looked at again if that has taught a secret."""
-        for _ in range(2):  # no more: of very many secrets the first are forgotten again
+        """Return the redacted method, path and headers. Redact a second time if the first pass found a new secret."""
+        for _ in range(2):  # not until nothing is new: with very many secrets, the oldest are forgotten again
             version = self._redactor.version
             head = {
                 "method": self._redactor.text(method),
@@ -413,7 +415,7 @@ class Recording:
         return {"text": self._redactor.text(text)}
 
     def turn(self, turn: Mapping[str, Any], *, at_ms: float = 0.0, of: int = 0) -> None:
-        """Keep the Turn made of the request; ``of`` counts them where there are several."""
+        """Record the Turn made from the request. ``of``: its number, if there are several."""
         if self._recorder.keep.turn:
             self.in_order(max(self._size, weight(turn)), lambda: self._turn(turn, at_ms, of))
 
@@ -422,7 +424,7 @@ class Recording:
             self._add({**({"of": of} if of else {}), "turn": self._redactor.document(turn)}, at_ms)
 
     def event(self, at_ms: float, value: Mapping[str, Any], *, of: int = 0) -> None:
-        """Keep an SDK message or an event of Claude's, of the turn that ``of`` counts."""
+        """Record an SDK message or a stream event from Claude. ``of``: the number of its turn."""
         self.in_order(weight(value), lambda: self._event(at_ms, value, of))
 
     def _event(self, at_ms: float, value: Mapping[str, Any], of: int) -> None:
@@ -433,7 +435,7 @@ class Recording:
             self._write([self._scrubber.event(n, value, of), *self._scrubber.take_changed(besides=n)])
 
     def chunk(self, at_ms: float, data: bytes) -> None:
-        """Keep bytes that were sent to the app at once."""
+        """Record bytes that were sent to the app in one piece."""
         self.in_order(len(data), lambda: self._chunk(at_ms, data))
 
     def _chunk(self, at_ms: float, data: bytes) -> None:
@@ -442,7 +444,7 @@ class Recording:
             self._write([self._scrubber.chunk(n, data), *self._scrubber.take_changed(besides=n)])
 
     def respond(self, at_ms: float, status: int, headers: Iterable[tuple[str, str]]) -> None:
-        """Keep the head of the answer."""
+        """Record the status and the headers of the response."""
         known = list(headers)
         self.in_order(sum(len(value) for _, value in known), lambda: self._respond(at_ms, status, known))
 
@@ -463,12 +465,12 @@ class Recording:
         process: str | None = None,
         error: Any = None,
     ) -> None:
-        """End the entry: ``message`` is the assembled answer, ``process`` how the process was chosen.
+        """End the entry. A second call does nothing.
 
-        ``usage`` is what the app was told, ``claude_usage`` what Claude told of each of its messages, ``cost_usd`` what
-        these cost by the price list, None if that is not known.
-        Calling it again does nothing. ``at_ms`` None: the time of the last line. Where failures are not kept, one that
-        is no doing of the app's is discarded, and the log says so.
+        ``message``: the assembled response. ``process``: how the Claude Code process was chosen. ``usage``: the usage
+        sent to the app. ``claude_usage``: the usage that Claude reported for each of its messages. ``cost_usd``: the
+        cost of these by the price list, None if unknown. ``at_ms`` None means the time of the last line.
+        If :attr:`Keep.failures` is False and the app did not cause the failure, discard the entry and log that.
         """
         about = {
             "message": message,
@@ -478,11 +480,11 @@ class Recording:
             "process": process,
             "error": error,
         }
-        # All lines are looked at again if a secret became known late.
+        # All lines are redacted again if a secret was found late.
         self.in_order(max(self._bytes, weight(message)), lambda: self._end(how, at_ms, about))
 
     def end_with(self, size: int, make: Callable[[], Mapping[str, Any]]) -> None:
-        """End the entry with what ``make`` returns: the arguments of :meth:`end`. It has ``size`` bytes to look at."""
+        """End the entry. ``make`` returns the arguments of :meth:`end`. ``size``: how many bytes it processes."""
 
         def end() -> None:
             about = dict(make())
@@ -509,13 +511,13 @@ class Recording:
         about = {**about, "claude_usage": None if used is None else msgspec.to_builtins(list(used))}
         try:
             known = {name: self._redactor.document(value) for name, value in about.items() if value is not None}
-        except RecursionError:  # nested too deeply to be looked through; the answer's bytes are kept
+        except RecursionError:  # nested too deeply to be redacted; the chunks have the response anyway
             known = {}
         self._add({"end": how, **known}, self._at[-1] if at_ms is None else at_ms)
         self._finish()
 
     def discard(self) -> None:
-        """Keep nothing of it."""
+        """Discard the entry."""
         self.in_order(0, self._discard)
 
     def _discard(self) -> None:
@@ -539,7 +541,7 @@ class Recording:
         self._recorder.ended(self)
 
     def _clean_again(self) -> None:
-        """Look again at what was written before its secrets were known: now the cassette need not have them."""
+        """Redact earlier lines again if a secret was found after they were written to the journal."""
         if self._redactor.version == self._version:
             return
         for n, line in enumerate(self._lines):
@@ -558,7 +560,7 @@ class Recording:
     # Lines
 
     def _takes(self, what: str, wanted: bool) -> bool:
-        """Say whether there is room for one more; if not, count it among what is left out."""
+        """Return whether one more event or chunk is recorded. If not, count it as left out."""
         if self._is_ended:
             return False
         limit = self._recorder.keep.entry_bytes
@@ -589,7 +591,7 @@ class Recording:
         self._journal_write(line)
 
     def _write(self, records: Iterable[Record]) -> None:
-        """Write records, new ones and ones made anew, in one write."""
+        """Write new and changed records to the journal, in one write."""
         lines = []
         for record in records:
             line = self._encode(record.n, self._fields(record))
@@ -644,7 +646,7 @@ class Recording:
 
 
 class _Journal:
-    """What a recorder that died has left of an exchange: its lines, ended, and the last marker of an append."""
+    """A journal left by a crashed recorder: its lines with an ``end`` line, and the last append marker."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -669,14 +671,14 @@ class _Journal:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write everything; more than one call only where the system takes less at once. Raises OSError."""
+    """Write all data. Use several system calls only if one does not write everything. Raises OSError."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def _fold(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
-    """Make a mapping of headers, in lower case; one that comes more than once has a list."""
+    """Return headers as a mapping with lower-case names. The value of a repeated header is a list."""
     folded: dict[str, str | list[str]] = {}
     for name, value in pairs:
         key = name.lower()

@@ -1,18 +1,18 @@
-"""Where the secrets of a text are, as far as their looks and their names tell.
+"""Finding the secrets of a text by their format and by the names before them.
 
 Theory of operation
 -------------------
-RE2 finds every *head* in one go: what a token begins with, a word that ends the name of a credential, a mark such as
-``://``. Each head is then looked into by what it is the head of. That costs a bounded time for each head, however the
-text goes on: what is looked at is bounded in length, or it is a run of characters of one class, whose end is looked for
-once for all heads that stand in it (:meth:`Look.run`). So the whole takes time that grows with the length of the text.
-A regular expression that has the head and what follows in one would go to the end of the run for each head again.
+RE2 finds every *head* in one pass. A head is the prefix of a token, a word that ends the name of a credential, or a
+mark such as ``://``. A reader for this kind of head then checks the text around it. The cost for each head is bounded.
+Either the checked text has a maximum length, or it is a run of characters of one class. The end of a run is searched
+for only once for all heads inside it (:meth:`Look.run`). So the total time is linear in the length of the text. One
+regular expression for both the head and the rest would scan to the end of the run again for each head.
 
-A text that goes on later is not ``final``: then a secret that reaches its end, or may do so with what comes next, is
-not decided yet, and :attr:`Look.held` says where it begins.
+A text that may continue is not ``final``. A secret that reaches the end of such a text, or may reach it, is undecided.
+:attr:`Look.held` is the offset at which the undecided text begins.
 
-Secrets are also found where they are spelt otherwise: with ``\\u002d`` and ``\\/`` as JSON may have it, with ``%2D`` as
-in a URL, and in base64. Then what that spells is looked through, and its places are led back to the text's.
+Secrets are also found in other spellings: with the JSON escapes ``\\u002d`` and ``\\/``, with ``%2D`` as in a URL, and
+in base64. The decoded text is searched, and the offsets are mapped back to the original text.
 """
 
 import binascii
@@ -31,14 +31,14 @@ type Found = tuple[int, int, str]
 """Start, end and kind of a secret."""
 
 MAX_QUOTED = 4096
-"""A secret behind a name is no longer than that."""
+"""The maximum length of a secret that follows a name."""
 
 MIN_ENCODED = 24
-"""Base64 of so many characters is looked into."""
+"""The minimum length of base64 that is decoded and searched."""
 
 
 class Look:
-    """One look at a text from ``start`` on: what was found (not in order), and where what is undecided begins."""
+    """One search of a text from ``start`` on: the secrets found (unsorted), and where the undecided text begins."""
 
     __slots__ = ("_runs", "end", "final", "found", "held", "start", "text")
 
@@ -49,7 +49,7 @@ class Look:
         self._runs: dict[re.Pattern[str], tuple[int, int]] = {}
 
     def run(self, characters: re.Pattern[str], at: int) -> int:
-        """Return where the run of such characters ends that ``at`` stands in; ``at`` if it stands in none."""
+        """Return the end of the run of these characters that includes ``at``. Return ``at`` if there is no such run."""
         first, last = self._runs.get(characters, (self.end + 1, -1))
         if first <= at <= last:
             return last
@@ -61,14 +61,14 @@ class Look:
         return end
 
     def find(self, start: int, end: int, kind: str) -> None:
-        """Note a secret. One that reaches the end of the text may be longer."""
+        """Record a secret. If it reaches the end of the text, it may be longer, so hold it back."""
         if start >= self.start:
             self.found.append((start, end, kind))
             if end == self.end:
                 self.hold(start)
 
     def hold(self, start: int) -> None:
-        """Note that what begins here is undecided, unless nothing comes any more."""
+        """Mark the text from ``start`` on as undecided, unless the text is final."""
         if not self.final:
             self.held = min(self.held, max(start, self.start))
 
@@ -82,7 +82,7 @@ DIGIT_REACH = 256
 
 
 def _begins(text: str, at: int) -> bool:
-    """Say whether a word begins here: no letter or digit before it, unless it is the end of an escape."""
+    """Return whether a word begins here: the character before is no letter or digit, or it ends an escape."""
     if at == 0 or not _LETTER_OR_DIGIT.match(text, at - 1):
         return True
     return any(_ESCAPE.fullmatch(text, at - length, at) for length in (2, 3, 6) if at >= length)
@@ -113,7 +113,7 @@ def _token(shape: Shape, look: Look, at: int) -> None:
         look.hold(begin)
 
 
-# Secrets that are known by more than how they begin
+# Secrets that need more than a prefix to be recognised
 
 _PEM = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_BEGUN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,60}-{0,4}\Z")
@@ -121,7 +121,7 @@ _PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,40}-----")
 
 
 class _Pem:
-    """Private keys, from their first line to their last, or to the end of the text."""
+    """Find PEM private keys, from their first line to their last line, or to the end of the text."""
 
     def __init__(self) -> None:
         self._until = -1
@@ -144,7 +144,7 @@ _PROSE = re.compile(
     re.IGNORECASE,
 )
 _BEARER = re.compile(r"[A-Za-z0-9._~+/=-]*+")  # https://www.rfc-editor.org/rfc/rfc6750#section-2.1
-LONG_BEARER = 24  # a shorter one has a digit: "Bearer access_token" is prose
+LONG_BEARER = 24  # a shorter one must have a digit, because "Bearer access_token" is prose
 _NO_END = re.compile(r"[.-]+\Z")
 _BASIC = re.compile(r"[A-Za-z0-9+/]*+")
 _NOT_A_WORD = re.compile(r"[0-9]|\A[a-z]+[A-Z]")
@@ -158,7 +158,7 @@ def _bearer(look: Look, at: int) -> None:
         return
     end = look.run(_BEARER, begin)
     least = begin + 8
-    # A sentence's full stop is none of the token's. What ends in many is no token.
+    # The full stop of a sentence is not part of the token. A text that ends in many is not a token.
     closing = _NO_END.search(text, max(begin, end - 8), end)
     whole = closing.start() if closing else end
     if whole - begin >= LONG_BEARER or (whole >= least and _DIGIT.search(text, begin, min(whole, begin + DIGIT_REACH))):
@@ -193,7 +193,7 @@ _PASSWORD = re.compile(r"[^\s/@\"'\\]{0,200}+")
 
 
 def _user_info(look: Look, at: int) -> None:
-    """Passwords in URLs, and tokens that stand in the place of a user: ``scheme://user:password@``."""
+    """Find passwords in URLs (``scheme://user:password@``), and tokens in place of the user."""
     text, begin = look.text, at + 3
     if not _SCHEME_BEFORE.search(text, max(0, at - 21), at):
         return
@@ -252,7 +252,7 @@ def _discord(look: Look, at: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Bounded:
-    """A token of bounded length that a pattern tells."""
+    """A token of bounded length that is recognised by a pattern."""
 
     whole: re.Pattern[str]
     characters: re.Pattern[str]
@@ -287,7 +287,7 @@ _LOGIN_VALUE = re.compile(r"(?:-u|--user)(?:\s|=){0,3}[\"']?[^\s:\"']{1,80}:([^\
 
 
 def _command_login(look: Look, at: int) -> None:
-    """``curl -u name:password``."""
+    """Find the password in ``curl -u name:password``."""
     if not _LOGIN.search(look.text, max(0, at - 400), at):
         return
     match = _LOGIN_VALUE.match(look.text, at)
@@ -306,7 +306,7 @@ _NETRC_VALUE = re.compile(r"\s{1,4}(\S{1,200}+)")
 
 _SIGN = re.compile(r"(?:\\{0,7}[\"'])?\s*+(?:=>|:=|[:=]|%3[Aa]|%3[Dd])\s*+")
 _OPTION = re.compile(r"\s++")
-_QUOTE = re.compile(r"\\{0,7}[\"']")  # a quotation mark, escaped as often as JSON stands within JSON
+_QUOTE = re.compile(r"\\{0,7}[\"']")  # a quotation mark, escaped once for each level of JSON within JSON
 _SCHEME = re.compile(r"(?:bearer|basic|token|bot|apikey|api-key|key|negotiate)\s+", re.IGNORECASE)
 _BARE = re.compile(r"[^\s\"'&,;<>\\(){}\[\]]*+")
 _LOGPROB = re.compile(r"\s{0,40}+,\s{0,40}+\\{0,7}\"(?:logprob|bytes|type)\b")
@@ -340,12 +340,12 @@ def _named(look: Look, at: int, word: str) -> None:
 
 
 def _is_option(text: str, at: int) -> bool:
-    """Say whether the name is an option of a command, which has no sign: ``--api-key VALUE``."""
+    """Return whether the name is a command-line option, which needs no ``=`` or ``:``: ``--api-key VALUE``."""
     return re.search(r"-[A-Za-z_-]{0,16}\Z", text[max(0, at - 18) : at]) is not None
 
 
 def _is_variable(text: str, at: int, word: str) -> bool:
-    """Say whether this is the end of the name of a variable that holds a credential: ``STRIPE_KEY``, ``DB_PASS``."""
+    """Return whether the word ends the name of a credential's variable, such as ``STRIPE_KEY`` or ``DB_PASS``."""
     if not word.isupper():
         return False
     name = text[max(0, at - 48) : at]
@@ -353,10 +353,10 @@ def _is_variable(text: str, at: int, word: str) -> bool:
 
 
 def _value(look: Look, at: int, word: str, *, strict: bool) -> None:
-    """Look at what stands behind a name and its sign.
+    """Check the value after a name and its sign (``=`` or ``:``).
 
-    A quoted value is a secret whatever it is, unless it is a token of `logprobs`. A bare one is if it has a digit: the
-    names and words that code and prose have in its place have none. ``strict``: it must look like none of them.
+    A quoted value is a secret, unless it is a token of `logprobs`. An unquoted value is a secret only if it has a
+    digit, because names in code and words in prose rarely have one. ``strict``: the value must also look random.
     """
     text = look.text
     quote = _QUOTE.match(text, at)
@@ -375,7 +375,7 @@ def _value(look: Look, at: int, word: str, *, strict: bool) -> None:
             if not _LOGPROB.match(text, last + len(quote[0])):
                 look.find(begin, last, "secret")
             if look.end - last < LOGPROB_REACH:
-                look.hold(begin)  # what tells a token of `logprobs` may follow
+                look.hold(begin)  # the text that follows may show that this is a token of `logprobs`
         return
     end = min(look.run(_BARE, begin), begin + MAX_QUOTED)
     if end == look.end:
@@ -395,7 +395,7 @@ _OF_A_COOKIE = re.compile(r"[^=;\s]{1,100}=[^\s]{8}")
 
 
 def _is_secret(text: str, begin: int, end: int, word: str, *, strict: bool) -> bool:
-    """Say whether what stands behind a name is no pseudonym, no name itself, and none of what code has there."""
+    """Return whether the value after a name is a secret, not a pseudonym, another name, or code."""
     if _PSEUDONYM.match(text, begin, end) or text.startswith((",", ")"), begin):
         return False
     if word == "cookie":
@@ -435,13 +435,13 @@ _READERS.setdefault("-u", []).append(_alone(_command_login))
 _READERS.setdefault("--user", []).append(_alone(_command_login))
 _LENGTHS = sorted({len(head) for head in _READERS})
 
-# In any case, and by the whole of what RE2 found.
+# These are matched without regard to case, against the whole match of RE2.
 _WORDS: dict[str, _Reader] = {"bearer": _alone(_bearer), "basic": _alone(_basic)}
 _WORDS |= dict.fromkeys(NAMED_WORDS.split(), _named)
 
 
 def _head(head: str) -> str:
-    """Return the pattern of a head. A short one counts with what must follow, or it would be in every sentence."""
+    """Return the pattern of a head. A short head also needs the characters that follow, else it matches too often."""
     shapes = [shape for shape in SHAPES if shape.head == head]
     if len(head) > 3 or len(shapes) != 1 or shapes[0].least < 4:
         return re.escape(head)
@@ -465,8 +465,8 @@ _HEADS = _heads()
 
 
 def look_through(text: str, start: int, *, final: bool, into_base64: bool = True) -> Look:
-    """Find the secrets in ``text`` from ``start`` on; what lies before is only looked at."""
-    data = text.encode("latin-1", "replace")  # a byte for each character; nothing that is looked for has another
+    """Find the secrets in ``text`` from ``start`` on. The text before ``start`` is only context."""
+    data = text.encode("latin-1", "replace")  # one byte for each character; all that is searched for is Latin-1
     look = _plainly(text, data, start, final=final)
     if (spelt := _Spelt.of(text, data, start)) is not None:
         other = _plainly(spelt.text, spelt.text.encode("latin-1", "replace"), spelt.start, final=final)
@@ -512,20 +512,20 @@ def _plainly(text: str, data: bytes, start: int, *, final: bool) -> Look:
 
 # Other spellings
 
-# As many backslashes as JSON within JSON within JSON has.
+# Up to eight backslashes, for JSON within JSON within JSON.
 _SPELT = re2.compile(rb"\\{1,8}(?:u00[2-7][0-9A-Fa-f]|/)|%[2-7][0-9A-Fa-f]")
 _CUT_SHORT = re.compile(r"(?:\\{1,8}(?:u(?:0(?:0[2-7]?)?)?)?|%[2-7]?)\Z")
 
 
 class _Spelt:
-    """A text with its escapes undone, and where each place of it is in the text itself."""
+    """A text with its escapes decoded, and a map of its offsets to those of the original text."""
 
     __slots__ = ("_at", "_original", "start", "text")
 
     def __init__(self, text: str, data: bytes, start: int) -> None:
         cut = _CUT_SHORT.search(text, max(start, len(text) - 12))
         parts, at, length = list[str](), 0, 0
-        self._at, self._original = [0], [0]  # from here on, places differ by as much
+        self._at, self._original = [0], [0]  # from each of these offsets on, the difference is constant
         for match in _SPELT.finditer(data, start, cut.start() if cut else len(text)):
             begin, end = match.span()
             parts.append(text[at:begin])
@@ -540,13 +540,13 @@ class _Spelt:
         parts.append(text[at : cut.start() if cut else len(text)])
         self.text = "".join(parts)
         self.start = start
-        if cut:  # what an escape that is not complete stands for belongs to what is before it
+        if cut:  # an incomplete escape belongs to the text before it
             self._at.append(len(self.text))
             self._original.append(len(text))
 
     @classmethod
     def of(cls, text: str, data: bytes, start: int) -> "_Spelt | None":
-        """Undo the escapes from ``start`` on; None if there are none. ``data``: a byte for each character."""
+        """Decode the escapes from ``start`` on, or return None if there are none. ``data``: one byte per character."""
         if text.find("\\", start) < 0 and text.find("%", start) < 0:
             return None
         if not _SPELT.search(data, start) and not _CUT_SHORT.search(text, max(start, len(text) - 12)):
@@ -554,20 +554,20 @@ class _Spelt:
         return cls(text, data, start)
 
     def begin(self, place: int) -> int:
-        """Return where the character at a place begins in the text itself."""
+        """Return the offset in the original text at which the character at ``place`` begins."""
         known = bisect.bisect_left(self._at, place)
         if known < len(self._at) and self._at[known] == place:
             return self._original[known]
         return self._original[known - 1] + place - self._at[known - 1]
 
     def end(self, place: int) -> int:
-        """Return where what ends at a place ends in the text itself."""
+        """Return the offset in the original text for a range that ends at ``place``."""
         known = bisect.bisect_right(self._at, place) - 1
         return self._original[known] + place - self._at[known]
 
 
 _BASE64_RUN = re2.compile(rb"[A-Za-z0-9+/_-]{24}[A-Za-z0-9+/_-]*={0,2}", re2.Options())
-# RE2 takes some microseconds to begin with, which is much for the few words of a delta.
+# RE2 needs some microseconds to start. That is slow for a delta of a few words.
 _SHORT_RUN = re.compile(rb"[A-Za-z0-9+/_-]{24}")
 SHORT = 1024
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -575,13 +575,13 @@ _PRINTABLE = re.compile(r"[\t\n\r\x20-\x7e]*+")
 
 
 def _base64(look: Look, data: bytes) -> None:
-    """Look into base64. What it hides is replaced with the characters that spell it."""
+    """Find secrets inside base64. The base64 characters that encode a secret are marked as the secret."""
     length = look.end - look.start
     if length < MIN_ENCODED or (length < SHORT and not _SHORT_RUN.search(data, look.start)):
         return
     for match in _BASE64_RUN.finditer(data, look.start):
         begin, end = match.span()
-        # Where its beginning is not known, each of four may be the one that was cut.
+        # If the run may begin before ``start``, try all four alignments.
         for shift in range(4) if begin == look.start > 0 else (0,):
             _look_into(look, data, begin + shift, end)
 

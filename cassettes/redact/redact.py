@@ -1,18 +1,18 @@
-"""What never reaches a cassette: secrets by header, by key name, by their own shape, and wherever a known one turns up.
+"""Redaction: find secrets and replace them before anything is written to a cassette.
 
-A secret is replaced by its pseudonym (:mod:`cassettes.redact.pseudonyms`). Everything is decided on text that is still
-in memory; what this module has not seen is not written. :mod:`cassettes.redact.scrub` does the same for text that comes
-in pieces, with :meth:`Redactor.scan`.
+Each secret is replaced by its pseudonym (:mod:`cassettes.redact.pseudonyms`). Redaction happens in memory. All text
+passes through this module before it is written. :mod:`cassettes.redact.scrub` does the same for text that arrives in
+pieces; it uses :meth:`Redactor.scan`.
 
-What is a secret:
+These are secrets:
 
-- the value of a header, query parameter, form field or JSON key that is named like a credential;
-- what has the shape of a credential (``sk-…``, ``Bearer …``, ``AKIA…``, ``ghp_…``, JWTs, PEM private keys, …);
-- what the person's own rules name: header names, JSON paths, regular expressions, values;
-- from then on every other appearance of a secret of eight characters or more, also percent-encoded, escaped as JSON
-  or inside base64. Shorter ones are replaced where they stand only: they are words like ``true`` elsewhere too.
+- the value of a header, query parameter, form field or JSON key whose name is that of a credential;
+- text in the format of a credential (``sk-…``, ``Bearer …``, ``AKIA…``, ``ghp_…``, JWTs, PEM private keys, …);
+- everything that matches the user's own rules: header names, JSON paths, regular expressions, values;
+- every later occurrence of a known secret of eight characters or more, also percent-encoded, escaped as JSON or inside
+  base64. A shorter secret is replaced only where it was found, because it may be a common word such as ``true``.
 
-Where it is in doubt it redacts: a word in prose that looks like a key is worth less than a key.
+In doubt, text is redacted. Losing a word of prose that resembles a key is better than storing a key.
 """
 
 import base64
@@ -36,33 +36,36 @@ from cassettes.redact.pseudonyms import PSEUDONYM, Names
 from cassettes.redact.shapes import OPEN_HEADERS, SECRET_HEADERS, SECRET_QUERY, VALUE_KEYS, kind_of_name
 
 MIN_KNOWN = 8
-"""A secret of so many characters is looked for everywhere."""
+"""The minimum length, in characters, of a secret that is searched for everywhere."""
 
 MAX_KNOWN_LENGTH = 8192
-"""A longer one is replaced where it stands only."""
+"""A longer secret is replaced only where it was found."""
 
 MIN_HELD = 4
-"""So many first characters of a secret say nothing about it (``sk-p``); a text that ends in fewer is not held back."""
+"""A text is held back only if it ends with at least this many first characters of a secret.
+
+So few characters (``sk-p``) reveal nothing about the secret.
+"""
 
 MAX_KNOWN = 64
-"""So many secrets are looked for everywhere: the ones seen last. Each costs time on every chunk."""
+"""How many secrets are searched for everywhere: the most recent ones. Each costs time on every chunk."""
 
 MAX_DEPTH = 100
-"""JSON that is nested deeper is not walked but handled as text."""
+"""JSON that is nested more deeply is redacted as text."""
 
 MAX_LANE_NAME = 64
-"""So many characters of a key tell the lane of what is below it."""
+"""How many characters of a JSON key become part of a lane's name."""
 
 LARGE = 64 * 1024
-"""In a text of so many characters it is first looked for how known secrets begin, in one go."""
+"""From this length in characters on, one search first checks whether the text has the start of any known secret."""
 
-# What stands before the secret in a header: https://www.iana.org/assignments/http-authschemes
+# The authentication schemes that precede the secret in a header: https://www.iana.org/assignments/http-authschemes
 _SCHEMES = frozenset({"bearer", "basic", "digest", "negotiate", "token", "apikey", "aws4-hmac-sha256"})
 
 type Lanes = Callable[[str, Any, Any, str], None]
-"""Takes (lane, container, key, text) for a string that may be a piece of a longer text."""
+"""Called with (lane, container, key, text) for each string that may be a piece of a longer text."""
 
-# Keys whose strings are whole, never pieces of a text that goes on in the next event.
+# Keys whose strings are complete. They are never pieces of a text that continues in the next event.
 _WHOLE = frozenset(
     {
         "id",
@@ -94,12 +97,12 @@ _MARKS = ("type", "index", "output_index", "content_index", "summary_index", "it
 
 
 type _Found = tuple[int, int, str, str]
-"""Start, end, name (if the secret is known by name) and kind (if it is not)."""
+"""Start, end, pseudonym (empty if the secret is new) and kind (empty if it is known)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of text, and what stands in its place."""
+    """A range of a text, and the name that replaces it."""
 
     start: int
     end: int
@@ -107,9 +110,9 @@ class Span:
 
 
 def parse_path(path: str) -> tuple[str, ...]:
-    """Read a JSON path: ``$.a.b[0].c``, with ``*`` for any key or place and ``**`` for any number of steps.
+    """Read a JSON path: ``$.a.b[0].c``, with ``*`` for any key or index and ``**`` for any number of steps.
 
-    Raises ValueError.
+    Raises ValueError if it is not valid.
     """
     steps = re.findall(r"\.\.|\*\*|\*|[^.\[\]\"'*]+", re.sub(r"^\$", "", path))
     if not path.startswith("$") or not steps:
@@ -118,9 +121,9 @@ def parse_path(path: str) -> tuple[str, ...]:
 
 
 def path_matches(rule: Sequence[str], path: Sequence[str]) -> bool:
-    """Say whether a rule of :func:`parse_path` names this place (keys, and list places as digits).
+    """Return whether a rule from :func:`parse_path` matches a path (keys, and list indexes as digits).
 
-    All ways to match are followed at once, so that ``**`` costs no more than any other step.
+    All possible matches are followed in parallel, so that ``**`` costs no more than any other step.
     """
     places = _skipping(rule, {0})
     for step in path:
@@ -138,7 +141,7 @@ def path_matches(rule: Sequence[str], path: Sequence[str]) -> bool:
 
 
 def _skipping(rule: Sequence[str], places: set[int]) -> set[int]:
-    """Add the places that are reached over ``**``, which may stand for no step at all."""
+    """Add the positions that are reached by skipping ``**``, which also matches zero steps."""
     return places | {
         place + count
         for place in places
@@ -148,12 +151,12 @@ def _skipping(rule: Sequence[str], places: set[int]) -> set[int]:
 
 
 class Redactor:
-    """Finds secrets and replaces them. One for each cassette: it remembers the secrets that it has seen.
+    """Finds secrets and replaces them. Each cassette has its own redactor, which remembers the secrets it has seen.
 
-    ``headers``: further names of headers whose values are secret; ``json_paths``: further places in bodies, events and
-    chunks (:func:`parse_path`); ``patterns``: further shapes (group 1 if there is one, else the whole match; in
-    streams only what lies within one word); ``secrets``: values that are secret wherever they turn up.
-    Several threads may use it. Raises ValueError for a path or a pattern that cannot be read.
+    ``headers``: more header names whose values are secret. ``json_paths``: more secret values in bodies, events and
+    chunks (:func:`parse_path`). ``patterns``: more regular expressions. The secret is group 1 if the pattern has one,
+    else the whole match; in streams, only matches within one word are found. ``secrets``: values that are secret
+    everywhere. The redactor is thread-safe. Raises ValueError if a path or a pattern is not valid.
     """
 
     def __init__(
@@ -175,12 +178,12 @@ class Redactor:
         self._literals = _Literals({})
         self._clean: set[str] = set()
         self.version = 0
-        """Grows whenever a secret becomes known."""
+        """Increases whenever a new secret is learned."""
         for secret in self._configured:
             self.learn(secret, "secret")
 
     def named_by(self, names: Names) -> "Redactor":
-        """Return a redactor with the same rules that knows no secrets but the configured ones, and uses these names."""
+        """Return a redactor with the same rules and these names. It knows only the configured secrets."""
         other = object.__new__(Redactor)
         other.__dict__.update(self.__dict__)
         other._names, other._known, other._literals, other._clean = names, OrderedDict(), _Literals({}), set()
@@ -189,10 +192,10 @@ class Redactor:
             other.learn(secret, "secret")
         return other
 
-    # What a secret is called
+    # Names of secrets
 
     def learn(self, secret: str, kind: str) -> str:
-        """Return a secret's name, and look for the secret everywhere from now on if it is long enough."""
+        """Return the pseudonym of a secret. If the secret is long enough, search for it everywhere from now on."""
         if not secret or PSEUDONYM.fullmatch(secret):
             return secret
         with self._lock:
@@ -202,24 +205,24 @@ class Redactor:
             elif MIN_KNOWN <= len(secret) <= MAX_KNOWN_LENGTH:
                 spellings = _spellings(secret)
                 self._known[secret] = name, spellings
-                # Others may be reading the old ones, so they are replaced and not changed.
+                # Other threads may be reading the old object, so it is replaced instead of changed.
                 self._literals = self._literals.changed(name, spellings, self._forget_the_oldest())
                 self._clean.clear()
                 self.version += 1
         return name
 
     def _forget_the_oldest(self) -> list[tuple[str, set[str]]]:
-        """Return the names and spellings of what is no longer looked for."""
+        """Remove the oldest secrets beyond the limit. Return their names and spellings."""
         forgotten = []
         while len(self._known) > MAX_KNOWN + len(self._configured):
             oldest = next(secret for secret in self._known if secret not in self._configured)
             forgotten.append(self._known.pop(oldest))
         return forgotten
 
-    # Requests and answers
+    # Requests and responses
 
     def headers(self, pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Redact headers. A scheme before the secret (``Bearer``) stays, and so do the names of cookies."""
+        """Redact headers. A scheme before the secret (``Bearer``) is left in place."""
         return [(name, self._header(name.lower(), value)) for name, value in pairs]
 
     def _header(self, name: str, value: str) -> str:
@@ -252,7 +255,7 @@ class Redactor:
         self.learn(password if colon and password else user, "password")
 
     def target(self, target: str) -> str:
-        """Redact a request's path and query. What is not secret stays as it was spelt."""
+        """Redact a request's path and query. The rest keeps its exact spelling."""
         path, mark, query = target.partition("?")
         return self.text(path) + mark + self.form(query, extra=SECRET_QUERY)
 
@@ -269,7 +272,7 @@ class Redactor:
     # Text
 
     def text(self, text: str) -> str:
-        """Redact a whole text. Base64 is looked into."""
+        """Redact a complete text. Base64 is decoded and redacted too."""
         if len(text) < MIN_HELD or text in self._clean:
             return text
         result = text
@@ -286,7 +289,7 @@ class Redactor:
         return result
 
     def data(self, data: bytes) -> bytes:
-        """Redact bytes of any kind: each byte is taken for a character."""
+        """Redact arbitrary bytes. Each byte is treated as one character."""
         text = data.decode("latin-1")
         spans, _ = self.scan(text, 0, final=True)
         return replace(text, spans).encode("latin-1") if spans else data
@@ -300,11 +303,11 @@ class Redactor:
         return encoded if clean == data else base64.b64encode(clean).decode("ascii")
 
     def scan(self, text: str, start: int, *, final: bool, is_base64: bool = False) -> tuple[list[Span], int]:
-        """Find the secrets in ``text`` from ``start`` on; what lies before is only looked at.
+        """Find the secrets in ``text`` from ``start`` on. The text before ``start`` is only context.
 
-        Returns the spans, in order and apart from each other, and where the end of the text begins that may become a
-        secret with what comes next; with ``final`` nothing comes next. ``is_base64``: that it is not to be looked into,
-        because it has been. Takes time that grows with the length of the text, whatever it is.
+        Return the spans, sorted and without overlap, and the offset at which the undecided end of the text begins. This
+        end may become a secret together with the text that follows. ``final``: no text follows. ``is_base64``: the
+        text is base64 that was already redacted; do not decode it again. The time is linear in the length of the text.
         """
         literals, end = self._literals, len(text)
         look = look_through(text, start, final=final, into_base64=not is_base64)
@@ -324,14 +327,14 @@ class Redactor:
 
     @staticmethod
     def _cut(found: list[_Found], held: int) -> int:
-        """Move the held end to the start of a secret that it would cut in two."""
+        """Return where the held end begins. Move it to the start of a secret that it would split."""
         for start, end, _, _ in sorted(found, reverse=True):
             if start < held < end:
                 held = start
         return held
 
     def _merge(self, text: str, found: list[_Found], held: int) -> list[Span]:
-        """Make one span of those that overlap, leave out what is held, and give each its name."""
+        """Merge overlapping matches into spans, drop those in the held end, and name each span."""
         if not found:
             return []
         held = self._cut(found, held)
@@ -350,7 +353,7 @@ class Redactor:
             start, end = group[0][0], max(item[1] for item in group)
             if PSEUDONYM.fullmatch(text, start, end):
                 continue
-            # The known name, if the known secret is all of it; else the whole stretch is a secret of its own.
+            # Use the known name if the known secret fills the whole span. Else the span is a new secret.
             known = next((name for a, b, name, _ in group if name and (a, b) == (start, end)), None)
             kind = next((kind for *_, kind in group if kind), "secret")
             spans.append(Span(start, end, known or self.learn(text[start:end], kind)))
@@ -361,8 +364,8 @@ class Redactor:
     def document(self, value: Any, lanes: Lanes | None = None) -> Any:
         """Return a copy of a JSON-like value without its secrets.
 
-        Mappings become dicts, sequences lists, and what JSON does not have its ``str``. With ``lanes`` the strings
-        that may be pieces of a longer text are left as they are and handed over instead.
+        Mappings become dicts and sequences become lists. Values that JSON does not support become their ``str``. If
+        ``lanes`` is given, it is called with the strings that may be pieces of a longer text; these are copied as is.
         """
         return self._walk(value, (), "", None, lanes)
 
@@ -411,7 +414,7 @@ class Redactor:
             if below is None and kind is not None and name in VALUE_KEYS:
                 below = kind
             shown = name if name in self._clean else self.text(name)
-            # Most of what comes in pieces ends here: the text of a lane, and what neither has a secret nor is one.
+            # The fast path for most events: the text of a lane, and values that cannot be secret.
             if below is None and not self._paths:
                 of = type(item)
                 if of is int or of is bool or item is None:
@@ -430,7 +433,7 @@ class Redactor:
         return copy
 
     def _kind_of_header(self, name: str, known: str | None) -> str | None:
-        """Return the kind of what a header holds that a request names for somebody else: any may hold a secret."""
+        """Return the kind of a header for another server. Every header is secret unless it is known to be open."""
         return self._headers.get(name) or known or (None if name in OPEN_HEADERS else "secret")
 
     def _put(
@@ -458,7 +461,7 @@ class Redactor:
 
 
 def _are_headers(value: Mapping[Any, Any], path: tuple[str, ...]) -> bool:
-    """Say whether these are the headers that a tool's server is asked with."""
+    """Return whether these are the HTTP headers for requests to a tool's server."""
     return (
         len(path) > 1
         and path[-1] == "headers"
@@ -469,7 +472,7 @@ def _are_headers(value: Mapping[Any, Any], path: tuple[str, ...]) -> bool:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Read JSON of which nothing gets lost: no key twice, no NaN. Raises ValueError or RecursionError."""
+    """Parse JSON strictly: a repeated key or NaN is an error. Raises ValueError or RecursionError."""
     return _reader.read(text)
 
 
@@ -488,7 +491,7 @@ _reader = slowly.Reader(object_pairs_hook=_pairs, parse_constant=_constant)
 
 
 def _flat(value: Any) -> str:
-    """Write JSON, nested however deeply."""
+    """Encode JSON of any depth."""
     done: list[str] = []
     waiting: list[Any] = [value]
     while waiting:
@@ -520,7 +523,7 @@ _DATA_URL = re.compile(r"data:[\w.+/-]{0,100}(?:;[\w=.+-]{0,100}){0,4};base64,")
 
 
 def base64_in(text: str) -> tuple[str, str] | None:
-    """Split a text that is base64, as it is or as a data URL, into what stands before it and itself; else None."""
+    """Split a base64 text or a base64 data URL into its prefix and the base64. Return None if it is neither."""
     if len(text) < 24:
         return None
     match = _DATA_URL.match(text) if text.startswith("data:") else None
@@ -531,7 +534,7 @@ def base64_in(text: str) -> tuple[str, str] | None:
 
 
 class _Literals:
-    """Spellings of known secrets, and their names. Never changed, so that it can be read while others are learnt."""
+    """Spellings of known secrets, and their names. Immutable, so that threads can read it while others learn."""
 
     __slots__ = ("_by_head", "_longest", "_names", "_pattern")
 
@@ -544,7 +547,7 @@ class _Literals:
     def changed(
         self, name: str, spellings: Iterable[str], forgotten: Iterable[tuple[str, Iterable[str]]]
     ) -> "_Literals":
-        """Return these with the spellings of one more secret, and without those of the secrets that are forgotten."""
+        """Return a copy with the spellings of one more secret and without those of the forgotten secrets."""
         names, by_head = dict(self._names), dict(self._by_head)
         for old, theirs in forgotten:
             for literal in theirs:
@@ -561,7 +564,7 @@ class _Literals:
         return _Literals(names, by_head)
 
     def find(self, text: str, start: int) -> list[_Found]:
-        """Find them from ``start`` on."""
+        """Return all occurrences of known secrets from ``start`` on."""
         if not self._names or (len(text) - start >= LARGE and not self._may_have(text, start)):
             return []
         found: list[_Found] = []
@@ -581,7 +584,7 @@ class _Literals:
         return self._pattern.search(text.encode("latin-1", "replace"), start) is not None
 
     def begun(self, text: str, start: int) -> int:
-        """Return where the longest end of the text begins that is the beginning of one of them."""
+        """Return the offset of the longest end of the text that is the start of a known secret."""
         earliest = len(text)
         since = max(start, earliest - self._longest)
         for head, literals in self._by_head.items():
@@ -596,7 +599,7 @@ class _Literals:
 
 
 def replace(text: str, spans: Iterable[Span]) -> str:
-    """Put the spans' names in their place."""
+    """Replace each span with its name."""
     done, at = [], 0
     for span in spans:
         done += [text[at : span.start], span.name]
@@ -605,16 +608,16 @@ def replace(text: str, spans: Iterable[Span]) -> str:
 
 
 def _spellings(secret: str) -> set[str]:
-    """Return the ways in which a secret is written inside other things, as characters and as UTF-8 bytes."""
+    """Return all spellings of a secret: plain, URL-encoded, JSON-escaped and in base64, also as UTF-8 bytes."""
     plain = {secret, quote(secret, safe="", errors="replace"), quote_plus(secret, errors="replace")}
     plain.add(quote(secret, errors="replace"))
     plain |= {re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), spelt) for spelt in plain}
-    for _ in range(2):  # JSON, and JSON within JSON (the arguments of a tool call)
+    for _ in range(2):  # twice, because the arguments of a tool call are JSON within JSON
         plain |= {json.dumps(spelt, ensure_ascii=ascii_)[1:-1] for spelt in plain for ascii_ in (True, False)}
     plain |= {spelt.replace("/", "\\/") for spelt in plain}
     raw = secret.encode("utf-8", "replace")
     if len(raw) >= 12:
-        # In base64 a secret looks different at each of three places; the edges depend on its neighbours.
+        # The base64 of a secret depends on its offset modulo 3. Its edges depend on the neighbouring bytes.
         for before in range(3):
             encoded = base64.b64encode(b"\0" * before + raw).decode("ascii").rstrip("=")
             core = encoded[-(-before * 4 // 3) : len(encoded) - 1]

@@ -1,21 +1,22 @@
-"""Redaction of what comes in pieces: a secret may be split over any number of chunks, events or deltas.
+"""Redaction of text that arrives in pieces. A secret may be split over any number of chunks, events or deltas.
 
 Theory of operation
 -------------------
-Texts that go on from one event to the next are followed in *lanes*: the text of one content block, the arguments of
-one tool call, the bytes of a body that is no event stream. An event's JSON is walked once; each string that may be a
-piece of such a text becomes a *leaf* of its lane, named by its place in the JSON, so no dialect is known here.
+A *lane* is one text that continues from event to event. Examples are the text of a content block, the arguments of a
+tool call, and the bytes of a body that is not an event stream. The JSON of each event is walked once. Each string that
+may be a piece of a longer text becomes a *leaf* of a lane. The lane's name is the string's path in the JSON, so this
+module needs no knowledge of a simulated API.
 
-A lane shows every leaf its text without secrets. The end of the text that may yet become a secret is held back:
-``redacted:held`` stands for it until what follows decides. Then the leaf is shown its text again, and the record that
-it belongs to is made anew (:meth:`Scrubber.take_changed`). So a record can be written the moment it comes, nothing
-secret is ever in it, and at most the held end of it is missing until the next one.
+A lane passes the redacted text to each of its leaves. The end of the text may become a secret together with the text
+that follows. This end is held back, and ``redacted:held`` replaces it until the following text decides. Then the leaf
+gets its new text, and its record is written again (:meth:`Scrubber.take_changed`). So each record can be written as
+soon as it arrives. It never has a secret, and at most its held end is missing until the next record.
 
-A secret's name stands where the secret began; its other pieces become empty. Boundaries and times of chunks stay.
+The pseudonym is put where the secret began. The other pieces of the secret become empty. The boundaries and times of
+chunks do not change.
 
-The bytes sent to an app are followed line by line when they are an event stream: a line that is JSON is walked like an
-event, and encoded again only if something in it was secret; all others keep their exact bytes. A line that is not yet
-complete is held back.
+An event stream sent to an app is processed line by line. A line with JSON is walked like an event, and is encoded again
+only if it has a secret. All other lines keep their exact bytes. An incomplete line is held back.
 """
 
 import json
@@ -28,36 +29,37 @@ from cassettes.redact.pseudonyms import HELD
 from cassettes.redact.redact import Redactor, Span, parse_json
 
 CONTEXT = 96
-"""So many characters before what is undecided are looked at again: a credential's name stands before it."""
+"""How many characters before the undecided text are scanned again. They may have the name of a credential."""
 
 MAX_HELD = 64 * 1024
-"""What is held back longer than this counts as secret, up to the next white space or quotation mark."""
+"""A held text of more characters is treated as a secret, up to the next white space or quotation mark."""
 
 LONG_HELD = 1024
-"""What is held back longer than this is looked at again when it is twice as long, or an eighth longer at a word's end.
+"""A held text of more characters is not scanned again for every piece.
 
-So however it comes in pieces, all looks together take time that grows with its length.
+It is scanned again when it is twice as long, or when it is an eighth longer and a word ends. So the total time is
+linear in its length, even if the pieces are small.
 """
 
 FORGOTTEN_AT_ONCE = 256
-"""So many characters that are decided are kept before they are forgotten: to forget costs more than to keep."""
+"""Decided text is dropped only when it has this many characters, because each removal costs time."""
 
 MAX_LANES = 512
 
 MAX_UNRECOGNISED = 256
-"""What does not say within so many bytes that it is an event stream is none."""
+"""A body that is not recognised as an event stream within this many bytes is treated as none."""
 
-_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")  # what a line of an event stream can begin with
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")  # the possible beginnings of a line of an event stream
 _HELD_BYTES = HELD.encode()
 _ENDS_WORD = re.compile(r"""[\s"'<>,;]""")
 _ENDS_SECRET = re.compile(r"""[\s"']""")
 
 
 class Leaf(Protocol):
-    """A piece of a lane's text, in its place."""
+    """The place of one piece of a lane's text."""
 
     def show(self, text: str) -> None:
-        """Take the text that may be written."""
+        """Set the redacted text of this piece."""
 
 
 @dataclass(slots=True)
@@ -68,7 +70,7 @@ class _Piece:
 
 
 class Lane:
-    """One text that comes in pieces."""
+    """One text that arrives in pieces."""
 
     __slots__ = (
         "_from",
@@ -98,7 +100,7 @@ class Lane:
         self._waiting_size = 0
 
     def feed(self, leaf: Leaf, text: str) -> None:
-        """Add a piece. Its leaf shows ``text`` already, and is told only if it must not."""
+        """Add a piece. Its leaf already has ``text``. Call :meth:`Leaf.show` only if that must change."""
         if self._swallowing:
             text = self._swallow(leaf, text)
         if self._patience > 0:
@@ -116,7 +118,7 @@ class Lane:
         self._settle(*self._look(final=False))
 
     def _look(self, *, final: bool) -> tuple[list[Span], int]:
-        """Look at what is undecided: return the secrets, and where the end begins that may become one."""
+        """Scan the undecided text. Return the secrets, and where the end begins that may become one."""
         base = max(0, self._from - 1)
         if not base:
             return self._redactor.scan(self._text, self._from, final=final)
@@ -124,7 +126,7 @@ class Lane:
         return [Span(s.start + base, s.end + base, s.name) for s in found], held + base
 
     def _take(self) -> None:
-        """Add what has waited to the text."""
+        """Add the waiting pieces to the text."""
         at = len(self._text)
         for leaf, text in self._waiting:
             self._pieces.append(_Piece(leaf, at, at + len(text)))
@@ -134,7 +136,7 @@ class Lane:
         self._waiting_size = 0
 
     def finish(self) -> None:
-        """Say that the text is at its end, so that nothing is held back any longer."""
+        """End the text. Decide everything that is held back."""
         self._take()
         self._settle(*self._look(final=True))
 
@@ -170,7 +172,7 @@ class Lane:
             piece.leaf.show("".join([*shown, self._text[at : piece.end]]))
 
     def _trim(self, needed: int) -> None:
-        """Forget the pieces that nothing can change any more, many at once."""
+        """Drop the pieces that can no longer change, many at once."""
         if needed < FORGOTTEN_AT_ONCE:
             return
         keep = next((n for n, piece in enumerate(self._pieces) if piece.end > needed), len(self._pieces))
@@ -189,7 +191,7 @@ class Lane:
         ]
 
     def _swallow(self, leaf: Leaf, text: str) -> str:
-        """Drop what still belongs to a secret that was too long to hold."""
+        """Drop the rest of a secret that was too long to hold back. Return the text after it."""
         end = _ENDS_SECRET.search(text)
         rest = text[end.start() :] if end else ""
         self._swallowing = end is None
@@ -198,7 +200,7 @@ class Lane:
 
 
 class Record:
-    """What becomes one line: an event or a chunk. ``n`` is its number."""
+    """An event or a chunk that becomes one line. ``n``: the number of the line."""
 
     __slots__ = ("changed", "n")
 
@@ -207,7 +209,7 @@ class Record:
         self.changed = changed
 
     def touch(self) -> None:
-        """Say that the record must be made anew."""
+        """Mark the record as changed, so that it is written again."""
         self.changed[self.n] = self
 
 
@@ -237,7 +239,7 @@ class _Place:
 
 @dataclass(slots=True, eq=False)
 class _Line:
-    """A line of the bytes sent, or a piece of them that has no lines."""
+    """A line of the bytes sent to the app, or a piece of a body without lines."""
 
     original: bytes
     records: "list[ChunkRecord]" = field(default_factory=list)
@@ -245,15 +247,15 @@ class _Line:
     value: Any = None
     head: bytes = b""
     tail: bytes = b""
-    same: int = 0  # so many bytes at the beginning are the original's, and so many at the end
+    same: int = 0  # how many bytes at the start are equal to the original; ``rest``: at the end
     rest: int = 0
 
     def show(self, text: str) -> None:
-        """Take the text of bytes that are no JSON, a character for each byte."""
+        """Set the text of bytes that are not JSON. Each character is one byte."""
         self._become(text.encode("latin-1"))
 
     def encode_again(self) -> None:
-        """Make the line anew from its JSON, spelt as it was."""
+        """Encode the line again from its JSON, in the style of the original."""
         self._become(self.head + _encode_like(self.value, self.original) + self.tail)
 
     def _become(self, data: bytes) -> None:
@@ -268,7 +270,7 @@ class _Line:
                 record.touch()
 
     def part(self, start: int, end: int) -> bytes:
-        """Return what is shown in the place of ``original[start:end]``."""
+        """Return the redacted bytes that replace ``original[start:end]``."""
         if self.shown is None:
             return self.original[start:end]
         same, rest = self.same, self.rest
@@ -279,13 +281,13 @@ class _Line:
                 return place
             if place >= len(self.original) - rest:
                 return place + grown
-            return len(self.shown or b"") - rest  # all that differs goes to the part in which it begins
+            return len(self.shown or b"") - rest  # all changed bytes belong to the part in which they begin
 
         return self.shown[moved(start) : moved(end)]
 
 
 class ChunkRecord(Record):
-    """Bytes sent to the app at once."""
+    """Bytes sent to the app in one piece."""
 
     __slots__ = ("parts", "waiting")
 
@@ -296,7 +298,7 @@ class ChunkRecord(Record):
 
     @property
     def data(self) -> bytes:
-        """The bytes that may be written."""
+        """The redacted bytes."""
         data = b"".join([line.part(start, end) for line, start, end in self.parts])
         return data + _HELD_BYTES if self.waiting else data
 
@@ -316,7 +318,10 @@ class _LinePlace:
 
 
 class Scrubber:
-    """Follows one exchange: give it events and chunks in order, write the records it returns and those it changes."""
+    """Redacts one exchange.
+
+    Pass it the events and chunks in order. Write the records that it returns, and those from :meth:`take_changed`.
+    """
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -324,11 +329,11 @@ class Scrubber:
         self._changed: dict[int, Record] = {}
         self._is_stream: bool | None = None
         self._has_bytes = False
-        self._pending: list[bytes] = []  # the beginning of a line that is not complete
-        self._pending_parts: list[tuple[ChunkRecord, int]] = []  # and who brought how much of it
+        self._pending: list[bytes] = []  # the start of an incomplete line
+        self._pending_parts: list[tuple[ChunkRecord, int]] = []  # its chunks, with the bytes of each
 
     def event(self, n: int, value: Mapping[str, Any], of: int = 0) -> EventRecord:
-        """Take one event of Claude's side, of one of the turns that run there."""
+        """Redact one SDK message or event from Claude. ``of``: the number of its turn."""
         record = EventRecord(n, self._changed)
         leaves: list[tuple[str, Any, Any, str]] = []
         record.value = self._redactor.document(value, lambda *leaf: leaves.append(leaf))
@@ -337,7 +342,7 @@ class Scrubber:
         return record
 
     def chunk(self, n: int, data: bytes) -> ChunkRecord:
-        """Take the bytes of one chunk."""
+        """Redact the bytes of one chunk."""
         record = ChunkRecord(n, self._changed)
         if self._is_stream is None and data:
             self._recognise(b"".join([*self._pending, data]))
@@ -364,7 +369,7 @@ class Scrubber:
         return record
 
     def finish(self) -> None:
-        """Say that nothing comes any more: decide all that is held back."""
+        """End the exchange. Decide everything that is held back."""
         if self._pending:
             self._plain(b"".join(self._pending))
         for lane in self._lanes.values():
@@ -372,7 +377,7 @@ class Scrubber:
         self._lanes.clear()
 
     def take_changed(self, *, besides: int = -1) -> list[Record]:
-        """Return the records that must be made anew, in order; not number ``besides``, which is new itself."""
+        """Return the changed records in order, without the number ``besides``, which the caller writes anyway."""
         if not self._changed:
             return []
         changed = [record for n, record in sorted(self._changed.items()) if n != besides]
@@ -388,7 +393,7 @@ class Scrubber:
         return lane
 
     def _recognise(self, data: bytes) -> None:
-        """Tell an event stream by its first bytes, as soon as there are enough."""
+        """Decide whether the body is an event stream, as soon as there are enough bytes."""
         start = data.lstrip(b"\xef\xbb\xbf\r\n")
         if start.startswith(_FIELDS):
             self._is_stream = True
@@ -396,7 +401,7 @@ class Scrubber:
             self._is_stream = False
 
     def _plain(self, data: bytes) -> None:
-        """Take bytes that are no whole line of an event stream; who brought them stands in ``_pending_parts``."""
+        """Redact bytes that are not a complete line of an event stream. Their chunks are in ``_pending_parts``."""
         line = self._line(data)
         self._pending.clear()
         value = None if self._is_stream or self._has_bytes else _json_or_none(data)
@@ -430,7 +435,7 @@ class Scrubber:
             self._lane(f"chunk{lane}").feed(_LinePlace(line, container, key), text)
 
     def _line(self, data: bytes) -> _Line:
-        """Make the line, and tell those who brought its bytes which of them are theirs."""
+        """Make a line, and assign its bytes to the chunks that they came from."""
         line = _Line(data)
         at = 0
         for record, length in self._pending_parts:
@@ -447,7 +452,7 @@ class Scrubber:
 
 
 def _json_or_none(data: bytes) -> Any:
-    """Return an object or a list, or None for anything else: it is handled as text."""
+    """Parse a JSON object or array. Return None for anything else, which is then redacted as text."""
     if not data.lstrip().startswith((b"{", b"[")):
         return None
     try:
@@ -457,7 +462,7 @@ def _json_or_none(data: bytes) -> Any:
 
 
 def _common(one: bytes, other: bytes) -> int:
-    """Return how many first bytes are the same."""
+    """Return the length of the common prefix."""
     same, differ = 0, min(len(one), len(other)) + 1
     step = 64
     while same < differ - 1:
@@ -470,7 +475,7 @@ def _common(one: bytes, other: bytes) -> int:
 
 
 def _encode_like(value: Any, original: bytes) -> bytes:
-    """Encode JSON with the spaces and escapes of the line that it comes from."""
+    """Encode JSON with the spacing and escaping of its original line."""
     loose = b'": ' in original
     ascii_only = original.isascii()
     separators = (", ", ": ") if loose else (",", ":")

@@ -1,4 +1,4 @@
-"""What secrets are called and what they look like: tables of names, and of the tokens that services give out.
+"""Tables of the names of credentials, and of the token formats of services.
 
 What a token begins with, which characters follow and how many are facts that the services publish, mostly so that
 scanners can find what leaked. :mod:`cassettes.redact.finder` looks for them, in time that grows with the length of the
@@ -58,7 +58,7 @@ _NO_SECRET_NAME = re.compile(
 )
 
 MAX_NAME = 100
-"""So many characters at the end of a key's name say what it holds."""
+"""How many characters at the end of a key's name are checked."""
 
 
 def kind_of_name(name: str) -> str | None:
@@ -77,7 +77,7 @@ def _kind_of_name(name: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A token that is known by how it begins.
+    """A token that is recognised by its prefix.
 
     ``head``: its first characters. ``characters``: a class of those that follow, and ``least`` to ``most`` how many do.
     ``digit``: one of them is a digit, where words begin like that too. ``behind``: the head does not come first; what
@@ -229,7 +229,7 @@ SHAPES: tuple[Shape, ...] = (
     *_shapes("token", TEXT, 60, "sl. IGQV", digit=True),
     *_shapes("token", HEX, 40, "waka_ unkey_ polar_oat_ polar_pat_ rootly_"),
     *_shapes("token", TEXT, 30, "waka_ unkey_ polar_oat_ polar_pat_ rootly_ zpka_ tss_ ion_", digit=True),
-    # Addresses that are secrets themselves: who knows them may post.
+    # URLs that are secrets themselves: anyone with the URL can post.
     *_shapes(
         "webhook",
         PATH,
@@ -241,7 +241,7 @@ SHAPES: tuple[Shape, ...] = (
     *_shapes("webhook", PATH, 40, "discord.com/api/webhooks/ discordapp.com/api/webhooks/", keeps=True, bound=False),
     *_shapes("webhook", PATH, 30, "webhook.office.com/webhookb2/ outlook.office.com/webhook/", keeps=True, bound=False),
     *_shapes("webhook", PATH, 10, "hooks.zapier.com/hooks/catch/ /with/key/", keeps=True, bound=False, digit=True),
-    # Signed addresses: who has one may read or write what it names.
+    # Signed URLs: anyone with the URL can read or write its resource.
     *_shapes(
         "signature",
         IN_URL,
@@ -265,7 +265,7 @@ SHAPES: tuple[Shape, ...] = (
 NAMED_WORDS = (
     "key token secret password passwd passphrase passcode pwd pass credential credentials authorization cookie"
 )
-"""What names of credentials end with, in any case. :data:`NAMED` tells which do."""
+"""Words that end the names of credentials, in any case. :data:`NAMED` restricts some of them."""
 
 # What stands before the word: `api_key` is a name of a credential, `primary_key` is none.
 NAMED: Mapping[str, re.Pattern[str]] = {
