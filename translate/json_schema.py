@@ -1,15 +1,15 @@
-"""JSON Schemas as Claude's constrained decoding takes them.
+"""JSON Schemas for Claude's constrained decoding.
 
-Claude's grammar knows fewer keywords than OpenAI's strict mode does: bounds and lengths go into the description, where
-the model reads them (:func:`fit`). A schema whose point the grammar would miss is not for it (:func:`is_beyond`), and
-the model is told of it as it is. Sources: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas,
+Claude's grammar supports fewer keywords than OpenAI's strict mode. Bounds and lengths go into the description, which
+the model reads (:func:`fit`). Some schemas cannot be expressed in the grammar (:func:`is_beyond`). They go into the
+prompt unchanged. Sources: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas,
 https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Keywords that Claude's grammar does not know but a reader understands.
+# Keywords that Claude's grammar lacks, but that the model understands in a description.
 DESCRIBED = (
     "minimum",
     "maximum",
@@ -44,9 +44,9 @@ REFUSED_WHEN_STRICT = (
 )
 
 
-# What the grammar does not have, and a description does not tell.
+# Keywords that the grammar lacks, and that a description cannot replace.
 BEYOND = frozenset({*REFUSED_WHEN_STRICT, "prefixItems", "unevaluatedItems"}) - {"allOf", "oneOf"}
-# What says what an object is without naming its properties.
+# Keywords that define an object without listing its properties.
 _ELSEWHERE = frozenset({"anyOf", "oneOf", "allOf", "$ref", "enum", "const"})
 
 
@@ -55,7 +55,7 @@ class SchemaError(ValueError):
 
 
 def fit(schema: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
-    """Return a schema as Claude's grammar takes it. Raises SchemaError for what OpenAI's strict mode refuses."""
+    """Return a schema for Claude's grammar. Raises SchemaError if OpenAI's strict mode refuses the schema."""
     if strict and schema.get("type") != "object" and "$ref" not in schema:
         raise SchemaError("schema must be a JSON Schema of 'type: \"object\"'.")
     try:
@@ -66,17 +66,16 @@ def fit(schema: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
 
 
 def is_beyond(schema: Mapping[str, Any]) -> bool:
-    """Whether Claude's grammar cannot hold an answer to this schema, or only to less than it allows.
+    """Whether Claude's grammar cannot express this schema, or only a narrower one.
 
-    The API refuses what refers to itself («Circular reference detected in schema definitions»), references to
-    elsewhere, and keywords that it does not know; and it takes objects of named properties alone, so one whose names
-    are free could only ever be empty.
+    The API refuses recursive schemas («Circular reference detected in schema definitions»), external references, and
+    unknown keywords. It also supports only named properties: an object with free property names would always be empty.
     """
     return any(_is_beyond(node) for node in _nodes(schema)) or _is_recursive(schema)
 
 
 def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield a schema and all those in it. References are not followed."""
+    """Yield a schema and all its subschemas. References are not followed."""
     left = [schema]
     while left:
         node = left.pop()
@@ -115,7 +114,7 @@ def _has_free_names(node: Mapping[str, Any]) -> bool:
 
 
 def _is_recursive(schema: Mapping[str, Any]) -> bool:
-    """Whether following references leads back to one of them."""
+    """Whether the references of a schema form a cycle."""
     finished: set[str] = set()
 
     def returns(reference: str, through: tuple[str, ...]) -> bool:
@@ -135,7 +134,7 @@ def _references(node: Any) -> list[str]:
 
 
 def _target(schema: Any, reference: str) -> Any:
-    """Return what a reference such as ``#/$defs/a`` refers to; None for nothing."""
+    """Return the target of a reference such as ``#/$defs/a``, or None if there is none."""
     for step in reference.removeprefix("#").split("/")[1:]:
         schema = schema.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(schema, dict) else None
     return schema
@@ -157,7 +156,7 @@ def _fitted(node: Any, path: tuple[str, ...], *, strict: bool) -> Any:
             case ("anyOf" | "allOf", list()):
                 result[word] = [_fitted(sub, (*path, word, str(i)), strict=strict) for i, sub in enumerate(value)]
             case ("oneOf", list()):
-                # The grammar knows anyOf. A value that fits one alternative fits it there too.
+                # The grammar supports only anyOf. A value that matches oneOf also matches anyOf.
                 subs = [_fitted(sub, (*path, word, str(i)), strict=strict) for i, sub in enumerate(value)]
                 result["anyOf"] = [*result.get("anyOf", []), *subs]
             case ("minItems", 0 | 1) | ("format", str()) if word == "minItems" or value in FORMATS:
@@ -167,7 +166,7 @@ def _fitted(node: Any, path: tuple[str, ...], *, strict: bool) -> Any:
             case _:
                 result[word] = value
     if _is_object(result):
-        # The grammar needs it said; OpenAI's strict mode demands it anyway.
+        # The grammar requires this. OpenAI's strict mode requires it too.
         result["additionalProperties"] = False
     if notes:
         result["description"] = " ".join([*filter(None, [result.get("description")]), f"({'; '.join(notes)})"])

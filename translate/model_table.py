@@ -1,4 +1,4 @@
-"""The model map as a person reads it: which Claude model answers for which names, at what price, and who says so."""
+"""The model map for people: which Claude model answers for which names, its price, and where this was set."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from translate.models import ALIASES, DEFAULT_MODEL_MAP
 from translate.prices import Price, list_price
 
 BUILT_IN = "default"
-"""Where a row comes from that nobody has set, in the word of ``understudy config``."""
+"""The source of a row that was not set. ``understudy config`` uses the same word."""
 
 ANY_OTHER = "(any other)"
-"""In place of a pattern: every name that no pattern fits."""
+"""The pattern of the last row: all names that match no other pattern."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
     """One row of the model map.
 
-    ``model`` is the name as it is set (``opus``), ``resolved`` what it stands for (``claude-opus-5-5``). ``price`` is
-    that of a prompt of usual length, None if the price list lacks the model. ``source`` is ``default``, ``flag``, a
+    ``model`` is the name as it was set (``opus``). ``resolved`` is the full name (``claude-opus-5-5``). ``price``
+    is for prompts of usual length, and None if the price list lacks the model. ``source`` is ``default``, ``flag``, a
     variable's name or a file's path.
     """
 
@@ -34,8 +34,8 @@ def model_table(
 ) -> list[ModelRow]:
     """Return the effective model map, in the order in which patterns are tried.
 
-    ``own`` are the person's patterns, which come first, and ``source`` is where they were set. The last row is for any
-    other name.
+    ``own`` are the user's patterns. They come first. ``source`` is where they were set. The last row is for all other
+    names.
     """
     rows = [row(pattern, model, source) for pattern, model in own.items()]
     rows += [row(pattern, model, BUILT_IN) for pattern, model in DEFAULT_MODEL_MAP.items() if pattern not in own]
@@ -49,7 +49,7 @@ def row(pattern: str, model: str, source: str) -> ModelRow:
 
 
 def priced(price: Price | None) -> str:
-    """Write a price: ``$4 in, $20 out per million tokens``."""
+    """Return a price as text: ``$4 in, $20 out per million tokens``."""
     return "price unknown" if price is None else f"${price.input:g} in, ${price.output:g} out per million tokens"
 
 

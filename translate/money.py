@@ -1,8 +1,8 @@
-"""US dollars in words for people. Programs get the numbers themselves."""
+"""US dollars as text for people. Programs get the numbers."""
 
 
 def exact(usd: float) -> str:
-    """Write an amount to the millionth of a dollar, a smaller one to the billionth, and never with an exponent.
+    """Return an amount with 6 decimals, or with 9 if it is below a millionth. It never has an exponent.
 
     >>> exact(12.5), exact(0.0178724), exact(1e-05), exact(4e-07)
     ('12.500000', '0.017872', '0.000010', '0.000000400')
@@ -11,7 +11,7 @@ def exact(usd: float) -> str:
 
 
 def short(usd: float) -> str:
-    """Write what matters of an amount: ``0.0412``, below a tenth of a cent ``0.000344``.
+    """Return an amount with 4 decimals, or as :func:`exact` if it is below a tenth of a cent.
 
     >>> short(0.0412), short(0.000344), short(0.0)
     ('0.0412', '0.000344', '0.0000')

@@ -1,11 +1,11 @@
 """What Claude's answers cost by Anthropic's price list.
 
-What is really billed can differ: a subscription bills nothing by the token, Bedrock and Vertex have prices of their
-own, batches and contracts have discounts.
+The bill can differ. A subscription has no price per token. Bedrock and Vertex have their own prices. Batches and
+contracts have discounts.
 
-Source: https://platform.claude.com/docs/en/about-claude/pricing and the models' own pages under …/docs/en/models/, in
-the state of :data:`AS_OF`. Where only others' notes of that page could be read, the row says so. A test compares the
-table with the one of the package ``genai-prices``.
+Source: https://platform.claude.com/docs/en/about-claude/pricing and the models' pages under …/docs/en/models/, as of
+:data:`AS_OF`. A comment marks the rows that come from others' notes of these pages. A test compares the table with
+the package ``genai-prices``.
 """
 
 import re
@@ -16,17 +16,17 @@ from typing import Any
 from translate.usage import COUNTED, MessageUsage
 
 AS_OF = "2026-11-20"
-"""When the table was last compared with what is published."""
+"""The date when the table was last compared with the published prices."""
 
 MILLION = 1_000_000
 
 US_ONLY = 1.1
-"""So many times the price of each token is paid where the model ran in the US by request (``inference_geo``)."""
+"""The factor on token prices if the request asked for inference in the US (``inference_geo``)."""
 
 WEB_SEARCH_USD = 10 / 1000
-"""One web search, whatever model asks for it: 10 USD for 1,000. What it finds is counted as input tokens besides."""
+"""The price of one web search with any model: 10 USD for 1,000. Its results also count as input tokens."""
 
-# What `opus` and its like stand for, should a name without a version be asked for.
+# The models that names without a version, such as `opus`, stand for.
 NEWEST = {
     "fable": "claude-fable-5-2",
     "opus": "claude-opus-5-5",
@@ -49,7 +49,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class LongPrompt:
-    """Another price for every token of a request whose prompt, cached tokens included, has more than ``tokens``."""
+    """The price of a request whose prompt has more than ``tokens`` tokens, with cached ones. It is for all tokens."""
 
     tokens: int
     price: Price
@@ -57,13 +57,13 @@ class LongPrompt:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the names that begin with ``model`` cost, whatever date or suffix follows."""
+    """The price of all names that begin with ``model``. A date or a suffix may follow."""
 
     model: str
     price: Price
     long: LongPrompt | None = None
     fast: float = 1
-    """So many times the price is paid for a message in fast mode (``usage.speed`` is ``fast``)."""
+    """The factor on the price of a message in fast mode (``usage.speed`` is ``fast``)."""
 
 
 _OPUS_4_5 = Price(5, 25, 6.25, 10, 0.5)
@@ -110,25 +110,25 @@ def price_is_known(model: str) -> bool:
 
 
 def list_price(model: str) -> Price | None:
-    """Return the price of a model, an alias or any provider's name for it, with a prompt of usual length."""
+    """Return the price for prompts of usual length. ``model`` may be an alias or any provider's name."""
     row = _row(model)
     return None if row is None else row.price
 
 
 def price_name(model: str) -> str:
-    """Return the table's name for a model, whatever date or suffix the name has; a name that is not in it as it is."""
+    """Return the table's name for a model, without date or suffix. A name that is not in it is only lowercased."""
     row = _row(model)
     return model.lower() if row is None else row.model
 
 
 def cost(model: str, usage: Mapping[str, Any], *, long_prompts: bool = True) -> float | None:
-    """Return what one message of Claude's costs in US dollars, None if the table has no price for the model.
+    """Return the cost of one message of Claude in US dollars, or None if the table has no price for the model.
 
-    ``usage`` is Claude's (``input_tokens``, ``output_tokens``, ``cache_read_input_tokens``,
+    ``usage`` is in Claude's form (``input_tokens``, ``output_tokens``, ``cache_read_input_tokens``,
     ``cache_creation_input_tokens`` and, of these, ``cache_creation.ephemeral_1h_input_tokens``;
-    ``server_tool_use.web_search_requests``; ``speed``; ``inference_geo``). What is written to the cache without saying
-    for how long is taken to be kept for 5 minutes, the API's default. Without ``long_prompts``, a long prompt has the
-    price of a usual one.
+    ``server_tool_use.web_search_requests``; ``speed``; ``inference_geo``). Cache writes
+    without a duration are counted as 5 minutes, the API's default. If ``long_prompts`` is false, a long prompt has the
+    usual price.
     """
     row = _row(model)
     if row is None:
@@ -150,10 +150,10 @@ def cost(model: str, usage: Mapping[str, Any], *, long_prompts: bool = True) -> 
 
 
 def cost_of(messages: Iterable[MessageUsage], *, unknown_as: str = "", long_prompts: bool = True) -> float | None:
-    """Return what several messages cost together, None if the price of one that used anything is not known.
+    """Return the cost of several messages in US dollars, or None if one with usage has no known price.
 
-    ``unknown_as`` names a model whose price is taken for those that the table does not know; ``long_prompts`` is that
-    of :func:`cost`.
+    Models that are not in the table have the price of the model ``unknown_as``. ``long_prompts`` is as in
+    :func:`cost`.
     """
     total = 0.0
     for message in messages:
@@ -171,19 +171,19 @@ def web_searches(usage: Mapping[str, Any]) -> int:
 
 
 def count(usage: Any, name: str) -> int:
-    """Return a count of a usage, 0 for what is none."""
+    """Return a count of a ``usage`` object, or 0 if it is absent or not a positive integer."""
     value = usage.get(name) if isinstance(usage, Mapping) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _row(model: str) -> Row | None:
-    """Find the row for a name as Anthropic, Bedrock (``us.anthropic.claude-…``) or Vertex (``…@20250929``) write it."""
+    """Return the row for a name of Anthropic, Bedrock (``us.anthropic.claude-…``) or Vertex (``…@20250929``)."""
     name = model.lower()
     name = NEWEST.get(name.partition("[")[0], name)
     name = name[max(name.find("claude-"), 0) :]
     return next((row for row in PRICES if re.match(re.escape(row.model) + _SAME_VERSION, name)), None)
 
 
-# What follows must not be another version: claude-opus-4 is neither claude-opus-45 nor claude-opus-4-9. A zero is none
-# (claude-opus-4-0), and neither is a date.
+# A version must not follow: claude-opus-4 is neither claude-opus-45 nor claude-opus-4-9. A zero (claude-opus-4-0) and
+# a date are not versions.
 _SAME_VERSION = r"(?!-[1-9]\d?(\D|$))(\D|$)"

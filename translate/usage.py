@@ -1,4 +1,4 @@
-"""Token counts, as OpenAI adds them up."""
+"""Token counts as OpenAI counts them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,20 +7,20 @@ import msgspec
 
 
 class PromptTokensDetails(msgspec.Struct, frozen=True):
-    """Of the prompt's tokens, those read from the cache and those written to it."""
+    """How many prompt tokens were read from the cache, and how many were written to it."""
 
     cached_tokens: int = 0
     cache_write_tokens: int = 0
 
 
 class CompletionTokensDetails(msgspec.Struct, frozen=True):
-    """Of the answer's tokens, those spent on thinking."""
+    """How many completion tokens were spent on thinking."""
 
     reasoning_tokens: int
 
 
 class CompletionUsage(msgspec.Struct, frozen=True, omit_defaults=False):
-    """OpenAI's ``usage``. ``completion_tokens_details`` is there only when Claude told how many tokens it thought."""
+    """OpenAI's ``usage``. ``completion_tokens_details`` is absent unless Claude reports thinking tokens."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -30,31 +30,31 @@ class CompletionUsage(msgspec.Struct, frozen=True, omit_defaults=False):
 
 
 def merge_usage(so_far: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """Take a later event's counts over earlier ones: they are cumulative, and null means «not told again»."""
+    """Return the counts with a later event's over earlier ones. Counts are cumulative. Null means «unchanged»."""
     return {**so_far, **{key: value for key, value in later.items() if value is not None}}
 
 
 class MessageUsage(msgspec.Struct, frozen=True):
-    """What Claude told of one message of its: the model that answers, and the ``usage`` as it was told last."""
+    """The model of one of Claude's messages, and its latest ``usage``."""
 
     model: str
     usage: dict[str, Any]
 
 
 class UsageReader:
-    """Reads what Claude uses from its stream events. Feed it every event of a turn.
+    """Reads token usage from Claude's stream events. Feed it every event of a turn.
 
-    A turn can have several messages: agents ask the API again and again.
+    A turn can have several messages, because an agent calls the API several times.
     """
 
     def __init__(self) -> None:
         self.messages: list[MessageUsage] = []
-        """One for each ``message_start``, oldest first."""
+        """One entry for each ``message_start``, oldest first."""
         self.is_whole = True
-        """Whether the last message has told its final counts. Before that it tells its prompt's."""
+        """Whether the final counts of the last message are there. Before that, only its prompt's counts are."""
 
     def feed(self, event: Mapping[str, Any]) -> None:
-        """Take an event, as it came or in an SDK message of its own. What has no usage changes nothing."""
+        """Read an event, or an SDK message that contains one. Events without usage change nothing."""
         match event:
             case {"type": "stream_event", "event": Mapping() as inner}:
                 self.feed(inner)
@@ -63,12 +63,12 @@ class UsageReader:
                 told = merge_usage({}, usage) if isinstance(usage, Mapping) else {}
                 self.messages.append(MessageUsage(str(message.get("model") or ""), told))
                 self.is_whole = False
-            # Claude Code makes up a message_delta without a stop reason where a stream broke off.
+            # If a stream breaks off, Claude Code invents a message_delta without a stop reason.
             case {"type": "message_delta", "delta": {"stop_reason": str()}, "usage": Mapping() as usage} if (
                 self.messages
             ):
                 last = self.messages[-1]
-                # Cumulative, as the API's documentation says: it replaces, and is not added.
+                # The API's documentation says that counts are cumulative, so they replace the earlier ones.
                 self.messages[-1] = MessageUsage(last.model, merge_usage(last.usage, usage))
                 self.is_whole = True
             case _:
@@ -79,11 +79,11 @@ COUNTED = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cach
 
 
 DETAILS = ("cache_creation", "server_tool_use", "output_tokens_details")
-"""What a usage tells of in counts of their own."""
+"""Fields of ``usage`` that are objects with counts."""
 
 
 def add_counts(so_far: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Add one message's counts to those of others, as Claude tells them; what is no count is the last one's."""
+    """Add one message's ``usage`` to that of others, in Claude's form. Other fields have the last message's values."""
     total = {**so_far, **more}
     for name in total:
         if name in COUNTED:
@@ -97,7 +97,7 @@ def add_counts(so_far: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, 
 def usage_from(usage: Mapping[str, Any]) -> CompletionUsage:
     """Count tokens as OpenAI does.
 
-    ``prompt_tokens`` includes cached tokens; Claude reports those beside ``input_tokens``, so they are added here.
+    ``prompt_tokens`` includes cached tokens. Claude's ``input_tokens`` does not, so they are added here.
     Source: https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching, «Tracking cache performance».
     """
     read = _count(usage, "cache_read_input_tokens")
@@ -117,7 +117,7 @@ def usage_from(usage: Mapping[str, Any]) -> CompletionUsage:
 
 
 def add_usage(usages: Sequence[CompletionUsage]) -> CompletionUsage:
-    """Add up the counts of several answers. Thinking is counted where every answer told it."""
+    """Add up the counts of several answers. Thinking tokens are there only if every answer has them."""
     details = [u.completion_tokens_details for u in usages]
     thought = [d.reasoning_tokens for d in details if d is not msgspec.UNSET]
     return CompletionUsage(

@@ -54,7 +54,7 @@ class WebSearchOptions(msgspec.Struct, frozen=True):
 
 
 def searches_by_itself(model: str) -> bool:
-    """Whether an app that asks for this model has asked for a search of the web by that."""
+    """Whether this model name implies a web search."""
     return SEARCHING_MODEL.fullmatch(model) is not None
 
 
@@ -76,7 +76,7 @@ def web_search_tool(
 
 
 def found_urls(content: Any) -> list[str] | None:
-    """Return the addresses that a ``web_search_tool_result`` holds; None for a search that failed."""
+    """Return the URLs in a ``web_search_tool_result``, or None if the search failed."""
     if not isinstance(content, list):
         return None
     return [str(result["url"]) for result in content if isinstance(result, Mapping) and "url" in result]
@@ -84,7 +84,7 @@ def found_urls(content: Any) -> list[str] | None:
 
 @dataclass(frozen=True, slots=True)
 class UrlCitation:
-    """A page that a part of the text goes by: the characters from ``start`` up to ``end``."""
+    """A page that is cited for the text from character ``start`` up to ``end``."""
 
     url: str
     title: str
@@ -100,7 +100,7 @@ class Citations:
         self._cited: dict[str, str] = {}
 
     def begin(self, at: int) -> None:
-        """Begin a block whose text begins ``at`` this many characters."""
+        """Begin a block whose text begins at character ``at``."""
         self._start, self._cited = at, {}
 
     def cite(self, citation: Mapping[str, Any] | None) -> None:

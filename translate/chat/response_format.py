@@ -1,8 +1,8 @@
 """OpenAI's response_format -> Claude's output format.
 
 ``json_schema`` becomes ``output_config.format``, which constrains what the model can write
-(https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs). ``json_object`` has no counterpart, nor has a
-schema of which Claude's grammar knows too little: an instruction asks for it.
+(https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs). ``json_object`` has no counterpart. Some
+schemas are beyond Claude's grammar. For both, an instruction asks for the format.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,9 +27,9 @@ JSON_SCHEMA_INSTRUCTION = (
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """What a Turn carries of a response_format: Claude's ``output_config.format``, or an instruction, or neither.
+    """A translated response_format: Claude's ``output_config.format``, or an instruction, or neither.
 
-    ``loose``: nothing holds the model to a schema that the app has called strict.
+    ``loose`` means that the app's schema is strict, but that Claude is not forced to follow it.
     """
 
     format: Mapping[str, Any] | None = None
@@ -38,7 +38,7 @@ class OutputFormat:
 
 
 def translate_response_format(value: Any, messages: Sequence[Any]) -> OutputFormat:
-    """Translate ``response_format``. ``messages`` are the app's, in which ``json_object`` wants the word JSON.
+    """Translate ``response_format``. ``messages`` are the app's. For ``json_object`` they must contain JSON.
 
     Raises OpenAIError (400).
     """

@@ -1,7 +1,7 @@
-"""OpenAI's JSON, as Structs: what apps send and what they are sent.
+"""The JSON of Chat Completions, as Structs: requests and responses.
 
-Source: the OpenAPI document of openai/openai-openapi, ``CreateChatCompletionRequest`` and its replies. Absent and null
-differ there, so fields that may be left out are ``UnsetType``.
+Source: the OpenAPI document of openai/openai-openapi, ``CreateChatCompletionRequest`` and its responses. Absent and
+null differ there, so fields that can be absent are ``UnsetType``.
 """
 
 from typing import Annotated, Any, Literal
@@ -14,32 +14,32 @@ from translate.usage import CompletionUsage
 from translate.web_search import WebSearchOptions
 
 type Parts = list[dict[str, Any]]
-"""Content parts, undecoded: :mod:`translate.content` reads each so that an error can name its index."""
+"""Content parts, not decoded. :mod:`translate.content` decodes each one, so that an error can name its index."""
 
 
 class SystemMessage(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
-    """Instructions."""
+    """A message with instructions."""
 
     content: str | Parts
     name: str | None = None
 
 
 class DeveloperMessage(msgspec.Struct, frozen=True, tag="developer", tag_field="role"):
-    """Instructions, by the newer name."""
+    """A message with instructions. This is the newer name of a system message."""
 
     content: str | Parts
     name: str | None = None
 
 
 class UserMessage(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
-    """What the person said."""
+    """A message of the user."""
 
     content: str | Parts
     name: str | None = None
 
 
 class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="role"):
-    """What the model said."""
+    """A message of the model."""
 
     content: str | Parts | None = None
     refusal: str | None = None
@@ -51,14 +51,14 @@ class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="
 
 
 class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
-    """What a tool answered."""
+    """The result of a tool call."""
 
     content: str | Parts
     tool_call_id: str
 
 
 class FunctionMessage(msgspec.Struct, frozen=True, tag="function", tag_field="role"):
-    """What a function answered, by the older name."""
+    """The result of a function call. This is the older form of a tool message."""
 
     content: str | None
     name: str
@@ -79,8 +79,10 @@ type ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhig
 
 
 class ChatCompletionRequest(msgspec.Struct, frozen=True):
-    """The honoured fields of ``POST /v1/chat/completions``; the others' fates are in
-    :mod:`translate.chat.parameters`."""
+    """The fields of ``POST /v1/chat/completions`` that have an effect.
+
+    :mod:`translate.chat.parameters` says what happens to the other fields.
+    """
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
     messages: list[dict[str, Any]]
@@ -106,14 +108,14 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True):
 
 
 class FunctionDelta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a chunk adds to a function's call: its name once, its arguments piece by piece."""
+    """The part of a function call in a chunk. The name comes once, the arguments come in pieces."""
 
     arguments: str | UnsetType = UNSET
     name: str | UnsetType = UNSET
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a chunk adds to one tool call; ``id`` and ``type`` come with the call's first chunk."""
+    """The part of a tool call in a chunk. ``id`` and ``type`` are only in the first chunk of the call."""
 
     index: int
     function: FunctionDelta
@@ -122,10 +124,10 @@ class ToolCallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ReasoningDetail(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A block of Claude's thinking, whole, to be sent back as it is in the assistant's message.
+    """A complete block of Claude's thinking. The app sends it back unchanged in the assistant message.
 
-    OpenAI's chat completions have no such thing; the shape is the one that OpenRouter gave it
-    (https://openrouter.ai/docs/use-cases/reasoning-tokens), which agents already keep and return.
+    OpenAI's Chat Completions API has no such field. The shape is OpenRouter's
+    (https://openrouter.ai/docs/use-cases/reasoning-tokens). Agents already store it and send it back.
     """
 
     type: Literal["reasoning.text", "reasoning.encrypted"]
@@ -136,7 +138,7 @@ class ReasoningDetail(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ChunkDelta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a chunk adds to the message. Everything absent is unchanged."""
+    """The part of the message in a chunk. Absent fields are unchanged."""
 
     role: Literal["assistant"] | UnsetType = UNSET
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
@@ -158,7 +160,10 @@ class ChunkChoice(msgspec.Struct, frozen=True):
 
 
 class ChatCompletionChunk(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of a streamed answer. ``usage`` is absent unless asked for, then null in every chunk but the last."""
+    """One event of a streamed response.
+
+    ``usage`` is absent unless the app asked for it. If it did, ``usage`` is null in every chunk but the last.
+    """
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
@@ -169,7 +174,7 @@ class ChatCompletionChunk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Function(msgspec.Struct, frozen=True):
-    """A function that is called: ``arguments`` is JSON as the model wrote it."""
+    """The called function. ``arguments`` is JSON text as the model wrote it."""
 
     name: str
     arguments: str
@@ -206,7 +211,7 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole answer."""
+    """The complete response."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"

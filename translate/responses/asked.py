@@ -1,7 +1,7 @@
-"""What apps send to the Responses API, as Structs: the request, the items of its input, and its tools.
+"""What apps send to the Responses API, as Structs: the request, its input items, and its tools.
 
-Source: the OpenAPI document of openai/openai-openapi, ``CreateResponse``, ``InputItem`` and ``Tool``. Only what matters
-to us is read; fields that are not here are let pass.
+Source: the OpenAPI document of openai/openai-openapi, ``CreateResponse``, ``InputItem`` and ``Tool``. Only fields
+that are used here are decoded. Other fields are ignored.
 """
 
 from typing import Annotated, Any, Literal
@@ -30,7 +30,7 @@ class Reasoning(msgspec.Struct, frozen=True):
 
 
 class Text(msgspec.Struct, frozen=True):
-    """``text``: the answer's format, and how much of it there should be."""
+    """``text``: the format of the answer, and how long it should be."""
 
     format: dict[str, Any] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
@@ -43,7 +43,7 @@ class StreamOptions(msgspec.Struct, frozen=True):
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """A stored conversation, by its id."""
+    """A reference to a stored conversation."""
 
     id: str
 
@@ -54,7 +54,7 @@ type Metadata = Annotated[
 
 
 class ResponseRequest(msgspec.Struct, frozen=True):
-    """The fields of ``POST /v1/responses`` that reach Claude, shape the answer or are echoed in it."""
+    """The fields of ``POST /v1/responses`` that affect the response or are repeated in it."""
 
     model: Annotated[str, Meta(min_length=1)]
     input: str | list[Any] | None = None
@@ -87,12 +87,12 @@ class ResponseRequest(msgspec.Struct, frozen=True):
 
     @property
     def conversation_id(self) -> str | None:
-        """The id of the stored conversation that this goes on with."""
+        """The id of the stored conversation that this request continues."""
         return self.conversation.id if isinstance(self.conversation, Conversation) else self.conversation
 
 
 class MessageItem(msgspec.Struct, frozen=True):
-    """A message of the input; short ones have no type."""
+    """A message of the input. Its ``type`` may be absent."""
 
     role: Literal["user", "assistant", "system", "developer"]
     content: str | list[Any]
@@ -117,7 +117,7 @@ class CustomToolCallItem(msgspec.Struct, frozen=True):
 
 
 class ToolSearchCallItem(msgspec.Struct, frozen=True):
-    """A search for tools that the model asked for earlier. One that OpenAI did has no ``call_id``."""
+    """An earlier search for tools. If OpenAI did the search, it has no ``call_id``."""
 
     arguments: Any
     call_id: str | None = None
@@ -125,11 +125,11 @@ class ToolSearchCallItem(msgspec.Struct, frozen=True):
 
 
 class WebSearchCallItem(msgspec.Struct, frozen=True):
-    """A search of the web in an earlier turn."""
+    """A web search in an earlier turn."""
 
 
 class ToolSearchTool(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_search"):
-    """A tool that finds tools."""
+    """A tool that searches for tools."""
 
     execution: Literal["client", "server"] | None = None
     description: str | None = None
@@ -137,7 +137,7 @@ class ToolSearchTool(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_
 
 
 class McpFilter(msgspec.Struct, frozen=True):
-    """Which of a server's tools are meant."""
+    """A filter for the tools of an MCP server."""
 
     tool_names: list[str] | None = None
     read_only: bool | None = None
@@ -157,7 +157,7 @@ class McpTool(msgspec.Struct, frozen=True):
 
 
 class WebSearchTool(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A search of the web."""
+    """A web search tool."""
 
     type: str
     filters: Domains | None = None
@@ -175,30 +175,30 @@ class ToolSearchOutputItem(msgspec.Struct, frozen=True):
 
 
 class CompactionSummaryItem(msgspec.Struct, frozen=True):
-    """What an earlier conversation came to, sealed."""
+    """The encrypted summary of an earlier conversation."""
 
     encrypted_content: str
 
 
 class CompactionTriggerItem(msgspec.Struct, frozen=True):
-    """Asks for what is before it to be summed up."""
+    """Asks for a summary of the items before it."""
 
 
 class AgentMessageItem(msgspec.Struct, frozen=True):
-    """What one agent says to another. OpenAI's own coding agent sends it; the document has it not."""
+    """A message from one agent to another. OpenAI's coding agent sends it. OpenAI's document lacks it."""
 
     content: str | list[Any]
 
 
 class McpListToolsItem(msgspec.Struct, frozen=True):
-    """Which tools a server has."""
+    """The tools of an MCP server."""
 
     server_label: str
     tools: list[Any]
 
 
 class McpCallItem(msgspec.Struct, frozen=True):
-    """A call of a server's tool in an earlier turn."""
+    """A call of an MCP server's tool in an earlier turn."""
 
     id: Annotated[str, Meta(min_length=1)]
     server_label: str
@@ -209,33 +209,36 @@ class McpCallItem(msgspec.Struct, frozen=True):
 
 
 class ConfigurationUpdateItem(msgspec.Struct, frozen=True):
-    """What is other from here on. OpenAI's own coding agent and the AI SDK send it; the document has it not."""
+    """New settings for the turns after this item.
+
+    OpenAI's coding agent and the AI SDK send it. OpenAI's document lacks it.
+    """
 
     reasoning: Reasoning | None = None
     text: Text | None = None
 
 
 class FunctionCallOutputItem(msgspec.Struct, frozen=True):
-    """What the app's function, or its custom tool, answered."""
+    """The result of a call of the app's function or custom tool."""
 
     call_id: Annotated[str, Meta(min_length=1)]
     output: str | list[Any]
 
 
 class ReasoningInputItem(msgspec.Struct, frozen=True):
-    """What the model thought earlier."""
+    """Earlier thinking of the model."""
 
     id: str | None = None
     encrypted_content: str | None = None
 
 
 class AdditionalToolsItem(msgspec.Struct, frozen=True):
-    """Tools that are offered from here on."""
+    """Tools that are offered from this item on."""
 
     tools: list[Any]
 
 
 class ItemReference(msgspec.Struct, frozen=True):
-    """A stored item, by its id."""
+    """A reference to a stored item."""
 
     id: str

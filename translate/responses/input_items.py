@@ -2,11 +2,11 @@
 
 Theory of operation
 -------------------
-Items are finer than messages: what one assistant turn thought, said and called are items of their own, and the outputs
-of its calls are others. Neighbouring items of one side become one message, in their order, so that Claude finds its
-thinking before the text and the calls that followed from it. The Messages API wants every output of a turn's calls at
-the beginning of the very next message. OpenAI lets outputs stand anywhere after their call, so each is carried to where
-its call's turn ends; an item of the assistant's after an output begins a new turn.
+One assistant turn can have several items: reasoning, text, and tool calls. The outputs of the calls are items too.
+Consecutive items of one role become one message, in the same order. So Claude's thinking comes before the text and
+the calls of its turn. The Messages API requires all outputs of a turn's calls at the beginning of the next message.
+OpenAI allows an output anywhere after its call. So each output is moved to the end of its call's turn. An assistant
+item after an output begins a new turn.
 
 System and developer messages are treated as in :mod:`translate.chat.messages`, with the instructions before them.
 """
@@ -113,12 +113,12 @@ REFUSED_ITEMS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What the input says.
+    """The translated input.
 
-    ``items`` are this request's own, references resolved, as a store would keep them. ``tools`` are the path and the
+    ``items`` are this request's items, with references resolved, to be stored. ``tools`` are the path and the
     JSON of each tool that an item offers. ``ignored`` are the paths of items without effect. ``thought`` says whether
-    the turn that the last message answers began with thinking. ``effort`` and ``format`` are what an item has set, in
-    OpenAI's words; ``compact`` whether the conversation is to be summed up instead of answered.
+    the turn that the last message answers began with thinking. ``effort`` and ``format`` are OpenAI's values that an
+    item has set. ``compact`` says whether to summarize the conversation instead of answering it.
     """
 
     system: str | None
@@ -144,10 +144,10 @@ def translate_input(
     """Translate the input, after the ``previous`` items of the conversation.
 
     ``stored`` are further items, by id, that the input may refer to. ``open_reasoning`` returns the block that an
-    ``encrypted_content`` holds, or None if it is none of ours. Without ``generate`` nothing is to be answered, so the
-    conversation may end anywhere.
+    ``encrypted_content`` holds, or None for foreign content. If ``generate`` is false, no answer is generated, and
+    the conversation may end anywhere.
 
-    Raises OpenAIError (400) that names the item, and the part of it, for what cannot be said to Claude.
+    Raises OpenAIError (400) with the path of the item, if an item cannot be translated.
     """
     known = {**(stored or {}), **{item["id"]: item for item in previous if isinstance(item.get("id"), str)}}
     conversation = _Conversation(instructions, known, open_reasoning)
@@ -156,7 +156,7 @@ def translate_input(
         # Notes that were asked for and could not be made leave the conversation as it was.
         if raw.get("type") != TRIGGER or following == "compaction":
             conversation.add(raw, f"previous[{index}]")
-    # What of the conversation has no effect was told when it was new.
+    # Ignored items of earlier requests were already reported then.
     conversation.ignored.clear()
     own: Sequence[Any] = [_said(given)] if isinstance(given, str) else given
     items = [conversation.add(raw, f"input[{index}]") for index, raw in enumerate(own)]
@@ -219,14 +219,14 @@ class _Conversation:
         self.ignored: list[str] = []
 
     def add(self, raw: Any, path: str) -> Item:
-        """Add one item; return it, or the one that it refers to."""
+        """Add one item. Return it, or the item that it refers to."""
         item = _decode(raw, path)
         if self._trigger is not None and not isinstance(item, CompactionSummaryItem):
             raise _invalid(self._trigger, f"'{self._trigger}': what asks for compaction must be the last item.")
         match item:
             case ItemReference(id=id):
                 found = self._known.get(id)
-                # A store keeps items, not what refers to them.
+                # A reference must not refer to another reference.
                 if found is None or isinstance(_decode(found, path), ItemReference):
                     message = f"Item with id '{id}' not found."
                     raise OpenAIError(message, param=path, code="invalid_value")
@@ -467,7 +467,7 @@ def _refuse_uploaded(raw: Mapping[str, Any], where: str, instead: str) -> None:
 _TEXT, _REFUSAL = PARTS["text"], PARTS["refusal"]
 
 INPUT_PARTS: dict[str, Part] = {"input_text": _TEXT, "input_image": _image, "input_file": _file}
-"""What the user's messages and functions' outputs may hold."""
+"""The allowed parts of user messages and function outputs."""
 
 AGENT_PARTS: dict[str, Part] = {
     **INPUT_PARTS,

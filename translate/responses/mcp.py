@@ -20,7 +20,7 @@ from translate.responses.asked import Item, McpFilter, McpTool
 from translate.responses.offered import MAX_NAME, claude_name, with_digest
 
 LISTED = "mcp_list_tools"
-"""The type of the block, and of the item, that tells which tools a server has."""
+"""The type of the block, and of the item, with the list of a server's tools."""
 
 LABEL = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 NOT_THE_APPS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
@@ -47,7 +47,7 @@ class McpServer:
 
 @dataclass(frozen=True, slots=True)
 class ListedTool:
-    """A tool of a server's, as it lists it."""
+    """A tool in a server's list."""
 
     name: str
     description: str
@@ -67,19 +67,19 @@ class ListedTool:
 
 @dataclass(frozen=True, slots=True)
 class McpCall:
-    """Whose tool a call of Claude's is."""
+    """The server's label and the tool of a call by Claude."""
 
     label: str
     tool: str
 
 
 def mcp_name(label: str, tool: str) -> str:
-    """Return what Claude calls a server's tool."""
+    """Return Claude's name for a server's tool."""
     return claude_name(_ODD.sub("_", tool), _ODD.sub("_", label))
 
 
 def of_server(label: str, names: Sequence[str]) -> list[str]:
-    """Return those of Claude's names that are a server's tools."""
+    """Return the names that belong to a server's tools."""
     begins = mcp_name(label, "")[: MAX_NAME - 9]  # what names that are too long keep
     return [name for name in names if name.startswith(begins)]
 
@@ -100,7 +100,7 @@ def is_mcp(tool: Any) -> bool:
 
 
 def listed_before(items: Sequence[Any]) -> dict[str, tuple[ListedTool, ...]]:
-    """Return the tools that a conversation knows already, by the labels of their servers."""
+    """Return the tools that the conversation has listed already, by server label."""
     found = {}
     for item in items:
         match item:
@@ -141,7 +141,7 @@ def as_functions(server: McpServer, tools: Sequence[ListedTool]) -> tuple[list[t
 
 
 def echoed_mcp(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a server as a response repeats it: without what it takes to get in."""
+    """Return a server as a response repeats it, without credentials."""
     shown = ("server_label", "server_url", "server_description", "allowed_tools", "require_approval")
     return {"type": "mcp", **{name: tool[name] for name in shown if tool.get(name) is not None}}
 

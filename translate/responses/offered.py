@@ -1,16 +1,16 @@
-"""What an app's tools are to Claude, and back.
+"""The app's tools <-> Claude's functions.
 
 Claude's tools are functions with one flat space of names. Three of OpenAI's forms go beyond that:
 
 - A *custom tool* takes text, not JSON (https://platform.openai.com/docs/guides/function-calling#custom-tools). To
-  Claude it is a function with one string. Of a grammar that the text must match Claude is told; nothing holds it to it.
+  Claude it is a function with one string. Claude reads the grammar for the text, but is not forced to follow it.
 - A *namespace* groups functions and custom tools. To Claude the group's name is the beginning of their names.
 - *Tool search* (https://platform.openai.com/docs/guides/tools-tool-search) lets a model ask for tools that it was not
   told of. Where the app does the searching it is a function like any other, whose output offers more tools. Where
   OpenAI does, there is nothing to search for: Claude is told of all tools at once. But an app may hold it an error
   that a tool is called which was not found before, so a search and its find are told before the first such call.
 
-Names that are longer than Claude takes are cut, and what is cut off leaves its digest.
+Names that are too long for Claude are cut. A digest of the full name is added.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ FIELD = "input"
 """The one argument of the function that stands for a custom tool."""
 
 JOINT = "__"
-"""What is between a namespace's name and a function's."""
+"""The separator between the names of a namespace and a function."""
 
 TOOL_SEARCH = "tool_search"
 """Both the type of that tool and what Claude calls it."""
@@ -53,7 +53,7 @@ def claude_name(name: str, namespace: str | None = None) -> str:
 
 
 def with_digest(name: str, *, of: str) -> str:
-    """Return a name, cut where it must be, with the digest of what it is to tell apart."""
+    """Return a name, cut if it is too long, with a digest of ``of`` at its end."""
     digest = sha256(of.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{name[: MAX_NAME - 9]}_{digest}"
 

@@ -1,4 +1,4 @@
-"""A loop of tools that is played for the app, told as one answer: a state machine that is fed.
+"""Several messages of Claude with tool calls in between, as one response: a state machine.
 
 Claude answers, calls tools that somebody calls for it, and answers again: several messages to Claude, one to the app.
 Calls of those tools are told as Anthropic's MCP connector tells of its own: ``mcp_tool_use`` where Claude wrote
@@ -22,7 +22,7 @@ type Event = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A call that Claude made: ``mine`` tells whose tool it is, None for the app's own."""
+    """A call by Claude. ``mine`` is the MCP server's tool, or None for a tool of the app."""
 
     id: str
     name: str
@@ -32,13 +32,13 @@ class Called:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a tool gave, as Claude is told."""
+    """The result of a tool, as Claude gets it."""
 
     content: tuple[ContentBlock, ...]
     is_error: bool = False
 
     def told(self, call: Called) -> dict[str, Any]:
-        """Return the block that tells of it, in the connector's words."""
+        """Return the result block in the form of Anthropic's MCP connector."""
         return {
             "type": "mcp_tool_result",
             "tool_use_id": call.id,
@@ -47,7 +47,7 @@ class Result:
         }
 
     def given(self, call: Called) -> ContentBlock:
-        """Return the block that gives it to Claude."""
+        """Return the ``tool_result`` block for Claude."""
         block: dict[str, Any] = {"type": "tool_result", "tool_use_id": call.id}
         if self.content:
             block["content"] = list(self.content)
@@ -55,7 +55,7 @@ class Result:
 
 
 class ToolLoop:
-    """Feed it the events of each message, take those of the one answer; then look at what was called."""
+    """Feed it the events of each message. It yields the events of one response. ``calls`` has the tool calls."""
 
     def __init__(self, tools: Mapping[str, McpCall]) -> None:
         self._tools = tools
@@ -69,19 +69,19 @@ class ToolLoop:
 
     @property
     def content(self) -> tuple[ContentBlock, ...]:
-        """What Claude said in the last message, as it wants it back."""
+        """The content of Claude's last message, as the next request needs it."""
         return tuple(block for index in sorted(self._blocks) if (block := _whole(self._blocks[index])) is not None)
 
     @property
     def calls(self) -> list[Called]:
-        """What Claude called in the last message, if that ended for its calls."""
+        """The tool calls of the last message, if its stop reason is ``tool_use``."""
         if self._stop.get("stop_reason") != "tool_use":
             return []
         uses = [block for _, block in sorted(self._blocks.items()) if block["type"] == "tool_use"]
         return [Called(u["id"], u["name"], _object(u["json"]), self._tools.get(u["name"])) for u in uses]
 
     def feed(self, event: Event) -> Iterator[Event]:
-        """Take one event and yield what the answer gets of it."""
+        """Read one event, and yield the response's events."""
         match event:
             case {"type": "message_start", "message": message}:
                 self._now = dict(message.get("usage") or {})
@@ -110,7 +110,7 @@ class ToolLoop:
                 pass
 
     def told(self, block: Mapping[str, Any]) -> Iterator[Event]:
-        """Yield the events of a block that comes from elsewhere, in one piece."""
+        """Yield the events of a complete block that Claude did not write."""
         place = self._next()
         yield {"type": "content_block_start", "index": place, "content_block": dict(block)}
         yield {"type": "content_block_stop", "index": place}
@@ -138,7 +138,7 @@ class ToolLoop:
 
 
 def _whole(block: Mapping[str, Any]) -> ContentBlock | None:
-    """Return a block as a request has it; None for one that says nothing, or that is not Claude's own."""
+    """Return a block for a request, or None if it is empty or not Claude's."""
     match block["type"]:
         case "text" if not is_blank(str(block.get("text") or "")):
             return {"type": "text", "text": block["text"]}

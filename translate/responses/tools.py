@@ -1,7 +1,8 @@
 """The tools, tool_choice and text.format of a response's request -> Claude's.
 
-What they mean is Chat Completions' (:mod:`translate.tools`, :mod:`translate.chat.response_format`); only the shapes are
-flatter. So they are put into those shapes, and errors from there into these words.
+They mean the same as in Chat Completions, but their JSON is flatter. So they are converted to the JSON of Chat
+Completions and translated by :mod:`translate.tools` and :mod:`translate.chat.response_format`. Field names in errors
+are converted back.
 """
 
 import re
@@ -31,8 +32,8 @@ from translate.web_search import NAME, web_search_tool
 RUN_BY_OPENAI = "it is a tool that OpenAI runs, and nothing runs it here"
 IN_OPENAIS_FORM = "it is a tool that OpenAI's models are trained on; offer Claude a function instead"
 
-# Every type of tool that is refused, and why; the making of images only where nothing else is offered. A test holds
-# this to OpenAI's document.
+# Every refused type of tool, and the reason. Image generation is refused only if no other tool is offered. A test
+# compares this table with OpenAI's document.
 REFUSED_TOOLS: dict[str, str] = {
     "file_search": RUN_BY_OPENAI,
     "code_interpreter": RUN_BY_OPENAI,
@@ -70,11 +71,11 @@ def translate_response_tools(
     web_search: bool = True,
     max_searches: int | None = None,
 ) -> Tools:
-    """Make Claude's tools of ``tools`` and ``tool_choice``.
+    """Translate ``tools`` and ``tool_choice``.
 
-    ``where`` are the tools' paths, if other than ``tools[0]`` and so on. ``can_force`` says whether the model takes a
-    tool_choice of ``any`` or ``tool``; ``web_search`` whether the web may be searched, and ``max_searches`` how often.
-    Raises OpenAIError (400).
+    ``where`` are the paths of the tools (default: ``tools[0]`` and so on). ``can_force`` says whether the model accepts
+    a tool_choice of ``any`` or ``tool``. ``web_search`` says whether web search is allowed. ``max_searches`` is the
+    largest number of web searches. Raises OpenAIError (400).
     """
     given = where or [f"tools[{index}]" for index in range(len(tools))]
     searches: list[tuple[str, WebSearchTool]] = []
@@ -83,7 +84,7 @@ def translate_response_tools(
         if is_web_search(tool):
             searches.append((path, _typed(tool, WebSearchTool, path)))
         elif draws(tool) and not all(map(draws, tools)):
-            continue  # agents offer it by the way; there is enough else for Claude to do
+            continue  # Agents offer it beside other tools. Claude can work without it.
         elif not is_tool_search(tool) or _typed(tool, ToolSearchTool, path).execution == "client":
             own.append((path, tool))
     server_tools = [
@@ -104,7 +105,7 @@ def translate_response_tools(
     try:
         translated = translate_tools(fields, can_force=can_force, server_tools=server_tools)
     except OpenAIError as error:
-        # Only the place that the error names is put right: all else may be the app's own words.
+        # Only the path is replaced. The rest of the message may quote the app's own text.
         place = _PLACE.match(error.param or "")
         if place is None:
             raise
@@ -115,22 +116,22 @@ def translate_response_tools(
 
 
 def is_web_search(tool: Any) -> bool:
-    """Whether a tool is the search of the web."""
+    """Whether a tool is web search."""
     return isinstance(tool, Mapping) and tool.get("type") in WEB_SEARCH
 
 
 def is_tool_search(tool: Any) -> bool:
-    """Whether a tool is one that finds tools."""
+    """Whether a tool is tool search."""
     return isinstance(tool, Mapping) and tool.get("type") == TOOL_SEARCH
 
 
 def draws(tool: Any) -> bool:
-    """Whether a tool is the making of images, which is left out beside other tools, and refused alone."""
+    """Whether a tool is image generation. It is left out beside other tools, and refused if it is the only tool."""
     return isinstance(tool, Mapping) and tool.get("type") == "image_generation"
 
 
 def without_effect(tools: Sequence[Any], *, web_search: bool) -> list[str]:
-    """Return the paths of tools, and of parts of them, that have none. They are known to be translatable."""
+    """Return the paths of tools and fields that have no effect. The tools must be valid."""
     found = []
     for index, tool in enumerate(tools):
         path = f"tools[{index}]"
@@ -141,7 +142,7 @@ def without_effect(tools: Sequence[Any], *, web_search: bool) -> list[str]:
             elif search.search_context_size not in (None, "medium"):
                 found.append(f"{path}.search_context_size")
         elif is_tool_search(tool) and tool.get("execution") != "client":
-            # There is nothing to be found that Claude was not told of.
+            # Claude gets all tools at once, so there is nothing to search for.
             found.append(path)
         elif draws(tool):
             found.append(path)
@@ -158,9 +159,9 @@ def _typed[T](tool: Mapping[str, Any], kind: type[T], path: str) -> T:
 
 
 def _latest(tools: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Return the tools, each that an item offers anew in the place of the one that it had been.
+    """Return the tools. A tool from an input item replaces an earlier tool of the same name.
 
-    Those that the request itself offers twice are left for :func:`translate_tools` to refuse.
+    Two tools of the same name in the request's ``tools`` both stay: :func:`translate_tools` refuses them.
     """
     found: list[tuple[str, Any]] = []
     places: dict[str, int] = {}
@@ -176,7 +177,7 @@ def _latest(tools: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
 
 
 def echoed_tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return tools as a response repeats them. They are known to be translatable."""
+    """Return tools as a response repeats them. The tools must be valid."""
     return [_echoed(tool) for tool in tools]
 
 
@@ -214,7 +215,7 @@ def _echoed(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def translate_text_format(value: Mapping[str, Any] | None, said: Sequence[Any]) -> OutputFormat:
-    """Translate ``text.format``. ``said`` is the app's input, in which ``json_object`` wants the word JSON.
+    """Translate ``text.format``. ``said`` is the app's input. For ``json_object`` it must contain the word JSON.
 
     Raises OpenAIError (400).
     """
@@ -231,7 +232,7 @@ def translate_text_format(value: Mapping[str, Any] | None, said: Sequence[Any]) 
 
 
 def echoed_format(value: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return ``text.format`` as a response repeats it. It is known to be translatable."""
+    """Return ``text.format`` as a response repeats it. It must be valid."""
     if not value or value["type"] != "json_schema":
         return {"type": value["type"] if value else "text"}
     described = {"description": value["description"]} if isinstance(value.get("description"), str) else {}
@@ -268,13 +269,13 @@ def _check_callers(callers: Any, path: str) -> None:
 
 
 def _left_out(tools: Sequence[Any], *, searched: bool) -> set[str]:
-    """Return the types of tools that Claude is not offered, though the app may name them among those it allows."""
+    """Return the types of tools that are not offered to Claude. ``allowed_tools`` may still name them."""
     kinds = {tool["type"] for tool in tools if draws(tool)}
     return kinds if searched else kinds | {tool["type"] for tool in tools if is_web_search(tool)}
 
 
 def _allowed(tool: Any, names: Sequence[str], left_out: Collection[str]) -> list[Any]:
-    """Return what one entry of ``allowed_tools`` allows: of a server, it may be all its tools."""
+    """Return the tools that one entry of ``allowed_tools`` allows. An MCP server's entry may allow all its tools."""
     match tool:
         case {"type": "mcp", "server_label": str() as label} if tool.get("name") is None:
             return [{"type": "function", "function": {"name": name}} for name in of_server(label, names)]
@@ -302,7 +303,7 @@ def _chat_choice(choice: Any, names: Sequence[str] = (), left_out: Collection[st
             raise OpenAIError(message, param="tool_choice.name", code="missing_required_parameter")
         case {"type": "allowed_tools", "mode": mode, "tools": list(tools)}:
             allowed = [each for tool in tools for each in _allowed(tool, names, left_out)]
-            # Of images alone it is told, as where nothing else is offered; without the rest Claude can answer.
+            # If only image generation is allowed, it is refused, as in ``tools``. Other such tools are dropped.
             allowed += map(_chat_choice, tools if all(map(draws, tools)) else ())
             mode = mode if allowed or not tools else "auto"
             return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": allowed}}

@@ -1,7 +1,7 @@
-"""What apps are sent by the Responses API, as Structs: the items of the output, the response, and its events.
+"""The JSON that the Responses API returns, as Structs: output items, the response, and stream events.
 
 Source: the OpenAPI document of openai/openai-openapi, ``OutputItem``, ``Response`` and ``ResponseStreamEvent``. Absent
-and null differ there: where the document has no null, a field without a value is left out.
+and null differ there. A field that cannot be null is left out if it has no value.
 """
 
 from collections.abc import Mapping
@@ -28,13 +28,13 @@ class OutputText(msgspec.Struct, frozen=True, tag="output_text"):
 
 
 class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
-    """A part of a message: why there is no answer."""
+    """A part of a message: the reason why the model does not answer."""
 
     refusal: str
 
 
 class OutputMessage(msgspec.Struct, frozen=True, tag="message"):
-    """What the model said."""
+    """A message of the model."""
 
     id: str
     status: ItemStatus
@@ -65,7 +65,7 @@ class CustomToolCall(msgspec.Struct, frozen=True, tag="custom_tool_call"):
 
 
 class ToolSearchCall(msgspec.Struct, frozen=True, tag="tool_search_call"):
-    """A search for tools. The app is to do it, unless ``execution`` says that it is done; then it has no call_id."""
+    """A search for tools. If ``execution`` is ``client``, the app does it; else it is done and has no ``call_id``."""
 
     id: str
     call_id: str | None
@@ -75,7 +75,7 @@ class ToolSearchCall(msgspec.Struct, frozen=True, tag="tool_search_call"):
 
 
 class ToolSearchOutput(msgspec.Struct, frozen=True, tag="tool_search_output"):
-    """The tools that a search has found, as the app told of them."""
+    """The tools that a search found, as the request defined them."""
 
     id: str
     tools: list[Mapping[str, Any]]
@@ -85,7 +85,7 @@ class ToolSearchOutput(msgspec.Struct, frozen=True, tag="tool_search_output"):
 
 
 class WebSearchCall(msgspec.Struct, frozen=True, tag="web_search_call"):
-    """A search of the web, which the model has done. ``action`` tells what was searched for."""
+    """A web search by the model. ``action`` has the query."""
 
     id: str
     status: Literal["in_progress", "searching", "completed", "failed"]
@@ -93,7 +93,7 @@ class WebSearchCall(msgspec.Struct, frozen=True, tag="web_search_call"):
 
 
 class McpListTools(msgspec.Struct, frozen=True, tag="mcp_list_tools"):
-    """Which tools a server has."""
+    """The tools of an MCP server."""
 
     id: str
     server_label: str
@@ -101,7 +101,7 @@ class McpListTools(msgspec.Struct, frozen=True, tag="mcp_list_tools"):
 
 
 class McpCall(msgspec.Struct, frozen=True, tag="mcp_call"):
-    """A call of a server's tool, and what it gave."""
+    """A call of an MCP server's tool, with its result."""
 
     id: str
     server_label: str
@@ -114,20 +114,20 @@ class McpCall(msgspec.Struct, frozen=True, tag="mcp_call"):
 
 
 class CompactionItem(msgspec.Struct, frozen=True, tag="compaction"):
-    """What a conversation came to, sealed; empty while it is being written."""
+    """The encrypted summary of a conversation. It is empty until the summary is complete."""
 
     id: str
     encrypted_content: str
 
 
 class SummaryText(msgspec.Struct, frozen=True, tag="summary_text"):
-    """A summary of what the model thought."""
+    """A summary of the thinking."""
 
     text: str
 
 
 class ReasoningItem(msgspec.Struct, frozen=True, tag="reasoning"):
-    """What the model thought. ``encrypted_content`` is Claude's block, sealed; null until the block is whole."""
+    """The model's thinking. ``encrypted_content`` is Claude's encrypted block, null until it is complete."""
 
     id: str
     summary: list[SummaryText]
@@ -152,14 +152,14 @@ type OutputItem = (
 
 
 class InputTokensDetails(msgspec.Struct, frozen=True):
-    """Of the input's tokens, those read from the cache and those written to it."""
+    """How many input tokens were read from the cache, and how many were written to it."""
 
     cached_tokens: int
     cache_write_tokens: int
 
 
 class OutputTokensDetails(msgspec.Struct, frozen=True):
-    """Of the output's tokens, those spent on thinking; 0 where Claude does not tell."""
+    """How many output tokens were spent on thinking. It is 0 if Claude does not report it."""
 
     reasoning_tokens: int
 
@@ -178,20 +178,20 @@ type ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"
 
 
 class ResponseError(msgspec.Struct, frozen=True):
-    """Why a response failed. OpenAI's document has a closed list of codes; these are the ones that are used here."""
+    """Why a response failed. OpenAI's document has a closed list of codes. Only these are used here."""
 
     code: ErrorCode
     message: str
 
 
 class IncompleteDetails(msgspec.Struct, frozen=True):
-    """Why a response ends before its end."""
+    """Why a response is incomplete."""
 
     reason: Literal["max_output_tokens", "content_filter"]
 
 
 class Echo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a response repeats of its request, with OpenAI's defaults for what was not said."""
+    """The fields of the request that the response repeats, with OpenAI's defaults for absent fields."""
 
     model: str
     instructions: str | None = None
@@ -220,7 +220,7 @@ class Echo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Response(Echo, frozen=True, kw_only=True):
-    """The response, whole or as far as it has come. Times are Unix seconds."""
+    """The response, complete or still in progress. Times are in Unix seconds."""
 
     id: str
     object: Literal["response"] = "response"
@@ -233,7 +233,7 @@ class Response(Echo, frozen=True, kw_only=True):
     usage: ResponseUsage | UnsetType = UNSET
 
 
-# Events. Every one carries its place in the stream.
+# Events. ``sequence_number`` is the position of the event in the stream, from 0.
 
 
 class Created(msgspec.Struct, frozen=True, tag="response.created"):
@@ -244,21 +244,21 @@ class Created(msgspec.Struct, frozen=True, tag="response.created"):
 
 
 class InProgress(msgspec.Struct, frozen=True, tag="response.in_progress"):
-    """The model is at work."""
+    """The model is working."""
 
     response: Response
     sequence_number: int
 
 
 class Completed(msgspec.Struct, frozen=True, tag="response.completed"):
-    """The response is whole."""
+    """The response is complete."""
 
     response: Response
     sequence_number: int
 
 
 class Incomplete(msgspec.Struct, frozen=True, tag="response.incomplete"):
-    """The response ends before its end; ``response.incomplete_details`` says why."""
+    """The response ended early. ``response.incomplete_details`` says why."""
 
     response: Response
     sequence_number: int
@@ -272,10 +272,10 @@ class Failed(msgspec.Struct, frozen=True, tag="response.failed"):
 
 
 class ErrorEvent(msgspec.Struct, frozen=True, tag="error"):
-    """What went wrong.
+    """An error.
 
-    OpenAI's document has the flat fields. What OpenAI sends has them inside ``error``, and its SDKs raise when they see
-    that: both are here.
+    OpenAI's document has the fields at the top level. OpenAI sends them inside ``error``, and its SDKs raise an
+    exception if they see ``error``. This event has both.
     """
 
     code: str | None
@@ -294,7 +294,7 @@ class OutputItemAdded(msgspec.Struct, frozen=True, tag="response.output_item.add
 
 
 class OutputItemDone(msgspec.Struct, frozen=True, tag="response.output_item.done"):
-    """An item is whole, or as whole as it will be."""
+    """An item is complete, or nothing more will be added to it."""
 
     output_index: int
     item: OutputItem
@@ -312,7 +312,7 @@ class ContentPartAdded(msgspec.Struct, frozen=True, tag="response.content_part.a
 
 
 class ContentPartDone(msgspec.Struct, frozen=True, tag="response.content_part.done"):
-    """A part of a message is whole."""
+    """A part of a message is complete."""
 
     item_id: str
     output_index: int
@@ -333,7 +333,7 @@ class OutputTextDelta(msgspec.Struct, frozen=True, tag="response.output_text.del
 
 
 class OutputTextDone(msgspec.Struct, frozen=True, tag="response.output_text.done"):
-    """The text is whole."""
+    """The text is complete."""
 
     item_id: str
     output_index: int
@@ -354,7 +354,7 @@ class RefusalDelta(msgspec.Struct, frozen=True, tag="response.refusal.delta"):
 
 
 class RefusalDone(msgspec.Struct, frozen=True, tag="response.refusal.done"):
-    """The refusal is whole."""
+    """The refusal is complete."""
 
     item_id: str
     output_index: int
@@ -364,7 +364,7 @@ class RefusalDone(msgspec.Struct, frozen=True, tag="response.refusal.done"):
 
 
 class FunctionCallArgumentsDelta(msgspec.Struct, frozen=True, tag="response.function_call_arguments.delta"):
-    """More of a call's arguments."""
+    """More of the arguments of a call."""
 
     item_id: str
     output_index: int
@@ -373,7 +373,7 @@ class FunctionCallArgumentsDelta(msgspec.Struct, frozen=True, tag="response.func
 
 
 class FunctionCallArgumentsDone(msgspec.Struct, frozen=True, tag="response.function_call_arguments.done"):
-    """A call's arguments are whole."""
+    """The arguments of a call are complete."""
 
     item_id: str
     output_index: int
@@ -392,7 +392,7 @@ class CustomToolCallInputDelta(msgspec.Struct, frozen=True, tag="response.custom
 
 
 class CustomToolCallInputDone(msgspec.Struct, frozen=True, tag="response.custom_tool_call_input.done"):
-    """The input of a custom tool is whole."""
+    """The input of a custom tool is complete."""
 
     item_id: str
     output_index: int
@@ -409,7 +409,7 @@ class WebSearchCallInProgress(msgspec.Struct, frozen=True, tag="response.web_sea
 
 
 class WebSearchCallSearching(msgspec.Struct, frozen=True, tag="response.web_search_call.searching"):
-    """What is searched for is known."""
+    """The query is complete."""
 
     item_id: str
     output_index: int
@@ -417,7 +417,7 @@ class WebSearchCallSearching(msgspec.Struct, frozen=True, tag="response.web_sear
 
 
 class WebSearchCallCompleted(msgspec.Struct, frozen=True, tag="response.web_search_call.completed"):
-    """The search has found something, or nothing."""
+    """The search is complete. It may have found nothing."""
 
     item_id: str
     output_index: int
@@ -425,7 +425,7 @@ class WebSearchCallCompleted(msgspec.Struct, frozen=True, tag="response.web_sear
 
 
 class McpListToolsInProgress(msgspec.Struct, frozen=True, tag="response.mcp_list_tools.in_progress"):
-    """A server is asked for its tools."""
+    """The list of tools is requested from an MCP server."""
 
     item_id: str
     output_index: int
@@ -433,7 +433,7 @@ class McpListToolsInProgress(msgspec.Struct, frozen=True, tag="response.mcp_list
 
 
 class McpListToolsCompleted(msgspec.Struct, frozen=True, tag="response.mcp_list_tools.completed"):
-    """It has told them."""
+    """The MCP server has returned its tools."""
 
     item_id: str
     output_index: int
@@ -449,7 +449,7 @@ class McpCallInProgress(msgspec.Struct, frozen=True, tag="response.mcp_call.in_p
 
 
 class McpCallArgumentsDelta(msgspec.Struct, frozen=True, tag="response.mcp_call_arguments.delta"):
-    """More of a call's arguments."""
+    """More of the arguments of a call."""
 
     item_id: str
     output_index: int
@@ -458,7 +458,7 @@ class McpCallArgumentsDelta(msgspec.Struct, frozen=True, tag="response.mcp_call_
 
 
 class McpCallArgumentsDone(msgspec.Struct, frozen=True, tag="response.mcp_call_arguments.done"):
-    """A call's arguments are whole."""
+    """The arguments of a call are complete."""
 
     item_id: str
     output_index: int
@@ -467,7 +467,7 @@ class McpCallArgumentsDone(msgspec.Struct, frozen=True, tag="response.mcp_call_a
 
 
 class McpCallCompleted(msgspec.Struct, frozen=True, tag="response.mcp_call.completed"):
-    """The server has answered."""
+    """The MCP server has returned the result."""
 
     item_id: str
     output_index: int
@@ -475,7 +475,7 @@ class McpCallCompleted(msgspec.Struct, frozen=True, tag="response.mcp_call.compl
 
 
 class McpCallFailed(msgspec.Struct, frozen=True, tag="response.mcp_call.failed"):
-    """The call came to nothing."""
+    """The call failed."""
 
     item_id: str
     output_index: int
@@ -483,7 +483,7 @@ class McpCallFailed(msgspec.Struct, frozen=True, tag="response.mcp_call.failed")
 
 
 class OutputTextAnnotationAdded(msgspec.Struct, frozen=True, tag="response.output_text.annotation.added"):
-    """What a part of the text goes by."""
+    """A citation of the text."""
 
     item_id: str
     output_index: int
@@ -504,7 +504,7 @@ class ReasoningSummaryPartAdded(msgspec.Struct, frozen=True, tag="response.reaso
 
 
 class ReasoningSummaryPartDone(msgspec.Struct, frozen=True, tag="response.reasoning_summary_part.done"):
-    """A part of a summary is whole."""
+    """A part of a summary is complete."""
 
     item_id: str
     output_index: int
@@ -524,7 +524,7 @@ class ReasoningSummaryTextDelta(msgspec.Struct, frozen=True, tag="response.reaso
 
 
 class ReasoningSummaryTextDone(msgspec.Struct, frozen=True, tag="response.reasoning_summary_text.done"):
-    """A part of a summary is whole: its text."""
+    """The text of a part of a summary is complete."""
 
     item_id: str
     output_index: int
