@@ -110,7 +110,7 @@ class Record:
             self._taken.clear()
 
     def start(self, path: Path, *, failures: bool = True) -> None:
-        """Record into a cassette. ``failures``: also record failures that the app did not cause. Raises CassetteError."""
+        """Record into a cassette. ``failures``: also record failures not caused by the app. Raises CassetteError."""
         settings = self._settings
         recorder = Recorder(
             path,
