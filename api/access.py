@@ -127,8 +127,8 @@ class Access:
         used = of_messages(messages)
         tokens, usd, is_estimated = used.input + used.output, used.cost_usd, False
         if usd is None:
-            # The model that answers may differ from the requested one, such as a newer model of an alias. Use an estimate,
-            # so that the budget still applies.
+            # The model that answers may differ from the requested one, such as a newer model of an alias. Use an
+            # estimate, so that the budget still applies.
             usd, is_estimated = cost_of(messages, unknown_as=self._unknown_price_as or claudes_model), True
         try:
             await self._budgets.settle(admission, tokens, usd, is_estimated and usd is not None)
