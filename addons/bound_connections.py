@@ -1,11 +1,11 @@
-"""How many connections there may be, and how long one may take to say what it wants.
+"""Limit the number of client connections, and the time until the first request of each.
 
-A connection is *new* until it has made a request: where keys are asked for, one with a key. New connections have few
-places and little time. When their places are taken the oldest makes room. So whoever only opens connections loses them
-again, and whoever comes with a key finds a place, and file descriptors for the work.
+A connection is *new* until it has made a request. If API keys are required, that request must have a key. The limits on
+the number and the age of new connections are low. When too many are new, the oldest new connection is closed. So a
+client that only opens connections loses them again. A client with a key still finds a place and file descriptors.
 
-What a client sends is read through a :class:`Reader`, by which an addon can let a client wait while it is looked up,
-and can throw away the rest of a request that was refused. Both happen before mitmproxy's layers see a byte.
+A client's bytes are read through a :class:`Reader`. With it, an addon can pause a client while its key is checked. An
+addon can also discard the rest of a refused request. Both happen before mitmproxy's layers see a byte.
 """
 
 import asyncio
@@ -34,17 +34,17 @@ except ImportError:  # Windows
 log = logging.getLogger("understudy")
 
 UNKNOWN_BYTES = 256 * 1024
-"""How much is read of a new connection before the head of a request has come, TLS included."""
+"""How many bytes of a new connection are read before its first request headers are complete. TLS bytes count."""
 
 LINGER_S = 5.0
 LINGER_BYTES = 256 * 1024 * 1024
-"""How long, and how much, a client may go on sending after it was refused. A reset could destroy the answer."""
+"""How long, and how many bytes, a client may send after a refusal. An early reset could destroy the response."""
 
 WEBSOCKET_READ = 2048
-"""How many bytes of a WebSocket are read at once. They may be hundreds of frames, which are handled in one go."""
+"""How many bytes of a WebSocket are read at once. They may be hundreds of frames, all handled without a pause."""
 
 CONNECTIONS_A_ROUND = 4
-"""How many connections begin in one round of the event loop. Each takes about 2 ms; nobody else is served meanwhile."""
+"""How many connections begin in one round of the event loop. Each blocks the event loop for about 2 ms."""
 
 DESCRIPTORS_OF_A_REQUEST = 3
 """The client's socket, and the two ends of the connection to the origin."""
@@ -52,14 +52,14 @@ DESCRIPTORS_OF_A_REQUEST = 3
 MOST_DESCRIPTORS = 8192
 
 DESCRIPTORS_FOR_US = 128
-"""For listeners, the store, cassettes, and the pipes of Claude Code's processes."""
+"""Descriptors reserved for listeners, the store, cassettes, and the pipes of Claude Code's processes."""
 
 
 class Reader:
-    """Reads a client's bytes, when it may and as long as it may. It stands where mitmproxy has its StreamReader."""
+    """Read a client's bytes, with pauses and limits. It replaces mitmproxy's StreamReader."""
 
     def __init__(self, reader: Any, seen: Callable[[int], bool]) -> None:
-        """``seen`` is told how many bytes have come, and says whether reading goes on."""
+        """``seen`` gets the number of bytes of each read. It returns whether to read on."""
         self._reader = reader
         self._seen = seen
         self._waits = 0
@@ -69,35 +69,35 @@ class Reader:
         self._slice: int | None = None
 
     def read_little(self) -> None:
-        """From now on read few bytes at a time, and let others have their turn in between."""
+        """Read few bytes at a time from now on. Other tasks run between the reads."""
         self._slice = WEBSOCKET_READ
 
     def pause(self) -> None:
-        """Read nothing until :meth:`resume` was called as often."""
+        """Stop reading until :meth:`resume` has been called once for each :meth:`pause`."""
         self._waits += 1
         self._go.clear()
 
     def resume(self) -> None:
-        """Read on."""
+        """Undo one :meth:`pause`. Reading goes on after the last one."""
         self._waits -= 1
         if self._waits <= 0:
             self._waits = 0
             self._go.set()
 
     def linger(self) -> None:
-        """Throw away what still comes, for a while, and then say that the client has left."""
+        """Discard further bytes up to the LINGER limits, then report the end of the stream."""
         self._lingering = True
 
     async def read(self, most: int) -> bytes:
-        """Return what has come, b"" at the end."""
+        """Return the bytes that have arrived; b"" at the end of the stream."""
         while not self._lingering:
             await self._go.wait()
             if self._slice is not None:
                 most = min(most, self._slice)
-                # What has come already would be read without a pause.
+                # Bytes that are already buffered would be read without giving other tasks a turn.
                 await asyncio.sleep(0)
             data: bytes = await self._reader.read(most)
-            # While it was waited for, somebody may have looked at what had come before.
+            # An addon may have paused the client, or refused its request, while this read waited.
             await self._go.wait()
             if self._lingering:
                 break
@@ -119,17 +119,17 @@ class Place:
         self.reader = reader
         self.is_new = True
         self.unread_bytes: int | None = 0
-        """Bytes that have come before the first head of a request; None after it. From then on HTTP has bounds."""
+        """Bytes received before the first request headers; None after them. Then the limits on HTTP requests apply."""
         self.flows: set[str] = set()
-        """Requests that are on their way."""
+        """The ids of flows that are in progress."""
         self.is_tunnel = False
         self.timer: asyncio.TimerHandle | None = None
 
 
 class BoundConnections:
-    """Give each connection a place, and take it away again.
+    """Give each connection one of a limited number of places, and free the place again.
 
-    It must come before all addons that answer requests: :class:`addons.judge_heads.JudgeHeads` comes after them.
+    It must come before all addons that answer requests. :class:`addons.judge_heads.JudgeHeads` comes after them.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -138,12 +138,12 @@ class BoundConnections:
         self._most = settings.max_connections
         self._most_new = settings.max_new_connections
         self._places: OrderedDict[str, Place] = OrderedDict()
-        """By the client's id; the one that was used last is the last."""
+        """Places by the client's id. The most recently used place comes last."""
         self._new: OrderedDict[str, None] = OrderedDict()
         self._turnstile = Turnstile(CONNECTIONS_A_ROUND)
 
     def running(self) -> None:
-        """See how many file descriptors there are."""
+        """Lower the limits if there are too few file descriptors."""
         available = descriptors()
         if available is None:
             return
@@ -161,12 +161,16 @@ class BoundConnections:
     # Connections
 
     async def client_connected(self, client: Client) -> None:
-        """Give a connection a place, and let it begin when it is its turn."""
+        """Give a connection a place, and wait until it may begin."""
         self._place(client)
         await self._turnstile.wait()
 
     def _place(self, client: Client) -> None:
-        """Give a connection a place. The oldest that has made no request makes room, then one that rests."""
+        """Give a connection a place.
+
+        If too many connections are new, close the oldest new one. Otherwise, if all places are taken, close an idle
+        connection. Refuse the connection if none is idle.
+        """
         if client.transport_protocol != "tcp":
             return
         handler = handler_of(client)
@@ -191,14 +195,14 @@ class BoundConnections:
         self._forget(client.id)
 
     def next_layer(self, data: NextLayer) -> None:
-        """Close a connection of which cannot be told what it speaks."""
+        """Close a connection whose protocol is still unknown after UNKNOWN_BYTES."""
         if data.layer is None and len(data.data_client()) > UNKNOWN_BYTES:  # type: ignore[no-untyped-call]
             self._close(data.context.client.id, "it speaks no protocol that is known")
 
-    # What makes a connection known
+    # Requests and tunnels: after them a connection is no longer new
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Let the client wait while its request is looked at."""
+        """Pause the client until its request headers are accepted or refused."""
         place = self._used(flow.client_conn)
         if place is not None:
             place.unread_bytes = None
@@ -208,25 +212,25 @@ class BoundConnections:
             self.is_known(flow.client_conn)
 
     def was_judged(self, flow: http.HTTPFlow) -> None:
-        """Read on, or throw away what still comes of a request that was refused."""
+        """Resume reading after the request headers were accepted or refused."""
         place = self._places.get(flow.client_conn.id)
         if place is not None:
             place.reader.resume()
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
-        """Know who asks for a tunnel, where no keys are asked for."""
+        """Mark a connection that requests a tunnel as known, if no API keys are required."""
         if (place := self._used(flow.client_conn)) is not None:
             place.unread_bytes = None
         if not self._keys:
             self.is_known(flow.client_conn)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
-        """Know who is connected with someone by a door that asks for nothing: transparent mode, for example."""
+        """Mark the client as known if its proxy mode requires no login, such as transparent mode."""
         if not self._keys or not isinstance(data.client.proxy_mode, (*ASK_FOR_LOGIN, ReverseMode)):
             self.is_known(data.client)
 
     def is_known(self, client: Client) -> None:
-        """Take a connection out of those that are new."""
+        """Mark a connection as no longer new."""
         self._new.pop(client.id, None)
         place = self._places.get(client.id)
         if place is not None and place.is_new:
@@ -236,14 +240,14 @@ class BoundConnections:
                 place.timer = None
 
     def is_tunnel(self, client: Client) -> None:
-        """Keep a connection that never rests: what passes through it is not looked at."""
+        """Mark a connection as a tunnel. It never counts as idle, since its content is not inspected."""
         if (place := self._places.get(client.id)) is not None:
             place.is_tunnel = True
 
     # The end of requests
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """Let go of a request."""
+        """Remove a finished request. Discard the rest of one that was refused."""
         place = self._used(flow.client_conn)
         if place is None:
             return
@@ -253,17 +257,17 @@ class BoundConnections:
             place.reader.linger()
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """Let go of a request."""
+        """Remove a failed request."""
         if (place := self._used(flow.client_conn)) is not None:
             place.flows.discard(flow.id)
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
-        """Read a WebSocket in small pieces, so that many small frames delay nobody else."""
+        """Read a WebSocket in small pieces, so that many small frames do not delay other clients."""
         if (place := self._used(flow.client_conn)) is not None:
             place.reader.read_little()
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
-        """Let go of a WebSocket."""
+        """Remove a closed WebSocket. Discard further bytes if it was refused."""
         if (place := self._used(flow.client_conn)) is not None:
             place.flows.discard(flow.id)
             if REFUSED in flow.metadata:
@@ -288,7 +292,7 @@ class BoundConnections:
         return place
 
     def _make_room(self) -> bool:
-        """Close the connection that has rested the longest. Returns whether there was one."""
+        """Close the connection that has been idle the longest. Return False if none is idle."""
         resting = next((id for id, place in self._places.items() if not (place.flows or place.is_tunnel)), None)
         if resting is None:
             return False
@@ -313,21 +317,21 @@ class BoundConnections:
 
 
 def close(handler: Any) -> None:
-    """Cut a client's connection, as mitmproxy does when one was silent for too long."""
+    """Close a client's connection at once, as mitmproxy does after an idle timeout."""
     io = handler.transports.get(handler.client)
     if io is None:
         return
     if io.handler is not None:
         io.handler.cancel("closed by Understudy")
     if io.writer is not None and hasattr(io.writer, "transport"):
-        # mitmproxy leaves it open if it is cancelled while it handles what came.
+        # mitmproxy leaves the transport open if the handler is cancelled while it handles data.
         io.writer.transport.abort()
 
 
 def raise_descriptors() -> None:
     """Let this process open as many files as its hard limit allows, up to :data:`MOST_DESCRIPTORS`.
 
-    Shells and service managers give 1,024, since old programs know no more. What we start inherits the new limit.
+    Shells and service managers set 1,024, since old programs cannot use more. Child processes inherit the new limit.
     """
     if resource is None:
         return
@@ -335,13 +339,13 @@ def raise_descriptors() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        # macOS has a smaller limit of its own than the one that it tells.
+        # macOS reports a higher limit than it allows.
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def descriptors() -> int | None:
-    """Return how many file descriptors this process may have open; None where the system has no such number."""
+    """Return how many file descriptors this process may open. Return None if there is no limit or no way to ask."""
     if resource is None:
         return None
 
@@ -354,5 +358,5 @@ def _server() -> Any:
 
 
 def handler_of(client: Client) -> Any:
-    """Return mitmproxy's handler of a client's connection, None if it is gone."""
+    """Return mitmproxy's handler of a client's connection, or None if it is closed."""
     return _server().connections.get(client.id)

@@ -1,4 +1,4 @@
-"""Requests are judged by their heads, and bodies have bounds."""
+"""Check requests by their headers, and limit their bodies."""
 
 from collections.abc import Awaitable, Callable
 
@@ -22,11 +22,11 @@ from translate.errors import OpenAIError
 
 
 class BoundRequests:
-    """Refuse at the head what would be refused anyway, before a byte of the body is read.
+    """Refuse a request at its headers if the origin would refuse it, before any of its body is read.
 
-    Unknown paths get 404, wrong keys 401, bodies that say that they are too large 413. The origin says the same of what
-    gets past here. Everything that a recording or the real host may answer gets past. It must come after the addons
-    that let clients log in.
+    Unknown paths get 404, wrong keys 401, and a Content-Length above the limit 413. The origin checks the same again.
+    Requests that a cassette or the real host may answer are passed on. This addon must come after the addons that
+    handle proxy logins.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class BoundRequests:
         known: Callable[[Client], None],
         judged: Callable[[http.HTTPFlow], None],
     ) -> None:
-        """``known`` is told of clients whose keys are right, ``judged`` of each request that was looked at."""
+        """``known`` is called for clients with a valid key, ``judged`` for each request after its check."""
         self._settings = settings
         self._redirect = redirect
         self._access = access
@@ -52,34 +52,34 @@ class BoundRequests:
         )
 
     def next_layer(self, data: NextLayer) -> None:
-        """Put our layer where mitmproxy would speak HTTP."""
+        """Replace mitmproxy's ``HttpLayer`` with a ``BoundedHttpLayer``."""
         if data.layer is not None:
             data.layer = self._bounded(data.layer)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Look at a head."""
+        """Check the request headers."""
         try:
             if flow.response is None and flow.error is None:
                 await self._judge(flow)
             if flow.response is not None:
-                # Nobody is to be told to go on.
+                # Do not send "100 Continue" for a refused request.
                 flow.request.headers.pop("expect", None)
         finally:
             self._judged(flow)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Pass on what others answer."""
+        """Stream the response if the request was streamed."""
         if flow.response is not None and STREAMED in flow.metadata and not flow.response.stream:
             flow.response.stream = True
 
     async def _judge(self, flow: http.HTTPFlow) -> None:
         request = flow.request
-        # Compressed messages may unpack to any size.
+        # Remove offers of compression: a compressed message may decompress to any size.
         request.headers.pop("sec-websocket-extensions", None)
         key = request.headers.get(KEY_HEADER)
         is_ours = self._redirect.is_ours(flow, logged_in=key is not None)
         if not is_ours and not self._is_intercepted(request):
-            # It is not recorded, and nobody looks at it: there is no reason to keep it. The key is not for others.
+            # The body is neither recorded nor inspected, so do not store it. Other hosts must not get the key.
             request.headers.pop(KEY_HEADER, None)
             flow.metadata[STREAMED] = request.stream = True
             return
@@ -87,14 +87,14 @@ class BoundRequests:
             if is_ours:
                 await self._refuse_early(flow)
             if self._settings.client_auth and (secret := key or bearer(as_request(request))):
-                # A number, since metadata is written to files.
+                # Store a hash, not the key, since metadata is written to files.
                 flow.metadata[HOLDER] = hash(secret)
             self._refuse_large(request)
         except OpenAIError as error:
             flow.response = http.Response.make(error.status, error.body(), dict(error_headers(error)))
 
     async def _refuse_early(self, flow: http.HTTPFlow) -> None:
-        """Raise the OpenAIError that the origin would answer with, as far as a head tells."""
+        """Raise the OpenAIError that the origin would answer with, if the headers are enough to know it."""
         request = flow.request
         if not self._redirect.may_ask(flow):
             raise forbidden(ONLY_HERE)
@@ -102,7 +102,7 @@ class BoundRequests:
             return
         asked = as_request(request)
         completed = with_version(ROUTES, asked.path)
-        # A recording may answer other paths too.
+        # A cassette may answer other paths too.
         if self._settings.replay is None:
             find(ROUTES, asked.method, completed)
         access = await self._granted()
@@ -117,7 +117,7 @@ class BoundRequests:
             raise OpenAIError(too_large(most), status=413, code="request_too_large")
 
     async def _granted(self) -> Access | None:
-        """Return who may ask, None if everybody may, or if that is not known yet: then the origin's answer says why."""
+        """Return the API keys. Return None if none is required, or if they cannot be read: the origin then answers."""
         if not self._settings.client_auth:
             return None
         try:
@@ -130,7 +130,7 @@ class BoundRequests:
         return matches(request.host, hosts) or matches(request.pretty_host, hosts)
 
     def _bounded(self, layer: Layer) -> Layer:
-        """Return a stack of layers with ours in the place of mitmproxy's ``HttpLayer``, which is always its last."""
+        """Return the stack of layers with its last layer replaced, if that is mitmproxy's ``HttpLayer``."""
         if type(layer) is HttpLayer:
             layer.context.layers.remove(layer)
             return BoundedHttpLayer(layer.context, layer.mode, self.bounds)
@@ -143,14 +143,14 @@ class BoundRequests:
 
 
 def as_request(request: http.Request) -> Request:
-    """Return a head as the origin sees it."""
-    # mitmproxy has halves of characters for bytes that are no UTF-8, and no answer can repeat those.
+    """Return the request headers as the origin sees them, with an empty body."""
+    # mitmproxy decodes invalid UTF-8 to surrogates, which a response cannot contain. So decode the bytes here.
     path, _, query = request.data.path.decode("latin-1").partition("?")
     headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.fields)
     return Request(request.data.method.decode("latin-1"), path, query, headers, b"")
 
 
 def content_length(request: http.Request) -> int:
-    """Return how long a body says it is, 0 if it does not say."""
+    """Return the Content-Length in bytes; 0 if it is missing or not a number."""
     text = str(request.headers.get("content-length", "")).strip()
     return int(text[:20]) if text.isascii() and text.isdigit() else 0

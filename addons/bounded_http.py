@@ -1,21 +1,20 @@
-"""mitmproxy's HTTP layers, with bounds: what a client sends is refused at its head, or as soon as it is too much.
+"""mitmproxy's HTTP layers, with limits: a request is refused at its headers, or as soon as it is too large or too slow.
 
-mitmproxy reads a whole body before any addon can refuse it, and it reads a head without an end for ever. The layers
-here change that and nothing else:
+mitmproxy reads a whole body before any addon can refuse it, and it reads request headers without a limit. The
+layers here change only that:
 
-- An addon that answers in ``requestheaders`` is heard at once. The body is not waited for, and what still comes of it
-  is thrown away.
-- A body is bounded by itself (``max_body_bytes``, 413), together with all other bodies that the proxy holds
-  (``max_bodies_mb``, of which each API key has a share, 503), and in time (``request_timeout_s`` and
+- If an addon sets a response in ``requestheaders``, it is sent at once. The rest of the request's body is discarded.
+- Each body has a size limit (``max_body_bytes``, 413). All bodies in memory share a limit, and each API key has a
+  share of it (``max_bodies_mb``, 503). Each body has time limits (``request_timeout_s`` and
   ``min_upload_bytes_per_s``, 408).
-- A head in HTTP/1 is bounded in size (431) and in time (408). For HTTP/2 the h2 library bounds it.
-- A body for a host that we do not stand in for is passed on as it comes, and is not kept.
-- The trailers of a chunked body are dropped, which RFC 9112, section 7.1.2, allows. mitmproxy ends the connection.
-- WebSocket messages are bounded: see :mod:`addons.bounded_websocket`.
+- HTTP/1 request headers have a size limit (431) and a time limit (408). For HTTP/2, the h2 library limits the headers.
+- A body for a host that is not simulated is streamed, not stored.
+- The trailers of a chunked body are dropped, as RFC 9112, section 7.1.2, allows. mitmproxy would close the connection.
+- WebSocket messages have limits: see :mod:`addons.bounded_websocket`.
 
 Theory of operation: mitmproxy's layers do no I/O. A ``next_layer`` hook (:class:`addons.bound_requests.BoundRequests`)
-puts ``BoundedHttpLayer`` where mitmproxy's own addon has put an ``HttpLayer``. It makes its own connections and
-streams. Time comes in as mitmproxy's ``Wakeup`` event. One wakeup at most is outstanding for a connection.
+puts ``BoundedHttpLayer`` where mitmproxy's own addon has put an ``HttpLayer``. It creates its own connections
+and streams. Time limits use mitmproxy's ``Wakeup`` event. Each connection has at most one pending wakeup.
 """
 
 import re
@@ -55,29 +54,29 @@ from api.failures import render_error
 from api.http.server import MAX_HEAD_BYTES
 
 SHUT_OUT_S = 5.0
-"""How long a client that was refused in the middle of its head has to read why."""
+"""How long a client may take to read the error if it was refused before its headers were complete."""
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 
 HOLDER = "understudy_holder"
-"""``flow.metadata``: a number that stands for the API key of the request, where keys are asked for."""
+"""``flow.metadata``: a number that stands for the request's API key. It is set if keys are required."""
 
 STREAMED = "understudy_streamed"
-"""``flow.metadata``: bodies are passed on as they come, and are not kept."""
+"""``flow.metadata``: bodies are streamed, not stored."""
 
 
 class SlowBody(HttpEvent):
-    """A body, or the message of a WebSocket, comes too slowly."""
+    """A body or a WebSocket message arrives too slowly."""
 
 
 class BoundedHttpLayer(HttpLayer):
-    """An ``HttpLayer`` with bounds on what the client sends."""
+    """An ``HttpLayer`` that limits the size and the time of requests."""
 
     def __init__(self, context: Context, mode: HTTPMode, bounds: Bounds) -> None:
         super().__init__(context, mode)
         self.bounds = bounds
         self.incoming: set[BoundedHttpStream] = set()
-        """Streams whose bodies are on their way."""
+        """Streams that are receiving a request body or a WebSocket message."""
         self._alarm: commands.RequestWakeup | None = None
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
@@ -89,12 +88,12 @@ class BoundedHttpLayer(HttpLayer):
         else:
             yield from super()._handle_event(event)
         if self._alarm is None and (due := self._next_due()) is not None:
-            # A little later, so that it is over by then.
+            # Add 10 ms, so that the time limit has passed at the wakeup.
             self._alarm = commands.RequestWakeup(max(0.0, due - self.bounds.clock()) + 0.01)
             yield self._alarm
 
     def make_stream(self, stream_id: int) -> CommandGenerator[None]:
-        """Make a stream with bounds."""
+        """Create a stream with limits."""
         self.streams[stream_id] = BoundedHttpStream(self.context.fork(), stream_id, self)
         yield from self.event_to_child(self.streams[stream_id], events.Start())
 
@@ -124,7 +123,7 @@ class BoundedHttpLayer(HttpLayer):
 
 
 class BoundedHttpStream(HttpStream):
-    """One request and its answer; the request's body has bounds."""
+    """One request and its response. The request's body has limits."""
 
     def __init__(self, context: Context, stream_id: int, parent: BoundedHttpLayer) -> None:
         super().__init__(context, stream_id)
@@ -135,7 +134,7 @@ class BoundedHttpStream(HttpStream):
 
     @property
     def due(self) -> float:
-        """When the body, or the message of a WebSocket, is too slow, by the clock of the bounds."""
+        """The time at which the body or the WebSocket message becomes too slow, by the clock of ``bounds``."""
         if isinstance(self.child_layer, BoundedWebsocketLayer):
             return self.child_layer.due
         return self._bounds.due(self._began, self._last, self._received)
@@ -152,7 +151,7 @@ class BoundedHttpStream(HttpStream):
             self._bounds.release(id(self))
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> CommandGenerator[None]:
-        """Read a head. What an addon answers to it is sent at once."""
+        """Read the request headers. If an addon sets a response, send it at once."""
         self._began = self._last = self._bounds.clock()
         yield from super().state_wait_for_request_headers(event)
         if self.client_state == self.state_errored or event.end_stream:
@@ -166,10 +165,10 @@ class BoundedHttpStream(HttpStream):
     def state_consume_request_body(
         self, event: RequestData | RequestTrailers | RequestEndOfMessage
     ) -> CommandGenerator[None]:
-        """Keep a piece of the body, if there is room for it."""
+        """Store a piece of the body. Refuse the request if a limit is exceeded."""
         if isinstance(event, RequestData):
             if not self._received:
-                # However the stream ends: what nobody holds any more does not count.
+                # Release the memory count when the stream is collected, however it ends.
                 weakref.finalize(self, self._bounds.release, id(self)).atexit = False
             self._count(event)
             holder = self.flow.metadata.get(HOLDER)
@@ -183,7 +182,7 @@ class BoundedHttpStream(HttpStream):
     def state_stream_request_body(
         self, event: RequestData | RequestTrailers | RequestEndOfMessage
     ) -> CommandGenerator[None]:
-        """Pass a piece of the body on. It may take its time: it takes no room."""
+        """Pass a piece of the body on. There is no time limit, since the body uses no memory."""
         yield from super().state_stream_request_body(event)
         if STREAMED in self.flow.metadata:
             self.request_body_buf.clear()  # type: ignore[no-untyped-call]
@@ -191,7 +190,7 @@ class BoundedHttpStream(HttpStream):
     def state_consume_response_body(
         self, event: ResponseData | ResponseTrailers | ResponseEndOfMessage
     ) -> CommandGenerator[None]:
-        """Keep a piece of the answer; pass on what is too large to be kept."""
+        """Store a piece of the response. Stream a response that is too large to store."""
         yield from super().state_consume_response_body(event)
         if len(self.response_body_buf) > self._bounds.max_body_bytes and self.flow.response is not None:
             held = bytes(self.response_body_buf)
@@ -203,13 +202,13 @@ class BoundedHttpStream(HttpStream):
     def state_stream_response_body(
         self, event: ResponseData | ResponseTrailers | ResponseEndOfMessage
     ) -> CommandGenerator[None]:
-        """Pass a piece of the answer on."""
+        """Pass a piece of the response on."""
         yield from super().state_stream_response_body(event)
         if STREAMED in self.flow.metadata:
             self.response_body_buf.clear()  # type: ignore[no-untyped-call]
 
     def flow_done(self) -> CommandGenerator[None]:
-        """End, or go on as a WebSocket: one with bounds."""
+        """End the flow, or continue it as a WebSocket with limits."""
         self._bounds.release(id(self))
         if not self.flow.websocket:
             yield from super().flow_done()
@@ -219,11 +218,11 @@ class BoundedHttpStream(HttpStream):
         )
         self._handle_event = self.passthrough  # type: ignore[method-assign]
         yield from self.child_layer.handle_event(events.Start())
-        # As mitmproxy does: not before the layer is there, since data may follow at once.
+        # As in mitmproxy, send this after the layer has started, since data may follow at once.
         yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
     def passthrough(self, event: events.Event) -> CommandGenerator[None]:
-        """Let a WebSocket have its bytes, and its time."""
+        """Pass events to the WebSocket layer, and track whether a message is being received."""
         if isinstance(event, SlowBody):
             event = SlowMessage()
         yield from super().passthrough(event)
@@ -247,8 +246,8 @@ class BoundedHttpStream(HttpStream):
         yield from self._answer_now()
 
     def _answer_now(self) -> CommandGenerator[None]:
-        """Send the answer that there is, and take no more of the request."""
-        assert self.flow.response is not None  # noqa: S101 - that is what it is called for
+        """Send the flow's response, and read no more of the request."""
+        assert self.flow.response is not None  # noqa: S101 - the callers have set it
         self._has_ended()
         self._bounds.release(id(self))
         self.request_body_buf.clear()  # type: ignore[no-untyped-call]
@@ -262,40 +261,40 @@ class BoundedHttpStream(HttpStream):
             return
         yield from self.send_response()
         if self.server_state == self.state_errored:
-            return  # the client has left meanwhile, and was not answered
+            return  # the client has disconnected before it was answered
         self.flow.live = False
         yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
         yield DropStream(self.stream_id)
 
 
 class WithoutTrailers:
-    """Reads a chunked body as h11 does, and drops its trailers."""
+    """Read a chunked body as h11 does, but drop its trailers."""
 
     def __init__(self, reader: ChunkedReader) -> None:
         self._reader = reader
 
     def __call__(self, buffer: ReceiveBuffer) -> h11.Event | None:
-        """Return what comes next, None if that is not known yet."""
+        """Return the next event, or None if more data is needed."""
         event = self._reader(buffer)
         return h11.EndOfMessage() if isinstance(event, h11.EndOfMessage) else event
 
     def read_eof(self) -> h11.Event:
-        """Say what the end of the connection means."""
+        """Return the event for the end of the connection."""
         return self._reader.read_eof()
 
 
 class BoundedHttp1Server(Http1Server):
-    """The client's side of HTTP/1, with bounds on heads and on what comes between the pieces of a body."""
+    """The client's side of HTTP/1, with limits on headers, chunk headers and trailers."""
 
     def __init__(self, context: Context, bounds: Bounds) -> None:
         super().__init__(context)
         self._bounds = bounds
         self.due: float | None = None
-        """When a head that has begun must be complete, by the clock of the bounds."""
+        """The time by which started request headers must be complete, by the clock of the bounds."""
 
     def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
-        """Read a head."""
-        # Before it is taken apart: a head that came at once has no smaller limit than one that came in pieces.
+        """Read request headers. Refuse them if they are too large."""
+        # Check before parsing, so that the limit is the same for headers that arrive at once and in pieces.
         begins = bytes(self.buf)[:MAX_HEAD_BYTES] if len(self.buf) > MAX_HEAD_BYTES else b""
         if begins and not _BLANK_LINE.search(begins):
             yield from self._refuse(431, f"The request's headers are larger than {MAX_HEAD_BYTES} bytes.")
@@ -311,25 +310,25 @@ class BoundedHttp1Server(Http1Server):
         if isinstance(self.body_reader, ChunkedReader):
             self.body_reader = WithoutTrailers(self.body_reader)  # type: ignore[assignment]
         yield from super().read_body(event)
-        # A body's bytes have been taken out. What is left is the length of a chunk, or trailers, without an end.
+        # The body's bytes have been removed from the buffer. The rest is an unfinished chunk header or trailers.
         if self.state == self.read_body and len(self.buf) > MAX_HEAD_BYTES:
             yield from self._give_up("a chunk's head or the trailers are too large")
 
     def wait(self, event: events.Event) -> CommandGenerator[None]:
-        """Wait for the answer. A client may ask for more meanwhile, but not for more than a head."""
+        """Wait for the response. Meanwhile the client may send at most MAX_HEAD_BYTES of its next request."""
         yield from super().wait(event)
         if len(self.buf) > MAX_HEAD_BYTES:
             yield from self._give_up("the client sends on before it was answered")
 
     def shut_out(self, event: events.Event) -> CommandGenerator[None]:
-        """Take nothing more, and wait until the client has read why, or until its time is over."""
+        """Discard further data. Close when the client closes, or after SHUT_OUT_S."""
         self.buf = ReceiveBuffer()
         if isinstance(event, events.ConnectionClosed):
             self.due = None
             yield commands.CloseConnection(self.conn)
 
     def too_slow(self) -> CommandGenerator[None]:
-        """Answer a head that did not come in time, or close on who was refused a while ago."""
+        """Refuse headers that are too slow. Close the connection if the client was already refused."""
         if self.state == self.shut_out:
             self.due = None
             yield commands.CloseConnection(self.conn)
@@ -354,7 +353,7 @@ class BoundedHttp1Server(Http1Server):
 
 
 class BoundedHttp2Server(Http2Server):
-    """The client's side of HTTP/2. A stream that is answered before its end is reset, so that the client stops."""
+    """The client's side of HTTP/2. It resets a stream whose request is answered early, so that the client stops."""
 
     def __init__(self, context: Context, bounds: Bounds) -> None:
         super().__init__(context)
@@ -365,7 +364,7 @@ class BoundedHttp2Server(Http2Server):
             return
         stream = self.h2_conn.streams.get(event.stream_id)
         if stream is not None and stream.state_machine.state is h2.stream.StreamState.HALF_CLOSED_LOCAL:
-            # RFC 9113, section 8.1: the answer is whole, and no more of the request is wanted.
+            # RFC 9113, section 8.1: the response is complete, and the rest of the request is not needed.
             self.h2_conn.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
             self.streams.pop(event.stream_id, None)
             yield commands.SendData(self.conn, self.h2_conn.data_to_send())

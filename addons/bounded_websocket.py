@@ -1,8 +1,8 @@
-"""mitmproxy's WebSocket layer, with bounds on the messages that clients send.
+"""mitmproxy's WebSocket layer, with limits on the messages that clients send.
 
-A message that is too large closes the WebSocket with 1009. One that comes too slowly, like the body of a request
-(``request_timeout_s``, ``min_upload_bytes_per_s``), closes it with 1008; between messages it may be silent for ever.
-One for which there is no room closes it with 1013.
+A message that is too large closes the WebSocket with 1009. A message that is too slow closes it with 1008. The limits
+are those of request bodies (``request_timeout_s``, ``min_upload_bytes_per_s``). There is no limit between messages.
+A message that exceeds the shared memory limit closes the WebSocket with 1013.
 """
 
 import weakref
@@ -24,11 +24,11 @@ from addons.body_bounds import Bounds
 from api.http.websocket import MessageLimit
 
 REFUSED = "understudy_refused"
-"""``flow.metadata``: a client was answered before it had sent all. What still comes is thrown away."""
+"""``flow.metadata``: the client was answered before it had sent the whole request. The rest is discarded."""
 
 
 class SharedLimit(MessageLimit):
-    """A limit for each message, and one for all that the proxy holds, which bodies and messages share."""
+    """A size limit for each message, and the memory limit that all bodies and messages share."""
 
     def __init__(self, bounds: Bounds, holder: int | None) -> None:
         super().__init__(bounds.max_body_bytes)
@@ -37,14 +37,14 @@ class SharedLimit(MessageLimit):
         self._began = self._last = 0.0
         self._received = 0
         self.is_receiving = False
-        """Whether a message has begun, and has not ended."""
+        """Whether a message has begun but not ended."""
         self.refused = False
         weakref.finalize(self, bounds.release, id(self)).atexit = False
 
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> RsvBits:
-        """Look at a frame's head. Raises ParseFailed."""
+        """Check a frame's header. Raises ParseFailed if the message is too large."""
         try:
             seen = super().frame_inbound_header(proto, opcode, rsv, payload_length)
         except ParseFailed:
@@ -57,7 +57,7 @@ class SharedLimit(MessageLimit):
         return seen
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes:
-        """Count a piece of a frame. Raises ParseFailed."""
+        """Count a piece of a frame. Raises ParseFailed if the shared memory limit is exceeded."""
         if self._is_control:
             return data
         if data:
@@ -69,32 +69,32 @@ class SharedLimit(MessageLimit):
         return data
 
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> None:
-        """Count a frame that has come."""
+        """Count a complete frame. Release the message if it is complete."""
         super().frame_inbound_complete(proto, fin)
         if fin and not self._is_control:
             self.release()
 
     @property
     def due(self) -> float:
-        """When the message that is coming is too slow, by the clock of the bounds; never, if none is coming."""
+        """The time at which the current message becomes too slow, by the clock of the bounds; infinity if none."""
         return self._bounds.due(self._began, self._last, self._received) if self.is_receiving else float("inf")
 
     def release(self) -> None:
-        """Forget the message that is coming."""
+        """Release the memory count of the current message."""
         self.is_receiving = False
         self._bounds.release(id(self))
 
 
 @dataclass
 class SlowMessage(events.Event):
-    """A message may come too slowly."""
+    """A time limit may have passed while a message arrives."""
 
 
 class BoundedWebsocketLayer(WebsocketLayer):
-    """Passes messages on, within bounds in either direction.
+    """Relay messages, with limits in both directions.
 
-    No extension is spoken: :class:`addons.bound_requests.BoundRequests` takes offers of one out of the handshake, since
-    a compressed message may unpack to any size.
+    No extension is used. :class:`addons.bound_requests.BoundRequests` removes offers of extensions from the handshake,
+    since a compressed message may decompress to any size.
     """
 
     def __init__(self, context: Context, flow: http.HTTPFlow, bounds: Bounds, *, holder: int | None) -> None:
@@ -112,33 +112,33 @@ class BoundedWebsocketLayer(WebsocketLayer):
 
     @property
     def due(self) -> float:
-        """When the message that the client is sending is too slow."""
+        """The time at which the client's current message becomes too slow."""
         return self._limits[wsproto.ConnectionType.SERVER].due
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, SlowMessage):
-            return  # nothing has come yet
-        assert self.flow.response is not None  # noqa: S101 - it is what has opened the WebSocket
+            return  # no message has begun
+        assert self.flow.response is not None  # noqa: S101 - the response has opened the WebSocket
         if "sec-websocket-extensions" in self.flow.response.headers:
-            # Nobody has offered one.
+            # The handshake offered no extension, so the server must not accept one.
             for connection in (self.context.client, self.context.server):
                 yield commands.CloseConnection(connection)
             self._handle_event = self.done  # type: ignore[method-assign]
             return
         for command in self.start(event):
             if isinstance(command, commands.StartHook):
-                # The first thing that happens after mitmproxy has made its own two.
+                # This is the first command after mitmproxy has created its two connections. Replace them.
                 self.client_ws = self._bounded(wsproto.ConnectionType.SERVER, self.context.client)
                 self.server_ws = self._bounded(wsproto.ConnectionType.CLIENT, self.context.server)
             yield command
 
     def relay_messages(self, event: events.Event) -> CommandGenerator[None]:
-        """Pass on what has come. A client that was refused is given time to read why."""
+        """Relay messages. Do not close a refused client's connection at once, so that it can read the reason."""
         if isinstance(event, SlowMessage):
             if self.due > self._bounds.clock():
-                return  # the rest has come meanwhile
+                return  # more of the message has arrived in time
             self._limits[wsproto.ConnectionType.SERVER].refused = True
-            # As if wsproto had found a fault of the client's.
+            # Act as if wsproto had found a protocol error by the client.
             told = CloseConnection(CloseReason.POLICY_VIOLATION, "the message did not arrive in time")
             self.client_ws._events.append(told)
             event = events.DataReceived(self.context.client, b"")
@@ -153,7 +153,7 @@ class BoundedWebsocketLayer(WebsocketLayer):
             yield command
 
     def done(self, event: events.Event) -> CommandGenerator[None]:
-        """Close what the client has left."""
+        """Close a connection that its peer has closed."""
         if isinstance(event, events.ConnectionClosed):
             yield commands.CloseConnection(event.connection)
 
@@ -164,13 +164,13 @@ class BoundedWebsocketLayer(WebsocketLayer):
 class BoundedWebsocketConnection(WebsocketConnection):
     """One side of a WebSocket.
 
-    A message grows in place, where mitmproxy copies all of it for each piece. Its fragments become one, which RFC 6455,
-    section 5.4, allows: a buffer for each would let fragments of a byte take a hundred times their size.
+    A message grows in place, while mitmproxy would copy it for each piece. Its fragments are joined, as RFC 6455,
+    section 5.4, allows. With a buffer for each, one-byte fragments would take a hundred times their size.
     """
 
     @property
     def frame_buf(self) -> "_Fragments":
-        """The frames of the message that is coming."""
+        """The frames of the current message."""
         return self._frames
 
     @frame_buf.setter
@@ -180,4 +180,4 @@ class BoundedWebsocketConnection(WebsocketConnection):
 
 class _Fragments(list[Any]):
     def append(self, frame: bytes) -> None:
-        """Go on with the fragment that there is."""
+        """Add nothing: data is appended to the existing fragment."""

@@ -1,6 +1,6 @@
-"""The addresses that the proxy listens at, and what to do about one that cannot be had.
+"""Check the addresses that the proxy is going to listen at, and explain why one is not available.
 
-They are tried before anything is started, so that a port in use is one line and not the end of half a start.
+They are checked before the proxy starts. So a port in use gives a one-line error instead of a partial start.
 """
 
 import contextlib
@@ -21,18 +21,18 @@ type Protocol = Literal["tcp", "udp"]
 
 KINDS: dict[Protocol, socket.SocketKind] = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
-# Windows has numbers of its own beside the usual ones.
+# Windows has its own error numbers in addition to the usual ones.
 IN_USE = (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE))
 NOT_HERE = (errno.EADDRNOTAVAIL, getattr(errno, "WSAEADDRNOTAVAIL", errno.EADDRNOTAVAIL))
 
 
 class CannotListenError(Exception):
-    """A door could not be opened; the message says which and why."""
+    """The proxy cannot listen at an address. The message gives the address and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """An address to listen at. ``option`` is the command line's word for it; ``host`` "" means every address."""
+    """An address to listen at. ``option`` is its command-line option. The ``host`` "" means every address."""
 
     option: str
     host: str
@@ -43,7 +43,7 @@ class Door:
         return f"{self.option}{'@' if self.option.startswith('--mode') else ' '}{self._at(self.port)}"
 
     def check(self) -> None:
-        """Raise CannotListenError if it cannot be listened at. Port 0 always can: the system chooses one."""
+        """Raise CannotListenError if the address is not available. Port 0 always is: the system chooses a port."""
         if self.port == 0:
             return
         for protocol in self.protocols:
@@ -60,7 +60,7 @@ class Door:
                 _try(family, kind, number, address)
             except OSError as error:
                 if error.errno in NOT_HERE:
-                    # Of a name's several addresses, not all need be there: ::1, for one.
+                    # A name may have several addresses. Some, such as ::1, may not exist on this machine.
                     absent += 1
                     continue
                 raise CannotListenError(self._told(error, protocol)) from None
@@ -87,7 +87,7 @@ class Door:
 
 
 def doors_of(options: Options, web: tuple[str, int] | None = None) -> list[Door]:
-    """Return where the proxy is going to listen: the modes of its options, and mitmweb if that is to be shown."""
+    """Return the addresses of all modes in ``options``, and that of mitmweb if ``web`` is given."""
     doors = []
     for number, text in enumerate(options.mode):
         mode = mode_specs.ProxyMode.parse(text)
@@ -103,7 +103,7 @@ def doors_of(options: Options, web: tuple[str, int] | None = None) -> list[Door]
 
 
 def check_doors(doors: Sequence[Door]) -> None:
-    """Raise CannotListenError for the first door that cannot be listened at, or that is another one's, too."""
+    """Raise CannotListenError for the first door that cannot be listened at, or that another door also uses."""
     for number, door in enumerate(doors):
         for other in doors[:number]:
             same_host = door.host == other.host or "" in (door.host, other.host)
@@ -113,7 +113,7 @@ def check_doors(doors: Sequence[Door]) -> None:
 
 
 def _option(number: int, mode: mode_specs.ProxyMode) -> str:
-    """Return which option a mode came from: addons/master.py puts them in this order."""
+    """Return the option that a mode came from. addons/master.py puts the modes in this order."""
     if number == 0:
         return "--listen"
     if number == 1 and isinstance(mode, mode_specs.ReverseMode) and mode.custom_listen_host is not None:
@@ -125,7 +125,7 @@ def _try(family: int, kind: int, number: int, address: object) -> None:
     """Listen at an address for a moment. Raises OSError."""
     with socket.socket(family, kind, number) as probe:
         if os.name == "posix":
-            # As asyncio does: connections that have just been closed do not count.
+            # Like asyncio, ignore connections that have just been closed.
             if kind == socket.SOCK_STREAM:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         elif (exclusive := getattr(socket, "SO_EXCLUSIVEADDRUSE", None)) is not None:
@@ -138,9 +138,9 @@ def _try(family: int, kind: int, number: int, address: object) -> None:
 
 
 def holder_of(host: str, port: int, protocol: Protocol = "tcp") -> str | None:
-    """Return the name and the process id of the program that listens at a port; None where the system hides it.
+    """Return the name and the process id of the program that listens at a port, or None if unknown.
 
-    Most systems tell it of one's own programs only.
+    Most systems show only the user's own programs.
     """
     for pid, at in _listening(protocol, port):
         if not host or at in (host, "0.0.0.0", "::") or host == "localhost":  # noqa: S104 - nothing is bound to it
@@ -151,11 +151,11 @@ def holder_of(host: str, port: int, protocol: Protocol = "tcp") -> str | None:
 
 
 def _listening(protocol: Protocol, port: int) -> Iterator[tuple[int, str]]:
-    """Yield the process ids of those that listen at a port, and at which address each does."""
+    """Yield the process id and the address of each program that listens at a port."""
     try:
         every = [(found.pid, found) for found in psutil.net_connections(protocol)]
     except (psutil.Error, OSError):
-        # macOS tells root alone of all at once; program by program it tells of one's own.
+        # On macOS only root can list all connections. Other users can list those of their own programs.
         every = list(_of_each_program(protocol))
     for pid, found in every:
         if pid and found.laddr and found.laddr.port == port and found.status in (psutil.CONN_LISTEN, psutil.CONN_NONE):

@@ -1,8 +1,8 @@
-"""Whoever opens one of the proxy's addresses by hand is told what it is and what to do with it.
+"""Answer requests to the proxy's own addresses with an explanation of how to use them.
 
-There are three such addresses: the proxy's own (``http://127.0.0.1:8080/``), which many take for a base URL or open in
-a browser; the base-URL door; and, through the proxy, the root of a host that we stand in for. Where keys are asked for,
-it is only said that a key is needed.
+There are three such addresses. The first is the proxy's own (``http://127.0.0.1:8080/``). Many users open it in a
+browser or set it as a base URL. The second is the address for base URLs. The third is the root of a simulated API's
+host, reached through the proxy. If API keys are required, the answer says only that.
 """
 
 import html
@@ -18,22 +18,22 @@ from settings import Settings, write_address
 from translate.errors import OpenAIError
 
 PROXIES = (mode_specs.RegularMode, mode_specs.UpstreamMode)
-"""The doors that programs come to by ``HTTPS_PROXY``."""
+"""The modes that programs use with ``HTTPS_PROXY``."""
 
 ASK_FOR_A_KEY = "This is Understudy. It answers those who have a key. Whoever runs it gives out keys."
 
 
 class ExplainOwnAddress:
-    """Answer whatever is asked of the proxy's own address.
+    """Answer all requests to the proxy's own address.
 
-    It does so by the head, before other addons judge where the request leads, and whether its body is kept.
+    It answers at the request headers, before other addons check the target and decide whether to store the body.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Explain, or refuse what takes this address for a base URL."""
+        """Send an explanation, or an error if the client uses this address as a base URL."""
         if flow.response or flow.error or not flow.live or not is_own_address(flow):
             return
         at = f"http://{write_address(flow.request.host, flow.request.port)}"
@@ -45,7 +45,7 @@ class ExplainOwnAddress:
             refuse(flow, misdirected(at, self._base_url()))
 
     def _base_url(self) -> str:
-        """Return the base URL that apps can have here, or else what makes one."""
+        """Return text on how to set the base URL, or on how to enable it."""
         door = self._settings.base_url
         if door is None or door[1] == 0:
             return "start it with --base-url 127.0.0.1:8081 and set OPENAI_BASE_URL=http://127.0.0.1:8081/v1"
@@ -65,13 +65,13 @@ class ExplainOwnAddress:
 
 
 class ExplainDoors:
-    """Answer ``GET /`` at the base-URL door, and of the hosts that we stand in for."""
+    """Answer ``GET /`` at the address for base URLs and at the hosts of simulated APIs."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def request(self, flow: http.HTTPFlow) -> None:
-        """Explain."""
+        """Send an explanation."""
         request = flow.request
         if flow.response or flow.error or not flow.live or not (is_root(request) or is_icon(request)):
             return
@@ -110,35 +110,35 @@ class ExplainDoors:
 
 
 def is_root(request: http.Request) -> bool:
-    """Whether a request is one for a page that explains."""
+    """Whether a request is a GET or HEAD of ``/``."""
     return request.method in ("GET", "HEAD") and request.path.partition("?")[0] == "/"
 
 
 def is_icon(request: http.Request) -> bool:
-    """Whether a request is the one that browsers make for a page's icon, unasked."""
+    """Whether a request is for the icon that browsers request automatically."""
     return request.method in ("GET", "HEAD") and request.path.partition("?")[0] == "/favicon.ico"
 
 
 def answer_icon(flow: http.HTTPFlow) -> None:
-    """Answer that there is no icon. A 404 would be counted and logged as a request that failed."""
+    """Answer with 204. A 404 would be counted and logged as a failed request."""
     flow.response = http.Response.make(204)
 
 
 def is_own_address(flow: http.HTTPFlow) -> bool:
-    """Whether a request is for the very address at which the proxy listens for programs.
+    """Whether a request is for the address at which the proxy itself listens.
 
-    A browser that opens the address asks so, and a program that has it for a base URL.
+    Browsers that open the address send such requests. So do programs that use it as a base URL.
     """
     client, request = flow.client_conn, flow.request
     if not isinstance(client.proxy_mode, PROXIES):
         return False
-    # Loopback's other names count too: mitmproxy refuses to connect to them as to itself.
+    # Include other loopback names: mitmproxy refuses to connect to them, since it would connect to itself.
     host, port = client.sockname[:2]
     return request.port == port and (request.host == host or is_loopback(request.host))
 
 
 def misdirected(at: str, base_url: str) -> OpenAIError:
-    """Return what a program is told that takes the proxy's own address for a base URL."""
+    """Return the error for a program that uses the proxy's own address as a base URL."""
     return OpenAIError(
         f"{at} is the address of a proxy, not a base URL. Set HTTPS_PROXY to it (`understudy env` prints all that it "
         f"takes). Or, for `understudy serve`, {base_url}.",
@@ -148,7 +148,7 @@ def misdirected(at: str, base_url: str) -> OpenAIError:
 
 
 def explain(flow: http.HTTPFlow, lines: list[str]) -> None:
-    """Answer with some lines: as a page for a browser, as JSON for who wants only that, else as text."""
+    """Answer with lines of text, as HTML, JSON or plain text according to the Accept header."""
     accept = flow.request.headers.get("accept", "")
     if "text/html" in accept:
         kind, body = "text/html", page(lines)
@@ -162,6 +162,6 @@ def explain(flow: http.HTTPFlow, lines: list[str]) -> None:
 
 
 def page(lines: list[str]) -> str:
-    """Return a page with a paragraph for each line. Its text is escaped; it loads nothing."""
+    """Return an HTML page with a paragraph for each line. The text is escaped. The page loads no other files."""
     paragraphs = "\n".join(f"<p>{html.escape(line)}</p>" for line in lines)
     return f'<!doctype html>\n<meta charset="utf-8">\n<title>Understudy</title>\n{paragraphs}\n'

@@ -1,12 +1,12 @@
-"""Where a key leads to, besides the hosts that we stand in for: to public addresses, or to the hosts in ``tunnel``.
+"""Limit the hosts that a client can reach besides the simulated APIs: public addresses, or the hosts in ``tunnel``.
 
-A proxy that listens for others stands in a network that they are not in. Without this a key would open every port of
-this machine and of its neighbours. A host is judged by the addresses that it resolves to, and the connection goes to an
-address that was judged: a name that resolves to something else a moment later leads nowhere else.
+A proxy for other machines can reach networks that its clients cannot. Without this addon, an API key would open every
+port of this machine and of its neighbours. The addon resolves each host and checks the addresses. The connection goes
+to a checked address, so a later change of the name's DNS records has no effect.
 
-Behind ``upstream_proxy`` names are resolved by that proxy, so only the host as it is written can be judged.
+If ``upstream_proxy`` is set, that proxy resolves names. Then only the host as written can be checked.
 
-A key that is revoked or expires opens nothing more at once. What it has open is closed within ``key_check_s``.
+A revoked or expired key cannot open new connections. Its open connections are closed within ``key_check_s``.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ from translate.errors import OpenAIError
 log = logging.getLogger("understudy")
 
 REAL_HOST = "understudy_real_host"
-"""``flow.metadata``: the name of a host, while the request has the address that the name was resolved to."""
+"""``flow.metadata``: the host name, while the request has the resolved address instead."""
 
 
 class GuardTunnels:
-    """Judge every host that a client is led to. It must come after the addon that lets clients log in."""
+    """Check every host that a client connects to. It must come after the addon that handles proxy logins."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class GuardTunnels:
         key_of: Callable[[Client], str | None],
         is_tunnel: Callable[[Client], None],
     ) -> None:
-        """``key_of`` tells which key a client has logged in with; ``is_tunnel`` is told of clients with a tunnel."""
+        """``key_of`` returns the key of a client's login. ``is_tunnel`` is called for each tunnel's client."""
         self._hosts = settings.hosts
         self._allowed = settings.tunnel
         self._every_s = settings.key_check_s
@@ -60,15 +60,15 @@ class GuardTunnels:
         self._is_tunnel = is_tunnel
         self._pinned: weakref.WeakKeyDictionary[Client, dict[str, str]] = weakref.WeakKeyDictionary()
         self._keys: weakref.WeakKeyDictionary[Client, str] = weakref.WeakKeyDictionary()
-        """The keys of the clients that are led elsewhere."""
+        """The keys of the clients that are connected to other hosts."""
         self._watching: asyncio.Task[None] | None = None
 
     def running(self) -> None:
-        """Begin to watch the keys of tunnels."""
+        """Start to check the keys of open tunnels regularly."""
         self._watching = asyncio.get_running_loop().create_task(self._watch(), name="watch the keys of tunnels")
 
     async def done(self) -> None:
-        """Stop watching."""
+        """Stop the regular check."""
         if self._watching is not None:
             self._watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -77,14 +77,14 @@ class GuardTunnels:
     # Where clients want to go
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
-        """Judge the host of a CONNECT."""
+        """Check the host of a CONNECT."""
         if flow.response is not None or flow.error is not None or self._is_ours(flow.request.host):
             return
         if await self._may(flow, flow.request.host, flow.request.port) is not None:
             self._led_elsewhere(flow.client_conn)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Judge the host of a request that is not for us."""
+        """Check the host of a request that the origin does not answer."""
         request = flow.request
         key = request.headers.get(KEY_HEADER)
         if flow.response is not None or flow.error is not None or self._is_ours(request.host):
@@ -97,11 +97,11 @@ class GuardTunnels:
                 self._keys[flow.client_conn] = key
             if address != request.host:
                 flow.metadata[REAL_HOST] = request.host
-                # Not request.host, which would change the Host header as well.
+                # Do not set request.host, since that would change the Host header too.
                 request.data.host = address
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
-        """Judge whatever has not been judged yet, and connect with the address that was judged."""
+        """Check the host if it is not checked yet, and connect to the checked address."""
         if data.server.address is None:
             return
         host, port = data.server.address[:2]
@@ -119,17 +119,17 @@ class GuardTunnels:
         data.server.address = (address, port)
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """Put the name back."""
+        """Restore the host name."""
         self._restore(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """Put the name back."""
+        """Restore the host name."""
         self._restore(flow)
 
     async def judge(self, host: str, port: int) -> str:
-        """Return the address to connect with; behind an upstream proxy, the host itself.
+        """Return the address to connect to. With an upstream proxy, return the host itself.
 
-        Raises OpenAIError: 403 for a host that no key leads to, 502 for one that has no address.
+        Raises OpenAIError: 403 if the host is not allowed, 502 if it has no address.
         """
         named, listed = self._in_list(host)
         if self._allowed and not listed:
@@ -157,7 +157,7 @@ class GuardTunnels:
         return address
 
     def _in_list(self, host: str) -> tuple[bool, bool]:
-        """Return whether a host is allowed by its whole name, and whether it is allowed at all."""
+        """Return two values: whether ``tunnel`` has the exact host name, and whether it allows the host at all."""
         named = host.rstrip(".").lower() in self._allowed
         return named, named or matches(host, self._allowed)
 
@@ -203,9 +203,9 @@ class GuardTunnels:
 
 
 def is_public_as_written(host: str) -> bool:
-    """Judge a host that somebody else resolves: no address but a public one, and no name that is known to be private.
+    """Whether a host that another proxy resolves is a public address, or a name that is not known to be private.
 
-    Numbers that are no address in the usual spelling may be one in another.
+    A host that ends in a number is not public: it may be an address in an unusual notation.
     """
     name = host.rstrip(".").lower()
     try:

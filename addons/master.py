@@ -1,4 +1,4 @@
-"""The proxy inside our own process: mitmproxy's master with its usual addons and ours."""
+"""Run mitmproxy's master in this process, with its default addons and the project's own."""
 
 import asyncio
 import contextlib
@@ -26,18 +26,21 @@ LOOPBACK = "127.0.0.1"
 
 
 class _Ready:
-    """Tells when every other addon is running. It must be the last one."""
+    """Signal that all other addons are running. It must be the last addon."""
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
 
     def running(self) -> None:
-        """Tell."""
+        """Set the event."""
         self.event.set()
 
 
 def options_for(settings: Settings, confdir: Path, environ: Mapping[str, str]) -> Options:
-    """Return mitmproxy's options: where it listens, and whose certificates it makes and believes."""
+    """Return mitmproxy's options: its addresses, its certificate authority, and the authorities that it trusts.
+
+    Raises CannotListenError if a mode is invalid or not allowed.
+    """
     for door, address in (("listen", settings.listen), ("base_url", settings.base_url)):
         if address is not None:
             refuse_open_door(settings, door, *address)
@@ -49,8 +52,8 @@ def options_for(settings: Settings, confdir: Path, environ: Mapping[str, str]) -
     modes = [f"{kind}@{host}:{port}"]
     if settings.base_url is not None:
         door = f"reverse:https://{settings.hosts[0]}@{settings.base_url[0]}:{settings.base_url[1]}"
-        # mitmproxy would listen for HTTP/3 there, too, which nobody asked for. It reads each mode once, so this is
-        # the mode that it will run.
+        # By default mitmproxy would listen for HTTP/3 there too. It caches parsed modes, so this change applies to the
+        # mode that it runs.
         mode_specs.ProxyMode.parse(door).transport_protocol = "tcp"  # type: ignore[misc]
         modes.append(door)
     for mode in settings.mode:
@@ -62,23 +65,23 @@ def options_for(settings: Settings, confdir: Path, environ: Mapping[str, str]) -
         elif not isinstance(spec, mode_specs.LocalMode):
             refuse_open_door(settings, "mode", spec.listen_host(LOOPBACK), spec.listen_port() or 0)
         modes.append(mode)
-    # For passthrough: a person's own certificate authorities are believed upstream as they are elsewhere.
+    # For passthrough: trust the user's own certificate authorities upstream.
     authorities = environ.get("SSL_CERT_FILE") or None
     options = Options(
         mode=modes,
         confdir=str(confdir),
-        # Where a mode names no host; mitmproxy's own default is every address.
+        # The default for modes without a host. mitmproxy's own default is every address.
         listen_host=LOOPBACK,
         ssl_verify_upstream_trusted_ca=authorities,
     )
-    # An addon of mitmproxy's brings this option. Under which name the base-URL door is reached matters:
-    # see addons/guard_base_url.py.
+    # A mitmproxy addon defines this option, so set it later. The proxy needs the Host header of requests to the base
+    # URL: see addons/guard_base_url.py.
     options.update_defer(keep_host_header=True)  # type: ignore[no-untyped-call]
     return options
 
 
 def parse_mode(mode: str) -> mode_specs.ProxyMode:
-    """Read a mode as mitmproxy does. Raises CannotListenError."""
+    """Parse a mitmproxy mode. Raises CannotListenError if it is invalid."""
     try:
         return mode_specs.ProxyMode.parse(mode)
     except ValueError as error:
@@ -86,7 +89,7 @@ def parse_mode(mode: str) -> mode_specs.ProxyMode:
 
 
 def refuse_open_door(settings: Settings, door: str, host: str, port: int) -> None:
-    """Refuse to listen where other machines are, unless there are keys. Raises CannotListenError."""
+    """Raise CannotListenError if other machines can reach the address and no API key is required."""
     if not settings.client_auth and not is_loopback(host):
         raise CannotListenError(
             f"{door} {write_address(host, port)} is open to other machines; whoever reaches it would ask Claude at"
@@ -95,7 +98,7 @@ def refuse_open_door(settings: Settings, door: str, host: str, port: int) -> Non
 
 
 def refuse_without_rights(mode: str) -> None:
-    """Say what capturing other programs' traffic needs and is not there. Raises CannotListenError."""
+    """Raise CannotListenError if this machine cannot capture other programs' traffic."""
     reason = mitmproxy_rs.local.LocalRedirector.unavailable_reason()
     if reason is None and sys.platform == "linux" and shutil.which("sudo") is None:
         reason = "on Linux mitmproxy starts its redirector with sudo, and there is none"
@@ -112,12 +115,12 @@ async def proxy(
     say_web: Callable[[str], None] | None = None,
     own: Sequence[Any] | None = None,
 ) -> AsyncIterator[list[tuple[str, int]]]:
-    """Run the proxy while the block runs, and yield where it listens, in the order of its modes.
+    """Run the proxy while the block runs. Yield its addresses in the order of its modes.
 
-    ``web``: where mitmweb shows what it does, if anywhere. ``say_web`` is given its whole URL, whose token lets in.
-    ``own``: mitmproxy's own addons; None: all that it has by default.
+    ``web``: the address of mitmweb, or None. ``say_web`` is called with mitmweb's URL, which includes its token.
+    ``own``: mitmproxy's own addons; None for its default addons.
 
-    Raises CannotListenError when a door cannot be opened or an addon cannot start.
+    Raises CannotListenError if the proxy cannot listen at an address or an addon cannot start.
     """
     check_doors(doors_of(options, web))
     ready = _Ready()
@@ -148,7 +151,7 @@ async def proxy(
             yield addresses
         finally:
             waiting.cancel()
-            # mitmproxy leaves its doors open to the end of the process.
+            # mitmproxy would listen until the process ends.
             await master.addons.get("proxyserver").servers.update([])  # type: ignore[no-untyped-call]
             master.should_exit.set()
             await asyncio.wait({running})
@@ -159,7 +162,7 @@ async def proxy(
 
 
 def cut_connections(master: Master) -> None:
-    """Close the connections of clients: mitmproxy leaves them open, and would go on to serve them."""
+    """Close the clients' connections. Otherwise mitmproxy would continue to serve them."""
     for handler in list(master.addons.get("proxyserver").connections.values()):  # type: ignore[no-untyped-call]
         transport = handler.transports.get(handler.client)
         if transport is not None and transport.handler is not None:
@@ -167,22 +170,22 @@ def cut_connections(master: Master) -> None:
 
 
 class _TlsWith(tlsconfig.TlsConfig):
-    """mitmproxy's addon for TLS, with an authority that is read already."""
+    """mitmproxy's addon for TLS, with a certificate store that is already loaded."""
 
     def __init__(self, store: CertStore) -> None:
         self.certstore = store
 
     def configure(self, updated: Collection[str]) -> None:
-        """Do what it does, but read no authority. mitmproxy itself also calls this with the name of one option."""
+        """Configure the addon without loading a certificate store. mitmproxy may pass one name instead of a set."""
         names = {updated} if isinstance(updated, str) else set(updated)
         super().configure(names - {"certs", "confdir", "key_size", "cert_passphrase"})  # type: ignore[no-untyped-call]
 
 
 def few_addons(store: CertStore) -> list[Any]:
-    """Return those of mitmproxy's own addons that a regular proxy needs.
+    """Return only those mitmproxy addons that a regular proxy needs.
 
-    Where a proxy is started for each test, all of them would take most of the time, and so would reading the authority:
-    ``store`` has it, and the certificates that it has made so far.
+    This saves time if a proxy is started for each test: loading all addons and the certificate authority is slow.
+    ``store`` has the authority and the certificates that it has made so far.
     """
     return [
         core.Core(),
@@ -196,16 +199,16 @@ def few_addons(store: CertStore) -> list[Any]:
 
 
 def web_master(options: Options, host: str, port: int) -> Master:
-    """Return mitmweb's master, with its own addons. Its ``web_url`` has the token that lets in.
+    """Return mitmweb's master, with its own addons. Its ``web_url`` includes the access token.
 
     mitmweb logs that URL too, but our log masks tokens.
     """
-    # Imported where it is wanted: it brings a web server.
+    # Import it only when needed, since it imports a web server.
     from mitmproxy.tools.web.master import WebMaster
 
     master = WebMaster(options, with_termlog=False)
     master.options.update(web_host=host, web_port=port, web_open_browser=False)  # type: ignore[no-untyped-call]
-    # It would end the whole program by itself when something was logged as an error.
+    # This addon would exit the whole program when an error is logged.
     if (check := master.addons.get("errorcheck")) is not None:  # type: ignore[no-untyped-call]
         master.addons.remove(check)  # type: ignore[no-untyped-call]
     return master
@@ -213,10 +216,10 @@ def web_master(options: Options, host: str, port: int) -> Master:
 
 @contextlib.contextmanager
 def _errors_logged() -> Iterator[tuple[list[str], Callable[[], None]]]:
-    """Collect what is logged as an error: mitmproxy does not raise what goes wrong at its start.
+    """Collect logged errors, because mitmproxy logs errors at its start and does not raise them.
 
-    Nothing of it is shown in the log until the function that is yielded is called: what goes wrong at the start is
-    raised, and whoever catches it says it once.
+    Yield the list of errors, and a function that lets the log show errors again. Until then the log hides them: the
+    caller raises them as an exception, so they would be shown twice.
     """
     errors: list[str] = []
     shown: list[logging.Handler] = []

@@ -1,4 +1,4 @@
-"""Exchanges go to a cassette as they happen, both sides of them."""
+"""Record each exchange in a cassette while it happens: the app's side and Claude's side."""
 
 import asyncio
 import contextlib
@@ -35,25 +35,25 @@ from translate.turn import Turn, to_json
 log = logging.getLogger("understudy")
 
 OURS = frozenset({TOKEN_HEADER, CLIENT_HEADER, KEY_HEADER, FLOW_HEADER, "proxy-authorization"})
-"""Headers between the proxy's addons and the origin, which no app sent."""
+"""Headers that the proxy's addons exchange with the origin. They are not part of the app's request."""
 
 REFUSALS = frozenset({401, 403, 404, 405})
-"""Where Claude has not been asked: no key, none that may do this, or nothing there."""
+"""Statuses of requests that were refused before Claude was asked: no valid key, no permission, or no endpoint."""
 
 NOT_ACCEPTED = "a request that is refused, or breaks off before it is accepted, is kept without its body"
 
 SETTLE_S = 5.0
-"""How long the end of recording waits for turns that were left: each is interrupted within milliseconds."""
+"""How long :meth:`Record.settle` waits for unfinished turns. Each is interrupted within milliseconds."""
 
 
 LAST_BYTES = 1024 * 1024
-"""So much of what was sent tells whether a stream had come to its end."""
+"""How many of the last bytes sent are searched for the end of the stream."""
 
 
 class Record:
-    """Record what the origin answers, and by setting what it does not.
+    """Record the exchanges that the origin answers and, if the settings ask for it, others too.
 
-    It needs each flow after it was sent to the origin, and its end before the real address is put back.
+    Its hooks must run after a request is redirected to the origin, and before the real address is restored.
     """
 
     def __init__(self, settings: Settings, observers: Observers) -> None:
@@ -67,14 +67,15 @@ class Record:
     # Starting and stopping
 
     def running(self) -> None:
-        """Record from the start, if that was asked for. Raises CassetteError."""
+        """Start recording if the settings ask for it. Raises CassetteError."""
         settings = self._settings
         path = settings.record
         to_be_replayed = path is None and "record" in (settings.replay_on_miss, settings.replay_on_expired)
         if to_be_replayed:
             path = settings.replay
         if self._recorder is None and path is not None:
-            # Who records by hand looks at what failed. What a replay adds to itself would be answered for ever.
+            # A recording may contain failures, since its user can inspect them. A replay that adds to its own cassette
+            # must not record them: it would answer with the failure for ever.
             self.start(path, failures=settings.replay_keep_errors or not to_be_replayed)
 
     def done(self) -> None:
@@ -82,7 +83,7 @@ class Record:
         self.stop()
 
     async def settle(self) -> None:
-        """Wait until it is known what ended exchanges used, which the engine tells as long as it runs."""
+        """Wait for the usage of exchanges that have ended. The engine reports it only while it runs."""
         if self._ending:
             await asyncio.wait(self._ending, timeout=SETTLE_S)
 
@@ -96,7 +97,7 @@ class Record:
 
     @command.command("understudy.record.stop")  # type: ignore[untyped-decorator]
     def stop(self) -> None:
-        """Stop recording. What still runs is kept as interrupted."""
+        """Stop recording. Exchanges that still run are recorded as interrupted."""
         if self._recorder is not None:
             log.info("recording to %s has ended", self._recorder.file)
             for taken in self._ending.values():
@@ -109,7 +110,7 @@ class Record:
             self._taken.clear()
 
     def start(self, path: Path, *, failures: bool = True) -> None:
-        """Record into a cassette; ``failures``: also what failed through no fault of the app. Raises CassetteError."""
+        """Record into a cassette. ``failures``: also record failures not caused by the app. Raises CassetteError."""
         settings = self._settings
         recorder = Recorder(
             path,
@@ -129,18 +130,18 @@ class Record:
 
     @property
     def not_kept(self) -> list[str]:
-        """The exchanges that failed and were therefore not kept, each with its reason."""
+        """The exchanges that were not recorded because they failed, each with its reason."""
         return [*self._not_kept, *(self._recorder.not_kept if self._recorder else ())]
 
     def switch(self, on: bool) -> None:
-        """Start or stop, for those who may not choose the file: it is one of ours. Raises CassetteError."""
+        """Start or stop recording into the configured file. The caller cannot choose the file. Raises CassetteError."""
         if not on:
             self.stop()
         elif self._recorder is None:
             self.start(self._settings.record or self._settings.data_dir / "recordings")
 
     def status(self) -> dict[str, Any]:
-        """Return what is recorded, and whether that goes well."""
+        """Return the cassette's file, its problem if any, and how many exchanges were not recorded."""
         if self._recorder is None:
             return {"recording": None}
         recorder = self._recorder
@@ -160,10 +161,10 @@ class Record:
             return
         real = flow.metadata.get(REAL_ADDRESS)
         if real is None:
-            # What is compressed could not be looked through for secrets.
+            # Secrets cannot be found in a compressed body.
             flow.request.headers["accept-encoding"] = "identity"
-        # Where keys are asked for, strangers send requests too. Nothing of theirs is looked through, or written, before
-        # it is known that they are not refused.
+        # If API keys are required, clients without a key may send requests too. Do not redact or write such a request
+        # before it is accepted.
         may_be_refused = real is not None and self._settings.client_auth and self._settings.record_refused != "whole"
         self._taken[flow.id] = taken = self._take(self._recorder, flow, at_once=not may_be_refused)
         if real is not None:
@@ -189,7 +190,7 @@ class Record:
         return Taken(begin, at_once=at_once)
 
     def _take_refused(self, flow: http.HTTPFlow) -> "Taken | None":
-        """Begin the entry of a request that was refused at its head, so that its body was never read."""
+        """Begin the entry of a request that was refused at its headers. Its body was never read."""
         path = flow.request.path.partition("?")[0]
         if self._recorder is None or REFUSED not in flow.metadata or flow.websocket is not None:
             return None
@@ -199,7 +200,7 @@ class Record:
         return taken
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Keep the answer's head, and listen in on its chunks."""
+        """Record the response's status and headers, and copy its chunks as they pass."""
         taken, response = self._taken.get(flow.id), flow.response
         if taken is None or response is None:
             return
@@ -214,11 +215,11 @@ class Record:
             response.stream = taken.passing(response.stream)
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """End the entry of an answer that is complete."""
+        """End the entry of a response that is complete."""
         taken = self._taken.get(flow.id) or self._take_refused(flow)
         if taken is None or flow.response is None:
             return
-        if not taken.responded:  # an addon's own answer
+        if not taken.responded:  # an addon made the response
             taken.respond(flow.response.status_code, pairs(flow.response))
         if not flow.response.stream:
             taken.chunk(decoded(flow.response, self._settings.max_body_bytes))
@@ -230,7 +231,7 @@ class Record:
         if taken is None:
             return
         if is_complete(b"".join(taken.sent)[-LAST_BYTES:]):
-            # Clients may leave as soon as they have read what ends a stream.
+            # Clients may disconnect as soon as they have read the last event of a stream.
             self._end(flow, "done")
         else:
             by_app = flow.error is None or "client" in flow.error.msg.lower()
@@ -242,7 +243,7 @@ class Record:
         return None if recorder is None else Taken(lambda _: recorder.begin(method, path, headers, body))
 
     def finish(self, taken: "Taken", how: str, *, error: Any = None) -> None:
-        """End an entry, once Claude's side of it has ended too: it goes on in the background, or is interrupted."""
+        """End an entry when Claude's side has ended too. That side may go on in the background, or be interrupted."""
         taken.app_ended(how, error)
         task = asyncio.get_running_loop().create_task(taken.claude_ended(), name="the end of an exchange")
         if not task.done():
@@ -264,10 +265,10 @@ class Record:
 
 
 class Taken:
-    """One exchange that is being recorded: a observer of Claude's side, and what the addon saw of the app's.
+    """One exchange that is being recorded. It observes Claude's side and holds the app's side.
 
-    ``begin`` begins its entry, with the request's body if it is given no reason to leave that out. Unless that is to be
-    done ``at_once``, it is done when the request is known to be answered, or to be refused.
+    ``begin`` begins the entry. Its argument is the reason to leave out the request's body, or None to include it. If
+    ``at_once`` is false, the entry begins when the request has been accepted or refused.
     """
 
     def __init__(self, begin: Callable[[str | None], Recording], *, at_once: bool = True) -> None:
@@ -284,36 +285,36 @@ class Taken:
         self._left: asyncio.Event | None = None
 
     def begin(self) -> None:
-        """Know that Claude is asked."""
+        """Note that Claude's work has begun."""
         self._is_asked, self._left = True, asyncio.Event()
 
     def end(self) -> None:
-        """Know that Claude is asked no more."""
+        """Note that Claude's work has ended."""
         if self._left is not None:
             self._left.set()
 
     def begin_entry(self, status: int | None = None) -> Recording:
-        """Begin the entry, if that is not done: without the request's body if the status is a refusal, or not known."""
+        """Begin the entry if it has not begun. Leave out the request's body if the status is a refusal or unknown."""
         if self._recording is None:
             self._recording = self._begin(NOT_ACCEPTED if status is None or self.is_refused(status) else None)
         return self._recording
 
     def is_refused(self, status: int) -> bool:
-        """Whether a status says that the request was refused, when nothing of it has been kept yet."""
+        """Whether the status is a refusal and the entry has not begun."""
         return self._recording is None and status in REFUSALS
 
     def discard(self) -> None:
-        """Keep nothing of it."""
+        """Discard the entry."""
         if self._recording is not None:
             self._recording.discard()
 
     @property
     def recording(self) -> Recording:
-        """The entry, begun."""
+        """The entry. It begins now if it has not begun."""
         return self.begin_entry()
 
     def turn(self, of: int, turn: Turn, running: Running) -> None:
-        """Keep a turn."""
+        """Record a turn."""
         self.begin_entry(200)
         self._turns.append(running)
         self.recording.turn(to_json(turn), at_ms=self._at(), of=of)
@@ -331,7 +332,7 @@ class Taken:
         self.begin_entry(status).respond(self._at(), status, headers)
 
     def passing(self, before: Any) -> Callable[[bytes], Any]:
-        """Return what keeps each piece of a stream and passes it on, by way of what was to pass it on before."""
+        """Return a stream function that records each chunk and then calls ``before``, the previous stream function."""
 
         def keep(data: bytes) -> Any:
             if data:
@@ -341,7 +342,7 @@ class Taken:
         return keep
 
     def chunk(self, data: bytes) -> None:
-        """Keep what was sent at once."""
+        """Record a chunk that was sent to the app."""
         if data:
             self.sent.append(data)
             self.recording.chunk(self._at(), data)
@@ -354,7 +355,7 @@ class Taken:
         """Finish the entry when Claude's side of it has ended."""
         if self._left is not None:
             await self._left.wait()
-        with contextlib.suppress(Exception):  # what kept a turn from running is told by the answer
+        with contextlib.suppress(Exception):  # the response reports why a turn did not run
             await messages_of(self._turns)
         self.finish()
         if self.recording.is_busy:
@@ -363,7 +364,7 @@ class Taken:
     def finish(self) -> None:
         """Finish the entry with what is known now, if it is not finished.
 
-        A large answer is put together beside the event loop.
+        A large response is assembled outside the event loop.
         """
         used: dict[str, Any] = {}
         if self._is_asked:
@@ -373,12 +374,12 @@ class Taken:
         self.recording.end_with(sum(map(len, sent)), lambda: {**self._about(b"".join(sent)), **used})
 
     def _about(self, body: bytes) -> dict[str, Any]:
-        """Return what ends the entry, but for what was used."""
+        """Return the fields that end the entry, without Claude's usage and cost."""
         how, at_ms, error = self._ended
         message = assemble(self._content_type, body)
         told = error_in(message)
         if is_event_stream(self._content_type) and (told is not None or (how == "done" and not is_complete(body))):
-            # Clients hang up when they have read an error; it is the error that ended the exchange.
+            # Clients disconnect when they have read an error. The cause of the end is the error.
             how, error = "failed", told or error
         return {
             "how": how,
@@ -394,24 +395,24 @@ class Taken:
 
 
 def is_handshake(flow: http.HTTPFlow) -> bool:
-    """Whether a flow is to become a WebSocket, whose messages are recorded one by one."""
+    """Whether the flow is a WebSocket handshake. WebSocket messages are recorded one by one."""
     return str(flow.request.headers.get("upgrade", "")).strip().lower() == "websocket"
 
 
 def pairs(message: http.Message) -> list[tuple[str, str]]:
-    """Return a message's headers as they came, one by one."""
+    """Return a message's headers in their original order, with repeated headers separate."""
     return [
         (name.decode("utf-8", "replace"), value.decode("utf-8", "replace")) for name, value in message.headers.fields
     ]
 
 
 def decoded(message: http.Message, most: int) -> bytes:
-    """Return a body without its content encoding, as it is where that cannot be undone.
+    """Return a body without its content encoding. Return it unchanged if it cannot be decoded.
 
-    Of what unpacks to more than ``most`` bytes only the beginning.
+    A decoded body is cut after ``most`` + 1 bytes.
     """
     body = message.raw_content or b""
     with contextlib.suppress(ValueError):
-        # One more than the limit, so that what is too long is seen to be.
+        # Decode one byte more than the limit, so that the caller can detect a body that is too long.
         return unpack(body, str(message.headers.get("content-encoding", "")), most + 1)
     return body

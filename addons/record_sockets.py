@@ -1,8 +1,8 @@
-"""Records what passes over WebSockets.
+"""Record the requests and responses on WebSockets.
 
-A cassette holds requests and answers. Each ``response.create`` is recorded as the POST request that means the same, and
-its answer as the event stream that a POST would get. So it can be shown, compared and replayed like any other entry, to
-apps that use a WebSocket and to apps that do not.
+A cassette has requests and responses. Each ``response.create`` is recorded as the equivalent POST request. Its response
+is recorded as the event stream that a POST would get. So it can be shown, compared and replayed like any other entry,
+for apps with and without a WebSocket.
 """
 
 import json
@@ -25,12 +25,12 @@ ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"
 
 MOST_MESSAGES = 1000
 MOST_BYTES = 4 * 1024 * 1024
-"""How many messages of a WebSocket are kept for whoever looks, and how large together; mitmproxy itself keeps all."""
+"""How many messages, and how many bytes of them, each flow keeps for display. mitmproxy itself keeps all messages."""
 
 
 @dataclass(slots=True)
 class _Asked:
-    """One request on its way: the key of its observer, and whether its answer has begun."""
+    """One request in progress: the id of its observer, its entry, and whether its response has begun."""
 
     flow: str
     taken: Taken
@@ -39,7 +39,7 @@ class _Asked:
 
 @dataclass(slots=True)
 class _Socket:
-    """One WebSocket: how many messages the app has sent, and what is being answered, by the number of its message."""
+    """One WebSocket. ``count`` is the number of the app's messages. ``asked`` are open requests by message number."""
 
     headers: list[tuple[str, str]]
     path: str
@@ -48,28 +48,28 @@ class _Socket:
 
 
 class RecordSockets:
-    """Record what passes over WebSockets to the origin."""
+    """Record the messages of WebSockets to the origin."""
 
     def __init__(self, record: Record, observers: Observers) -> None:
         self._record = record
         self._witnesses = observers
         self._sockets: dict[str, _Socket] = {}
         self._kept: dict[str, int] = {}
-        """How many bytes of messages are kept, by flow."""
+        """The bytes of messages that each flow keeps, by the flow's id."""
 
     def request(self, flow: http.HTTPFlow) -> None:
-        """Tell the origin which flow a handshake is."""
+        """Add the flow's id to a handshake for the origin."""
         if REAL_ADDRESS in flow.metadata and is_handshake(flow):
             flow.request.headers[FLOW_HEADER] = flow.id
             self._witnesses.follow(flow.id)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """Forget a handshake that failed."""
+        """Stop observing a failed handshake."""
         if flow.websocket is None:
             self._witnesses.leave(flow.id)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Remember a WebSocket that is open."""
+        """Start recording a WebSocket if its handshake has succeeded."""
         if flow.response is None or flow.response.status_code != 101 or REAL_ADDRESS not in flow.metadata:
             self._witnesses.leave(flow.id)
             return
@@ -81,26 +81,27 @@ class RecordSockets:
         self._sockets[flow.id] = _Socket(headers, flow.request.path)
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
-        """Take a message."""
-        assert flow.websocket is not None  # noqa: S101 - that is what the hook is for
+        """Record a message."""
+        assert flow.websocket is not None  # noqa: S101 - mitmproxy calls this hook only for WebSockets
         message = flow.websocket.messages[-1]
         socket = self._sockets.get(flow.id)
         if socket is not None and message.from_client:
             self._ask(flow.id, socket, message.content)
         elif socket is not None:
-            # An error may overtake the answers of what was asked before, so neither order nor stream tells.
+            # Ask the observers which request a message answers. Its order and stream id are not enough: an error may
+            # arrive before the responses to earlier requests.
             self._answer(socket, self._witnesses.said(flow.id), message.content)
         self._forget_old(flow.id, flow.websocket.messages)
 
     def _forget_old(self, flow_id: str, messages: list[WebSocketMessage]) -> None:
-        """Keep the last messages. The very last one is yet to be passed on."""
+        """Drop the oldest messages beyond the limits. Keep the last one, since it has not been passed on yet."""
         kept = self._kept.get(flow_id, 0) + len(messages[-1].content)
         while len(messages) > 1 and (len(messages) > MOST_MESSAGES or kept > MOST_BYTES):
             kept -= len(messages.pop(0).content)
         self._kept[flow_id] = kept
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
-        """End what was not answered to its end."""
+        """End the entries of requests whose responses are incomplete."""
         self._kept.pop(flow.id, None)
         socket = self._sockets.pop(flow.id, None)
         self._witnesses.leave(flow.id)

@@ -1,4 +1,4 @@
-"""Requests for OpenAI's hosts go to our origin, and look as if they had gone to OpenAI's."""
+"""Redirect requests for OpenAI's hosts to the local origin. Afterwards the flows show OpenAI's addresses again."""
 
 import itertools
 import logging
@@ -28,7 +28,7 @@ REAL_ADDRESS = "understudy_real_address"
 
 
 MAGIC_HOST = "understudy.local"
-"""A host that is nowhere: through the proxy, http://understudy.local/ shows what the proxy is doing."""
+"""A host that exists only in the proxy. Through the proxy, http://understudy.local/ shows the proxy's status."""
 
 
 ONLY_HERE = "This proxy answers only programs on its own machine: it runs without client_auth (`understudy keys`)."
@@ -38,26 +38,26 @@ NOT_STARTED = "Understudy could not be started; whoever runs it finds the reason
 
 
 class OriginAddress(Protocol):
-    """Where the origin is."""
+    """The addresses and the token of the origin."""
 
     token: str
 
     async def addresses(self) -> Sequence[tuple[str, int]]:
-        """Wait until it listens and return its addresses."""
+        """Wait until the origin listens, and return its addresses."""
 
 
 class RedirectToOrigin:
-    """Send requests for OpenAI's hosts to our HTTP origin, and put the real address back when they have been answered.
+    """Send requests for OpenAI's hosts to the HTTP origin. Restore the real address after the response.
 
-    mitmproxy keeps at most five connections to one address for a client's connection, so that a sixth stream on an
-    HTTP/2 connection would wait for one of the five; the origin therefore listens on several ports, taken in turn.
+    For each client connection, mitmproxy opens at most five connections to one address. A sixth stream on an HTTP/2
+    connection would have to wait. So the origin listens on several ports, and requests use them in turn.
     """
 
     def __init__(self, settings: Settings, origin: OriginAddress) -> None:
         self._hosts = settings.hosts
         self._passthrough = settings.passthrough
         self._client_auth = settings.client_auth
-        # What was passed through when it was recorded is answered from the cassette too.
+        # A cassette may contain requests that were passed through. They are answered from it too.
         self._replays = settings.replay is not None
         self._origin = origin
         self._turn = itertools.count()
@@ -65,34 +65,34 @@ class RedirectToOrigin:
         self._sent: weakref.WeakKeyDictionary[Client, set[tuple[str, int]]] = weakref.WeakKeyDictionary()
 
     def is_ours(self, flow: http.HTTPFlow, *, logged_in: bool = False) -> bool:
-        """Whether the origin answers this flow. ``logged_in``: its client has shown a key to the proxy itself."""
+        """Whether the origin answers this flow. ``logged_in``: its client has logged in to the proxy with a key."""
         request = flow.request
         if is_own_page(request):
             return True
         if not (matches(request.host, self._hosts) or matches(request.pretty_host, self._hosts)):
             return False
         if self._client_auth and not logged_in:
-            # The key that it must have stands where OpenAI's would: it is ours, and nobody has looked at it yet.
+            # Its key is in OpenAI's header. It may be one of the proxy's keys, and only the origin checks it.
             return True
         path = with_version(ROUTES, request.path.partition("?")[0])
         return self._replays or not self._passthrough or supports(ROUTES, path)
 
     def may_ask(self, flow: http.HTTPFlow) -> bool:
-        """Whether a client is asked for a key, or is on this machine.
+        """Whether keys are required, or the client is on this machine.
 
-        mitmproxy's own programs listen on every address unless told otherwise.
+        This matters for mitmproxy's own programs, since they listen on every address by default.
         """
         peer = flow.client_conn.peername
         here = peer is None or is_loopback(str(peer[0])) or isinstance(flow.client_conn.proxy_mode, LocalMode)
         return self._client_auth or here
 
     def has_sent(self, client: Client, host: str, port: int) -> bool:
-        """Whether a request of a client was sent to this port of our origin."""
+        """Whether a request of a client was sent to this address of the origin."""
         return (host, port) in self._sent.get(client, ())
 
     async def request(self, flow: http.HTTPFlow) -> None:
-        """Redirect."""
-        # Which key a client has logged in with is for the origin, and for no other host that it talks to.
+        """Redirect the request if the origin answers it."""
+        # Send the key of the proxy login only to the origin, never to another host.
         key = flow.request.headers.pop(KEY_HEADER, None)
         if flow.response or flow.error or not flow.live or not self.is_ours(flow, logged_in=key is not None):
             return
@@ -102,14 +102,14 @@ class RedirectToOrigin:
         try:
             addresses = await self._origin.addresses()
         except Exception:
-            # mitmproxy would go on with the flow as it is: to the real host, with the app's own key. Why there is no
-            # origin stands in the log.
+            # Without a response, mitmproxy would send the request to the real host, with the app's own key. The log has
+            # the reason why there is no origin.
             refuse(flow, OpenAIError(NOT_STARTED, status=503, type="server_error", code="unavailable"))
             return
         request = flow.request
         own_page = is_own_page(request)
         flow.metadata[REAL_ADDRESS] = (request.scheme, request.host, request.port, request.headers.get("host"))
-        # Another proxy may stand between us and the world, but not between us and ourselves.
+        # Connect to the origin directly, even if an upstream proxy is set.
         flow.server_conn.via = None
         request.scheme = "http"
         request.host, request.port = addresses[next(self._turn) % len(addresses)]
@@ -124,11 +124,11 @@ class RedirectToOrigin:
             request.path = STATUS_PATH
         self._complete_path(request)
         if request.raw_content and not {"content-length", "transfer-encoding"} & {h.lower() for h in request.headers}:
-            # HTTP/2 need not tell the length; mitmproxy would send the body to the origin without saying where it ends.
+            # HTTP/2 requests may lack a length. mitmproxy would then send the body without marking its end.
             request.headers["content-length"] = str(len(request.raw_content))
 
     def _complete_path(self, request: http.Request) -> None:
-        """Put ``/v1`` before a path that lacks it. The flow keeps it, so that records and views know the endpoint."""
+        """Add ``/v1`` to a path that lacks it. It stays in the flow, so that recordings and views show the endpoint."""
         path, mark, query = request.path.partition("?")
         completed = with_version(ROUTES, path)
         if completed == path:
@@ -139,31 +139,31 @@ class RedirectToOrigin:
             log.info("an app's base URL does not end in /v1: %s is answered as %s", path, completed)
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """Restore."""
+        """Restore the real address."""
         restore(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """Restore."""
+        """Restore the real address."""
         restore(flow)
 
 
 def is_own_page(request: http.Request) -> bool:
-    """Whether a request is for the proxy itself."""
+    """Whether a request is for the proxy's own page."""
     return matches(request.pretty_host, (MAGIC_HOST,))
 
 
 def forbidden(message: str) -> OpenAIError:
-    """Return OpenAI's 403."""
+    """Return an error with status 403."""
     return OpenAIError(message, status=403, code="forbidden")
 
 
 def refuse(flow: http.HTTPFlow, error: OpenAIError) -> None:
-    """Answer with an error of OpenAI's shape."""
+    """Answer with an error in OpenAI's format."""
     flow.response = http.Response.make(error.status, error.body(), {"content-type": "application/json"})
 
 
 def restore(flow: http.HTTPFlow) -> None:
-    """Make a flow that was at the origin show the address that the app asked for."""
+    """Restore the address that the app requested, if the flow was redirected to the origin."""
     real = flow.metadata.pop(REAL_ADDRESS, None)
     if real is None:
         return

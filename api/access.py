@@ -1,4 +1,4 @@
-"""Who may ask, and how much: a key's check before a request, and its bill after it."""
+"""Check the API key and its budget before a request, and charge the usage after it."""
 
 import asyncio
 import logging
@@ -22,16 +22,16 @@ from translate.turn import Turn
 log = logging.getLogger(__name__)
 
 KEY_HEADER = "x-understudy-key"
-"""Where the proxy's addon says which key a connection logged in with; the app's own key is then OpenAI's, not ours."""
+"""The header with the key of the proxy login. Then the key in ``authorization`` is OpenAI's and is not checked."""
 
 RATE_LIMITED: tuple[ErrorType, str] = ("requests", "rate_limit_exceeded")
 NO_QUOTA: tuple[ErrorType, str] = ("insufficient_quota", "insufficient_quota")
 
 
 class Access:
-    """The keys and their budgets.
+    """The API keys and their budgets.
 
-    ``unknown_price_as`` names the model whose price is booked for those that the price list does not know.
+    ``unknown_price_as`` is the model whose price is used for models that are not in the price list.
     """
 
     def __init__(self, clients: Clients, budgets: Budgets, *, unknown_price_as: str | None = None) -> None:
@@ -40,11 +40,11 @@ class Access:
         self._unknown_price_as = unknown_price_as
 
     async def check(self, secret: str) -> Client | None:
-        """Return whose key this is, None if nobody's."""
+        """Return the client that owns this key, or None if the key is invalid."""
         return await self._clients.check(secret)
 
     async def client(self, request: Request) -> Client:
-        """Return who asks. Raises OpenAIError: 401 for no key or a wrong one, 503 when keys cannot be looked up."""
+        """Return the client of a request. Raises OpenAIError: 401 without a valid key, 503 if the store fails."""
         secret = request.header(KEY_HEADER) or bearer(request)
         try:
             client = await self._clients.check(secret) if secret else None
@@ -68,10 +68,10 @@ class Access:
         answer: Callable[[], Awaitable[None]],
         claudes_model: str,
     ) -> None:
-        """Let a client's request be answered within its budget, and book what it used, which ``meter`` knows.
+        """Answer a client's request within its budget, and charge the usage that ``meter`` has counted.
 
-        ``model`` is the name that the request asks for, ``claudes_model`` the one that it is translated for.
-        Raises OpenAIError: 403 for a model that the key may not use, 429 beyond its budget.
+        ``model`` is the model name in the request. ``claudes_model`` is the Claude model that answers it.
+        Raises OpenAIError: 403 if the key may not use the model, 429 if its budget is exceeded.
         """
         self._check_model(client, model, claudes_model)
         try:
@@ -86,7 +86,7 @@ class Access:
         async def reserve(turn: Turn, is_first: bool) -> None:
             usd = may_cost(turn, unknown_as=self._unknown_price_as or claudes_model)
             try:
-                # What has begun goes on; its further turns only count.
+                # Only the first turn can be refused. Later turns of the request are only counted.
                 await self._budgets.reserve(admission, client, min(usd, MAX_USD), may_refuse=is_first)
             except OverBudgetError as error:
                 exchange.headers += error.headers
@@ -100,11 +100,11 @@ class Access:
         try:
             await answer()
         finally:
-            # However it ended, and whoever has left: what was used is booked.
+            # Charge the usage even if the request failed or the client disconnected.
             await asyncio.shield(asyncio.ensure_future(self._settle(admission, meter, claudes_model)))
 
     def _check_model(self, client: Client, model: str, claudes_model: str) -> None:
-        """Raise OpenAIError (403) for a model that the key may not use, or whose price its budget needs."""
+        """Raise OpenAIError (403) if the key may not use the model, or the price is needed but unknown."""
         if model.startswith(PREFIX):
             if not client.may_use_agent(name := model.removeprefix(PREFIX)):
                 told = f"This key may not use the agent {name!r}; `understudy keys make --agent` makes one that may."
@@ -127,7 +127,8 @@ class Access:
         used = of_messages(messages)
         tokens, usd, is_estimated = used.input + used.output, used.cost_usd, False
         if usd is None:
-            # A model may answer that is not the one asked for, a newer one for an alias. A budget still has to hold.
+            # The model that answers may differ from the requested one, such as a newer model of an alias. Use an
+            # estimate, so that the budget still applies.
             usd, is_estimated = cost_of(messages, unknown_as=self._unknown_price_as or claudes_model), True
         try:
             await self._budgets.settle(admission, tokens, usd, is_estimated and usd is not None)
@@ -136,18 +137,18 @@ class Access:
 
 
 def over_budget(error: OverBudgetError) -> OpenAIError:
-    """Return OpenAI's 429."""
+    """Return OpenAI's 429 for an exceeded budget."""
     kind, code = RATE_LIMITED if error.kind == "rate" else NO_QUOTA
     return OpenAIError(str(error), status=429, type=kind, code=code)
 
 
 def bearer(request: Request) -> str:
-    """Return the key that a request carries as OpenAI's clients send it."""
+    """Return the request's bearer token, as OpenAI's clients send it; "" if there is none."""
     scheme, _, secret = (request.header("authorization") or "").partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else ""
 
 
 def unavailable(error: StoreError) -> OpenAIError:
-    """Return what an app is told when keys cannot be looked up."""
+    """Return the error (503) for keys that cannot be looked up. Log the reason."""
     log.warning("the store of keys cannot be used: %s", error)
     return OpenAIError("Keys cannot be checked at the moment.", status=503, type="server_error", code="unavailable")

@@ -1,7 +1,7 @@
 """What happens to a request, from the server to its endpoint.
 
-Each request passes the steps that :func:`steps` lists, in that order. A step looks at it, and refuses it with an
-OpenAIError or passes it on, perhaps with something added. The last step calls the endpoint.
+Each request passes the steps that :func:`steps` lists, in that order. A step either refuses the request
+with an OpenAIError or passes it on. It may add data to the call. The last step calls the endpoint.
 """
 
 import logging
@@ -31,13 +31,13 @@ from storage.database import StoreError
 from translate.errors import OpenAIError, openai_error
 
 if TYPE_CHECKING:
-    # It imports the SDK, which a replay does without.
+    # This module imports the SDK. A replay does not need the SDK.
     from engine.agent_engine import AgentEngine
 
 log = logging.getLogger(__name__)
 
 TOKEN_HEADER = "x-understudy-origin"  # noqa: S105
-"""What the proxy's addon shows the origin, so that nothing else on this machine can use the way behind the proxy."""
+"""The header with the proxy's token. Without the token, no other program on this machine can use the origin."""
 
 type Handler = Callable[[Request, Responder], Awaitable[None]]
 type Replay = Callable[[Handler], Handler]
@@ -45,42 +45,42 @@ type Replay = Callable[[Handler], Handler]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the application is built of. Endpoints get parts of it: :mod:`api.routes` says which."""
+    """The objects that the application is built from. :mod:`api.routes` passes each endpoint those that it needs."""
 
     turns: Turns
     status: Status
     gate: Gate = field(default_factory=Gate)
     agents: Mapping[str, "AgentEngine"] = field(default_factory=dict)
-    """Engines by the model names that apps ask for them with."""
+    """The agents' engines, by the model name that an app sends to use the agent."""
     sealer: Sealer = field(default_factory=Sealer)
     mcp_servers: tuple[str, ...] = ()
     observers: Observers = field(default_factory=Observers)
     max_message_bytes: int = 64 * 1024 * 1024
-    """How large a message on a WebSocket may be."""
+    """The largest WebSocket message that is accepted, in bytes."""
     replay: Replay | None = None
-    """Puts the answers of a cassette before a handler; None: there is no cassette."""
+    """Wraps a handler so that the cassette answers first. None if there is no cassette."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request on its way to its endpoint, and what is known of it so far."""
+    """A request on its way to its endpoint, with the data that the steps have added so far."""
 
     request: ApiRequest
     exchange: Responder
     app: "App"
     turns: Turns
-    """What answers it, if Claude is asked."""
+    """The engine and the settings that answer the request if it needs Claude."""
     recent: Recent | None = None
-    """What its connection remembers by itself; None: nothing."""
+    """The recent responses that the connection holds in memory. None if it holds none."""
     key: Client | None = None
-    """Whose key it came with; None: no key is asked for."""
+    """The client that owns the request's API key. None if no key is required."""
     route: Route["Call"] | None = None
     charge: Charge | None = None
-    """Runs work at the cost of whoever asked. Only requests that can be answered in the background need it."""
+    """Runs work and charges it to the client. Only requests that can be answered in the background need it."""
 
     @property
     def responding(self) -> Responding:
-        """What answers it, if it is a request of the Responses API."""
+        """The objects that answer a request of the Responses API."""
         parts = self.app.parts
         return Responding(self.turns, parts.sealer, parts.mcp_servers, self.recent)
 
@@ -98,29 +98,29 @@ class App:
         self._proceed = chain(steps(parts, routes), _endpoint)
 
     async def __call__(self, request: Request, exchange: Responder, recent: Recent | None = None) -> None:
-        """Answer a request. ``recent`` is what its connection remembers by itself."""
+        """Answer a request. ``recent`` holds the responses that the connection has in memory."""
         identity = identity_of(request, by_key=self.parts.gate.access is not None)
         await self._proceed(Call(ApiRequest(request, identity), exchange, self, self.parts.turns, recent))
 
 
 def steps(parts: Parts, routes: tuple[CallRoute, ...]) -> list[Step]:
-    """Return what happens to a request, in this order."""
+    """Return the steps that each request passes, in order."""
     gate = parts.gate
     return [
-        with_request_id,  # the log knows the request by the id that its app gets
-        errors_as_answers,  # what any later step raises becomes an answer in OpenAI's shape
-        partial(only_the_proxy, gate.token),  # 403 for whoever does not show the proxy's token
-        partial(not_while_ending, gate.is_ending),  # 503 while the proxy ends
-        *([partial(with_key, gate, routes)] if gate.access is not None else []),  # 401 without a key; also if no route
-        *([partial(from_cassette, parts.replay)] if parts.replay is not None else []),  # a recording may answer it
-        partial(with_route, routes),  # 404 and 405 for what no endpoint answers
-        partial(with_agent, parts.agents),  # an agent's model name brings the agent's engine
-        partial(metered, parts),  # what Claude is asked is within the key's budget, and counted
+        with_request_id,  # the log and the app see the same request id
+        errors_as_answers,  # an error of a later step becomes a response in OpenAI's format
+        partial(only_the_proxy, gate.token),  # 403 if the request lacks the proxy's token
+        partial(not_while_ending, gate.is_ending),  # 503 while the proxy shuts down
+        *([partial(with_key, gate, routes)] if gate.access is not None else []),  # 401 without a key, on any path
+        *([partial(from_cassette, parts.replay)] if parts.replay is not None else []),  # the cassette may answer
+        partial(with_route, routes),  # 404 or 405 if no endpoint matches
+        partial(with_agent, parts.agents),  # an agent's model name selects the agent's engine
+        partial(metered, parts),  # checks the key's budget and counts the usage
     ]
 
 
 def chain(steps: Sequence[Step], last: Proceed) -> Proceed:
-    """Return what passes a call through all steps, to ``last``."""
+    """Return a function that passes a call through all steps and then to ``last``."""
     for step in reversed(steps):
         last = partial(_then, step, last)
     return last
@@ -132,7 +132,7 @@ def _then(step: Step, proceed: Proceed, call: Call) -> Awaitable[None]:
 
 async def _endpoint(call: Call) -> None:
     route = call.route
-    assert route is not None  # noqa: S101 - a step has seen to it
+    assert route is not None  # noqa: S101 - with_route has set it
     endpoint = route.background if route.background is not None and call.charge is not None else route.endpoint
     await endpoint(call)
 
@@ -141,13 +141,13 @@ async def _endpoint(call: Call) -> None:
 
 
 async def with_request_id(call: Call, proceed: Proceed) -> None:
-    """Give the request an id of its own."""
+    """Give the request a new id."""
     REQUEST_ID.set(new_request_id())
     await proceed(call)
 
 
 async def errors_as_answers(call: Call, proceed: Proceed) -> None:
-    """Answer with the error that is raised, as long as nothing was sent."""
+    """Answer with the error that a later step raises. Raise it again if the response has started."""
     exchange = call.exchange
     try:
         await proceed(call)
@@ -159,8 +159,8 @@ async def errors_as_answers(call: Call, proceed: Proceed) -> None:
 
 
 async def only_the_proxy(token: str | None, call: Call, proceed: Proceed) -> None:
-    """Let only the proxy in. Raises OpenAIError (403)."""
-    # As bytes: compare_digest takes no text beyond ASCII, which a header may hold.
+    """Accept only requests with the proxy's token. Raises OpenAIError (403) otherwise."""
+    # Compare bytes: compare_digest raises TypeError for non-ASCII text, and a header may contain such text.
     given = (call.request.header(TOKEN_HEADER) or "").encode()
     if token is not None and not secrets.compare_digest(given, token.encode()):
         raise OpenAIError(
@@ -170,14 +170,14 @@ async def only_the_proxy(token: str | None, call: Call, proceed: Proceed) -> Non
 
 
 async def not_while_ending(is_ending: Callable[[], bool], call: Call, proceed: Proceed) -> None:
-    """Refuse what comes while the proxy ends. Raises OpenAIError (503)."""
+    """Refuse new requests while the proxy shuts down. Raises OpenAIError (503)."""
     if is_ending():
         raise openai_error("draining", retry_after_s=1)
     await proceed(call)
 
 
 async def with_key(gate: Gate, routes: tuple[CallRoute, ...], call: Call, proceed: Proceed) -> None:
-    """Ask for a key, also for paths that no route has. Raises OpenAIError (401)."""
+    """Require an API key, even if no route matches the path. Raises OpenAIError (401)."""
     http = call.request.http
     if gate.access is not None and not is_for_everybody(routes, http.method, http.path):
         call = replace(call, key=await gate.access.client(http))
@@ -185,7 +185,7 @@ async def with_key(gate: Gate, routes: tuple[CallRoute, ...], call: Call, procee
 
 
 async def from_cassette(replay: Replay, call: Call, proceed: Proceed) -> None:
-    """Answer from the cassette, or pass on what it does not answer. Raises OpenAIError (409)."""
+    """Answer from the cassette, or pass on a request that it cannot answer. Raises OpenAIError (409)."""
 
     async def live(request: Request, exchange: Responder) -> None:
         await proceed(call)
@@ -194,7 +194,7 @@ async def from_cassette(replay: Replay, call: Call, proceed: Proceed) -> None:
 
 
 async def with_route(routes: tuple[CallRoute, ...], call: Call, proceed: Proceed) -> None:
-    """Find the endpoint and the path's parameters. Raises OpenAIError (404, 405)."""
+    """Find the endpoint and the path parameters. Raises OpenAIError (404, 405)."""
     request = call.request
     route = find(routes, request.http.method, request.http.path)
     request = replace(request, params=route.params(request.http.path))
@@ -202,7 +202,7 @@ async def with_route(routes: tuple[CallRoute, ...], call: Call, proceed: Proceed
 
 
 async def with_agent(agents: Mapping[str, "AgentEngine"], call: Call, proceed: Proceed) -> None:
-    """Have an agent answer whose model name was asked for. Raises OpenAIError (404) for one that is not there."""
+    """Use an agent's engine if the request names an agent as its model. Raises OpenAIError (404) if it is unknown."""
     if not (agents and call.route is not None and call.route.asks_claude and call.request.model.startswith(PREFIX)):
         await proceed(call)
         return
@@ -222,7 +222,7 @@ async def with_agent(agents: Mapping[str, "AgentEngine"], call: Call, proceed: P
 
 
 async def metered(parts: Parts, call: Call, proceed: Proceed) -> None:
-    """Count what Claude is asked, and book it to the key. Raises OpenAIError (403, 429)."""
+    """Count the use of Claude and charge it to the API key. Raises OpenAIError (403, 429)."""
     route = call.route
     if route is None or not route.asks_claude:
         await proceed(call)

@@ -1,7 +1,7 @@
-"""Runs the turns of one request, one for each choice, and yields their chunks as they come.
+"""Run the turns of one request, one for each choice, and yield their chunks as they arrive.
 
-With ``n`` above 1 the same turn is played n times at once, each on its own process; chunks interleave as they arrive,
-each with its choice's index, and the usage of all is added up at the end.
+If ``n`` is above 1, the same turn runs n times at once, each on its own process. Chunks are interleaved as they arrive.
+Each has the index of its choice. The last chunk has the usage of all choices.
 """
 
 import asyncio
@@ -24,19 +24,19 @@ log = logging.getLogger(__name__)
 
 type Chunks = list[ChatCompletionChunk]
 
-# However far behind, an app sees progress.
+# A limit, so that even a slow app sees progress.
 MAX_TOGETHER = 64
 
 
 class Choices:
-    """The choices of one answer.
+    """The choices of one response.
 
-    After the first chunks ``processes`` says how each turn's process came to it, ``retries`` how often one was tried
-    again.
+    After the first chunks, ``processes`` says for each turn where its process came from. ``retries`` is the number of
+    retries.
     """
 
     def __init__(self, engine: Engine, turns: Turn | Sequence[Turn], streams: Sequence[ChatCompletionStream]) -> None:
-        """Take a turn for each stream, or one for all of them."""
+        """``turns`` is one turn for each stream, or a single turn for all of them."""
         self._engine = engine
         self._turns = [turns] * len(streams) if isinstance(turns, Turn) else list(turns)
         self._streams = streams
@@ -44,7 +44,7 @@ class Choices:
         self.retries = 0
 
     async def chunks(self) -> AsyncGenerator[Chunks]:
-        """Yield the chunks that each of Claude's events gives. Raises ClaudeError when a turn fails."""
+        """Yield the chunks for each of Claude's events. Raises ClaudeError if a turn fails."""
         playing = self._together() if len(self._streams) > 1 else self._alone(self._turns[0], self._streams[0])
         async with aclosing(playing):
             async for chunks in playing:
@@ -93,20 +93,20 @@ class Choices:
                 async for chunks in answer:
                     await queue.put(chunks)
             await queue.put(None)
-        except Exception as error:  # whoever waits for the chunks must hear of it, whatever it is
+        except Exception as error:  # chunks() must raise every error
             await queue.put(error)
 
 
 async def chunks_of(running: Running, stream: ChatCompletionStream) -> AsyncGenerator[Chunks]:
-    """Yield the chunks that Claude's events give: each event's at once, or together what has come already.
+    """Yield the chunks for Claude's events, one event at a time, or several if they are waiting.
 
-    Raises ClaudeError when the turn fails, or when its events end before the answer does.
+    Raises ClaudeError if the turn fails, or if its events end before the response is complete.
     """
     ready: Chunks = []
     try:
         async for event in running:
             ready += stream.feed(event)
-            # What is behind is sent as fewer, larger pieces; whoever keeps up gets every piece as it comes.
+            # A slow client gets fewer, larger pieces. A client that keeps up gets each piece at once.
             if ready and not (running.backlog and len(ready) < MAX_TOGETHER):
                 yield coalesce(ready)
                 ready = []

@@ -1,9 +1,9 @@
-"""A program that scales images down, in a process of its own: what a hostile image takes is taken from no one else.
+"""A program that scales images down in a separate process, so that a hostile image affects no other work.
 
-It is run by its path (``python -I image_process.py MEBIBYTES``) and knows only the standard library and Pillow, so it
-starts in a tenth of a second. On its standard input an image is four bytes with its length, then its bytes. The answer
-is a letter and likewise so many bytes: ``J`` or ``W`` and a JPEG or a WebP image, ``E`` and why there is none. It ends
-with its input.
+Run it by its path (``python -I image_process.py MEBIBYTES``). It imports only the standard library and Pillow, so it
+starts in a tenth of a second. Each image on standard input is four bytes with its length, then its bytes. Each answer
+is a letter, four bytes with a length, then as many bytes. ``J`` comes with a JPEG image, ``W`` with a WebP image, and
+``E`` with an error message. The program ends at the end of its input.
 """
 
 import contextlib
@@ -18,18 +18,18 @@ from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-MAX_BYTES = 490_000  # 498,384 bytes passed as they were, 549,417 did not (fact F25)
+MAX_BYTES = 490_000  # 498,384 bytes were unchanged, 549,417 were not (fact F25)
 MAX_SIDE = 2000
-# The newer models see an image in patches of 28 pixels a side, and Claude Code scales down what has more than they take
-# (1932 x 1932 passed as it was, 2000 x 1868 did not). The older ones' images are kept to it too, for one rule.
+# Newer models divide an image into patches of 28 x 28 pixels. Claude Code scales an image down if it has too many
+# patches (1932 x 1932 was unchanged, 2000 x 1868 was not). For simplicity the limit applies to older models too.
 PATCH = 28
 MAX_PATCHES = 4784
 QUALITIES = (90, 80, 65, 50)
 
 FORMS = ("PNG", "JPEG", "GIF", "WEBP")
-"""Claude's, in Pillow's words. Others of its decoders are not tried on what strangers send."""
+"""Pillow's names of the formats that Claude accepts. Its other decoders are never used on clients' data."""
 
-# A scan of a JPEG is a pass over all of its pixels, and takes two bytes at least. Encoders make ten.
+# Each scan of a JPEG is a pass over all pixels, but may need only two bytes. Encoders usually make ten scans.
 MAX_SCANS = 32
 SCAN = b"\xff\xda"
 
@@ -37,16 +37,16 @@ BROKEN = (
     *(UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError, EOFError),
     *(struct.error, zlib.error),
 )
-"""What Pillow raises for an image that it cannot decode."""
+"""The exceptions that Pillow raises for an image that it cannot decode."""
 
 UNDECODABLE = "it cannot be decoded"
 TOO_MUCH_MEMORY = "decoding it takes too much memory"
 
-# Texts inside a PNG are unpacked before its pixels are; nothing here reads them.
+# Pillow decompresses the text chunks of a PNG before its pixels. They are not needed, so limit their size.
 PngImagePlugin.MAX_TEXT_CHUNK = 256 * 1024
 PngImagePlugin.MAX_TEXT_MEMORY = 1024 * 1024
 
-# EXIF's orientation -> what makes the image upright.
+# EXIF orientation -> the transposition that makes the image upright.
 UPRIGHT: dict[Any, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -59,13 +59,13 @@ UPRIGHT: dict[Any, Image.Transpose] = {
 
 
 class ImageError(Exception):
-    """An image cannot be used. The message says why, as the second half of a sentence."""
+    """An image cannot be used. The message gives the reason, as the second half of a sentence."""
 
 
 def look(data: bytes, max_pixels: int) -> bool:
-    """Whether an image must be scaled down or encoded anew; if not, it is decoded here, to see that it can be.
+    """Whether an image must be scaled down or encoded again. If not, decode it here to check that it is valid.
 
-    Its size is read from its head before a pixel is decoded. Raises ImageError.
+    The dimensions are read from the header before any pixel is decoded. Raises ImageError.
     """
     with _decoding(), Image.open(io.BytesIO(data), formats=FORMS) as image:
         if image.width * image.height > max_pixels:
@@ -79,9 +79,9 @@ def look(data: bytes, max_pixels: int) -> bool:
 
 
 def smaller(data: bytes) -> tuple[str, bytes]:
-    """Scale and encode an image until it is inside the limits, and return its new type and bytes.
+    """Scale and encode an image until it is within the limits. Return its new media type and bytes.
 
-    Transparency is kept by WebP, the rest becomes JPEG. Raises ImageError.
+    Transparent images become WebP, all others JPEG. Raises ImageError.
     """
     with _decoding(), Image.open(io.BytesIO(data), formats=FORMS) as image:
         return _encoded(image)
@@ -91,7 +91,7 @@ def smaller(data: bytes) -> tuple[str, bytes]:
 def _decoding() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
-            # How many pixels are too many is decided here.
+            # look() limits the number of pixels, so ignore Pillow's own limit.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             yield
     except MemoryError:
@@ -102,15 +102,15 @@ def _decoding() -> Iterator[None]:
 
 def _encoded(image: Image.Image) -> tuple[str, bytes]:
     transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-    # What is written has no EXIF data, which in a photograph says which side is up.
+    # The output has no EXIF data. So apply the orientation that the EXIF data of a photograph gives.
     turned = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
     form, media_type = ("WEBP", "image/webp") if transparent else ("JPEG", "image/jpeg")
     side = side_of(*image.size)
     if image.mode in ("RGB", "RGBA", "L", "LA", "CMYK") and "transparency" not in image.info:
-        # Before anything else is done with so many pixels. Of a JPEG, only as many are decoded as are needed.
+        # Scale down first, since other steps are slow on so many pixels. A JPEG is then decoded at a lower resolution.
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
     if image.mode.startswith("I"):
-        # Sixteen bits of grey, all but the darkest of which a conversion would make white.
+        # 16-bit grey: a plain conversion would make all but the darkest values white.
         image = image.point(lambda value: value * (1 / 257)).convert("L")
     image = image.convert("RGBA" if transparent else "RGB")
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -126,7 +126,7 @@ def _encoded(image: Image.Image) -> tuple[str, bytes]:
 
 
 def side_of(width: int, height: int) -> int:
-    """Return how long the longer side of an image of this shape may be, at most as long as it is."""
+    """Return the longer side, in pixels, that an image of this shape may have. It is never scaled up."""
     longer = max(width, height)
     side = min(longer, MAX_SIDE)
     while ceil(width * side / longer / PATCH) * ceil(height * side / longer / PATCH) > MAX_PATCHES:
@@ -135,7 +135,7 @@ def side_of(width: int, height: int) -> int:
 
 
 def limit_memory(mebibytes: int) -> None:
-    """Let this process have so much memory and no more, where the system can hold it to that."""
+    """Limit the memory of this process, if the system supports it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -147,7 +147,7 @@ def limit_memory(mebibytes: int) -> None:
 
 
 def serve(incoming: BinaryIO, outgoing: BinaryIO, work: Callable[[bytes], tuple[str, bytes]] = smaller) -> None:
-    """Answer image after image until there are no more."""
+    """Read images and write answers until the input ends."""
     while len(head := incoming.read(4)) == 4:
         try:
             media_type, made = work(incoming.read(int.from_bytes(head)))

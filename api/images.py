@@ -1,12 +1,12 @@
-"""Images that Claude Code passes on as they are.
+"""Check and scale images, so that Claude Code passes them on unchanged.
 
-Beyond certain limits the CLI re-encodes an image and adds words to the prompt, and one that it cannot read becomes a
-sentence about that (facts F25, F26). So images are looked into here first: what is broken is refused, what is too large
-is scaled down once.
+Claude Code re-encodes an image beyond certain limits and adds text to the prompt. It replaces an image that it cannot
+read with a sentence (facts F25, F26). So images are checked here first. Broken ones are refused. Those that are too
+large are scaled down once.
 
-An image of some kilobytes may unpack to gigabytes. So its size is read before it is decoded, and what must be scaled
-down is decoded in a process of its own (:mod:`api.image_process`), which has its own limits of memory and time and
-may die. There are few such processes, and requests wait for a place, client by client.
+An image of some kilobytes may decode to gigabytes. So its dimensions are read before it is decoded. An image that must
+be scaled down is decoded in a separate process (:mod:`api.image_process`), which has limits on memory and time and may
+die. The number of these processes is limited. Requests wait for a free one, and clients take turns.
 """
 
 import asyncio
@@ -38,20 +38,21 @@ PROGRAM = Path(image_process.__file__)
 TYPES = {b"J": "image/jpeg", b"W": "image/webp"}
 
 KEEP_S = 30.0
-"""How long a process without work is kept."""
+"""How long an idle process stays alive."""
 
 THREADS = 2
-"""How many images are looked into at once. Each takes up to 60 MB, if it is a WebP of the largest size left alone."""
+"""How many images are checked at once. A WebP of the largest size that is not scaled takes up to 60 MB."""
 
-# All that the process gets of our environment: what a Python needs to start.
+# The only environment variables that the process gets: those that Python needs to start.
 ENVIRONMENT = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LD_LIBRARY_PATH")
 
 
 class Images:
-    """Brings the images of turns inside the limits. In an ``async with`` it keeps its processes for a while.
+    """Bring the images of turns within the limits. In an ``async with``, idle processes stay alive for a while.
 
-    ``max_megapixels`` is how large an image may be, ``processes`` how many are scaled down at once, ``memory_mb`` what
-    each may take, ``time_s`` how long. At most ``max_waiting`` wait for a place, each up to ``wait_s``.
+    ``max_megapixels`` is the largest size of an image. ``processes`` is how many images are scaled down at once. Each
+    process may use ``memory_mb`` MB and ``time_s`` seconds. At most ``max_waiting`` images wait for a process, each for
+    up to ``wait_s`` seconds.
     """
 
     def __init__(
@@ -85,11 +86,10 @@ class Images:
         self._threads.shutdown(wait=False)
 
     async def fit_turn(self, turn: Turn, sent: Any = None, root: str = "") -> Turn:
-        """Return the turn with its images inside the limits.
+        """Return the turn with its images within the limits.
 
-        ``sent`` is what the app has sent, at the path ``root`` (``messages``, ``input``): there is looked for the place
-        of an image that is broken, by which OpenAIError (400) names it. Raises OpenAIError (503) when no place for
-        scaling down comes free in time.
+        ``sent`` is the app's value of the parameter ``root`` (``messages``, ``input``). It gives the path of a broken
+        image for the error. Raises OpenAIError: 400 for a broken image, 503 if no process is free in time.
         """
         if not any(
             _is_inline(inside) for message in turn.messages for block in message.content for inside in _with(block)
@@ -111,7 +111,7 @@ class Images:
         return replace(turn, messages=tuple(messages))
 
     async def fit(self, block: ContentBlock, where: str, client: str = "") -> ContentBlock:
-        """Return an image block inside the limits. ``where`` is its place in the request, for the error.
+        """Return an image block within the limits. ``where`` is its path in the request, for the error.
 
         Raises OpenAIError as :meth:`fit_turn` does.
         """
@@ -122,7 +122,7 @@ class Images:
             return data if look(data, self._max_pixels) else None
 
         try:
-            # Decoding takes its time, and other streams must not wait for it.
+            # Decoding takes time, so do it in a thread. Other streams must not wait for it.
             data = await asyncio.get_running_loop().run_in_executor(self._threads, look_into)
             if data is None:
                 return block
@@ -134,7 +134,7 @@ class Images:
         return {**block, "source": {**source, "media_type": media_type, "data": encoded}}
 
     async def _smaller(self, data: bytes, client: str) -> tuple[str, bytes]:
-        """Have an image scaled down. Raises ImageError, and OpenAIError (503)."""
+        """Scale an image down in a process. Raises ImageError, or OpenAIError (503)."""
         try:
             async with self._places.place(client), self._process() as process:
                 return await asyncio.wait_for(_ask(process, data), self._time_s)
@@ -143,7 +143,7 @@ class Images:
         except TimeoutError:
             raise ImageError(f"decoding it takes more than {self._time_s:g} s") from None
         except (asyncio.IncompleteReadError, ConnectionError):
-            # The system has taken it, or the decoder has failed on the image: either way it is the image's doing.
+            # The system killed the process, or the decoder crashed. The image is the cause in both cases.
             log.warning("a process that scales images down died of an image of %d bytes", len(data))
             raise ImageError("the process that decoded it died") from None
         except OSError as error:
@@ -152,7 +152,7 @@ class Images:
 
     @asynccontextmanager
     async def _process(self) -> AsyncIterator[Process]:
-        """Have a process for one image. After anything but an answer it is ended."""
+        """Yield a process for one image. End the process if the body raises an exception."""
         process = None
         while self._idle and process is None:
             process, timer = self._idle.popitem()
@@ -166,7 +166,7 @@ class Images:
                 stdout=PIPE,
                 stderr=DEVNULL,
                 env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-                # Ctrl-C in the terminal is for us.
+                # Ctrl-C in the terminal must not reach the process.
                 start_new_session=os.name == "posix",
             )
         try:
@@ -187,14 +187,14 @@ class Images:
         async def end() -> None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            # Also reads what it has said, without which its pipes would stay.
+            # This also reads the remaining output; otherwise the pipes would stay open.
             await process.communicate()
 
         return self._ending.start(end(), f"end the process {process.pid}, which scaled images down")
 
 
 async def _ask(process: Process, data: bytes) -> tuple[str, bytes]:
-    """Have a process scale an image down. Raises ImageError, or IncompleteReadError or ConnectionError if it dies."""
+    """Scale an image down in ``process``. Raises ImageError; IncompleteReadError or ConnectionError if it dies."""
     assert process.stdin is not None and process.stdout is not None  # noqa: S101 - both are pipes
     process.stdin.write(len(data).to_bytes(4) + data)
     await process.stdin.drain()
@@ -216,9 +216,9 @@ def _unavailable(message: str, retry_after_s: int | None) -> OpenAIError:
 
 
 def places(value: Any, path: str) -> dict[str, str]:
-    """Return where the images that an app sent along are, by their data: ``messages[0].content[1].image_url.url``."""
+    """Return the path of each inline image by its data. A path is ``messages[0].content[1].image_url.url``."""
     found: dict[str, str] = {}
-    # By hand, since what an app sends may lie deeper than Python goes.
+    # Do not recurse: the nesting may exceed Python's recursion limit.
     left = [(value, path)]
     while left:
         value, path = left.pop()
@@ -232,7 +232,7 @@ def places(value: Any, path: str) -> dict[str, str]:
 
 
 def _with(block: ContentBlock) -> Sequence[ContentBlock]:
-    """Return a block, and what is in it if it is a tool's result."""
+    """Return a block, and the blocks in it if it is a tool result."""
     inside = block.get("content") if block["type"] == "tool_result" else None
     return (block, *inside) if isinstance(inside, list) else (block,)
 

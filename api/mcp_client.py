@@ -1,6 +1,6 @@
-"""What asks an MCP server: for its tools, and for what a tool gives. Bounded in time and in bytes.
+"""List and call the tools of MCP servers, with limits on time and bytes.
 
-It is a module of its own because the `mcp` library takes half a second to import, and most proxies ask no MCP server.
+This is a separate module because the `mcp` library takes half a second to import, and most proxies use no MCP server.
 """
 
 import asyncio
@@ -26,27 +26,27 @@ from translate.turn import ContentBlock
 
 log = logging.getLogger(__name__)
 
-# The library logs tracebacks and whole answers of what a server has done wrong. We log one line instead.
+# For a server's errors, the library logs tracebacks and whole responses. This module logs one line instead.
 logging.getLogger("mcp.client").setLevel(logging.CRITICAL)
 
 LIST_S = 30.0
-"""How long a server may take to list its tools."""
+"""How many seconds a server may take to list its tools."""
 CALL_S = 120.0
-"""How long a tool may take."""
+"""How many seconds a tool call may take."""
 
 MAX_PAGES = 20
-"""How many pages of a list of tools are read."""
+"""How many pages of the list of tools are read at most."""
 
 MAX_BYTES = 32 * 1024 * 1024
-"""How many bytes a server may answer to one question."""
+"""How many bytes a server may send in one session."""
 
 
 class McpServerError(Exception):
-    """A server cannot be asked. The message says why, and holds no secret."""
+    """A request to a server failed. The message gives the reason, without secrets."""
 
 
 async def list_tools(server: McpServer) -> tuple[ListedTool, ...]:
-    """Ask a server for its tools. Raises McpServerError."""
+    """Return a server's tools. Raises McpServerError."""
     tools: list[ListedTool] = []
     async with _asking(server, LIST_S) as session:
         cursor: str | None = None
@@ -62,7 +62,7 @@ async def list_tools(server: McpServer) -> tuple[ListedTool, ...]:
 
 
 async def call_tool(server: McpServer, name: str, arguments: Mapping[str, Any], images: Images) -> Result:
-    """Have a server's tool called. What goes wrong is a result too: Claude can say so, or try something else."""
+    """Call a server's tool. Return an error as a result, so that Claude can report it or try something else."""
     try:
         async with _asking(server, CALL_S) as session:
             result = await session.call_tool(name, dict(arguments))
@@ -73,7 +73,7 @@ async def call_tool(server: McpServer, name: str, arguments: Mapping[str, Any], 
 
 @asynccontextmanager
 async def _asking(server: McpServer, limit_s: float) -> AsyncIterator[ClientSession]:
-    """Open a session with a server, for a while. Raises McpServerError for whatever goes wrong in it."""
+    """Open a session with a server for up to ``limit_s`` seconds. Raises McpServerError for any error in it."""
     where = f"{server.label!r} at {urlsplit(server.url).netloc.rpartition('@')[2]}"
     wrong: list[str] = []
     total, goes_on = 0, False
@@ -84,7 +84,7 @@ async def _asking(server: McpServer, limit_s: float) -> AsyncIterator[ClientSess
             limit.reschedule(0)
 
     async def hear(message: object) -> None:
-        # The library would wait on. In a stream of events something better may follow.
+        # The library would keep waiting. In an event stream, a valid message may follow.
         if isinstance(message, ValueError) and not goes_on:
             give_up(_reason(message))
 
@@ -96,13 +96,13 @@ async def _asking(server: McpServer, limit_s: float) -> AsyncIterator[ClientSess
 
     async def bound(response: httpx.Response) -> None:
         nonlocal goes_on
-        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - it is an AsyncClient's
+        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - the client is an AsyncClient
         if response.headers.get("content-encoding", "identity") != "identity":
             give_up("its answer is compressed, which it was not asked for")
         goes_on = response.headers.get("content-type", "").startswith("text/event-stream")
         response.stream = _Bounded(response.stream, count)
 
-    # What is compressed may be of any size.
+    # A compressed response may decompress to any size.
     headers = {**server.headers, "accept-encoding": "identity"}
     try:
         async with (
@@ -115,14 +115,14 @@ async def _asking(server: McpServer, limit_s: float) -> AsyncIterator[ClientSess
             yield session
     except TimeoutError:
         raise McpServerError(f"{where}: {wrong[0]}" if wrong else f"{where} did not answer in {limit_s:g} s") from None
-    except Exception as error:  # the library's own are many, and come in groups
+    except Exception as error:  # the library raises many types of errors, also in groups
         reason = wrong[0] if wrong else _reason(error)
         log.warning("the MCP server %s cannot be asked: %s", where, reason)
         raise McpServerError(f"{where}: {reason}") from error
 
 
 class _Bounded(httpx.AsyncByteStream):
-    """A body whose pieces are told of, by their length."""
+    """A body that calls ``tell`` with the length of each piece."""
 
     def __init__(self, body: httpx.AsyncByteStream, tell: Callable[[int], None]) -> None:
         self._body = body
@@ -131,17 +131,17 @@ class _Bounded(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self._body:
             self._tell(len(piece))
-            # So that whoever gives up is heard although the pieces come without end.
+            # Let the timeout take effect, even if the pieces never pause.
             await asyncio.sleep(0)
             yield piece
 
     async def aclose(self) -> None:
-        """Close the connection's side of it."""
+        """Close the body."""
         await self._body.aclose()
 
 
 def _reason(error: BaseException) -> str:
-    """Return what is behind an error, in a few words that hold no secret."""
+    """Return the cause of an error in a few words, without secrets."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, httpx.HTTPStatusError):
@@ -169,7 +169,7 @@ async def _block(part: object, images: Images) -> ContentBlock | None:
 
 
 async def _image(data: str, said: str, images: Images) -> ContentBlock | None:
-    """Return an image as Claude Code passes it on; None for one that it would not."""
+    """Return an image block within the limits of Claude Code; None if the image is invalid."""
     try:
         decoded = base64.b64decode(data, validate=True)
         source = {"type": "base64", "media_type": image_type(said, decoded, ""), "data": data}

@@ -1,8 +1,8 @@
-"""An engine whose turns use the tools of MCP servers: what Claude calls of them is called here, and Claude goes on.
+"""An engine whose turns use the tools of MCP servers. It calls the tools that Claude requests, and Claude continues.
 
-Anthropic's API has an MCP connector that does the same on its side; Claude Code cannot read what that tells (the blocks
-``mcp_tool_use`` and ``mcp_tool_result``) and asks again. So the loop is played here, on the engine's own tool loop, and
-told in the connector's words.
+Anthropic's API has an MCP connector that does the same on the server. Claude Code cannot read the connector's blocks
+(``mcp_tool_use`` and ``mcp_tool_result``) and retries. So the loop runs here, with the engine's own tool calls. Its
+events have the same form as the connector's.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ from translate.turn import Message, Turn
 from translate.usage import MessageUsage
 
 MAX_ROUNDS = 100
-"""How often Claude may go on within one answer."""
+"""The maximum number of turns for one response."""
 
 NO_MORE = "No further tool may be called: the limit of max_tool_calls has been reached."
 
 
 class McpLoop:
-    """Plays turns on another engine.
+    """Run turns on another engine.
 
-    ``servers`` are those that may be asked, ``calls`` whose each tool is by Claude's name for it, ``new`` the tools
-    that the answer begins by telling of. ``images`` makes the images fit that tools give. At most ``most`` calls are
-    made.
+    ``servers`` are the servers that may be used. ``calls`` gives the server and the tool for each tool name that Claude
+    sees. ``new`` are the tools that the response lists at its start. ``images`` scales the images in tool results. At
+    most ``most`` calls are made.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class McpLoop:
         self._most = most
 
     def status(self) -> dict[str, Any]:
-        """Return the state of the engine underneath."""
+        """Return the status of the underlying engine."""
         return self._engine.status()
 
     @asynccontextmanager
     async def run(self, turn: Turn) -> AsyncIterator[Running]:
-        """Play a turn, and those that follow from its calls."""
+        """Run a turn, and the turns that follow its tool calls."""
         playing = _Playing()
         events = self._play(turn, playing)
         playing.events = events
@@ -90,17 +90,17 @@ class McpLoop:
                 for told in loop.told(result.told(call)):
                     yield told
             if len(mine) < len(loop.calls):
-                # The rest is the app's to call; it sends all of it back together.
+                # The app must call the other tools. It sends all results back together.
                 break
             blocks = [result.given(call) for call, result in zip(mine, results, strict=True)]
             said = (Message("assistant", loop.content), Message("user", tuple(blocks)))
-            # What had to be called has been.
+            # The required tool call has been made, so do not require another.
             choice = None if (turn.tool_choice or {}).get("type") in ("any", "tool") else turn.tool_choice
             turn = replace(turn, messages=(*turn.messages, *said), tool_choice=choice)
         yield loop.finish()
 
     async def _call(self, call: Called) -> Result:
-        assert call.mine is not None  # noqa: S101 - that is what was asked for
+        assert call.mine is not None  # noqa: S101 - only calls with ``mine`` are passed
         return await call_tool(self._servers[call.mine.label], call.mine.tool, call.input, self._pictures)
 
     def _listed(self, loop: ToolLoop) -> list[Event]:
@@ -112,7 +112,7 @@ class McpLoop:
 
 
 class _Playing:
-    """The turns of one answer as one that runs."""
+    """All turns of one response, with the interface of a single running turn."""
 
     def __init__(self) -> None:
         self.events: AsyncGenerator[Event]
@@ -121,22 +121,22 @@ class _Playing:
 
     @property
     def now(self) -> Running | None:
-        """The turn that is played now; None before the first."""
+        """The current turn. None before the first."""
         return self.turns[-1] if self.turns else None
 
     @property
     def process(self) -> Process:
-        """How the process of the turn that is played came to it."""
+        """Where the process of the current turn came from."""
         return self.now.process if self.now is not None else ""
 
     @property
     def backlog(self) -> int:
-        """How many events have come and are not read yet."""
+        """The number of events that have arrived but are not read yet."""
         return self.now.backlog if self.now is not None else 0
 
     @property
     def messages(self) -> Sequence[MessageUsage]:
-        """What Claude has told of the tokens of each of its messages, in all turns."""
+        """The usage of each of Claude's messages, in all turns."""
         return [message for running in self.turns for message in running.messages]
 
     @property
@@ -152,5 +152,5 @@ class _Playing:
         return self.now.ended
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        """Yield the answer's events."""
+        """Yield the response's events."""
         return self.events

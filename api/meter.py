@@ -1,4 +1,4 @@
-"""What requests have used: an engine around the engine that counts, and the totals of a proxy."""
+"""Count the usage of requests: an engine that wraps another and counts, and the totals of a proxy."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -13,21 +13,21 @@ from translate.usage import MessageUsage
 
 
 class Meter:
-    """Remembers every turn that is run on it, and tells what they have used."""
+    """An engine that records every turn that it runs, and returns their usage."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._turns: list[Running] = []
         self.before_turn: Callable[[Turn, bool], Awaitable[None]] | None = None
-        """Told of each turn before it is run, and whether it is the request's first; may raise to prevent it."""
+        """Called before each turn, with whether it is the request's first. It may raise to prevent the turn."""
 
     def status(self) -> dict[str, Any]:
-        """Return the state of the engine underneath."""
+        """Return the status of the underlying engine."""
         return self._engine.status()
 
     @asynccontextmanager
     async def run(self, turn: Turn) -> AsyncIterator[Running]:
-        """Play a turn on the engine underneath."""
+        """Run a turn on the underlying engine."""
         if self.before_turn is not None:
             await self.before_turn(turn, not self._turns)
         async with self._engine.run(turn) as running:

@@ -1,4 +1,4 @@
-"""The parts of the program that endpoints work with, each of one kind of endpoint."""
+"""The objects that endpoints work with. Each class serves one kind of endpoint."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,42 +16,42 @@ from translate.errors import OpenAIError
 from translate.turn import Turn
 
 REASONING_HEADER = "x-understudy-reasoning"
-"""``show``: the answer shows what Claude thinks. Any other value: it does not."""
+"""``show``: the response includes Claude's thinking. Any other value: it does not."""
 
 type Work = Callable[[Engine], Awaitable[None]]
 type Charge = Callable[[Work], Awaitable[None]]
-"""Runs work on an engine at the cost of whoever asked, also after their request has been answered."""
+"""Runs work on an engine and charges it to the client, even after the request has been answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """What answers a request that asks Claude."""
+    """The engine and the settings for requests that need Claude."""
 
     engine: Engine
     model_map: Mapping[str, str]
     default_model: str
     images: Images = field(default_factory=Images)
     stores: Stores | None = None
-    """Where things are kept; None: nowhere."""
+    """The stores. None if nothing is stored."""
     agent: Agent | None = None
-    """The agent that answers; None: a model does."""
+    """The agent that answers. None if a model answers."""
     show_reasoning: bool = False
     web_search: bool = True
-    """Whether apps may have the web searched."""
+    """Whether apps may use web search."""
     rehearsal: bool = False
     keep_alive_s: float = 15.0
 
     @property
     def searches_web(self) -> bool:
-        """Whether the web may be searched for this request. An agent has tools of its own."""
+        """Whether this request may use web search. An agent has its own tools instead."""
         return self.web_search and self.agent is None
 
     def shows_reasoning(self, wish: str | None) -> bool:
-        """Whether an answer shows what Claude thinks. ``wish`` is what the request's header says of it."""
+        """Whether the response includes Claude's thinking. ``wish`` is the value of the request's header, if any."""
         return wish == "show" if wish else self.show_reasoning
 
     def refuse_own_tools(self, turn: Turn) -> None:
-        """Refuse tools of the app's where an agent answers, which has its own. Raises OpenAIError (400)."""
+        """Refuse the app's tools if an agent answers, since agents have their own. Raises OpenAIError (400)."""
         if self.agent is not None and turn.tools:
             raise OpenAIError(
                 f"The agent {self.agent.model_name} works with tools of its own and takes none of yours.",
@@ -62,19 +62,19 @@ class Turns:
 
 @dataclass(frozen=True, slots=True)
 class Responding:
-    """What answers a request of the Responses API."""
+    """The objects that answer a request of the Responses API."""
 
     turns: Turns
     sealer: Sealer
     mcp_servers: tuple[str, ...] = ()
-    """Patterns of the addresses of MCP servers that apps may have Claude use."""
+    """Patterns for the addresses of the MCP servers that apps may use."""
     recent: Recent | None = None
-    """What the connection remembers by itself; None: nothing."""
+    """The recent responses that the connection holds in memory. None if it holds none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """What answers a request of the Responses API while nobody waits."""
+    """The objects that answer a request of the Responses API in the background."""
 
     responding: Responding
     charge: Charge
@@ -90,7 +90,7 @@ class KeptResponses:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The names that apps can ask for."""
+    """The model names that apps can request."""
 
     model_map: Mapping[str, str]
     default_model: str
@@ -99,10 +99,10 @@ class Models:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the program tells of itself, and what it can be told.
+    """The data of the status page, and the switch for recording.
 
-    ``credentials`` says which kind Claude Code gets, and nothing of them. ``more`` is what the addons know. ``record``
-    starts and stops recording; None: that is not for those who ask over the wire. It raises CassetteError.
+    ``credentials`` describes the kind of credentials that Claude Code gets, without the secrets. ``more`` returns the
+    addons' status. ``record`` starts and stops recording, and may raise CassetteError. None: not allowed over HTTP.
     """
 
     engine: Engine
@@ -115,16 +115,16 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Who may come in: those that show the proxy's token, as long as the proxy does not end, with a key if any."""
+    """The conditions for a request: the proxy's token, a proxy that is not shutting down, and perhaps an API key."""
 
     token: str | None = None
     is_ending: Callable[[], bool] = lambda: False
     access: Access | None = None
-    """The keys; None: everybody may ask."""
+    """The API keys. None if no key is required."""
 
 
 def required(stores: Stores | None) -> Stores:
-    """Return where responses, conversations and sessions are stored. Raises OpenAIError (404) if nothing is stored."""
+    """Return the stores. Raises OpenAIError (404) if there are none."""
     if stores is None:
         raise OpenAIError("Nothing is stored here.", status=404)
     return stores

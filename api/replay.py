@@ -1,8 +1,8 @@
-"""Answers from a cassette: what was recorded is played to whoever asks the same, and no Claude is asked.
+"""Answer requests from a cassette, without Claude.
 
-What counts as the same is :mod:`cassettes.replay.match`'s to say; at what pace, and with what faults, an answer is
-played is :mod:`cassettes.replay.play`'s. A request that nothing recorded answers is a miss: refused with the nearest
-entry and how it differs, or let through to Claude.
+:mod:`cassettes.replay.match` finds the entry for a request. :mod:`cassettes.replay.play` plays its response at the
+recorded pace or faster, perhaps with faults. A request without a matching entry is a miss. It is either refused, with
+the nearest entry and the differences, or passed on to Claude.
 """
 
 import asyncio
@@ -37,26 +37,26 @@ from translate.turn import Turn
 log = logging.getLogger("understudy")
 
 REPLAYED_HEADER = "x-understudy-replayed"
-"""Which entry of a cassette an answer is."""
+"""The response header with the id of the cassette entry that was played."""
 
 
 type Handler = Callable[[Request, Responder], Awaitable[None]]
 
 
 def now() -> datetime.datetime:
-    """Return the time."""
+    """Return the current time in UTC."""
     return datetime.datetime.now(datetime.UTC)
 
 
 class ReplayError(Exception):
-    """A cassette cannot be played; the message says why."""
+    """A cassette cannot be played. The message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How answers are played. ``speed``: how many times faster than recorded, None for at once.
+    """The timing and the chunks of played responses. ``speed``: a factor of the recorded speed; None for no delays.
 
-    ``recut``: a seed; chunk boundaries are then cut anew at random.
+    ``recut``: a random seed for new chunk boundaries; None for the recorded ones.
     """
 
     speed: float | None = 1.0
@@ -65,38 +65,40 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """When an entry is too old, in seconds, and what happens then."""
+    """The age in seconds after which an entry expires, and what happens then."""
 
     after_s: float
     how: OnExpired = "warn"
 
 
 type Failures = Literal["as_recorded", "last", "never"]
-"""When recorded failures of the proxy (:mod:`cassettes.outcome`) answer: as they were recorded, only where nothing
-better is recorded, or never, because Claude can be asked anew."""
+"""When recorded failures of the proxy (:mod:`cassettes.outcome`) are played.
+
+``as_recorded``: like other entries. ``last``: only if no other entry matches. ``never``: not at all, because Claude can
+be asked again."""
 
 MOST_TOLD = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One request that was answered, and from where: ``entry`` of ``file``; both None if it was answered live."""
+    """One answered request and the ``entry`` of ``file`` that answered it. Both are None if Claude answered it."""
 
     request: str
     file: Path | None = None
     entry: str | None = None
     failure: str = ""
-    """Of an entry that is a failure of the proxy: which one."""
+    """The failure, if the entry is a recorded failure of the proxy; otherwise empty."""
 
 
 @dataclass(slots=True)
 class Score:
-    """What a replay came to: ids of entries by how often they answered, and the requests that nothing answered.
+    """The result of a replay. ``entries`` are the ids of all entries. ``used`` is how often each was played.
 
-    ``missed`` are the requests that were refused, ``nearest`` the id of the entry most like each, "" for none.
-    ``live`` counts the requests that Claude was asked, because nothing recorded answered them.
-    ``passed_over``: the entries that are failures of the proxy, and answer last or never. ``told``: the last requests
-    that were answered, in order.
+    ``missed`` are the requests that were refused. ``nearest`` has the id of the nearest entry for each, "" if there is
+    none. ``live`` is the number of requests that were passed on to Claude because no entry matched.
+    ``passed_over``: the entries that are failures of the proxy and are played last or never. ``told``: the most recent
+    answered requests, in order.
     """
 
     entries: tuple[str, ...] = ()
@@ -107,20 +109,20 @@ class Score:
     passed_over: tuple[str, ...] = ()
     told: deque[Told] = field(default_factory=lambda: deque(maxlen=MOST_TOLD))
     asked: int = 0
-    """How many requests were answered: ``told`` is the end of them."""
+    """The number of all answered requests. ``told`` has only the last ones."""
 
     def tell(self, told: Told) -> None:
-        """Note a request that is answered now."""
+        """Add a request that is being answered."""
         self.told.append(told)
         self.asked += 1
 
     @property
     def unused(self) -> list[str]:
-        """The entries that answered nothing."""
+        """The ids of the entries that were not played."""
         return [id for id in self.entries if id not in self.used]
 
     def lines(self, recorded: int = 0) -> Iterator[str]:
-        """Say it to a person; ``recorded`` of the live answers were. What a cassette or an app has said is escaped."""
+        """Return lines of text for people. ``recorded``: how many live responses were recorded. The text is escaped."""
         return map(one_line, self._lines(recorded))
 
     def _lines(self, recorded: int) -> Iterator[str]:
@@ -148,7 +150,7 @@ class Score:
 
 
 class Player:
-    """Plays a cassette. Raises OSError if it cannot be read, ValueError or re.error for rules that cannot be."""
+    """Play a cassette. Raises OSError if it cannot be read, ValueError or re.error if a rule is invalid."""
 
     def __init__(
         self,
@@ -179,7 +181,7 @@ class Player:
 
     @classmethod
     def of(cls, path: Path, *, failures: Failures = "as_recorded", rules: Rules | None = None, **more: Any) -> "Player":
-        """Open a cassette. Where entries answer once or in order, "last" is as recorded: each has its place."""
+        """Open a cassette. If entries are played only once or in order, "last" means "as_recorded"."""
         places, summaries = shelve(path)
         if failures == "as_recorded" or (failures == "last" and rules and (rules.in_order or not rules.reuse)):
             return cls(places, rules=rules, **more)
@@ -191,9 +193,9 @@ class Player:
         return cls(sound, failures=failed, rules=rules, **more)
 
     async def find(self, request: Request) -> Entry | Miss:
-        """Return what answers a request. Raises GoneError."""
-        # In a thread, because the nearest of many entries takes a while to find and other answers are being played;
-        # one at a time, because each changes what answers the next.
+        """Return the entry that answers a request, or a Miss. Raises GoneError."""
+        # Search in a thread, because the nearest of many entries takes a while to find, and other responses are being
+        # played. Search for one request at a time, because each search affects the next.
         async with self._turn:
             return await asyncio.to_thread(self._find, request)
 
@@ -208,7 +210,7 @@ class Player:
         asked = _asked(request, self._redactor)
         found = matcher.find(*asked)
         if isinstance(found, Miss):
-            # The recorder knew the headers' secrets, and took them out of bodies too: a key may be any word.
+            # The recorder also redacted the secrets of the headers in bodies. Do the same: a key may be any word.
             self._knowing.headers(request.headers)
             if (known := _asked(request, self._knowing)) != asked:
                 again = matcher.find(*known)
@@ -216,12 +218,12 @@ class Player:
         return found
 
     def expired(self, entry: Entry) -> str | None:
-        """Say how old an entry is, if that is too old."""
+        """Return a message if the entry has expired, otherwise None."""
         if self._expiry is None:
             return None
         try:
             age = self._clock() - datetime.datetime.fromisoformat(entry.started)
-        except (ValueError, TypeError):  # by another hand, and without a time or a zone
+        except (ValueError, TypeError):  # an edited entry may lack the time or its zone
             return f"the entry {entry.id} does not say when it was recorded"
         if age.total_seconds() <= self._expiry.after_s:
             return None
@@ -229,11 +231,11 @@ class Player:
 
     @property
     def on_expired(self) -> OnExpired:
-        """What happens to an entry that is too old."""
+        """What happens to an expired entry."""
         return self._expiry.how if self._expiry else "warn"
 
     async def answer(self, entry: Entry, request: Request, exchange: Responder) -> None:
-        """Play an entry to whoever asked."""
+        """Play an entry as the response to a request."""
         self._plays += 1
         self.score.used[entry.id] = self.score.used.get(entry.id, 0) + 1
         failure = ""
@@ -255,7 +257,7 @@ def _named(request: Request) -> str:
 
 
 def _asked(request: Request, redactor: Redactor) -> tuple[str, str, Any]:
-    """Return what is looked for: what was recorded had been redacted, so this is."""
+    """Return the method, target and body to match. They are redacted, as in the recording."""
     target = f"{request.path}?{request.query}" if request.query else request.path
     body: Any = request.body
     with contextlib.suppress(ValueError, RecursionError):
@@ -269,7 +271,8 @@ def _asked(request: Request, redactor: Redactor) -> tuple[str, str, Any]:
 def replaying(player: Player, handler: Handler, *, live: bool, always_live: Sequence[str] = ()) -> Handler:
     """Return a handler that answers from a cassette.
 
-    ``live``: what nothing recorded answers goes to ``handler``; else only the paths that ``always_live`` begins.
+    ``live``: a request without a matching entry goes to ``handler``. Otherwise it goes there only if its path begins
+    with one of ``always_live``.
     """
 
     async def ask(request: Request, exchange: Responder) -> None:
@@ -279,7 +282,7 @@ def replaying(player: Player, handler: Handler, *, live: bool, always_live: Sequ
 
     async def handle(request: Request, exchange: Responder) -> None:
         if is_upgrade(request):
-            # What is asked over it comes here again.
+            # Each request on the WebSocket is handled here later.
             return await handler(request, exchange)
         try:
             found = await player.find(request)
@@ -301,7 +304,7 @@ def replaying(player: Player, handler: Handler, *, live: bool, always_live: Sequ
         player.score.missed.append(_named(request))
         player.score.nearest.append(found.nearest.id if found.nearest else "")
         log.warning("%s", found.diff)
-        # OpenAI's clients try a 409 again, unless told that it is of no use.
+        # OpenAI's clients retry a 409 unless this header forbids it.
         exchange.headers.append(("x-should-retry", "false"))
         raise OpenAIError(found.diff, status=409, code="no_recorded_answer")
 
@@ -309,12 +312,12 @@ def replaying(player: Player, handler: Handler, *, live: bool, always_live: Sequ
 
 
 class NoEngine:
-    """The engine of a replay that never goes live: there is no Claude."""
+    """The engine of a replay that never uses Claude."""
 
     def status(self) -> dict[str, Any]:
-        """Return nothing: nothing runs."""
+        """Return an empty status, since nothing runs."""
         return {}
 
     def run(self, turn: Turn) -> AbstractAsyncContextManager[Running]:
-        """Raise ClaudeError."""
+        """Raise ClaudeError, since Claude is not available."""
         raise ClaudeError("not_logged_in", detail="answers come from a cassette, and Claude is not asked")

@@ -1,4 +1,4 @@
-"""A request to the API: its body decoded once, its path's parameters by name, and who asks."""
+"""A request to the API: its decoded body, its path parameters by name, and its client."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,8 +14,8 @@ from translate.request_body import decode_object
 class ApiRequest:
     """A request, as the API's endpoints read it.
 
-    ``http`` is the request on the wire. ``params`` are the parameters of its path, decoded. The fields of the body are
-    shared by all who read them, so nobody changes them.
+    ``http`` is the HTTP request. ``params`` are the decoded parameters of its path. Callers share the fields of the
+    body and must not change them.
     """
 
     http: Request
@@ -25,7 +25,7 @@ class ApiRequest:
 
     @property
     def query(self) -> str:
-        """The query of its target, as it was sent."""
+        """The query string, still percent-encoded."""
         return self.http.query
 
     def header(self, name: str) -> str | None:
@@ -34,12 +34,12 @@ class ApiRequest:
 
     @property
     def has_body(self) -> bool:
-        """Whether anything was sent as its body."""
+        """Whether the request has a body."""
         return self._fields is not None or bool(self.http.body)
 
     @property
     def json(self) -> Mapping[str, Any]:
-        """The fields of the body, which is decoded once. Raises OpenAIError (400) unless it is a JSON object."""
+        """The fields of the body. It is decoded only once. Raises OpenAIError (400) if it is not a JSON object."""
         if self._fields is None:
             try:
                 self._fields = decode_object(self.http.body)
@@ -55,13 +55,13 @@ class ApiRequest:
 
     @property
     def model(self) -> str:
-        """The model that the body names, "" if it names none. Whether the rest is sound is not looked at."""
+        """The model in the body; "" if there is none. The rest of the body is not checked."""
         model = self._field("model")
         return model if isinstance(model, str) else ""
 
     @property
     def is_for_the_background(self) -> bool:
-        """Whether it asks to be answered in the background. Whether the rest is sound is not looked at."""
+        """Whether the body has ``background: true``. The rest of the body is not checked."""
         return self._field("background") is True
 
     def _field(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What is answered: the table of routes, and which part of the program each endpoint works with."""
+"""The table of routes, and the objects that each endpoint works with."""
 
 from collections.abc import Awaitable, Callable
 
@@ -25,7 +25,7 @@ from storage.stores import Stores
 def given[Part](
     part: Callable[[Call], Part], endpoint: Callable[[Part, ApiRequest, Responder], Awaitable[None]]
 ) -> Callable[[Call], Awaitable[None]]:
-    """Return an endpoint that gets one part of the program, and the request."""
+    """Return an endpoint that calls ``endpoint`` with ``part`` of the call and the request."""
 
     async def answer(call: Call) -> None:
         await endpoint(part(call), call.request, call.exchange)
@@ -34,23 +34,23 @@ def given[Part](
 
 
 def turns(call: Call) -> Turns:
-    """Return what asks Claude."""
+    """Return the objects for requests that need Claude."""
     return call.turns
 
 
 def responding(call: Call) -> Responding:
-    """Return what asks Claude for the Responses API."""
+    """Return the objects for requests of the Responses API."""
     return call.responding
 
 
 def background(call: Call) -> Background:
-    """Return the same, for those who do not wait."""
+    """Return the objects for background requests of the Responses API."""
     assert call.charge is not None  # noqa: S101 - the request is for the background
     return Background(call.responding, call.charge)
 
 
 def stores(call: Call) -> Stores:
-    """Return where things are stored. Raises OpenAIError (404) if nothing is."""
+    """Return the stores. Raises OpenAIError (404) if there are none."""
     return required(call.turns.stores)
 
 
@@ -60,17 +60,17 @@ def kept(call: Call) -> KeptResponses:
 
 
 def models(call: Call) -> Models:
-    """Return the names that can be asked for."""
+    """Return the model names that apps can request."""
     return Models(call.turns.model_map, call.turns.default_model, tuple(call.app.parts.agents))
 
 
 def status(call: Call) -> Status:
-    """Return what the program tells of itself."""
+    """Return the data of the status page."""
     return call.app.parts.status
 
 
 def sockets(call: Call) -> response_socket.Sockets:
-    """Return what WebSockets need."""
+    """Return the objects and limits that WebSockets need."""
     parts = call.app.parts
     return response_socket.Sockets(call.app, call.responding, parts.observers, parts.max_message_bytes)
 

@@ -1,4 +1,4 @@
-"""Which endpoint answers a request: by its method and its path."""
+"""Find the endpoint for a request by its method and path."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +14,7 @@ WHAT_THERE_IS = (
 )
 
 NO_IDS = frozenset({"input_tokens"})
-"""OpenAI's paths have these where others have an id."""
+"""Path segments of OpenAI's API that stand in the place of an id but are not ids."""
 
 _PARAMETER = re.compile(r"\{(\w+)(…?)\}")
 
@@ -23,11 +23,11 @@ _PARAMETER = re.compile(r"\{(\w+)(…?)\}")
 class Route[Call]:
     """A method and a path, and the endpoint that answers.
 
-    In the path ``{name}`` stands for one segment, and ``{name…}`` at its end for whatever follows (model ids may hold
-    slashes). The endpoint finds the values by these names.
+    In the path, ``{name}`` matches one segment. ``{name…}`` at the end matches the rest of the path, since model ids
+    may contain slashes. The endpoint gets the values by these names.
 
-    ``asks_claude``: answering costs tokens, which a key's budget is for. ``for_everybody``: no key is asked for.
-    ``background`` is the endpoint for requests that say ``background: true``.
+    ``asks_claude``: the answer costs tokens, so the key's budget applies. ``for_everybody``: no API key is required.
+    ``background`` is the endpoint for requests with ``background: true``.
     """
 
     method: str
@@ -39,20 +39,20 @@ class Route[Call]:
 
     @cached_property
     def template(self) -> str:
-        """The path with ``*`` for a segment of any value, and ``**`` for whatever follows."""
+        """The path with ``*`` for each parameter, and ``**`` for a parameter that matches the rest of the path."""
         return _PARAMETER.sub(lambda found: "**" if found[2] else "*", self.path)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The names of the path's parameters, in their order."""
+        """The names of the path's parameters, in order."""
         return tuple(found[1] for found in _PARAMETER.finditer(self.path))
 
     def fits(self, path: str) -> bool:
-        """Whether this route's path is ``path``."""
+        """Whether this route's path matches ``path``."""
         return self._values(path) is not None
 
     def params(self, path: str) -> Mapping[str, str]:
-        """Return the values of the parameters in ``path``, decoded. It must fit."""
+        """Return the decoded values of the parameters in ``path``. Raises ValueError if the path does not match."""
         values = self._values(path)
         if values is None:
             raise ValueError(f"{path} is not {self.path}")
@@ -75,12 +75,12 @@ type Routes[Call] = tuple[Route[Call], ...]
 
 
 def route_of[Call](routes: Routes[Call], method: str, path: str) -> Route[Call] | None:
-    """Return the first route that has this method and this path, None if none has."""
+    """Return the first route with this method and path, or None."""
     return next((route for route in routes if route.method == method and route.fits(path)), None)
 
 
 def find[Call](routes: Routes[Call], method: str, path: str) -> Route[Call]:
-    """Return what answers. Raises OpenAIError: 404 for an unknown path, 405 for a method that it does not take."""
+    """Return the route. Raises OpenAIError: 404 if the path is unknown, 405 if it does not allow the method."""
     route = route_of(routes, method, path)
     if route is not None:
         return route
@@ -99,12 +99,12 @@ def find[Call](routes: Routes[Call], method: str, path: str) -> Route[Call]:
 
 
 def supports[Call](routes: Routes[Call], path: str) -> bool:
-    """Whether some route has this path, whatever the method."""
+    """Whether any route matches this path, with any method."""
     return any(route.fits(path) for route in routes)
 
 
 def with_version[Call](routes: Routes[Call], path: str) -> str:
-    """Return ``/v1`` before a path that some route has only so: the app's base URL lacks it. Else the path as it is."""
+    """Return the path with ``/v1`` added if only then a route matches: the app's base URL lacks it."""
     if not path.strip("/") or supports(routes, path):
         return path
     versioned = f"/{VERSION}{path}"

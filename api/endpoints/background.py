@@ -1,4 +1,4 @@
-"""Responses that are answered while nobody waits, and streams that can be taken up again."""
+"""Responses that are created in the background, and streams of their events that clients can resume."""
 
 import asyncio
 import contextlib
@@ -26,11 +26,11 @@ from translate.sse import stored_event
 log = logging.getLogger(__name__)
 
 POLL_S = 0.05
-"""How often it is looked for new events: another proxy may be writing them."""
+"""The interval in seconds between checks for new events. Another proxy may write them to the store."""
 
 
 async def create_in_background(background: Background, request: ApiRequest, exchange: Responder) -> None:
-    """Begin to answer a request, and say so at once; with ``stream`` the events follow. Raises OpenAIError."""
+    """Start a background response and return it at once. With ``stream``, send its events. Raises OpenAIError."""
     prepared = await prepare(background.responding, request)
     asked, turns = prepared.translated.request, background.responding.turns
     stores = turns.stores
@@ -52,17 +52,17 @@ async def create_in_background(background: Background, request: ApiRequest, exch
 
 
 def queued(prepared: Prepared) -> bytes:
-    """Return the body of a response that nobody works on yet."""
+    """Return the body of a queued response."""
     return msgspec.json.encode(prepared.stream.queued())
 
 
 async def work(charge: Charge, stores: Stores, prepared: Prepared, begun: asyncio.Future[None]) -> None:
-    """Answer a response to its end, and keep it at every step."""
+    """Create a response, and store it after every step."""
 
     async def on(engine: Engine) -> None:
         await stores.background.begin(prepared.to_keep(queued(prepared), status="queued"))
         if begun.cancelled():
-            # Whoever asked has left without having heard of it, so nobody can ever ask for it.
+            # The client has disconnected before it got the response id, so nobody can retrieve the response.
             stores.cancelled.add(prepared.id)
             await _end_early(stores, prepared)
             return
@@ -95,7 +95,7 @@ async def _answer(engine: Engine, stores: Stores, prepared: Prepared) -> None:
     try:
         async with prepared.engine(engine).run(prepared.turn) as running:
             async for events in events_of(running, stream):
-                # A turn is read to its end: only then is it whole, and known what it cost.
+                # Read the turn to its end. Only then are its output complete and its cost known.
                 if stream.complete:
                     told = events
                     continue
@@ -108,7 +108,7 @@ async def _answer(engine: Engine, stores: Stores, prepared: Prepared) -> None:
         log.warning("%s broke off: %s", id, error.describe())
         told = stream.failed(as_openai(error, "input"))
     except OpenAIError as error:
-        # The key's budget does not allow it. That is checked when the turn is about to run.
+        # The API key's budget is exceeded. This is checked just before the turn runs.
         told = stream.failed(error)
     response = fold(told)
     await stores.background.finish(
@@ -117,7 +117,7 @@ async def _answer(engine: Engine, stores: Stores, prepared: Prepared) -> None:
 
 
 async def _end_early(stores: Stores, prepared: Prepared) -> None:
-    """End what is not done: as cancelled if somebody asked for that, else as failed."""
+    """End an unfinished response: as cancelled if that was requested, otherwise as failed."""
     with contextlib.suppress(EndedError, StoreError):
         if prepared.id in stores.cancelled:
             await stores.background.finish(prepared.id, "cancelled", _as(prepared, "cancelled"))
@@ -141,7 +141,7 @@ async def send_events(
     after: int,
     headers: list[tuple[str, str]],
 ) -> None:
-    """Send the events of a background response after a number, as they come, up to its end."""
+    """Send the events of a background response that come after sequence number ``after``, up to its end."""
     stores = kept.stores
     progress = await stores.background.events_after(id, owner, after)
     if progress is None:

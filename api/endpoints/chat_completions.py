@@ -31,13 +31,13 @@ from translate.errors import OpenAIError
 from translate.usage import add_usage
 
 type Keep = Callable[[ChatCompletion], Awaitable[None]]
-"""What keeps a completion before its end is told."""
+"""Stores a completion before the end of the response is sent."""
 
 log = logging.getLogger(__name__)
 
 
 async def create_chat_completion(turns: Turns, request: ApiRequest, exchange: Responder) -> None:
-    """Answer one chat completion request, streaming or not. Raises OpenAIError until the status is spent."""
+    """Answer one chat completion request, streaming or not. Raises OpenAIError before the status is sent."""
     async with in_session(turns.stores, request) as session:
         await _create(turns, session.request, exchange, session.keep if session.stores is not None else None)
 
@@ -98,7 +98,7 @@ async def _create(turns: Turns, request: ApiRequest, exchange: Responder, rememb
 
 
 def keeper_of(stores: Stores | None, request: ApiRequest, translated: Translated) -> Keep | None:
-    """Return what keeps the completion, where that was asked for (``store: true``) and there is a place for it."""
+    """Return a function that stores the completion. Return None without ``store: true`` or without stores."""
     asked = translated.request
     if not asked.store or stores is None:
         return None
@@ -130,10 +130,10 @@ async def send_stream(
     keep_alive_s: float,
     finished: Callable[[list[ChatCompletionChunk]], Awaitable[None]] | None = None,
 ) -> None:
-    """Send chunks as they come, then ``[DONE]``.
+    """Send chunks as they arrive, then ``[DONE]``.
 
-    Until Claude has begun to answer the status is open, and a failure can still be one: it is raised. After that, or
-    after the first sign of life, it is an event. ``finished`` hears of all chunks before the end is told.
+    A failure is raised if the status is not sent yet. The status is sent with the first chunk or keep-alive comment.
+    After that, a failure is sent as an event. ``finished`` is called with all chunks before ``[DONE]`` is sent.
     """
     sent: list[ChatCompletionChunk] = []
     stream = EventStream(exchange, headers, keep_alive_s)

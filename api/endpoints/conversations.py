@@ -16,11 +16,11 @@ from translate.errors import OpenAIError
 from translate.responses.input_items import in_full
 
 MAX_ITEMS = 20
-"""How many items OpenAI takes at once."""
+"""How many items OpenAI accepts in one request."""
 
 
 async def create_conversation(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
-    """Begin a conversation, with some items or none."""
+    """Create a conversation, with or without items."""
     fields = request.json if request.has_body else {}
     items, metadata = _items(fields, required=False), metadata_of(fields)
     try:
@@ -38,7 +38,7 @@ async def get_conversation(stores: Stores, request: ApiRequest, exchange: Respon
 
 
 async def update_conversation(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
-    """Put other metadata in the place of a conversation's."""
+    """Replace a conversation's metadata."""
     id, fields = request.params["id"], request.json
     if "metadata" not in fields:
         raise OpenAIError(

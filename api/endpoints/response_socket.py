@@ -5,12 +5,13 @@ OpenAI's OpenAPI document.
 
 Theory of operation
 -------------------
-Each ``response.create`` is handled as if its fields had been posted to ``/v1/responses`` with the handshake's headers,
-so whatever holds there (keys, budgets, recording, replay, errors) holds here. The answer goes to :class:`Messages`,
-which sends the JSON of each event as a message.
+Each ``response.create`` is handled like a POST of its fields to ``/v1/responses`` with the handshake's headers. So
+keys, budgets, recording, replay and errors work as they do there. The response goes to :class:`Messages`, which sends
+the JSON of each event as a message.
 
-Requests that name no ``stream_id``, or the same, are answered one after the other; others side by side. A connection
-remembers its last responses by itself, so that they can be gone on from without being stored.
+Requests with the same ``stream_id``, or without one, are answered one after the other. Requests with different ones are
+answered concurrently. A connection holds its last responses in memory, so that requests can continue them even if they
+are not stored.
 """
 
 import asyncio
@@ -43,9 +44,9 @@ log = logging.getLogger(__name__)
 PATH = "/v1/responses"
 
 MAX_LANES = 32
-"""How many requests of a connection are answered side by side."""
+"""How many requests of a connection are answered concurrently."""
 MAX_WAITING = 32
-"""How many more wait in a lane."""
+"""How many more requests may wait in each lane."""
 
 STREAM_ID = re.compile(r"[A-Za-z0-9_.-]{1,256}")
 
@@ -56,9 +57,9 @@ UNDERSTOOD = "Only 'response.create' is understood."
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """What WebSockets need.
+    """The objects and limits that WebSockets need.
 
-    ``handle`` answers a request as if it had been posted; what it goes on from, its connection may remember by itself.
+    ``handle`` answers a request as if it had been posted. It gets the responses that the connection has in memory.
     """
 
     handle: Callable[[Request, Responder, Recent], Awaitable[None]]
@@ -68,7 +69,7 @@ class Sockets:
 
 
 async def connect(sockets: Sockets, request: ApiRequest, exchange: Responder) -> None:
-    """Open the WebSocket and answer until it closes. Raises OpenAIError for a request that asks for none."""
+    """Open the WebSocket and answer until it closes. Raises OpenAIError if the request is not a WebSocket handshake."""
     if not is_upgrade(request.http):
         raise OpenAIError(f"Not allowed to GET on {PATH} (allowed: POST)", status=405, code="method_not_allowed")
     if not isinstance(exchange, Exchange):
@@ -91,14 +92,14 @@ class Lane:
     """Requests that are answered one after the other."""
 
     waiting: deque[tuple[int, dict[str, Any], int]] = field(default_factory=deque)
-    """The number, the fields and the size of each."""
+    """The number, the fields and the size of each waiting request."""
     task: asyncio.Task[None] | None = None
     begun: bool = False
-    """Until the task has begun, the first request is in ``waiting``, though it waits for no other."""
+    """Whether the task has begun. Until then, the first request is in ``waiting`` although nothing blocks it."""
 
 
 class Lanes:
-    """What is being answered on one WebSocket."""
+    """The lanes of one WebSocket."""
 
     def __init__(self, sockets: Sockets, handshake: ApiRequest, socket: WebSocket) -> None:
         self._sockets = sockets
@@ -117,7 +118,7 @@ class Lanes:
         self.ending = False
 
     async def take(self, message: str) -> None:
-        """Take a message: have it answered, or say why not."""
+        """Queue a message to be answered, or send an error."""
         stream_id: str | None = None
         number, self._count = self._count, self._count + 1
         try:
@@ -132,14 +133,14 @@ class Lanes:
             await self._messages(stream_id, number).respond(error.status, [], error.body())
             return
         if lane.task is None:
-            # Not create_task: mitmproxy's loop starts tasks at once, and this one must be known before it is done.
+            # Do not use create_task: mitmproxy's loop starts tasks at once, and lane.task must be set before it ends.
             work: Coroutine[Any, Any, None] = self._answer_all(stream_id, lane)
             lane.task = asyncio.Task(work, loop=asyncio.get_running_loop(), name="answer over a WebSocket")
 
     async def send(self, message: SocketMessage, text: str) -> None:
-        """Send a message, and tell the observers what it is."""
+        """Send a message, and report it to the observers."""
         if self._socket.is_open:
-            # Nothing else can be written before this message is: it is written before the first wait.
+            # No other message can come in between: this one is written before the first wait.
             self._sockets.observers.say(self._flow, message)
         await self._socket.send(text)
 
@@ -147,17 +148,17 @@ class Lanes:
         return Messages(self._socket, stream_id, number, self.send)
 
     def end(self) -> None:
-        """Take nothing more: what is being answered is answered to its end, then the WebSocket closes."""
+        """Accept no more requests. The WebSocket closes when the current ones are answered."""
         self.ending = True
         self._socket.end()
 
     async def finish(self) -> None:
-        """Wait for what is being answered, if that is because we end; a peer that has left waits for nothing."""
+        """Wait for the current requests if the server is shutting down. Do not wait if the peer has disconnected."""
         while self.ending and (tasks := [lane.task for lane in self._lanes.values() if lane.task is not None]):
             await asyncio.wait(tasks)
 
     async def aclose(self) -> None:
-        """Stop answering, and leave no task behind."""
+        """Cancel all requests, and wait for their tasks to end."""
         tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
         for lane in self._lanes.values():
             lane.waiting.clear()
@@ -214,7 +215,7 @@ class Lanes:
         log.info("%s over a WebSocket %s, %.2f s, request %s", PATH, answer.told, after_s, REQUEST_ID.get())
 
     async def _warm(self, request: ApiRequest, answer: "Messages") -> None:
-        """Remember what a request says, and generate nothing."""
+        """Hold the input of a request in memory, without generating output."""
         responding = replace(self._sockets.responding, recent=self._recent)
         prepared = await prepare(responding, request, generate=False)
         self._recent.add(prepared.id, (*prepared.before, *prepared.translated.items))
@@ -222,7 +223,7 @@ class Lanes:
 
 
 class Messages(Responder):
-    """The answer to one request: each event becomes a message, and an error becomes an ``error`` event."""
+    """The response to one request. Each event is sent as a message, and an error as an ``error`` event."""
 
     __slots__ = ("_number", "_reader", "_send", "_socket", "_suffix", "told")
 
@@ -244,18 +245,18 @@ class Messages(Responder):
         self.started = self.ended = False
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send an error. There is no other complete answer to a request for a stream."""
+        """Send an error. A request for a stream has no other response without a stream."""
         self.started = self.ended = True
         self.told = str(status)
         error = {"type": "error", "status": status, "error": msgspec.json.decode(body).get("error")}
         await self.send_events([sse.EncodedEvent(msgspec.json.encode(error), "error")])
 
     async def start(self, status: int, headers: Headers) -> None:
-        """Send nothing: an answer begins with its first event."""
+        """Send nothing, since a response begins with its first event."""
         self.started = True
 
     async def send_events(self, events: Sequence[sse.EncodedEvent]) -> None:
-        """Send the JSON of each event as a message of its own."""
+        """Send the JSON of each event as a separate message."""
         for event in events:
             text = (event.data[:-1] + self._suffix + b"}").decode("utf-8")
             await self._send(SocketMessage(self._number, event.type, self._suffix), text)
@@ -265,7 +266,7 @@ class Messages(Responder):
         await self._socket.ping()
 
     async def send(self, data: bytes) -> None:
-        """Send what a cassette has recorded: the bytes of an event stream, which may be cut anywhere."""
+        """Send a recorded chunk: bytes of an event stream, which may be cut anywhere."""
         for event in self._reader.feed(data):
             if not event.data:
                 await self.send_keep_alive()
@@ -273,7 +274,7 @@ class Messages(Responder):
                 await self.send_events([event])
 
     async def finish(self) -> None:
-        """End the answer."""
+        """Mark the response as complete."""
         self.ended = True
 
     def abort(self) -> None:

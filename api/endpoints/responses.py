@@ -1,4 +1,4 @@
-"""POST /v1/responses: decode, translate, run the turn, translate, keep, encode."""
+"""POST /v1/responses: decode, translate, run the turn, translate, store, encode."""
 
 import logging
 import time
@@ -41,9 +41,9 @@ type Events = list[ResponseEvent]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request that is understood, and the response that will answer it. ``before`` is what it goes on from.
+    """A translated request and its future response. ``before`` is the conversation that it continues.
 
-    ``servers`` are the MCP servers that Claude may use, ``new_tools`` those of their tools that are yet to be told of.
+    ``servers`` are the MCP servers that Claude may use. ``new_tools`` are their tools that the response has to list.
     """
 
     id: str
@@ -60,14 +60,14 @@ class Prepared:
     rehearsal: bool = False
 
     def engine(self, engine: Engine) -> Engine:
-        """Return the engine that plays the turn: with the MCP servers that it may use, if there are any."""
+        """Return the engine for the turn. It calls the MCP servers if there are any."""
         if not self.servers:
             return engine
         most = self.translated.request.max_tool_calls
         return McpLoop(engine, self.servers, self.translated.mcp_calls, self.new_tools, self.images, most=most)
 
     def headers(self, *, process: str = "", retries: int = 0) -> list[tuple[str, str]]:
-        """Return the answer's headers."""
+        """Return the response's headers."""
         return headers_of_answer(
             rehearsal=self.rehearsal,
             began=self.began,
@@ -78,7 +78,7 @@ class Prepared:
         )
 
     def to_keep(self, body: bytes, *, status: str, output: tuple[Item, ...] = ()) -> StoredResponse:
-        """Return the response as it is kept."""
+        """Return the response in its stored form."""
         asked = self.translated.request
         return StoredResponse(
             id=self.id,
@@ -94,12 +94,12 @@ class Prepared:
         )
 
     def output(self) -> tuple[Item, ...]:
-        """Return the items that were answered, as they are kept."""
+        """Return the output items in their stored form."""
         return tuple(msgspec.to_builtins(self.stream.stored))
 
 
 async def create_response(responding: Responding, request: ApiRequest, exchange: Responder) -> None:
-    """Answer one request, streaming or not. Raises OpenAIError until the status is spent."""
+    """Answer one request, streaming or not. Raises OpenAIError if it fails before the status is sent."""
     prepared = await prepare(responding, request)
     asked, stream = prepared.translated.request, prepared.stream
     try:
@@ -120,7 +120,7 @@ async def create_response(responding: Responding, request: ApiRequest, exchange:
 
 
 async def prepare(responding: Responding, request: ApiRequest, *, generate: bool = True) -> Prepared:
-    """Understand a request; without ``generate`` its turn is not to be played. Raises OpenAIError."""
+    """Decode and translate a request. If ``generate`` is false, its turn will not run. Raises OpenAIError."""
     began = time.monotonic()
     turns, owner = responding.turns, request.identity.owner
     read = read_request(request.json)
@@ -128,7 +128,7 @@ async def prepare(responding: Responding, request: ApiRequest, *, generate: bool
     before = await items_before(responding, wanted, owner)
     check_allowed(wanted.servers, responding.mcp_servers)
     stored = await turns.stores.responses.items(wanted.item_ids, owner) if turns.stores is not None else {}
-    # What is not to be answered need not be asked for.
+    # Without a turn, the tools of MCP servers are not needed.
     tools, new_tools = await listed(
         wanted.servers if generate else (), {**listed_before(before or ()), **wanted.listed}
     )
@@ -171,7 +171,7 @@ async def prepare(responding: Responding, request: ApiRequest, *, generate: bool
 
 
 def stream_for(translated: TranslatedResponse, sealer: Sealer, id: str, created_at: float) -> ResponseStream:
-    """Return what makes a response of Claude's events."""
+    """Return a stream that turns Claude's events into those of a response."""
     return ResponseStream(
         translated.options,
         id=id,
@@ -183,9 +183,9 @@ def stream_for(translated: TranslatedResponse, sealer: Sealer, id: str, created_
 
 
 async def events_of(running: Running, stream: ResponseStream) -> AsyncGenerator[Events]:
-    """Yield the events that Claude's give: each one's at once, or together what has come already.
+    """Yield the response events for Claude's events, one Claude event at a time, or several if they are waiting.
 
-    Raises ClaudeError when the turn fails, or when its events end before the answer does.
+    Raises ClaudeError if the turn fails, or if its events end before the response is complete.
     """
     come: list[Event] = []
     ready: Events = []
@@ -201,7 +201,7 @@ async def events_of(running: Running, stream: ResponseStream) -> AsyncGenerator[
     try:
         async for event in running:
             come.append(event)
-            # What is behind is told in fewer, larger pieces; whoever keeps up gets every piece as it comes.
+            # A slow client gets fewer, larger pieces. A client that keeps up gets each piece at once.
             if not (running.backlog and len(come) < MAX_TOGETHER) and (told := take()):
                 yield told
         if told := take():
@@ -222,9 +222,9 @@ async def send_stream(
     exchange: Responder,
     headers: Callable[[], list[tuple[str, str]]],
 ) -> None:
-    """Send events as they come. A failure is raised while the status is open, then it is told.
+    """Send events as they arrive. Raise a failure if the status is not sent yet; otherwise send it as an event.
 
-    The event that ends the response is sent when the response is kept: who has seen it can go on from it.
+    The last event is sent after the response is stored, so that the client can continue from the response at once.
     """
     stream = prepared.stream
     out = EventStream(exchange, headers, responding.turns.keep_alive_s)
@@ -246,7 +246,7 @@ async def send_stream(
 
 
 async def items_before(responding: Responding, wanted: Needed, owner: str) -> tuple[Item, ...] | None:
-    """Return the conversation that a request goes on with; () for none, None for one that is not there.
+    """Return the conversation that a request continues; () if there is none, None if it is not found.
 
     Raises OpenAIError.
     """
@@ -264,9 +264,9 @@ async def items_before(responding: Responding, wanted: Needed, owner: str) -> tu
 
 
 async def keep(responding: Responding, prepared: Prepared, response: Response) -> Response:
-    """Keep a response that is complete, if it is to be kept.
+    """Store a complete response if the request asks for it. Return the response.
 
-    What cannot be kept is answered all the same, and says so: its ``store`` is false.
+    If it cannot be stored, its ``store`` field is false.
     """
     asked, output, stores = prepared.translated.request, prepared.output(), responding.turns.stores
     if responding.recent is not None:

@@ -1,7 +1,7 @@
-"""Sessions: the conversation so far is kept on our side, and the app sends only what is new.
+"""Sessions: the proxy stores the conversation so far, and the app sends only new messages.
 
-``session_id`` in the body of a chat completion request, or the header ``x-understudy-session``, names one. This is not
-OpenAI's: it is for apps that keep no history of their own.
+``session_id`` in the body of a chat completion request, or the header ``x-understudy-session``, names one. This is an
+extension of OpenAI's API for apps that store no history.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ NOT_KEPT = "The answer could not be kept in its session, which is as it was befo
 
 @dataclass(slots=True)
 class InSession:
-    """A request within a session: with what was said before, and what is to be remembered of it."""
+    """A request with the messages of its session. ``new`` are the messages that it adds to the session."""
 
     request: ApiRequest
     stores: Stores | None = None
@@ -47,10 +47,10 @@ class InSession:
     new: tuple[Item, ...] = ()
 
     async def keep(self, completion: ChatCompletion) -> None:
-        """Remember what was asked and answered.
+        """Store the new messages and the answer.
 
-        Raises OpenAIError: 503 where the store cannot be used, 409 for a session that went on meanwhile. An app that
-        keeps no history of its own must not go on from an answer that its session does not have.
+        Raises OpenAIError: 503 if the store fails, 409 if another request has changed the session, 400 if the messages
+        cannot be stored. It must fail, because the app stores no history: its session would lack the answer.
         """
         if self.stores is None:
             return
@@ -76,7 +76,7 @@ class InSession:
 
 @contextlib.asynccontextmanager
 async def in_session(stores: Stores | None, request: ApiRequest) -> AsyncIterator[InSession]:
-    """Have a request within its session, if it names one, to itself. Raises OpenAIError: 409 for one that is in use."""
+    """Yield a request with the messages of its session, and lock the session. Raises OpenAIError (409) if in use."""
     id = named_in(request)
     if id is None:
         yield InSession(request)
@@ -102,7 +102,7 @@ async def in_session(stores: Stores | None, request: ApiRequest) -> AsyncIterato
 
 
 def named_in(request: ApiRequest) -> str | None:
-    """Return the session that a request names, None if it names none. Raises OpenAIError (400)."""
+    """Return the session id in a request, or None. Raises OpenAIError (400) if it is not a string."""
     header = request.header(SESSION_HEADER)
     if header is not None:
         return header
@@ -113,7 +113,7 @@ def named_in(request: ApiRequest) -> str | None:
 
 
 async def list_sessions(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
-    """List whoever asks' sessions, the last used first."""
+    """List the client's sessions, the most recently used first."""
     asked = asked_of(request.query)
     try:
         page = await stores.sessions.list(request.identity.owner, after=asked.after, limit=asked.limit)
@@ -124,7 +124,7 @@ async def list_sessions(stores: Stores, request: ApiRequest, exchange: Responder
 
 
 async def get_totals(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
-    """Say what whoever asks' sessions come to."""
+    """Answer with the totals of the client's sessions."""
     totals = await stores.sessions.totals(request.identity.owner)
     body = {
         "object": "session.stats",
@@ -147,7 +147,7 @@ async def get_session(stores: Stores, request: ApiRequest, exchange: Responder) 
 
 
 async def delete_session(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
-    """Forget a session."""
+    """Delete a session."""
     id = request.params["id"]
     if not await stores.sessions.delete(request.identity.owner, id):
         raise _unknown(id)

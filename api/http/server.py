@@ -1,23 +1,22 @@
-"""An HTTP/1.1 server on loopback: h11 decides what the bytes mean, asyncio moves them.
+"""An HTTP/1.1 server on loopback: h11 parses and formats the messages, asyncio does the I/O.
 
 Theory of operation
 -------------------
-Each connection is an asyncio Protocol that feeds what arrives into an `h11.Connection` and takes events out. When a
-request is complete, body included, a task is made for the handler; nothing of the request is left to wait for, so a
-handler awaits only its own work. The answer goes the other way through `Exchange`: each call gives h11 one event and
-writes the bytes it returns at once, as one write, and waits only while the transport's buffer is above its
-high-water mark.
+Each connection is an asyncio Protocol. It feeds received bytes into an `h11.Connection` and reads events from it. When
+a request is complete, including its body, the connection starts a task for the handler. So a handler never waits for
+the request. The handler sends its response through `Exchange`. Each call gives events to h11 and writes the resulting
+bytes at once, as one write. It waits only while the transport's buffer is above its high-water mark.
 
-Reading never stops while a handler runs, because the end of the connection is how a client says that it no longer
-wants the answer: at EOF or reset the handler's task is cancelled in the same turn of the event loop. A client that
-shuts down its sending side early therefore counts as gone. Bytes that arrive early (a pipelined request) wait in
-h11's buffer; above `MAX_HELD_BYTES` reading pauses until the running handler is done.
+Reading continues while a handler runs, because a client cancels a request by closing the connection. At EOF or reset
+the handler's task is cancelled in the same turn of the event loop. A client that shuts down its sending side early
+therefore counts as disconnected. Bytes of a pipelined request wait in h11's buffer. Above `MAX_HELD_BYTES`, reading
+pauses until the running handler is done.
 
-A stream that cannot be ended cleanly is cut: the terminating chunk is never sent, so a client cannot take half an
-answer for a whole one. Where the end of the connection is itself the end of the body (HTTP/1.0), the cut is a reset.
+A stream that cannot be ended cleanly is cut: the terminating chunk is not sent. So a client cannot mistake a partial
+response for a complete one. In HTTP/1.0 the end of the connection is the end of the body, so the cut is a reset.
 
-Before this side closes a connection it shuts down sending and throws away what still comes, within limits. Closing at
-once with unread bytes would send a reset, and a reset can destroy an answer that the client has not read yet.
+Before the server closes a connection, it shuts down its sending side and discards further bytes, within limits. To
+close with unread bytes would send a reset. A reset can destroy a response that the client has not read yet.
 """
 
 import asyncio
@@ -52,13 +51,13 @@ type RenderError = Callable[[int, str], tuple[list[tuple[str, str]], bytes]]
 
 
 def render_plain_error(status: int, message: str) -> tuple[list[tuple[str, str]], bytes]:
-    """Render an error as one line of text, for servers that have no shape of their own."""
+    """Render an error as one line of text, for servers that set no error format of their own."""
     return [("content-type", "text/plain; charset=utf-8")], f"{status} {message}\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, complete. The path is as sent (still percent-encoded), header names are in lower case."""
+    """One complete request. The path is still percent-encoded. Header names are in lower case."""
 
     method: str
     path: str
@@ -72,7 +71,7 @@ class Request:
 
 
 class Exchange:
-    """One request's answer: either `respond`, or `start`, `send`… and `finish`.
+    """The response to one request. Call either `respond`, or `start`, then `send` repeatedly, then `finish`.
 
     Every method that writes raises ConnectionResetError once the connection is gone.
     """
@@ -84,23 +83,23 @@ class Exchange:
         self._is_head = method == "HEAD"
         self._has_body = True
         self.headers: list[tuple[str, str]] = []
-        """Further headers for the answer, whatever it will be."""
+        """Headers that are added to the response, also if it is an error."""
         self.started = False
-        """Whether the status is spent."""
+        """Whether the status has been sent."""
         self.ended = False
-        """Whether the answer is complete, or was cut by either side."""
+        """Whether the response is complete, or was cut by either side."""
         self.disconnected = False
-        """Whether the client left before the answer was complete."""
+        """Whether the client disconnected before the response was complete."""
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Answer whole, in one write. `content-length` is added here."""
+        """Send the whole response in one write. Add `content-length`."""
         head = self._head(status, [*headers, ("content-length", str(len(body)))])
         self._connection.write(head, h11.Data(data=body if self._has_body else b""), h11.EndOfMessage())
         self.started = self.ended = True
         await self._connection.drain()
 
     async def start(self, status: int, headers: Headers) -> None:
-        """Send the head of an answer whose length is not known: chunked, or up to the close for HTTP/1.0."""
+        """Send the headers of a response of unknown length. It is chunked; in HTTP/1.0 it ends with the connection."""
         self._connection.write(self._head(status, headers))
         self.started = True
 
@@ -111,11 +110,11 @@ class Exchange:
             await self._connection.drain()
 
     async def send_events(self, events: Sequence[sse.EncodedEvent]) -> None:
-        """Send events as a part of an event stream, in one write."""
+        """Send events of an event stream, in one write."""
         await self.send(sse.stream_bytes(events))
 
     async def send_keep_alive(self) -> None:
-        """Send a comment, so that nobody closes the connection because it is silent."""
+        """Send a comment, so that the connection is not closed as idle."""
         await self.send(sse.KEEP_ALIVE)
 
     async def finish(self) -> None:
@@ -124,35 +123,35 @@ class Exchange:
         self.ended = True
 
     def upgrade(self, headers: Headers, receive: Callable[[bytes], None]) -> None:
-        """Leave HTTP, as the request proposed: from here on the connection's bytes go to `receive`.
+        """Switch to the protocol that the request proposed. Pass all further bytes to `receive`.
 
-        `write`, `drain` and the two after them are for what follows.
+        After that, use `write`, `drain`, `pause_reading` and `resume_reading`.
         """
         self._connection.upgrade(headers, receive)
         self.started = True
 
     def write(self, data: bytes) -> None:
-        """Write bytes of the other protocol, as one write. What the peer can no longer read is dropped."""
+        """Write bytes of the new protocol, as one write. Drop them if the connection is closing."""
         self._connection.write_raw(data)
 
     async def drain(self) -> None:
-        """Wait while too much is waiting to be read by the peer."""
+        """Wait while the transport's buffer is above its high-water mark."""
         await self._connection.drain()
 
     def pause_reading(self) -> None:
-        """Let the peer wait."""
+        """Stop reading from the peer."""
         self._connection.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Resume reading."""
         self._connection.resume_reading()
 
     def when_ending(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called when the server ends, so that a connection without an end comes to one."""
+        """Set the function to call when the server shuts down. It should end a long-lived connection."""
         self._connection.when_ending(callback)
 
     def abort(self) -> None:
-        """Cut the connection, so that what was sent cannot pass for a whole answer."""
+        """Cut the connection, so that the client cannot mistake a partial response for a complete one."""
         self.ended = True
         self._connection.cut()
 
@@ -162,9 +161,9 @@ class Exchange:
 
 
 class Server:
-    """Listens on `ports` ports of `host`, chosen by the system unless `port` names the first.
+    """Listen on `ports` ports of `host`. The system chooses them, except for the first if `port` is not 0.
 
-    A request whose head takes longer than `read_timeout_s`, or whose body stays silent that long, gets 408.
+    A request gets 408 if its headers take longer than `read_timeout_s`, or if its body pauses for that long.
     """
 
     def __init__(
@@ -210,7 +209,7 @@ class Server:
         await self.aclose(self.drain_s)
 
     async def aclose(self, drain_s: float = 0.0) -> None:
-        """Stop listening, give running handlers `drain_s` to end, cancel the rest and leave no task behind."""
+        """Stop listening, give running handlers `drain_s` seconds to end, and cancel the rest."""
         self.closing = True
         for listener in self._listeners:
             listener.close()
@@ -220,7 +219,7 @@ class Server:
         if drain_s > 0:
             await self.tasks.wait(drain_s)
         await self.tasks.cancel()
-        if self.connections:  # those that still flush the end of an answer
+        if self.connections:  # some still flush the end of a response
             await asyncio.wait([connection.closed for connection in self.connections], timeout=1.0)
         for connection in tuple(self.connections):
             connection.cut()
@@ -228,7 +227,7 @@ class Server:
             await listener.wait_closed()
 
     def say_ending(self) -> None:
-        """Tell those who asked to be told that the server is about to end."""
+        """Call the `when_ending` callbacks of all connections."""
         for connection in tuple(self.connections):
             connection.say_ending()
 
@@ -303,13 +302,13 @@ class _Connection(asyncio.Protocol):
     # What Exchange and Server call.
 
     def write(self, *events: h11.Event) -> None:
-        """Write what h11 makes of the events, as one write."""
+        """Write the bytes of h11 events, as one write."""
         if self._transport.is_closing():
             raise ConnectionResetError("the connection is closed")
         self._transport.write(b"".join([self._http.send(event) or b"" for event in events]))
 
     def upgrade(self, headers: Headers, receive: Callable[[bytes], None]) -> None:
-        """Switch protocols, and pass on what came early."""
+        """Switch protocols. Pass bytes that have already arrived to `receive`."""
         self.write(h11.InformationalResponse(status_code=101, headers=list(headers), reason=b"Switching Protocols"))
         self._receive = receive
         early, _ = self._http.trailing_data
@@ -328,27 +327,27 @@ class _Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Resume reading."""
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
     def when_ending(self, callback: Callable[[], None]) -> None:
-        """Remember whom to tell."""
+        """Set the function to call when the server shuts down."""
         self._when_ending = callback
 
     def say_ending(self) -> None:
-        """Tell them."""
+        """Call the `when_ending` callback, if there is one."""
         if self._when_ending is not None:
             self._when_ending()
 
     async def drain(self) -> None:
         """Wait while the transport's buffer is above its high-water mark."""
         if self._drained:
-            # Several may wait, a heartbeat among them; one that is cancelled must not take the future from the rest.
+            # Several tasks may wait. If one is cancelled, it must not cancel the future for the others.
             await asyncio.shield(self._drained)
 
     def cut(self) -> None:
-        """Close without a clean end. Where the close would be read as one, reset."""
+        """Close without a clean end. In HTTP/1.0 send a reset, since a normal close would be a clean end."""
         if self._http.their_http_version == b"1.0" and not self._transport.is_closing():
             sock = self._transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -383,7 +382,10 @@ class _Connection(asyncio.Protocol):
                 return
 
     def _wait_for_more(self) -> None:
-        """Start the clock at a head's first byte, and anew at each piece of a body. Between requests it stands."""
+        """Start the timer at the first byte of the headers. Restart it at each piece of a body.
+
+        No timer runs between requests.
+        """
         if self._head or (self._http.trailing_data[0] and not self._timer):
             self._set_timer(self._server.read_timeout_s)
 
@@ -396,10 +398,10 @@ class _Connection(asyncio.Protocol):
         self._head, self._body, self._body_bytes = head, [], 0
         length = next((int(value) for name, value in head.headers if name == b"content-length"), 0)
         if {b"content-length", b"transfer-encoding"} <= {name for name, _ in head.headers}:
-            # Two readers could take it for two different messages (RFC 9112, section 6.1).
+            # Two parsers could read it as two different messages (RFC 9112, section 6.1).
             self._refuse(400, "A request has a Content-Length or a Transfer-Encoding, not both.")
         elif sum(len(name) + len(value) + 4 for name, value in head.headers) > MAX_HEAD_BYTES:
-            # h11 bounds only a head that comes in pieces.
+            # h11 limits only headers that arrive in pieces.
             self._refuse(431, f"The request's headers are larger than {MAX_HEAD_BYTES} bytes.")
         elif length > self._server.max_body_bytes:
             self._refuse_body()
@@ -413,7 +415,7 @@ class _Connection(asyncio.Protocol):
         self._refuse(408, "The request did not arrive in time.")
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer a request that no handler will see, and close."""
+        """Answer a request without its handler, and close the connection."""
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not self._transport.is_closing():
             headers, body = self._server.render_error(status, message)
             headers = [*headers, ("content-length", str(len(body))), ("connection", "close")]
@@ -424,7 +426,7 @@ class _Connection(asyncio.Protocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Say that no more will come, and discard what still arrives until the peer closes too."""
+        """Shut down sending, and discard further bytes until the peer closes or the limits are reached."""
         self._set_timer(None)
         self._lingering, self._held_bytes = True, 0
         if not self._transport.is_closing():
@@ -476,7 +478,7 @@ class _Connection(asyncio.Protocol):
         self._take_events()
 
     def _peer_left(self) -> None:
-        """Cancel the handler, unless it has given its whole answer and is only tidying up."""
+        """Cancel the handler, unless its response is complete."""
         if self.task and self._exchange and not self._exchange.ended:
             self._exchange.disconnected = self._exchange.ended = True
             self._transport.abort()
@@ -484,7 +486,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _request(head: h11.Request, body: bytes) -> Request:
-    """Return the request that a head and a body are. Raises ValueError for a target that is none."""
+    """Return the request with these headers and this body. Raises ValueError if the target is invalid."""
     target = head.target.decode("ascii")
     if not target.startswith("/") and "://" in target:  # the absolute form, which proxies use
         parts = urlsplit(target)

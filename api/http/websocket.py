@@ -1,7 +1,7 @@
-"""WebSockets (RFC 6455) on connections that were HTTP/1.1: wsproto decides what the bytes mean, the server moves them.
+"""WebSockets (RFC 6455) on connections that were HTTP/1.1: wsproto parses the bytes, the server does the I/O.
 
-Text messages come whole, one after the other. What a peer may have us hold is bounded: beyond one message of the
-largest size, reading stops until somebody takes what there is.
+Text messages are delivered whole, one after the other. The memory per peer is limited: if more than one message of the
+largest size is waiting, reading stops until messages are taken.
 """
 
 import asyncio
@@ -24,15 +24,15 @@ NORMAL, GOING_AWAY, UNSUPPORTED = 1000, 1001, 1003
 
 
 def is_upgrade(request: Request) -> bool:
-    """Whether a request asks for a WebSocket."""
+    """Whether a request is a WebSocket handshake."""
     return (request.header("upgrade") or "").strip().lower() == "websocket"
 
 
 class MessageLimit(Extension):
-    """Refuses a message at the head of the frame that makes it larger than ``max_bytes``: 1009.
+    """Refuse a message (1009) at the header of the frame that makes it larger than ``max_bytes``.
 
-    wsproto shows extensions each frame's head before the frame has come. It goes on with others that are in use, so
-    this one stands beside them and is never offered to the peer.
+    wsproto passes each frame's header to the extensions before the frame's data. This extension works together with
+    others. It is never offered to the peer.
     """
 
     name = "x-understudy-limit"
@@ -43,17 +43,17 @@ class MessageLimit(Extension):
         self._is_control = False
 
     def enabled(self) -> bool:
-        """Take part."""
+        """Return True: the extension is always active."""
         return True
 
     def offer(self) -> bool:
-        """Offer nothing."""
+        """Return False: the extension is not offered to the peer."""
         return False
 
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> RsvBits:
-        """Look at a frame's head; wsproto may show it twice. Raises ParseFailed, which closes the WebSocket."""
+        """Check a frame's header. wsproto may call this twice. Raises ParseFailed, which closes the WebSocket."""
         self._is_control = opcode.iscontrol()
         if not self._is_control:
             self._bytes = self._before + payload_length
@@ -62,16 +62,16 @@ class MessageLimit(Extension):
         return RsvBits(False, False, False)
 
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> None:
-        """Count a frame that has come. Control frames may come between those of a message."""
+        """Count a complete frame. Control frames may come between those of a message."""
         if not self._is_control:
             self._before = 0 if fin else self._bytes
 
 
 class WebSocket:
-    """One WebSocket, seen from the server."""
+    """The server's side of one WebSocket."""
 
     def __init__(self, exchange: Exchange, *, max_bytes: int) -> None:
-        """Prepare; :meth:`accept` makes one of a request."""
+        """Set up the state. Use :meth:`accept` to create one from a request."""
         self._exchange = exchange
         self._max_bytes = max_bytes
         self._protocol = Connection(ConnectionType.SERVER, [MessageLimit(max_bytes)])
@@ -84,9 +84,9 @@ class WebSocket:
 
     @classmethod
     def accept(cls, request: Request, exchange: Exchange, *, max_bytes: int) -> Self:
-        """Answer a request with the upgrade that it asks for. ``max_bytes`` bounds a message.
+        """Accept a WebSocket handshake. ``max_bytes`` is the size limit of a message.
 
-        Raises OpenAIError for what is no proper handshake (RFC 6455, section 4.2.1): 400, or 426 for another version.
+        Raises OpenAIError if the handshake is invalid (RFC 6455, section 4.2.1): 400, or 426 for another version.
         """
         key, version = request.header("sec-websocket-key"), request.header("sec-websocket-version")
         if version != VERSION:
@@ -102,11 +102,11 @@ class WebSocket:
 
     @property
     def is_open(self) -> bool:
-        """Whether something can be sent."""
+        """Whether messages can be sent."""
         return self._protocol.state is ConnectionState.OPEN
 
     async def messages(self) -> AsyncIterator[str]:
-        """Yield text messages as they come, until either side closes."""
+        """Yield text messages as they arrive, until either side closes."""
         while True:
             while self._messages:
                 message = self._messages.popleft()
@@ -124,17 +124,17 @@ class WebSocket:
         await self._send(TextMessage(data=text))
 
     async def ping(self) -> None:
-        """Send a sign of life."""
+        """Send a ping."""
         await self._send(Ping())
 
     async def close(self, code: int, reason: str = "") -> None:
-        """Say that nothing more will come."""
+        """Send a close frame, and end :meth:`messages`."""
         if self.is_open:
             await self._send(CloseConnection(code=code, reason=reason))
         self._end()
 
     def end(self) -> None:
-        """Take no further message; what has come is still yielded."""
+        """Accept no further messages. Those that have arrived are still yielded."""
         self._end()
 
     def abort(self) -> None:
@@ -142,7 +142,7 @@ class WebSocket:
         self._exchange.abort()
 
     def received(self, data: bytes) -> None:
-        """Take bytes from the connection."""
+        """Process bytes from the connection."""
         if self._over:
             return
         try:
@@ -166,7 +166,7 @@ class WebSocket:
                 if self._protocol.state is ConnectionState.REMOTE_CLOSING:
                     self._exchange.write(self._protocol.send(event.response()))
                     self._end()
-                else:  # what came was no WebSocket's, and the library says which rule it breaks
+                else:  # the peer broke the protocol, and the event has the reason
                     self._refuse(event.code, event.reason or "")
 
     def _add(self, event: TextMessage) -> None:
