@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from api import mcp
+from api import mcp_client
 from engine import Event
 from tests.api.scripted import END, START, Scripted, client, text
 from tests.attacks.fuzzing import cases, changed, check_error, varied
@@ -113,8 +113,8 @@ async def test_answers_of_mcp_servers(
     hostile: Hostile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Some answers are to another question than was asked, and a client waits on.
-    monkeypatch.setattr(mcp, "LIST_S", 1.0)
-    monkeypatch.setattr(mcp, "CALL_S", 1.0)
+    monkeypatch.setattr(mcp_client, "LIST_S", 1.0)
+    monkeypatch.setattr(mcp_client, "CALL_S", 1.0)
     tool = {"type": "mcp", "server_label": "calc", "server_url": hostile.url, "require_approval": "never"}
     asked = {"model": "gpt-4o", "input": "Add.", "tools": [tool]}
     with caplog.at_level(logging.WARNING):

@@ -56,7 +56,7 @@ async def test_an_id_that_nothing_has_is_not_there(kept: Responses, id: str) -> 
 
 
 async def test_what_cannot_be_kept_is_refused(kept: Responses) -> None:
-    with pytest.raises(ValueError, match="printed"):
+    with pytest.raises(ValueError, match="printable"):
         await kept.put(response("a\0"))
     with pytest.raises(ValueError, match="not from both"):
         await kept.put(response("a", previous_id="resp_b", conversation_id="conv_b"))

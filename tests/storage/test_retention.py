@@ -62,7 +62,7 @@ def ids(database: Database) -> str:
 
 @pytest.mark.parametrize("field", Limits.__slots__)
 def test_nothing_is_limited_by_less_than_nothing(field: str) -> None:
-    with pytest.raises(ValueError, match="from 0"):
+    with pytest.raises(ValueError, match="at least 0"):
         replace(NEVER, **{field: -1})
 
 
