@@ -20,7 +20,9 @@ def told(shell: str, script: str, base: dict[str, str], names: list[str], tmp_pa
     file.write_text(f"{script}{call} -c '{say}' {' '.join(names)}\n", "utf-8")
     path = "/usr/bin:/bin:/usr/local/bin"
     # fish reads its script in the locale's encoding.
-    done = subprocess.run([program, str(file)], env={"PATH": path, "LC_ALL": "C.UTF-8", **base}, capture_output=True, check=True)
+    done = subprocess.run(
+        [program, str(file)], env={"PATH": path, "LC_ALL": "C.UTF-8", **base}, capture_output=True, check=True
+    )
     return done.stdout.decode().split("\0")
 
 
