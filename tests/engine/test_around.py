@@ -19,7 +19,7 @@ async def test_everything_is_passed_on() -> None:
         heard = [event async for event in around]
 
     assert heard == events
-    assert (around.process, around.backlog, around.retries) == ("scripted", 0, 0)
+    assert (around.process, around.backlog, around.retries) == ("warm", 0, 0)
     assert (await around.ended).how == "finished"
     assert around.complete
     assert around.messages == [MessageUsage("claude-opus-5-5", {"input_tokens": 5, "output_tokens": 2})]
