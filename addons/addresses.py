@@ -1,4 +1,4 @@
-"""Which addresses are public: whoever uses the proxy from elsewhere could reach them without it, too."""
+"""Which addresses are public. A client on another machine can reach those without the proxy, too."""
 
 import asyncio
 import ipaddress

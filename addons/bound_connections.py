@@ -162,26 +162,25 @@ class BoundConnections:
 
     async def client_connected(self, client: Client) -> None:
         """Give a connection a place, and wait until it may begin."""
-        self._place(client)
-        await self._turnstile.wait()
+        if self._place(client):
+            await self._turnstile.wait(client.id)
 
-    def _place(self, client: Client) -> None:
-        """Give a connection a place.
+    def _place(self, client: Client) -> bool:
+        """Give a connection a place, and return whether it got one.
 
-        If too many connections are new, close the oldest new one. Otherwise, if all places are taken, close an idle
-        connection. Refuse the connection if none is idle.
+        The oldest connection that has made no request makes room, then one that rests.
         """
         if client.transport_protocol != "tcp":
-            return
+            return False
         handler = handler_of(client)
         if handler is None:
-            return
+            return False
         if len(self._new) >= self._most_new:
             self._close(next(iter(self._new)), "it made no request, and others want its place")
         elif len(self._places) >= self._most and not self._make_room():
             log.warning("a connection is refused: there are %d already (max_connections)", len(self._places))
             client.error = "too many connections"
-            return
+            return False
         transport = handler.transports[client]
         place = Place(Reader(transport.reader, lambda count: self._seen(client.id, count)))
         transport.reader = place.reader
@@ -189,6 +188,7 @@ class BoundConnections:
         self._new[client.id] = None
         loop = asyncio.get_running_loop()
         place.timer = loop.call_later(self._timeout_s, self._close, client.id, "it made no request in time")
+        return True
 
     def client_disconnected(self, client: Client) -> None:
         """Free the place."""
@@ -310,6 +310,7 @@ class BoundConnections:
         close(handler)
 
     def _forget(self, client_id: str) -> None:
+        self._turnstile.release(client_id)
         self._new.pop(client_id, None)
         place = self._places.pop(client_id, None)
         if place is not None and place.timer is not None:

@@ -20,7 +20,7 @@ from translate.errors import OpenAIError
 PROXIES = (mode_specs.RegularMode, mode_specs.UpstreamMode)
 """The modes that programs use with ``HTTPS_PROXY``."""
 
-ASK_FOR_A_KEY = "This is Understudy. It answers those who have a key. Whoever runs it gives out keys."
+ASK_FOR_A_KEY = "This is Understudy. It answers those who have a key. Its operator gives out keys."
 
 
 class ExplainOwnAddress:

@@ -1,4 +1,4 @@
-"""Log lines that repeat are folded: whoever can cause a line can cause ten thousand, and fill a disk."""
+"""Log lines that repeat are folded: a client that causes one line can cause ten thousand, and fill a disk."""
 
 import logging
 import threading

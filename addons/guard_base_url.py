@@ -81,7 +81,7 @@ def answer_page(flow: http.HTTPFlow, origins: Sequence[str]) -> None:
         if request.headers.get("sec-fetch-site") == "cross-site" and not is_visit(request) and "*" not in origins:
             refuse(flow, forbidden("Web pages of other sites may not use this door."))
     elif not may_use(origin, origins):
-        told = f"Web pages of {origin!r} may not use this door. Whoever runs it can allow them: origins."
+        told = f"Web pages of {origin!r} may not use this door. Its operator can allow them: origins."
         refuse(flow, forbidden(told))
     elif request.method == "OPTIONS" and "access-control-request-method" in request.headers:
         flow.response = http.Response.make(204, b"", preflight(request.headers, origin))

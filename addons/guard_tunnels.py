@@ -133,7 +133,7 @@ class GuardTunnels:
         """
         named, listed = self._in_list(host)
         if self._allowed and not listed:
-            raise forbidden(f"This key does not lead to {host!r}. Whoever runs this proxy can allow it: tunnel.")
+            raise forbidden(f"This key does not lead to {host!r}. The operator of this proxy can allow it: tunnel.")
         if self._upstream is not None:
             if not named and not is_public_as_written(host):
                 raise self._not_public(host)
@@ -166,8 +166,8 @@ class GuardTunnels:
 
     def _not_public(self, host: str) -> OpenAIError:
         return forbidden(
-            f"This key leads to public addresses only, and {host!r} has another one. Whoever runs this proxy can allow"
-            " it: tunnel."
+            f"This key leads to public addresses only, and {host!r} has another one."
+            " The operator of this proxy can allow it: tunnel."
         )
 
     def _restore(self, flow: http.HTTPFlow) -> None:

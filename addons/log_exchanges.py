@@ -29,7 +29,7 @@ class LogExchanges(EachEnding):
     def ended(self, flow: http.HTTPFlow, ending: Ending) -> None:
         """Log an exchange, and count it."""
         self.counts[ending.outcome] += 1
-        # Whoever is refused can be refused ten thousand times.
+        # A client may send ten thousand requests that are refused.
         log.info("%s", describe(flow, ending), extra={"folds": _kind(flow, ending)} if ending.failed else None)
 
     def opened(self, flow: http.HTTPFlow) -> None:

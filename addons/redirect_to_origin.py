@@ -34,7 +34,7 @@ MAGIC_HOST = "understudy.local"
 ONLY_HERE = "This proxy answers only programs on its own machine: it runs without client_auth (`understudy keys`)."
 
 
-NOT_STARTED = "Understudy could not be started; whoever runs it finds the reason in its log."
+NOT_STARTED = "Understudy could not be started; its operator finds the reason in its log."
 
 
 class OriginAddress(Protocol):

@@ -5,21 +5,24 @@ them in the same round. Everybody else waits until the round ends.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 
 
 class Turnstile:
-    """Lets a limited number of callers pass in each round of the event loop, in the order in which they came."""
+    """Lets a limited number of callers pass in each round of the event loop, in the order in which they came.
+
+    It holds as many callers as wait: the caller bounds them, and releases those that need not wait any more.
+    """
 
     def __init__(self, each_round: int) -> None:
         """``each_round``: how many callers pass in one round, at least 1."""
         self._each_round = each_round
         self._passed = 0
         self._is_due = False
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: OrderedDict[str, asyncio.Future[None]] = OrderedDict()
 
-    async def wait(self) -> None:
-        """Return as soon as the caller may pass."""
+    async def wait(self, name: str) -> None:
+        """Return as soon as the caller may pass. ``name`` is the caller's own, for :meth:`release`."""
         loop = asyncio.get_running_loop()
         if not self._is_due:
             self._is_due = True
@@ -27,14 +30,21 @@ class Turnstile:
         if self._passed < self._each_round and not self._waiting:
             self._passed += 1
             return
-        place = loop.create_future()
-        self._waiting.append(place)
-        await place
+        place = self._waiting[name] = loop.create_future()
+        try:
+            await place
+        finally:
+            self._waiting.pop(name, None)
+
+    def release(self, name: str) -> None:
+        """Let a caller that waits pass at once. It takes no other caller's turn."""
+        if (place := self._waiting.pop(name, None)) is not None and not place.done():
+            place.set_result(None)
 
     def _next_round(self) -> None:
         self._passed = 0
         while self._waiting and self._passed < self._each_round:
-            place = self._waiting.popleft()
+            _, place = self._waiting.popitem(last=False)
             # A caller that was cancelled waits no longer.
             if not place.done():
                 place.set_result(None)

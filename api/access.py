@@ -53,7 +53,7 @@ class Access:
         if client is None:
             told = f"Incorrect API key provided: {mask(secret)}." if secret else "You didn't provide an API key."
             raise OpenAIError(
-                f"{told} Whoever runs this proxy makes them with `understudy keys make`.",
+                f"{told} The operator of this proxy makes them with `understudy keys make`.",
                 status=401,
                 code="invalid_api_key",
             )
@@ -116,7 +116,7 @@ class Access:
         if client.budget.has_usd and not self._unknown_price_as and not price_is_known(claudes_model):
             raise OpenAIError(
                 f"This key has a budget in US dollars, and the price of {claudes_model} is not known, so it cannot be"
-                " asked with this key. Whoever runs this proxy can name a price with the setting unknown_price_as.",
+                " asked with this key. The operator of this proxy can name a price with the setting unknown_price_as.",
                 status=403,
                 param="model",
                 code="price_unknown",

@@ -1,4 +1,4 @@
-"""What a request uses of Claude: told to those who listen in, counted, and booked to the key that it came with."""
+"""Runs a request's work on an engine, reports it to observers, counts its usage and charges the API key."""
 
 import asyncio
 
@@ -22,10 +22,10 @@ def charge_for(
     observers: Observers,
     totals: Totals,
 ) -> Charge:
-    """Return what runs work for a request on the engine of ``turns``, and counts what that uses.
+    """Return a function that runs work on the engine of ``turns`` and counts its usage.
 
-    It raises OpenAIError: 403 for a model that the key may not use, 404 for a name that no model can have, 429 beyond
-    the key's budget.
+    The function raises OpenAIError: 403 for a model that the key may not use, 404 for a name that no model can have,
+    429 beyond the key's budget.
     """
 
     async def charge(work: Work) -> None:
@@ -39,7 +39,7 @@ def charge_for(
                 with observers.around(meter, request.header(FLOW_HEADER)) as engine:
                     await work(engine)
             finally:
-                # However it ended, and whoever has left.
+                # Count the usage however the turn ended, even if the client has disconnected.
                 await asyncio.shield(asyncio.ensure_future(count()))
 
         if access is None or key is None:

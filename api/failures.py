@@ -1,4 +1,4 @@
-"""What an app is told when something fails, in OpenAI's shape."""
+"""The errors that an app gets when something fails, in OpenAI's format."""
 
 import logging
 
@@ -20,8 +20,8 @@ def as_openai(error: ClaudeError, prompt: str = "messages") -> OpenAIError:
 
 
 def unreadable(failure: StoreError) -> OpenAIError:
-    """Return what an app is told when what is kept cannot be used."""
-    log.warning("what is kept cannot be used: %s", failure)
+    """Return the error (503) for a store that cannot be read."""
+    log.warning("the store cannot be used: %s", failure)
     return OpenAIError(UNREADABLE, status=503, type="server_error", code="unavailable")
 
 

@@ -26,7 +26,7 @@ def check_allowed(servers: Sequence[McpServer], allowed: Sequence[str]) -> None:
     for server in servers:
         if not any(_fits(server.url, pattern) for pattern in allowed):
             message = (
-                f"Unsupported value: '{server.path}.server_url': whoever runs this proxy has not allowed this server"
+                f"Unsupported value: '{server.path}.server_url': the operator of this proxy has not allowed this server"
                 " (setting mcp_servers)."
             )
             raise OpenAIError(message, param=f"{server.path}.server_url", code="unsupported_value")

@@ -1,10 +1,11 @@
 """The objects that endpoints work with. Each class serves one kind of endpoint."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from api.access import Access
+from api.client_identity import ClientIdentity
 from api.images import Images
 from api.meter import Totals
 from api.recent import Recent
@@ -50,7 +51,16 @@ class Turns:
         """Whether the response includes Claude's thinking. ``wish`` is the value of the request's header, if any."""
         return wish == "show" if wish else self.show_reasoning
 
-    def refuse_own_tools(self, turn: Turn) -> None:
+    async def ready(self, turn: Turn, identity: ClientIdentity, content: object, param: str) -> Turn:
+        """Return the turn as the engine gets it: with the client's limits, and with images that fit.
+
+        ``content`` is the request's field named ``param``, which holds the images. Raises OpenAIError (400).
+        """
+        self._refuse_own_tools(turn)
+        turn = replace(turn, timeout_s=identity.timeout_s, client=identity.client)
+        return await self.images.fit_turn(turn, content, param)
+
+    def _refuse_own_tools(self, turn: Turn) -> None:
         """Refuse the app's tools if an agent answers, since agents have their own. Raises OpenAIError (400)."""
         if self.agent is not None and turn.tools:
             raise OpenAIError(

@@ -15,7 +15,7 @@ NOT_ANSWERED = frozenset(
         "videos",
     }
 )
-"""What OpenAI's API has besides: whoever asks for one of these means it, and nothing that is spelt like it."""
+"""What OpenAI's API has besides: a request for one of these is not a misspelling of another path."""
 
 LONGEST = 200
 """A longer path is not compared: the time that comparing takes grows with the square of the length."""

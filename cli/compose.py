@@ -129,9 +129,9 @@ def compose(
 ) -> Program:
     """Build the program.
 
-    ``environ`` is what Claude Code's processes may know of. ``shown``: somebody looks at the flows in one of
-    mitmproxy's programs. ``in_the_background``: mitmproxy does not wait for the start (:class:`ServeOrigin`).
-    ``around`` is what the engine is wrapped in, for those who listen in.
+    ``environ`` is the environment that Claude Code's processes may inherit from. ``shown``: the flows are shown in one
+    of mitmproxy's programs. ``in_the_background``: mitmproxy does not wait for the start (:class:`ServeOrigin`).
+    ``around`` wraps the engine, for example to observe its events.
     Raises ReplayError for a cassette that is to answer and cannot be played.
     """
     observers = Observers()
@@ -270,7 +270,7 @@ async def origin(made: Made) -> AsyncIterator[RunningOrigin]:
             totals=made.totals,
             credentials=about_auth(claude.source),
             more=lambda: {**made.log.status(), **made.record.status()},
-            # Whoever has a key may ask Claude; what others ask is not theirs to keep.
+            # A key gives access to Claude, but not to the requests of other clients, which a recording would hold.
             record=None if settings.client_auth else made.record.switch,
         )
         app = App(

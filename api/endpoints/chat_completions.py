@@ -5,7 +5,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import replace
 
 import msgspec
 
@@ -57,9 +56,7 @@ async def _create(turns: Turns, request: ApiRequest, exchange: Responder, rememb
         log.warning("no pattern fits model %r: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
-    turns.refuse_own_tools(translated.turn)
-    turn = replace(translated.turn, timeout_s=request.identity.timeout_s, client=request.identity.client)
-    turn = await turns.images.fit_turn(turn, asked.messages, "messages")
+    turn = await turns.ready(translated.turn, request.identity, asked.messages, "messages")
     streams = chat_streams(
         translated,
         id=f"chatcmpl-{secrets.token_urlsafe(22)}",

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -149,9 +149,7 @@ async def prepare(responding: Responding, request: ApiRequest, *, generate: bool
         log.warning("no pattern fits model %r: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
         log.info("accepted without effect: %s", ", ".join(translated.ignored))
-    turns.refuse_own_tools(translated.turn)
-    turn = replace(translated.turn, timeout_s=request.identity.timeout_s, client=request.identity.client)
-    turn = await turns.images.fit_turn(turn, asked.input, "input")
+    turn = await turns.ready(translated.turn, request.identity, asked.input, "input")
     id, created_at = new_response_id(), time.time()
     stream = stream_for(translated, responding.sealer, id, created_at)
     return Prepared(

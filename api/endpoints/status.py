@@ -36,8 +36,8 @@ async def switch_recording(status: Status, request: ApiRequest, exchange: Respon
     if wish not in ("start", "stop"):
         raise OpenAIError(f"The header {RECORD_HEADER} must be start or stop.", code="invalid_header")
     if status.record is None:
-        # Whoever has a key may ask Claude; what others ask is not theirs to keep.
-        raise OpenAIError("Recording is switched by whoever runs this proxy.", status=403, code="forbidden")
+        # A key gives access to Claude, but not to the requests of other clients, which a recording would hold.
+        raise OpenAIError("Recording is switched by the operator of this proxy.", status=403, code="forbidden")
     try:
         status.record(wish == "start")
     except CassetteError as error:

@@ -1,4 +1,4 @@
-"""What answers one request, whatever carries the answer: HTTP, or messages on a WebSocket."""
+"""The interface that sends the response to one request, over HTTP or as messages on a WebSocket."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -15,7 +15,7 @@ class Responder(Protocol):
     """
 
     headers: list[tuple[str, str]]
-    """Further headers for the answer, whatever it will be."""
+    """More headers for the response, for success and for errors."""
     started: bool
     """Whether the status is spent."""
     ended: bool

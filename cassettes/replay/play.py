@@ -33,7 +33,7 @@ async def play(
     clock: Callable[[], float] | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Play a script to whoever asked. Times count from now, each by itself, so that delays do not add up.
+    """Play a script to the client. Times count from now, each by itself, so that delays do not add up.
 
     ``clock`` tells seconds; None means the event loop's.
     """

@@ -15,7 +15,7 @@ async def rounds_of(turnstile: Turnstile, callers: int) -> list[tuple[int, int]]
     passed = []
 
     async def caller(number: int) -> None:
-        await turnstile.wait()
+        await turnstile.wait(str(number))
         passed.append((number, now))
 
     tasks = [asyncio.create_task(caller(number)) for number in range(callers)]
@@ -41,7 +41,7 @@ async def test_callers_pass_in_the_order_in_which_they_came() -> None:
 
 async def test_a_caller_that_comes_alone_does_not_wait() -> None:
     turnstile = Turnstile(1)
-    waiting = turnstile.wait()
+    waiting = turnstile.wait("a")
 
     with pytest.raises(StopIteration):
         waiting.send(None)
@@ -49,8 +49,8 @@ async def test_a_caller_that_comes_alone_does_not_wait() -> None:
 
 async def test_a_cancelled_caller_does_not_take_a_turn() -> None:
     turnstile = Turnstile(1)
-    await turnstile.wait()
-    _, cancelled, other = (asyncio.create_task(turnstile.wait()) for _ in range(3))
+    await turnstile.wait("first")
+    _, cancelled, other = (asyncio.create_task(turnstile.wait(name)) for name in "abc")
     await asyncio.sleep(0)
 
     cancelled.cancel()
@@ -61,8 +61,31 @@ async def test_a_cancelled_caller_does_not_take_a_turn() -> None:
 
 async def test_nothing_stays_scheduled_when_nobody_waits() -> None:
     turnstile = Turnstile(1)
-    await turnstile.wait()
+    await turnstile.wait("first")
     for _ in range(5):
         await asyncio.sleep(0)
 
     assert turnstile._is_due is False
+
+
+async def test_a_released_caller_passes_at_once_and_takes_no_turn() -> None:
+    turnstile = Turnstile(1)
+    await turnstile.wait("first")
+    tasks = {name: asyncio.create_task(turnstile.wait(name)) for name in "abcd"}
+    await asyncio.sleep(0)
+
+    turnstile.release("d")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    assert tasks["d"].done()
+    assert not tasks["c"].done()
+    await asyncio.wait_for(asyncio.gather(*tasks.values()), 5)
+
+
+async def test_nobody_is_held_after_having_passed() -> None:
+    turnstile = Turnstile(1)
+    tasks = [asyncio.create_task(turnstile.wait(name)) for name in "abc"]
+    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+
+    assert not turnstile._waiting

@@ -152,7 +152,7 @@ def test_the_refusal_says_how_it_can_be_allowed(victim: Callable[..., Victim]) -
     connection, answer = connect(victim(), "127.0.0.1", 1)
     connection.close()
     assert error_in(answer) == (
-        "This key leads to public addresses only, and '127.0.0.1' has another one. Whoever runs this proxy can allow"
+        "This key leads to public addresses only, and '127.0.0.1' has another one. The operator of this proxy can allow"
         " it: tunnel."
     )
 

@@ -99,7 +99,7 @@ def test_each_door_says_to_strangers_only_that_a_key_is_needed(guarded: Proxy) -
 
     own, base_url, endpoints = (httpx.get(url) for url in (f"{guarded.url}/", f"{door}/", f"{door}/v1"))
 
-    assert own.text == "This is Understudy. It answers those who have a key. Whoever runs it gives out keys.\n"
+    assert own.text == "This is Understudy. It answers those who have a key. Its operator gives out keys.\n"
     assert base_url.text.startswith(own.text.strip())
     assert endpoints.status_code == 401
     assert "completions" not in endpoints.text
