@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sysconfig
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -23,6 +24,14 @@ COMMAND = "pytest-proxy"
 """The hidden command of ``understudy`` that runs the proxy."""
 
 HOST = "127.0.0.1"
+
+START_S = 600.0
+"""How long the program may take to say where it listens. ``uvx`` may download Understudy first."""
+
+POLL_S = 0.005
+"""How often the plugin looks whether the program has said so."""
+
+MAX_HELLO_BYTES = 64 * 1024
 
 ANSWER_S = 120.0
 """How long the program may take to answer: it ends Claude Code's processes within seconds."""
@@ -74,13 +83,17 @@ class Program:
         self._environ = environment()
         with contextlib.ExitStack() as stack:
             self._stderr: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+            folder = tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True)
+            # A file, because reading from a pipe with a time limit needs a thread on Windows.
+            self._stdout = Path(stack.enter_context(folder), "stdout")
+            stdout = stack.enter_context(self._stdout.open("wb"))
             try:
                 self._process = subprocess.Popen(
                     self._command,
                     cwd=cwd,
                     env=self._environ,
                     stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
+                    stdout=stdout,
                     stderr=self._stderr,
                     # Ctrl-C is for pytest. The program ends when pytest has put everything away.
                     start_new_session=True,
@@ -100,11 +113,10 @@ class Program:
     def _connect(self) -> socket.socket:
         """Agree on the protocol, and connect. Raises CannotStartError."""
         token = secrets.token_urlsafe(32)
-        assert self._process.stdin and self._process.stdout  # noqa: S101 - both are pipes
-        with self._process.stdout as stdout:
-            with contextlib.suppress(OSError), self._process.stdin as stdin:
-                stdin.write(json.dumps({"protocol": PROTOCOL, "token": token}).encode() + b"\n")
-            line = stdout.readline()
+        assert self._process.stdin  # noqa: S101 - it is a pipe
+        with contextlib.suppress(OSError), self._process.stdin as stdin:
+            stdin.write(json.dumps({"protocol": PROTOCOL, "token": token}).encode() + b"\n")
+        line = self._first_line()
         try:
             told = json.loads(line)
             protocol, version, port = told["protocol"], told["version"], told.get("port")
@@ -125,6 +137,20 @@ class Program:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(f"{token}\n".encode())
         return connection
+
+    def _first_line(self) -> bytes:
+        """Return the first line of the program's stdout. Raises CannotStartError if none comes in time."""
+        deadline = time.monotonic() + START_S
+        while True:
+            has_ended = self._process.poll() is not None
+            with self._stdout.open("rb") as stdout:
+                said = stdout.read(MAX_HELLO_BYTES)
+            if b"\n" in said or has_ended or len(said) >= MAX_HELLO_BYTES:
+                return said.partition(b"\n")[0]
+            if time.monotonic() > deadline:
+                self._process.kill()
+                raise CannotStartError(f"{self._named} did not say within {START_S:g} s where it listens")
+            time.sleep(POLL_S)
 
     def ask(self, do: str, **more: Any) -> dict[str, Any]:
         """Send a command and return the fields of its answer. Raises CannotStartError."""
@@ -160,10 +186,9 @@ class Program:
             self._stack.close()
 
     def _end(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
         try:
             self._process.wait(END_S)
         except subprocess.TimeoutExpired:

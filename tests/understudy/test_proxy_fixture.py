@@ -127,3 +127,10 @@ def test_one_program_is_used_again_and_two_where_cassettes_are_played_at_once(
     second.is_busy = True
     assert programs.take() not in (first, second)
     programs.close()
+
+
+def test_a_program_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.proxy_fixture.START_S", 0.2)
+
+    with pytest.raises(CannotStartError, match=r"did not say within 0\.2 s where it listens"):
+        Program(program(tmp_path, "import time; time.sleep(60)"), tmp_path)
