@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import Connection, update
 
 from storage.database import Database, StoreError
 from storage.lease_renewal import LEASE_S
@@ -222,14 +223,20 @@ async def test_who_slept_too_long_while_waiting_does_not_have_it_after_another_w
         async with others.hold("x", wait_s=LONG_S):
             pytest.fail("its ticket was gone")
 
+    def pass_time(connection: Connection) -> None:
+        # In one transaction, so that the waiter cannot look in between and find both leases run out.
+        clock.now += LEASE_S
+        renewed = update(tickets).where(tickets.c.number == first.number).values(lease_until=clock.now + LEASE_S)
+        connection.execute(renewed)
+        leases.forget_dead(connection, clock.now, 100)
+
     async with leases.hold("x", wait_s=0) as first:
         waiting = asyncio.create_task(have())
         await until(lambda: count(database, tickets) == 2)
-        clock.now += LEASE_S
-        await leases.renew(first)
-        database.write(lambda connection: leases.forget_dead(connection, clock.now, 100))
+        database.write(pass_time)
         with pytest.raises(BusyError):
             await waiting
+        await leases.renew(first)
         assert not first.lost
 
 
