@@ -5,7 +5,6 @@ connection of its own, by streamable HTTP (https://modelcontextprotocol.io/speci
 """
 
 import asyncio
-import importlib
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -13,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from api.images import Images
+from engine.late_imports import import_late
 from translate.errors import OpenAIError
 from translate.responses.mcp import ListedTool, McpServer
 from translate.responses.tool_loop import Result
@@ -62,7 +62,7 @@ async def listed(
     asked = [server for server in servers if server.label not in known]
     if not asked:
         return dict(known), {}
-    await _load()
+    await import_late("api.mcp_client")
     from api.mcp_client import McpServerError, list_tools
 
     asking = [asyncio.ensure_future(list_tools(server)) for server in asked]
@@ -81,12 +81,7 @@ async def listed(
 
 async def call_tool(server: McpServer, name: str, arguments: Mapping[str, Any], images: Images) -> Result:
     """Have a server's tool called. A failure is a result too, which Claude can act on."""
-    await _load()
+    await import_late("api.mcp_client")
     from api.mcp_client import call_tool
 
     return await call_tool(server, name, arguments, images)
-
-
-async def _load() -> None:
-    """Import what asks servers, in a thread: it takes half a second, in which other requests should go on."""
-    await asyncio.to_thread(importlib.import_module, "api.mcp_client")

@@ -61,6 +61,7 @@ from cassettes.replay.match import IGNORED_PATTERNS, Rules
 from engine import Engine
 from engine.cost_check import CostCheck
 from engine.errors import NO_CREDENTIALS
+from engine.late_imports import import_late
 from engine.observers import Observers
 from engine.pool import Pool
 from engine.retry import Retrying
@@ -351,6 +352,7 @@ async def claude_code(made: Made) -> AsyncIterator[Claude]:
         agents: dict[str, AgentEngine] = {}
         for agent in settings.agent.values():
             # Not at the top of the file: it imports the SDK, which Claude without tools does later (engine/pool.py).
+            await import_late("engine.agent_engine")
             from engine import agent_engine
 
             agents[agent.model_name] = await stack.enter_async_context(

@@ -14,7 +14,6 @@ than ``limit``, nor more than the memory allows.
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import os
 import time
@@ -26,6 +25,7 @@ from engine import Event, Outcome, Process
 from engine.conversation import digest
 from engine.cost_check import CostCheck
 from engine.errors import ClaudeError
+from engine.late_imports import import_late
 from engine.memory import ESTIMATE_BYTES, machine_bytes, total_pss_bytes
 from engine.places import Places, owner_in
 from engine.plan import How, plan
@@ -242,7 +242,7 @@ class Pool:
         began = time.monotonic()
         waiting_for(Wait.READY)
         digests = [digest(message, turn.model) for message in turn.messages]
-        await _import_sdk()
+        await import_late("engine.process")
         process = await self._take(turn, digests)
         play = Play(self, process, turn, digests)
         outcome = Outcome("cancelled", process.how)
@@ -331,7 +331,8 @@ class Pool:
         return process
 
     def _new(self, how: How) -> "ClaudeProcess":
-        # Not at the top of the file: see _import_sdk.
+        # Not at the top of the file: it imports the SDK, which takes half a second. The proxy listens before that, and
+        # a replay that asks no Claude does without it.
         from engine.process import ClaudeProcess
 
         process = ClaudeProcess(
@@ -350,7 +351,7 @@ class Pool:
             self._watchdog.watch(process.pid)
 
     async def _add_spare(self) -> None:
-        await _import_sdk()
+        await import_late("engine.process")
         process = self._new("warm")
         try:
             async with self._boots:
@@ -484,17 +485,3 @@ class Pool:
             "messages": len(process.held),
             "idle_s": idle_s,
         }
-
-
-async def _import_sdk() -> None:
-    """Import what starts Claude Code.
-
-    The SDK takes half a second to import. So the proxy listens before it is imported, and a replay that asks no Claude
-    does without it. It is imported in a thread, so that other requests go on meanwhile.
-    """
-    if not _imported:
-        await asyncio.to_thread(importlib.import_module, "engine.process")
-        _imported.add("engine.process")
-
-
-_imported: set[str] = set()

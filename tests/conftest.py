@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.plugins.allowed_skips",
     "tests.plugins.calm",
     "tests.plugins.fast",
+    "tests.plugins.program_logs",
     "tests.plugins.time_limit",
     "tests.plugins.workers",
 ]

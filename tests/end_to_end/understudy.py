@@ -9,7 +9,8 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
+from weakref import WeakSet
 
 import openai
 
@@ -91,13 +92,18 @@ class Log:
 class Started:
     """A command that is running, in a process group of its own. Leaving the context ends it, whatever it is at."""
 
+    all: ClassVar[WeakSet["Started"]] = WeakSet()
+    """Every one that a test can still reach, for tests/plugins/program_logs.py."""
+
     def __init__(self, command: Sequence[str], env: dict[str, str]) -> None:
+        self.name = Path(command[0]).name
         self.home = Path(env["HOME"])
         self.process = subprocess.Popen(
             command, env=env, cwd=self.home, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         self.out = Log(self.process.stdout)
         self.err = Log(self.process.stderr)
+        Started.all.add(self)
 
     def __enter__(self) -> Self:
         return self
