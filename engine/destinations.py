@@ -38,6 +38,8 @@ class Destinations:
 
     def kind(self, host: str, port: int) -> Kind:
         """Return what a host is to the process."""
+        if write(host.lower(), port) in self.hosts.api:
+            return "api"
         if _fits(host, port, self.hosts.others):
             return "other"
         if _fits(host, port, self.hosts.api):

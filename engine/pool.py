@@ -49,8 +49,7 @@ log = logging.getLogger(__name__)
 # The start of a process takes about this long. A spare process does not report when it is ready.
 BOOT_S = 0.6
 
-# No spare process is started this soon after the first token of an answer. The start would slow down a short answer,
-# and the pool would see its end too late to keep Claude Code from asking again (fact F43).
+# No spare process is started this soon after the first token of an answer. The start would slow down a short answer.
 ANSWER_FIRST_S = 0.3
 
 # The time limit from the start of a program to its answer to `initialize`.
@@ -445,7 +444,8 @@ class Pool:
         after_s = time.monotonic() - began
         usd = cost_of(play.messages)
         cost = "at an unknown price" if usd is None else f"{exact(usd)} USD"
-        log.debug("%r: turn %s after %.3f s, %s", process, outcome.how, after_s, cost)
+        api = "" if process.api_wait_s is None else f" (the API began to answer after {process.api_wait_s:.3f} s)"
+        log.debug("%r: turn %s after %.3f s%s, %s", process, outcome.how, after_s, api, cost)
 
     # Housekeeping.
 

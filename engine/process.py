@@ -129,6 +129,11 @@ class ClaudeProcess:
         return self._held
 
     @property
+    def api_wait_s(self) -> float | None:
+        """How long the API took from the end of the last request to the beginning of its answer, if that is known."""
+        return self._connection.api_wait_s
+
+    @property
     def backlog(self) -> int:
         """How many events have come that nobody has read yet."""
         return self._connection.backlog

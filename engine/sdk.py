@@ -406,7 +406,8 @@ class Connection:
     def _yield_to_us(self) -> None:
         """Give the program a lower priority than this process.
 
-        After a stop reason there are only a few milliseconds to kill it before it asks again (fact F43).
+        Without the valve there are only a few milliseconds after a stop reason to kill it before it asks again (fact
+        F43).
         """
         with contextlib.suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, self._transport.pid or 0, NICE)
@@ -491,6 +492,11 @@ class Connection:
     def holds(self) -> bool:
         """Whether the valve keeps the program from asking again in this turn."""
         return self._gate is not None and self._gate.holds
+
+    @property
+    def api_wait_s(self) -> float | None:
+        """How long the API took to begin its answer, as the valve has seen it."""
+        return self._gate.api_wait_s if self._gate is not None else None
 
     async def _until_read(self, quiet_s: float) -> None:
         """Wait until the program has reported nothing for ``quiet_s`` seconds.

@@ -15,8 +15,9 @@ VERIFIED_CLI = "2.1.332"
 class Hosts:
     """The hosts that a process may reach. Each is a pattern for fnmatch: ``HOST`` or ``HOST:PORT``.
 
-    ``api`` are the hosts that answer turns. ``others`` are further hosts, for example those that renew a login; they
-    come first if a host fits both. Any other host is refused, unless ``any_other`` is set.
+    ``api`` are the hosts that answer turns. ``others`` are further hosts, for example those that renew a login. A host
+    that fits both is one of ``others``, unless ``api`` has it without ``*``. Any other host is refused,
+    unless ``any_other`` is set.
     """
 
     api: tuple[str, ...]

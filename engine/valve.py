@@ -52,17 +52,15 @@ class Gate:
         self._on_held = on_held
         self._connections: set[FromProcess] = set()
         self._exact = True
-        self._in_turn = False
+        self._turn = 0
         self._carried = False
         self.destinations = to
         self.shut = False
         """Whether the answer of the present turn has begun."""
         self.came = 0
         """How many bytes the API has sent since the process last sent some."""
-        self.sent_at: float | None = None
-        """When the last byte of the turn's request was passed on (``time.monotonic``)."""
-        self.answered_at: float | None = None
-        """When the first byte of the API's answer came."""
+        self._sent_at: float | None = None
+        self._answered_at: float | None = None
         self.token = secrets.token_urlsafe(16)
 
     @property
@@ -77,10 +75,18 @@ class Gate:
         """Whether this turn's request went through the gate, and no other request can follow."""
         return self.shut and self._carried and self._exact
 
+    @property
+    def api_wait_s(self) -> float | None:
+        """The seconds from the last byte of the turn's request to the first byte of its answer."""
+        if self._sent_at is None or self._answered_at is None:
+            return None
+        return max(self._answered_at - self._sent_at, 0.0)
+
     def open(self) -> None:
         """Let one request pass. What waits belongs to an earlier turn, and its connections are closed."""
-        self.shut, self._in_turn, self._carried = False, True, False
-        self.came, self.sent_at, self.answered_at = 0, None, None
+        self._turn += 1
+        self.shut, self._carried = False, False
+        self.came, self._sent_at, self._answered_at = 0, None, None
         for connection in list(self._connections):
             if connection.held:
                 connection.abort()
@@ -119,26 +125,32 @@ class Gate:
             await self._until_read(QUIET_AFTER_ANSWER_S if self.came > HEAD_BYTES else QUIET_S)
         if self.shut and self._exact:
             self._valve.counts["held"] += 1
-            self._on_held()
+            self._valve.tasks.start(self._tell_held(self._turn), "tell of a held request")
             return False
         self.came = 0
         return True
 
+    async def _tell_held(self, turn: int) -> None:
+        """Call ``on_held`` once the process's reports are read, which may say that its answer has ended."""
+        await self._until_read(QUIET_AFTER_ANSWER_S)
+        if self._turn == turn:
+            self._on_held()
+
     def sent(self) -> None:
         """Data was passed on to the API."""
-        if not self._in_turn:
+        if not self._turn:
             return
         if not self._carried:
             self._valve.counts["requests"] += 1
         self._carried = True
-        self.sent_at = time.monotonic()
+        self._sent_at = time.monotonic()
 
     def received(self, size: int) -> None:
         """Data has come from the API. What comes before the turn's request is the end of an earlier answer."""
         if not self._carried:
             return
         if not self.came:
-            self.answered_at = time.monotonic()
+            self._answered_at = time.monotonic()
         self.came += size
 
     def refuse(self, name: str) -> None:

@@ -435,7 +435,7 @@ def _token(head: bytes) -> str:
     for field in head.split(b"\r\n")[1:]:
         name, _, value = field.partition(b":")
         if name.strip().lower() == b"proxy-authorization":
-            with contextlib.suppress(ValueError, binascii.Error):
+            with contextlib.suppress(ValueError, IndexError, binascii.Error):
                 return base64.b64decode(value.split()[-1]).decode("ascii").partition(":")[0]
     return ""
 

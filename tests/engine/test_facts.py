@@ -31,8 +31,6 @@ from translate.models import ALIASES
 from translate.turn import ContentBlock, Message, Turn
 
 pytestmark = pytest.mark.anyio
-# That no second request leaves holds on a machine that is not saturated: the process is ended within milliseconds.
-calm = pytest.mark.calm
 
 GUARD_S = 60
 
@@ -192,7 +190,6 @@ async def test_f36_thinking_comes_back_with_its_signature(rehearsal: Rehearsal, 
     assert bare(received.body)[1] == ("assistant", [thought, text("b")])
 
 
-@calm
 @pytest.mark.parametrize("reason", ["max_tokens", "model_context_window_exceeded"])
 async def test_f40_after_the_token_limit_no_second_request_leaves(
     rehearsal: Rehearsal, spawn: Spawn, reason: str
@@ -205,7 +202,6 @@ async def test_f40_after_the_token_limit_no_second_request_leaves(
     assert len(rehearsal.turns) == 1
 
 
-@calm
 @pytest.mark.parametrize("empty", ["", "  \n"])
 async def test_f41_an_empty_answer_is_not_asked_for_again(rehearsal: Rehearsal, spawn: Spawn, empty: str) -> None:
     rehearsal.script(Reply(text=empty))
@@ -216,7 +212,6 @@ async def test_f41_an_empty_answer_is_not_asked_for_again(rehearsal: Rehearsal, 
     assert len(rehearsal.turns) == 1
 
 
-@calm
 async def test_f43_a_tool_call_ends_the_turn_and_nothing_is_run(rehearsal: Rehearsal, spawn: Spawn) -> None:
     schema = {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}
     tools = tuple({"name": name, "input_schema": schema} for name in ("Bash", "Read", "ToolSearch", "get_weather"))
@@ -232,7 +227,6 @@ async def test_f43_a_tool_call_ends_the_turn_and_nothing_is_run(rehearsal: Rehea
     assert not target.exists()
 
 
-@calm
 async def test_f43_after_a_tool_call_no_request_leaves_even_if_the_process_lives_on(
     rehearsal: Rehearsal, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,7 +263,6 @@ async def test_f73_a_tool_that_the_api_runs_is_laid_over_the_request_and_claude_
     assert len(rehearsal.turns) == 1
 
 
-@calm
 async def test_f44_a_refusal_is_an_answer(rehearsal: Rehearsal, spawn: Spawn) -> None:
     rehearsal.script(Reply(text="No.", stop_reason="refusal"))
 
