@@ -24,6 +24,7 @@ from engine.pool import Pool
 from engine.process import ClaudeProcess
 from engine.sdk import OWN_BLOCKS, Connection, Spawn
 from engine.transcript import transcript
+from engine.valve import Valve
 from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
 from rehearsal.server import Rehearsal
 from translate.chat.messages import call_input
@@ -403,10 +404,10 @@ async def test_a_terminals_ctrl_c_does_not_end_a_turn(rehearsal: Rehearsal, spaw
 
 async def test_f64_what_an_interrupted_turn_leaves_is_rewound(rehearsal: Rehearsal, spawn: Spawn) -> None:
     rehearsal.script(Reply(text="word " * 9, stall_after=3), Reply(text="second"))
-    process = ClaudeProcess(spawn, idle_timeout_s=GUARD_S)
-    await process.start()
-    try:
-        async with asyncio.timeout(GUARD_S):
+    async with asyncio.timeout(GUARD_S), Valve() as valve:
+        process = ClaudeProcess(spawn, idle_timeout_s=GUARD_S, valve=valve)
+        await process.start()
+        try:
             events = process.play(turn("One"))
             await anext(events)
             await rehearsal.turns[0].wait_for_sent(3)
@@ -414,8 +415,8 @@ async def test_f64_what_an_interrupted_turn_leaves_is_rewound(rehearsal: Rehears
             await process.abandon()
             await rehearsal.turns[0].disconnected.wait()
             [_ async for _ in process.play(turn("Two"))]
-    finally:
-        await process.stop()
+        finally:
+            await process.stop()
 
     assert bare(rehearsal.turns[1].body) == [("user", [text("Two")])]
 
