@@ -27,21 +27,22 @@ def headers_of_answer(
     rehearsal: bool,
     began: float,
     model: str,
-    processes: Sequence[str],
+    processes: Sequence[str] | None,
     retries: int,
     ignored: Sequence[str],
 ) -> list[tuple[str, str]]:
     """Return the headers of an answer that Claude gives, OpenAI's own among them.
 
     ``rehearsal``: no model is asked. ``began`` is when the request came (``time.monotonic()``); ``processes`` is empty
-    while a turn still waits for one.
+    while a turn still waits for one, and None if there is no turn.
     """
     headers = [
         *common_headers(),
         ("openai-processing-ms", str(round((time.monotonic() - began) * 1000))),
         ("x-understudy-model", model),
-        ("x-understudy-process", ", ".join(filter(None, processes)) or "waiting"),
     ]
+    if processes is not None:
+        headers.append(("x-understudy-process", ", ".join(filter(None, processes)) or "waiting"))
     if retries:
         headers.append(("x-understudy-retries", str(retries)))
     if ignored:

@@ -10,6 +10,7 @@ from api.endpoints.chat_completions import create_chat_completion
 from api.endpoints.compaction import compact_response
 from api.endpoints.completions import create_completion
 from api.endpoints.endpoint_list import endpoint_list
+from api.endpoints.input_tokens import count_input_tokens
 from api.endpoints.models import get_model, list_models
 from api.endpoints.monitoring import get_auth_status, get_health, take_traces
 from api.endpoints.responses import create_response
@@ -94,6 +95,7 @@ _ENDPOINTS: tuple[CallRoute, ...] = (
     Route("GET", "/v1/responses/{id}", given(kept, get_response)),
     Route("DELETE", "/v1/responses/{id}", given(stores, delete_response)),
     Route("POST", "/v1/responses/compact", given(responding, compact_response), asks_claude=True),
+    Route("POST", "/v1/responses/input_tokens", given(responding, count_input_tokens), asks_claude=True),
     Route("POST", "/v1/responses/{id}/cancel", given(stores, cancel_response)),
     Route("GET", "/v1/responses/{id}/input_items", given(stores, list_input_items)),
     Route("POST", "/v1/conversations", given(stores, conversations.create_conversation)),

@@ -40,10 +40,11 @@ from api.failures import render_error
 from api.http.server import Server
 from api.images import Images
 from api.meter import Totals
-from api.parts import Gate, Status, Turns
+from api.parts import CountTokens, Gate, Status, Turns
 from api.replay import Expiry, Failures, NoEngine, Pace, Player, ReplayError, replaying
 from api.routes import ROUTES
 from api.sealing import Sealer, derived_key, sealing_key
+from auth.credentials.counting import counter_for
 from auth.credentials.sources import (
     REHEARSAL,
     Source,
@@ -264,6 +265,7 @@ async def origin(made: Made) -> AsyncIterator[RunningOrigin]:
             web_search=settings.web_search,
             rehearsal=settings.rehearsal,
             keep_alive_s=settings.keep_alive_s,
+            count_tokens=claude.count_tokens,
         )
         status = Status(
             engine=turns.engine,
@@ -303,11 +305,15 @@ def about_auth(source: Source | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Claude:
-    """What asks Claude: the engine, the agents by their model names, and whose credentials they use (None: none)."""
+    """What asks Claude: the engine, the agents by their model names, and whose credentials they use (None: none).
+
+    ``count_tokens`` counts tokens with the same credentials. None if they may not do that.
+    """
 
     engine: Engine
     agents: Mapping[str, "AgentEngine"] = field(default_factory=dict)
     source: Source | None = None
+    count_tokens: CountTokens | None = None
 
 
 @contextlib.asynccontextmanager
@@ -370,7 +376,10 @@ async def claude_code(made: Made) -> AsyncIterator[Claude]:
             )
             log.info("agent %s: %s in %s", agent.model_name, ", ".join(agent.tools) or "no tools", agent.cwd)
         yield Claude(
-            Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s, reach=reach), agents, source
+            Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s, reach=reach),
+            agents,
+            source,
+            counter_for(source, {**environ, **env}),
         )
 
 
