@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from api.app import Call, CallRoute
-from api.endpoints import conversations, response_socket, sessions
+from api.endpoints import conversations, files, response_socket, sessions
 from api.endpoints import stored_chat_completions as kept_chats
 from api.endpoints.background import create_in_background
 from api.endpoints.chat_completions import create_chat_completion
@@ -106,6 +106,15 @@ _ENDPOINTS: tuple[CallRoute, ...] = (
     Route("POST", "/v1/conversations/{id}/items", given(stores, conversations.add_items)),
     Route("GET", "/v1/conversations/{id}/items/{item_id}", given(stores, conversations.get_item)),
     Route("DELETE", "/v1/conversations/{id}/items/{item_id}", given(stores, conversations.delete_item)),
+    Route("POST", "/v1/files", given(stores, files.create_file)),
+    Route("GET", "/v1/files", given(stores, files.list_files)),
+    Route("GET", "/v1/files/{id}", given(stores, files.get_file)),
+    Route("DELETE", "/v1/files/{id}", given(stores, files.delete_file)),
+    Route("GET", "/v1/files/{id}/content", given(stores, files.get_content)),
+    Route("POST", "/v1/uploads", given(stores, files.create_upload)),
+    Route("POST", "/v1/uploads/{id}/parts", given(stores, files.add_part)),
+    Route("POST", "/v1/uploads/{id}/complete", given(stores, files.complete_upload)),
+    Route("POST", "/v1/uploads/{id}/cancel", given(stores, files.cancel_upload)),
     Route("GET", "/v1/sessions", given(stores, sessions.list_sessions)),
     Route("GET", "/v1/sessions/stats", given(stores, sessions.get_totals)),
     Route("GET", "/v1/sessions/{id}", given(stores, sessions.get_session)),

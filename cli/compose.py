@@ -70,6 +70,7 @@ from launch.environment import scrub_overrides
 from rehearsal.server import Rehearsal
 from settings import Settings
 from storage.database import Database, StoreError
+from storage.files import Quota
 from storage.retention import Limits
 from storage.stores import Stores
 
@@ -431,6 +432,7 @@ def stores_on(database: Database, settings: Settings) -> Stores:
         database,
         keys=settings.store_key,
         limits=limits,
+        quota=Quota(settings.files_max_mb * 1024 * 1024 or None, settings.files_total_mb * 1024 * 1024 or None),
         wait_s=settings.session_wait_s,
         lease_s=settings.store_lease_s,
     )

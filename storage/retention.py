@@ -1,7 +1,8 @@
 """Deletes old rows: what has expired, and the oldest rows of an owner who has too many.
 
 A sweep is many short transactions, so nobody waits long for it. Several proxies can sweep at once: each skips the rows
-that another one has locked. Responses that are still being answered are not deleted.
+that another one has locked. Responses that are still being answered are not deleted. Files are deleted when they
+expire, and never because there are too many: a quota refuses new ones (:mod:`storage.files`).
 
 OpenAI keeps responses for 30 days, and conversations until they are deleted
 (https://platform.openai.com/docs/guides/conversation-state).
@@ -33,15 +34,19 @@ from storage import responses as response_rows
 from storage.base import Clock, Store, octets
 from storage.database import Database
 from storage.encryption import Encryption
+from storage.files import UNFINISHED_S
+from storage.files import forget as forget_files
 from storage.leases import Leases
 from storage.tables import (
     chat_completions,
     conversation_items,
     conversations,
+    files,
     response_events,
     responses,
     session_messages,
     sessions,
+    uploads,
 )
 
 DAY_S = 86_400.0
@@ -81,6 +86,8 @@ class Swept:
     chat_completions: int = 0
     sessions: int = 0
     tickets: int = 0
+    files: int = 0
+    uploads: int = 0
     more: bool = False
 
 
@@ -133,6 +140,7 @@ class Retention(Store):
             (responses.c.own_items, responses.c.created_at),
             (conversations.c.metadata, conversations.c.used_at),
             (chat_completions.c.metadata, chat_completions.c.created_at),
+            (files.c.about, files.c.created_at),
         ]
         items = [
             (conversation_items.c.item, conversation_items, conversations.c.used_at),
@@ -158,6 +166,8 @@ class Retention(Store):
         yield self._expired_chat_completions
         yield self._idle_sessions
         yield self._dead_tickets
+        yield self._expired_files
+        yield self._expired_uploads
 
     def _expired_responses(self, connection: Connection, now: float, swept: Swept) -> int:
         row = responses.c
@@ -207,6 +217,21 @@ class Retention(Store):
         dead = self._leases.forget_dead(connection, now, self._batch)
         swept.tickets += dead
         return dead
+
+    def _expired_files(self, connection: Connection, now: float, swept: Swept) -> int:
+        row = files.c
+        unfinished = (row.ready == 0) & (row.created_at <= now - UNFINISHED_S)
+        ids = self._take(connection, row.id, row.created_at, (row.expires_at <= now) | unfinished)
+        forget_files(connection, ids)
+        swept.files += len(ids)
+        return len(ids)
+
+    def _expired_uploads(self, connection: Connection, now: float, swept: Swept) -> int:
+        row = uploads.c
+        ids = self._take(connection, row.id, row.expires_at, row.expires_at <= now)
+        connection.execute(delete(uploads).where(row.id.in_(ids)))
+        swept.uploads += len(ids)
+        return len(ids)
 
     async def _owners_with_too_much(self) -> list[str]:
         limits = ((ROWS, self._limits.max_rows), (BYTES, self._limits.max_bytes))

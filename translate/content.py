@@ -119,7 +119,7 @@ def _file(raw: dict[str, Any], where: str) -> ContentBlock:
     where = f"{where}.file"
     if not isinstance(file, dict):
         raise OpenAIError(f"Invalid type for '{where}': expected an object.", param=where, code="invalid_type")
-    if file.get("file_id"):
+    if file.get("file_id") and file.get("file_data") is None:
         message = f"Unsupported value: '{where}.file_id': there are no uploaded files here; send 'file_data'."
         raise OpenAIError(message, param=f"{where}.file_id", code="unsupported_value")
     name = file.get("filename") or ""

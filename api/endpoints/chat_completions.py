@@ -16,6 +16,7 @@ from api.http.event_stream import EventStream
 from api.http.responder import Responder
 from api.parts import REASONING_HEADER, Turns
 from api.request import ApiRequest
+from api.uploaded_files import UploadedFiles
 from engine import ClaudeError
 from storage.base import ConflictError
 from storage.chat_completions import StoredChat
@@ -44,8 +45,9 @@ async def create_chat_completion(turns: Turns, request: ApiRequest, exchange: Re
 async def _create(turns: Turns, request: ApiRequest, exchange: Responder, remember: Keep | None) -> None:
     began = time.monotonic()
     show_reasoning = turns.shows_reasoning(request.header(REASONING_HEADER))
+    fields = await UploadedFiles(turns.stores, request.identity.owner).in_messages(request.json)
     translated = translate_request(
-        request.json,
+        fields,
         turns.model_map,
         turns.default_model,
         show_reasoning=show_reasoning,

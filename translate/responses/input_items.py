@@ -459,7 +459,7 @@ def _is_https(url: str) -> bool:
 
 
 def _refuse_uploaded(raw: Mapping[str, Any], where: str, instead: str) -> None:
-    if raw.get("file_id"):
+    if raw.get("file_id") and raw.get(instead) is None:
         message = f"Unsupported value: '{where}.file_id': there are no uploaded files here; send '{instead}'."
         raise OpenAIError(message, param=f"{where}.file_id", code="unsupported_value")
 
