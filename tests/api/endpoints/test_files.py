@@ -89,7 +89,7 @@ async def test_lists_have_pages_orders_and_purposes() -> None:
 
 
 async def test_when_a_file_expires_is_told() -> None:
-    policy = {"expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
+    policy: Any = {"expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
     async with client(Scripted()) as http:
         soon = (await upload(http, **policy)).json()
         batch = (await upload(http, purpose="batch")).json()
