@@ -378,6 +378,9 @@ class Settings:
         1024,
     )
     files_total_mb: int = _setting(_at_least(0, int), "the size of all uploaded files of all keys; 0: no limit", 10240)
+    batch_concurrency: int = _setting(
+        _at_least(0, int), "how many requests of batches this proxy answers at once; 0: it runs no batches", 2
+    )
     store_lease_s: float = _setting(
         _at_least(1, float), "how long the other proxies on a shared store take a silent proxy to be running", 30.0
     )

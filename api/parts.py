@@ -104,6 +104,14 @@ class KeptResponses:
 
 
 @dataclass(frozen=True, slots=True)
+class Batching:
+    """The stores, and the id of the key that pays for a new batch. None if no key is required."""
+
+    stores: Stores
+    client_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Models:
     """The model names that apps can request."""
 

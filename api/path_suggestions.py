@@ -10,7 +10,7 @@ ALIKE = 0.8
 
 NOT_ANSWERED = frozenset(
     {
-        *("assistants", "audio", "batches", "chatkit", "containers", "embeddings", "evals", "fine_tuning"),
+        *("assistants", "audio", "chatkit", "containers", "embeddings", "evals", "fine_tuning"),
         *("graders", "images", "moderations", "organization", "realtime", "threads", "vector_stores"),
         "videos",
     }

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from api.app import Call, CallRoute
-from api.endpoints import conversations, files, response_socket, sessions
+from api.endpoints import batches, conversations, files, response_socket, sessions
 from api.endpoints import stored_chat_completions as kept_chats
 from api.endpoints.background import create_in_background
 from api.endpoints.chat_completions import create_chat_completion
@@ -17,7 +17,7 @@ from api.endpoints.responses import create_response
 from api.endpoints.status import RECORD_PATH, STATUS_PATH, get_status, switch_recording
 from api.endpoints.stored_responses import cancel_response, delete_response, get_response, list_input_items
 from api.http.responder import Responder
-from api.parts import Background, KeptResponses, Models, Responding, Status, Turns, required
+from api.parts import Background, Batching, KeptResponses, Models, Responding, Status, Turns, required
 from api.request import ApiRequest
 from api.routing import Route
 from storage.stores import Stores
@@ -53,6 +53,11 @@ def background(call: Call) -> Background:
 def stores(call: Call) -> Stores:
     """Return the stores. Raises OpenAIError (404) if there are none."""
     return required(call.turns.stores)
+
+
+def batching(call: Call) -> Batching:
+    """Return the stores, and the key that pays for a batch. Raises OpenAIError (404) if there are no stores."""
+    return Batching(required(call.turns.stores), None if call.key is None else call.key.id)
 
 
 def kept(call: Call) -> KeptResponses:
@@ -115,6 +120,10 @@ _ENDPOINTS: tuple[CallRoute, ...] = (
     Route("POST", "/v1/uploads/{id}/parts", given(stores, files.add_part)),
     Route("POST", "/v1/uploads/{id}/complete", given(stores, files.complete_upload)),
     Route("POST", "/v1/uploads/{id}/cancel", given(stores, files.cancel_upload)),
+    Route("POST", "/v1/batches", given(batching, batches.create_batch)),
+    Route("GET", "/v1/batches", given(stores, batches.list_batches)),
+    Route("GET", "/v1/batches/{id}", given(stores, batches.get_batch)),
+    Route("POST", "/v1/batches/{id}/cancel", given(stores, batches.cancel_batch)),
     Route("GET", "/v1/sessions", given(stores, sessions.list_sessions)),
     Route("GET", "/v1/sessions/stats", given(stores, sessions.get_totals)),
     Route("GET", "/v1/sessions/{id}", given(stores, sessions.get_session)),

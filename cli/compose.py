@@ -35,6 +35,7 @@ from addons.stream_events import StreamEvents
 from addons.trust_hint import TrustHint
 from api.access import Access
 from api.app import App, Parts
+from api.batch_runner import BatchRunner
 from api.endpoints.status import RECORD_PATH, STATUS_PATH
 from api.failures import render_error
 from api.http.server import Server
@@ -217,6 +218,7 @@ class RunningOrigin:
 
     server: Server
     stores: Stores
+    runner: BatchRunner
     access: Access | None
     is_ending: asyncio.Event
 
@@ -229,7 +231,7 @@ class RunningOrigin:
         """Refuse new requests from now on. Returns the tasks of those that are still being answered."""
         self.is_ending.set()
         self.server.say_ending()
-        return {*self.server.tasks, *self.stores.tasks.values()}
+        return {*self.server.tasks, *self.stores.tasks.values(), *self.runner.tasks}
 
 
 @contextlib.asynccontextmanager
@@ -292,8 +294,12 @@ async def origin(made: Made) -> AsyncIterator[RunningOrigin]:
             ),
             ROUTES,
         )
+        # A cassette that is played alone has no engine for lines.
+        concurrency = settings.batch_concurrency if is_live else 0
+        runner = BatchRunner(app, stores, concurrency=concurrency, is_ending=is_ending.is_set)
+        await stack.enter_async_context(runner)
         server = Server(app, ports=PORTS, max_body_bytes=settings.max_body_bytes, render_error=render_error)
-        yield RunningOrigin(await stack.enter_async_context(server), stores, access, is_ending)
+        yield RunningOrigin(await stack.enter_async_context(server), stores, runner, access, is_ending)
 
 
 def about_auth(source: Source | None) -> dict[str, Any]:

@@ -249,11 +249,58 @@ def _files(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+def _batches(connection: Connection) -> None:
+    # The lines of a batch are here from its validation until its results are in files.
+    for statement in (
+        """
+        CREATE TABLE batches (
+            id TEXT NOT NULL PRIMARY KEY,
+            owner TEXT NOT NULL,
+            client_id TEXT,
+            created_at DOUBLE PRECISION NOT NULL,
+            expires_at DOUBLE PRECISION NOT NULL,
+            status TEXT NOT NULL,
+            endpoint TEXT NOT NULL,
+            input_file_id TEXT NOT NULL,
+            output_file_id TEXT,
+            error_file_id TEXT,
+            total BIGINT NOT NULL,
+            completed BIGINT NOT NULL,
+            failed BIGINT NOT NULL,
+            served_at DOUBLE PRECISION NOT NULL,
+            not_before DOUBLE PRECISION NOT NULL,
+            worker TEXT,
+            lease_until DOUBLE PRECISION NOT NULL,
+            times TEXT NOT NULL,
+            about TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX batches_owner ON batches (owner, created_at, id)",
+        "CREATE INDEX batches_status ON batches (status, served_at)",
+        """
+        CREATE TABLE batch_lines (
+            batch_id TEXT NOT NULL REFERENCES batches (id) ON DELETE CASCADE,
+            number BIGINT NOT NULL,
+            status TEXT NOT NULL,
+            attempts BIGINT NOT NULL,
+            worker TEXT,
+            lease_until DOUBLE PRECISION NOT NULL,
+            request TEXT NOT NULL,
+            result TEXT,
+            PRIMARY KEY (batch_id, number)
+        )
+        """,
+        "CREATE INDEX batch_lines_status ON batch_lines (batch_id, status, number)",
+    ):
+        connection.execute(text(statement))
+
+
 MIGRATIONS: Sequence[Migration] = (
     _clients_and_budgets,
     _what_is_remembered,
     _earlier_dollars_are_estimates,
     _files,
+    _batches,
 )
 """The steps, numbered from 1. New ones are appended."""
 

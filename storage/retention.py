@@ -32,12 +32,14 @@ from sqlalchemy import (
 from storage import conversations as conversation_rows
 from storage import responses as response_rows
 from storage.base import Clock, Store, octets
+from storage.batches import ENDS
 from storage.database import Database
 from storage.encryption import Encryption
 from storage.files import UNFINISHED_S
 from storage.files import forget as forget_files
 from storage.leases import Leases
 from storage.tables import (
+    batches,
     chat_completions,
     conversation_items,
     conversations,
@@ -59,8 +61,9 @@ class Limits:
     """How many seconds rows are stored, and how many rows. None: without limit.
 
     The time counts from creation for responses and chat completions, from the last use for conversations and sessions,
-    and from the end of the response for the events of a background response. ``max_rows`` and ``max_bytes`` apply to
-    each owner. ``max_rows`` counts only what is visible to the owner. ``max_bytes`` counts hidden rows too.
+    and from the end of the response for the events of a background response. Batches are kept as long as responses.
+    ``max_rows`` and ``max_bytes`` apply to each owner. ``max_rows`` counts only what is visible to the owner.
+    ``max_bytes`` counts hidden rows too.
     """
 
     responses_s: float | None = 30 * DAY_S
@@ -88,6 +91,7 @@ class Swept:
     tickets: int = 0
     files: int = 0
     uploads: int = 0
+    batches: int = 0
     more: bool = False
 
 
@@ -168,6 +172,7 @@ class Retention(Store):
         yield self._dead_tickets
         yield self._expired_files
         yield self._expired_uploads
+        yield self._expired_batches
 
     def _expired_responses(self, connection: Connection, now: float, swept: Swept) -> int:
         row = responses.c
@@ -231,6 +236,14 @@ class Retention(Store):
         ids = self._take(connection, row.id, row.expires_at, row.expires_at <= now)
         connection.execute(delete(uploads).where(row.id.in_(ids)))
         swept.uploads += len(ids)
+        return len(ids)
+
+    def _expired_batches(self, connection: Connection, now: float, swept: Swept) -> int:
+        row = batches.c
+        due = _due(row.created_at, self._limits.responses_s, now) & row.status.in_(ENDS)
+        ids = self._take(connection, row.id, row.created_at, due)
+        connection.execute(delete(batches).where(row.id.in_(ids)))
+        swept.batches += len(ids)
         return len(ids)
 
     async def _owners_with_too_much(self) -> list[str]:

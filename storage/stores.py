@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from storage.background import Background
+from storage.batches import Batches
 from storage.chat_completions import ChatCompletions
 from storage.conversations import Conversations
 from storage.database import Database, StoreError
@@ -43,6 +44,7 @@ class Stores:
     sessions: Sessions
     files: Files
     uploads: Uploads
+    batches: Batches
     retention: Retention
     wait_s: float = 600.0
     """How many seconds a request waits for another request of the same session; 0: it does not wait."""
@@ -78,6 +80,7 @@ class Stores:
             sessions=Sessions(database, encryption, idle_s=limits.sessions_idle_s, lease_s=lease_s),
             files=files,
             uploads=Uploads(database, encryption, files),
+            batches=Batches(database, encryption, lease_s=lease_s),
             retention=Retention(database, limits),
             wait_s=wait_s,
         )

@@ -1,8 +1,8 @@
 """The current tables, for queries. A test checks that the migrations create exactly these.
 
 Times are in Unix seconds. A nanodollar is 10⁻⁹ US dollars. The columns with JSON of conversations, responses, chat
-completions, sessions, files and uploads may be encrypted; that is text as well. ``size`` is the number of bytes in
-these columns.
+completions, sessions, files, uploads and batches may be encrypted; that is text as well. ``size`` is the number of
+bytes in these columns.
 """
 
 from sqlalchemy import BigInteger, Column, Double, ForeignKey, LargeBinary, MetaData, Table, Text
@@ -196,4 +196,45 @@ file_pieces = Table(
     Column("file_id", Text, ForeignKey("files.id"), primary_key=True),
     Column("position", BigInteger, primary_key=True),
     Column("data", LargeBinary, nullable=False),  # may be encrypted
+)
+
+# `client_id` is the key that pays for it. `times` is a JSON object with the time of each change of the status. A batch
+# is served after those with an older `served_at`, and not before `not_before`. A proxy that validates or finalizes it
+# is its `worker`, with a lease.
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("client_id", Text),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("status", Text, nullable=False),  # one of OpenAI's values
+    Column("endpoint", Text, nullable=False),
+    Column("input_file_id", Text, nullable=False),
+    Column("output_file_id", Text),
+    Column("error_file_id", Text),
+    Column("total", BigInteger, nullable=False),
+    Column("completed", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("served_at", Double, nullable=False),
+    Column("not_before", Double, nullable=False),
+    Column("worker", Text),
+    Column("lease_until", Double, nullable=False),
+    Column("times", Text, nullable=False),
+    Column("about", Text, nullable=False),  # JSON
+)
+
+# `status` is waiting, running, completed or failed. A running line has a worker with a lease.
+batch_lines = Table(
+    "batch_lines",
+    metadata,
+    Column("batch_id", Text, ForeignKey("batches.id"), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("worker", Text),
+    Column("lease_until", Double, nullable=False),
+    Column("request", Text, nullable=False),  # JSON: the custom id and the body
+    Column("result", Text),  # JSON: a line of the output or error file
 )
