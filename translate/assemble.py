@@ -12,6 +12,7 @@ from typing import Any
 
 from translate.chat.response_format import OutputFormat
 from translate.chat.wire import ReasoningEffort
+from translate.known_keys import Ignored
 from translate.models import Capabilities, capabilities
 from translate.tools import Tools, tool_names, tools_for_history
 from translate.turn import Effort, Message, ServiceTier, Turn
@@ -45,6 +46,9 @@ BUDGET: dict[ReasoningEffort, int] = {
     "max": 31999,
 }
 MIN_BUDGET = 1024
+
+NO_SAMPLING = "the model takes no sampling parameters, at least not while it thinks"
+BEYOND = "Claude's grammar cannot express this schema, so Claude is told of it, but not held to it"
 BUDGET_ROOM = 64_000
 
 
@@ -109,10 +113,11 @@ class Assembly:
         sampling, unused = sampling_for(options, can)
         tier = SERVICE_TIER.get(options.service_tier or "")
         if options.service_tier and tier is None:
-            unused.append("service_tier")
-        unused += tools.loose
+            unused.append(Ignored("service_tier", "Claude has no such tier"))
+        unused += [Ignored(path, BEYOND) for path in tools.loose]
+        unused += [Ignored(path, "the conversation offers another tool of this name") for path in tools.replaced]
         if output.loose:
-            unused.append(strict)
+            unused.append(Ignored(strict, BEYOND))
         called = tool_names([block for message in self._messages for block in message.content])
         offered = tools.tools or tools_for_history(called)
         turn = Turn(
@@ -146,10 +151,12 @@ def sampling_for(options: Options, can: Capabilities) -> tuple[dict[str, float],
     if options.top_k is not None:
         asked["top_k"] = options.top_k
     if can.sampling == "none":
-        return {}, list(asked)
+        return {}, [
+            Ignored(name, "the model takes no sampling parameters, or thinks, which excludes them") for name in asked
+        ]
     if can.sampling == "one" and "temperature" in asked and "top_p" in asked:
         del asked["top_p"]
-        return asked, ["top_p"]
+        return asked, [Ignored("top_p", "the model takes one sampling parameter: `temperature` wins")]
     return asked, []
 
 

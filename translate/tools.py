@@ -30,7 +30,8 @@ MAX_TOOLS = 128  # OpenAI's limit
 class Tools:
     """The tools of a Turn. ``instruction`` asks for a call, for models that cannot be forced to make one.
 
-    ``loose`` are the paths of the ``strict`` fields that have no effect.
+    ``loose`` are the paths of the ``strict`` fields that have no effect. ``replaced`` are the paths of tools in whose
+    place the conversation offers another tool of the same name.
     """
 
     tools: tuple[Mapping[str, Any], ...] = ()
@@ -38,6 +39,7 @@ class Tools:
     instruction: str | None = None
     legacy: bool = False
     loose: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
 
 
 def translate_tools(

@@ -143,7 +143,7 @@ class _Conversation:
         if message.audio:
             error = f"Unsupported value: '{path}.audio': Claude has not heard what was said."
             raise OpenAIError(error, param=f"{path}.audio", code="unsupported_value")
-        thought = [block for detail in message.reasoning_details or () if (block := _thinking(detail)) is not None]
+        thought = [block for detail in message.reasoning_details or () if (block := thinking_of(detail)) is not None]
         blocks = text_blocks(message.content or "", path, ("text", "refusal"))
         if message.refusal and not is_blank(message.refusal):
             blocks.append(text_block(message.refusal))
@@ -207,7 +207,7 @@ def _name(name: str | None, path: str) -> str:
     return f"<name>{name}</name>\n"
 
 
-def _thinking(detail: Mapping[str, Any]) -> ContentBlock | None:
+def thinking_of(detail: Mapping[str, Any]) -> ContentBlock | None:
     """Return the thinking block in a ReasoningDetail; None if Claude would not accept it.
 
     Claude does not accept thinking of other models, and thinking that was cut before it was signed.

@@ -5,12 +5,13 @@ no effect. They are named in the header ``x-understudy-ignored`` and in the log.
 this table, and a test compares the table with OpenAI's OpenAPI document.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from translate.errors import OpenAIError
+from translate.known_keys import Ignored, same
 
 
 class Fate(Enum):
@@ -114,12 +115,11 @@ def check_parameters(body: Mapping[str, Any], table: Mapping[str, Parameter] = C
 
     Raises OpenAIError (400) for a refused parameter, and for one that OpenAI does not have.
     """
-    ignored = []
+    ignored: list[str] = []
+    refuse_unknown(body, table)
     for name, value in body.items():
-        row = table.get(name)
-        if row is None:
-            raise OpenAIError(f"Unrecognized request argument supplied: {name}", param=name, code="unknown_parameter")
-        if value is None or row.fate is H or any(_same(value, fine) for fine in row.unless):
+        row = table[name]
+        if value is None or row.fate is H or any(same(value, fine) for fine in row.unless):
             continue
         if row.fate is R:
             raise OpenAIError(
@@ -127,10 +127,12 @@ def check_parameters(body: Mapping[str, Any], table: Mapping[str, Parameter] = C
                 param=name,
                 code="unsupported_parameter",
             )
-        ignored.append(name)
+        ignored.append(Ignored(name, row.how))
     return ignored
 
 
-def _same(value: Any, fine: Any) -> bool:
-    # True == 1 in Python, but not in JSON.
-    return value == fine and isinstance(value, bool) == isinstance(fine, bool)
+def refuse_unknown(body: Mapping[str, Any], known: Container[str]) -> None:
+    """Raise OpenAIError (400) if the body of a request has a parameter that OpenAI does not have."""
+    for name in body:
+        if name not in known:
+            raise OpenAIError(f"Unrecognized request argument supplied: {name}", param=name, code="unknown_parameter")

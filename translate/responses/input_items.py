@@ -23,6 +23,7 @@ from translate.chat.messages import GO_ON, MAX_IMAGES, call_input, invalid_type
 from translate.chat.wire import ReasoningEffort
 from translate.content import PARTS, Part, blocks, text_block
 from translate.errors import OpenAIError
+from translate.known_keys import Ignored
 from translate.responses import reasoning
 from translate.responses.asked import (
     AdditionalToolsItem,
@@ -91,6 +92,8 @@ ITEMS: dict[str, type[InputItem]] = {
 
 _OPENAIS = "it tells of a tool that OpenAI runs, and Claude was not there"
 
+_MANY_AGENTS = "it tells of agents that OpenAI runs for one response, and Claude answers alone"
+
 # Every other type of item, and why it is refused. A test holds this to OpenAI's document.
 REFUSED_ITEMS: dict[str, str] = {
     "file_search_call": _OPENAIS,
@@ -108,6 +111,8 @@ REFUSED_ITEMS: dict[str, str] = {
     "mcp_approval_response": "nobody is asked for approval here",
     "program": _OPENAIS,
     "program_output": _OPENAIS,
+    "multi_agent_call": _MANY_AGENTS,
+    "multi_agent_call_output": _MANY_AGENTS,
 }
 
 
@@ -243,7 +248,7 @@ class _Conversation:
                 self._found(item, path)
             case WebSearchCallItem():
                 # What was found is not in it; what was made of that is in the message that follows.
-                self.ignored.append(path)
+                self.ignored.append(Ignored(path, "what the search found is in the message that follows, not in it"))
             case McpListToolsItem():
                 pass  # what the server offers is offered anew
             case McpCallItem():
@@ -339,7 +344,7 @@ class _Conversation:
 
     def _search(self, item: ToolSearchCallItem, path: str) -> None:
         if item.call_id is None or item.execution == "server":
-            self.ignored.append(path)
+            self.ignored.append(Ignored(path, "Claude is told of all tools at once"))
             return
         self._call(item.call_id, TOOL_SEARCH, item.arguments if isinstance(item.arguments, dict) else {})
 
@@ -375,7 +380,7 @@ class _Conversation:
         sealed = item.encrypted_content or self._known.get(item.id or "", {}).get("encrypted_content")
         block = self._open_reasoning(sealed) if isinstance(sealed, str) and sealed else None
         if block is None or block["type"] not in reasoning.KINDS:
-            self.ignored.append(path)
+            self.ignored.append(Ignored(path, "it has no thinking that was sealed here"))
         else:
             self._side("assistant").blocks.append(block)
 
@@ -400,12 +405,16 @@ def _alternating(sides: Sequence[_Side]) -> list[Message]:
     return [Message(role, tuple(content)) for role, content in messages]
 
 
+def kind_of(item: Mapping[str, Any]) -> Any:
+    """Return the type of an item, which a message and a reference need not have."""
+    kind = item.get("type")
+    return ("item_reference" if "role" not in item and "id" in item else "message") if kind is None else kind
+
+
 def _decode(raw: Any, path: str) -> InputItem:
     if not isinstance(raw, dict):
         raise OpenAIError(f"Invalid type for '{path}': expected an object.", param=path, code="invalid_type")
-    kind = raw.get("type")
-    if kind is None:
-        kind = "item_reference" if "role" not in raw and "id" in raw else "message"
+    kind = kind_of(raw)
     if isinstance(kind, str) and kind in REFUSED_ITEMS:
         message = f"Unsupported value: '{path}.type': {kind!r} is not supported here: {REFUSED_ITEMS[kind]}."
         raise OpenAIError(message, param=f"{path}.type", code="unsupported_value")
