@@ -65,6 +65,8 @@ def translate_tools(
     inside = "" if legacy else ".function"
     loose = tuple(f"{where}[{index}]{inside}.strict" for index in strict if "strict" not in tools[index])
     tools += [dict(tool) for tool in server_tools]
+    # Apps that collect tools from several places may offer one twice.
+    tools = [tool for index, tool in enumerate(tools) if tool not in tools[:index]]
     names = [tool["name"] for tool in tools]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise _invalid(where, f"Invalid '{where}': the name {repeated!r} is used more than once.")

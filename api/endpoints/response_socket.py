@@ -39,6 +39,7 @@ from engine.progress import REQUEST_ID
 from storage.database import StoreError
 from translate import sse
 from translate.errors import OpenAIError, openai_error
+from translate.request_body import decode_json
 
 log = logging.getLogger(__name__)
 
@@ -295,7 +296,7 @@ class Messages(Responder):
 
 def _decoded(message: str) -> dict[str, Any]:
     try:
-        fields: Any = msgspec.json.decode(message)
+        fields: Any = decode_json(message.encode())
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise OpenAIError(f"We could not parse the JSON of your message. {UNDERSTOOD}") from None
     if not isinstance(fields, dict):

@@ -62,15 +62,19 @@ MESSAGES: dict[str, Shape] = {
 FUNCTION = keys("name", "description", "parameters", "strict")
 """A function, as :mod:`translate.tools` reads it. Its ``parameters`` reach Claude whole."""
 
+STOP_SEQUENCE = Only(bool, "an empty stop sequence stops nothing", None)
+
 CHOICE = keys("type", function=keys("name"))
 
 FORMAT = keys("type", json_schema=keys("name", "description", "schema", "strict"))
 
-THINKING = keys("type", "budget_tokens", "display")
+_THINKS = keys("type", "budget_tokens", "display")
+THINKING = ByKind({"enabled": _THINKS, "adaptive": _THINKS, "disabled": keys("type")})
 
 INSIDE: dict[str, Shape] = {
     "messages": Each(ByKind(MESSAGES, kind=lambda message: message.get("role"))),
     "stream_options": fields_of(StreamOptions),
+    "stop": Each(STOP_SEQUENCE),
     "tools": Each(ByKind({"function": keys("type", function=FUNCTION)})),
     "functions": Each(FUNCTION),
     "function_call": keys("name"),
@@ -104,6 +108,8 @@ def superseded(fields: Mapping[str, Any], *, legacy: bool) -> list[Ignored]:
         found.append(Ignored("user", "`safety_identifier` wins"))
     if legacy and fields.get("tool_choice") is not None:
         found.append(Ignored("tool_choice", "`functions` are chosen by `function_call`"))
+    if fields.get("stop") == "":
+        found.append(Ignored("stop", STOP_SEQUENCE.why))
     if not legacy and fields.get("function_call") not in (None, "none", "auto"):
         found.append(Ignored("function_call", "`tools` are chosen by `tool_choice`"))
     return found

@@ -52,19 +52,26 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "top_p": Parameter(
         H, "as it is where the model takes it and `temperature` is not set; else accepted without effect"
     ),
-    "stop": Parameter(H, "Claude's `stop_sequences`; those of white space alone, which it does not take, are ours"),
+    "stop": Parameter(
+        H,
+        "Claude's `stop_sequences`; those of white space alone, which it does not take, are ours; empty ones stop nothing",
+    ),
     "user": Parameter(
         H,
         "Claude's `metadata.user_id`; a digest of an address or a telephone number, which it must not be",
     ),
     "reasoning_effort": Parameter(H, "`none` and absent: thinking off where the model allows it; else Claude's effort"),
     "top_k": Parameter(H, "Claude's own, where the model takes it (OpenAI has none)"),
-    "thinking": Parameter(H, "Claude's own, as it is (OpenAI has none)"),
-    "n": Parameter(H, "as many turns at once, streamed interleaved; usage is their sum"),
+    "thinking": Parameter(
+        H,
+        "Claude's own, as it is (OpenAI has none); `enabled` without `budget_tokens`: by the reasoning effort, or medium;"
+        " `disabled`: as the effort `none`",
+    ),
+    "n": Parameter(H, "as many turns, 16 of them at once, streamed interleaved; usage is their sum"),
     "tools": Parameter(
         H,
         "functions, with their schemas exactly; `strict` as Claude's, without effect on schemas that refer to"
-        " themselves; custom tools are refused",
+        " themselves; one that is given twice is offered once; custom tools are refused",
     ),
     "tool_choice": Parameter(
         H,
@@ -72,7 +79,11 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
         " what may be called is offered, and an instruction says that it must be",
     ),
     "parallel_tool_calls": Parameter(H, "false: Claude's `disable_parallel_tool_use`"),
-    "functions": Parameter(H, "the older form of `tools`; calls come back as `function_call`, one at a time"),
+    "functions": Parameter(
+        H,
+        "the older form of `tools`; calls come back as `function_call`, one at a time; in `messages` calls and results"
+        " need not come in pairs",
+    ),
     "function_call": Parameter(H, "the older form of `tool_choice`"),
     "response_format": Parameter(
         H,

@@ -119,8 +119,6 @@ def _stop_sequences(stop: str | list[str] | None) -> tuple[tuple[str, ...], tupl
             param="stop",
             code="array_above_max_length",
         )
-    if "" in sequences:
-        message = f"Invalid 'stop[{sequences.index('')}]': a stop sequence must have at least one character."
-        raise OpenAIError(message, param="stop", code="invalid_value")
+    sequences = tuple(sequence for sequence in sequences if sequence)
     cuts = tuple(sequence for sequence in sequences if not sequence.strip())
     return tuple(sequence for sequence in sequences if sequence not in cuts), cuts

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from translate.chat.messages import GO_ON, MAX_IMAGES, call_input, invalid_type
+from translate.chat.messages import GO_ON, MAX_IMAGES, SAID_NOTHING, call_input, invalid_type
 from translate.chat.wire import ReasoningEffort
 from translate.content import PARTS, Part, blocks, text_block
 from translate.errors import OpenAIError
@@ -221,6 +221,7 @@ class _Conversation:
         self._effort: ReasoningEffort | None = None
         self._format: dict[str, Any] | None = None
         self._trigger: str | None = None
+        self._asked = False
         self.ignored: list[str] = []
 
     def add(self, raw: Any, path: str) -> Item:
@@ -288,10 +289,13 @@ class _Conversation:
         messages = _alternating(self._sides)
         system = "\n\n".join(self._system) or None
         if not messages:
-            if system is None:
+            if system is None and not self._asked:
                 raise _invalid("input", "Invalid 'input': there is nothing in it to answer.")
             # Claude answers only to a user, so the words become the user's.
-            messages, system = [Message("user", (text_block(system),))], None
+            if self._asked:
+                messages = [Message("user", (SAID_NOTHING,))]
+            else:
+                messages, system = [Message("user", (text_block(system or ""),))], None
         if messages[-1].role == "assistant":
             messages.append(Message("user", (GO_ON,)))
         _check_images(messages)
@@ -315,6 +319,7 @@ class _Conversation:
         return self._sides[-1]
 
     def _message(self, message: MessageItem, path: str) -> None:
+        self._asked = self._asked or message.role == "user"
         found = blocks(_parts(message.content, f"{path}.content"), path, ROLES[message.role])
         if message.role in ("system", "developer"):
             texts = [block["text"] for block in found]

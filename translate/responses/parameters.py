@@ -82,7 +82,7 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
         H, "`auto` as Claude's, `default` as `standard_only`; Claude has no other: accepted without effect"
     ),
     "top_k": Parameter(H, "Claude's own, where the model takes it (OpenAI has none)"),
-    "thinking": Parameter(H, "Claude's own, as it is (OpenAI has none)"),
+    "thinking": Parameter(H, "as for chat completions (OpenAI has none)"),
     "truncation": Parameter(
         A, "nothing is dropped from the input: what is too long for the model is refused", unless=("disabled",)
     ),

@@ -245,7 +245,7 @@ def _turn(
         max_searches=request.max_tool_calls,
     )
     output = translate_text_format(_format(request), [request.input, request.instructions, previous])
-    return assembly.turn(said.system, tools, output, strict="text.format.strict")
+    return assembly.turn(said.system, tools, output, strict="text.format.strict", effort="reasoning.effort")
 
 
 def _options(request: ResponseRequest, model: str, effort: ReasoningEffort | None, *, show_reasoning: bool) -> Options:
