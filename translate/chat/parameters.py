@@ -54,7 +54,8 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     ),
     "stop": Parameter(
         H,
-        "Claude's `stop_sequences`; those of white space alone, which it does not take, are ours; empty ones stop nothing",
+        "Claude's `stop_sequences`; those of white space alone, which it does not take, are ours; empty ones stop"
+        " nothing",
     ),
     "user": Parameter(
         H,
@@ -64,8 +65,8 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "top_k": Parameter(H, "Claude's own, where the model takes it (OpenAI has none)"),
     "thinking": Parameter(
         H,
-        "Claude's own, as it is (OpenAI has none); `enabled` without `budget_tokens`: by the reasoning effort, or medium;"
-        " `disabled`: as the effort `none`",
+        "Claude's own, as it is (OpenAI has none); `enabled` without `budget_tokens`: by the reasoning effort, or"
+        " medium; `disabled`: as the effort `none`",
     ),
     "n": Parameter(H, "as many turns, 16 of them at once, streamed interleaved; usage is their sum"),
     "tools": Parameter(
