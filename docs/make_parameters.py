@@ -32,6 +32,25 @@ Over a [WebSocket](responses.md) an answer has no headers. There the first messa
 field `headers`: `{"type": "response.created", …, "headers": {"x-understudy-ignored": "input[0].cache_control"}}`.
 `POST /v1/conversations` and its items name the keys of items in the same header. The items are kept whole.
 
+`understudy explain request.json` shows all this for one request and asks nobody: what becomes of each key and why,
+which Claude model answers, and the system prompt, messages, tools and parameters that Claude would get. `-` reads the
+request from stdin, and `--json` prints JSON. It ends with 1 if the request would be refused.
+
+```console
+$ understudy explain request.json
+POST /v1/chat/completions
+model: gpt-5-mini is answered by claude-haiku-5-5
+
+key                                 what becomes of it  how, or why
+model                               honoured            mapped onto a Claude model; the answer carries the name asked for
+messages[].content[].cache_control  ignored             Claude Code sets its own cache breakpoints, and …
+seed                                ignored             Claude does not sample by seed; OpenAI promises no more than best effort
+…
+Claude is asked:
+  system: Be kind.
+  user: Hi
+```
+
 `cache_control` (Anthropic's key) and `prompt_cache_breakpoint` (OpenAI's) have no effect in any place. Claude Code sets
 three cache breakpoints itself: after its own first words, after the system prompt and after the last message. It passes
 on others as they are, and Claude's API refuses a request with more than four, or with a longer lifetime after a shorter

@@ -47,11 +47,12 @@ BUDGET: dict[ReasoningEffort, int] = {
     "max": 31999,
 }
 MIN_BUDGET = 1024
+BUDGET_ROOM = 64_000
 
+# Why parameters have no effect.
 NO_SAMPLING = "the model takes no sampling parameters, at least not while it thinks"
 NO_THINKING = "this model does not think when it gets a tool's result, or if `max_tokens` leaves no room for it"
 BEYOND = "Claude's grammar cannot express this schema, so Claude is told of it, but not held to it"
-BUDGET_ROOM = 64_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +168,7 @@ def sampling_for(options: Options, can: Capabilities) -> tuple[dict[str, float],
     if options.top_k is not None:
         asked["top_k"] = options.top_k
     if can.sampling == "none":
-        return {}, [
-            Ignored(name, "the model takes no sampling parameters, or thinks, which excludes them") for name in asked
-        ]
+        return {}, [Ignored(name, NO_SAMPLING) for name in asked]
     if can.sampling == "one" and "temperature" in asked and "top_p" in asked:
         del asked["top_p"]
         return asked, [Ignored("top_p", "the model takes one sampling parameter: `temperature` wins")]

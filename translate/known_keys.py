@@ -7,7 +7,7 @@ is null is never reported.
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,6 +136,26 @@ def _look(value: Any, shape: Shape, path: str, skip: frozenset[str], found: list
             pass
 
 
+def read_paths(value: Any, shape: Shape, path: str) -> Iterator[str]:
+    """Yield the paths of all keys below ``path`` that are read. Values that are passed on whole are not looked into."""
+    match shape:
+        case Keys(known) if isinstance(value, dict):
+            for name, inside in value.items():
+                if name in known and inside is not None and not isinstance(known[name], Unused):
+                    yield below(path, name)
+                    yield from read_paths(inside, known[name], below(path, name))
+        case Each(item) if isinstance(value, list):
+            for index, inside in enumerate(value):
+                yield from read_paths(inside, item, f"{path}[{index}]")
+        case ByKind(kinds, kind) if isinstance(value, dict):
+            named = kind(value)
+            yield from read_paths(value, kinds.get(named) if isinstance(named, str) else None, path)
+        case Only(used, _, inside) if used(value):
+            yield from read_paths(value, inside, path)
+        case _:
+            pass
+
+
 def same(value: Any, fine: Any) -> bool:
     """Whether two JSON values are the same. In Python ``True == 1``, but not in JSON."""
     return bool(value == fine) and isinstance(value, bool) == isinstance(fine, bool)
@@ -153,6 +173,15 @@ def below(path: str, name: str) -> str:
     return f"{path}[{json.dumps(shown)}]"
 
 
+def without_indexes(path: str) -> str:
+    """Return a path without the indexes in it.
+
+    >>> without_indexes("messages[2].content[0].text")
+    'messages[].content[].text'
+    """
+    return _INDEX.sub("[]", path)
+
+
 def short(paths: Iterable[str]) -> list[str]:
     """Return paths in a short form: several that differ only in their indexes become one without indexes.
 
@@ -161,7 +190,7 @@ def short(paths: Iterable[str]) -> list[str]:
     """
     alike: dict[str, list[str]] = {}
     for path in paths:
-        alike.setdefault(_INDEX.sub("[]", path), []).append(path)
+        alike.setdefault(without_indexes(path), []).append(path)
     return [found[0] if len(found) == 1 else form for form, found in alike.items()]
 
 
