@@ -53,7 +53,7 @@ class Reach:
         try:
             async with asyncio.timeout(within_s):
                 # In a thread, because it reads a few hundred certificates.
-                tls = await asyncio.to_thread(self._context) if self.tls and not self.proxy else None
+                tls = await asyncio.to_thread(trusted, self.authorities) if self.tls and not self.proxy else None
                 _, writer = await asyncio.open_connection(host, self.port, ssl=tls)
         except TimeoutError:
             return f"timed out (no connection within {within_s:g} s)"
@@ -64,14 +64,19 @@ class Reach:
             await writer.wait_closed()
         return REACHABLE
 
-    def _context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        # Not every Python finds the certificates of its system.
-        context.load_verify_locations(certifi.where())
-        if self.authorities is not None:
-            with contextlib.suppress(OSError):
-                context.load_verify_locations(self.authorities)
-        return context
+
+def trusted(authorities: str | None) -> ssl.SSLContext:
+    """Return a TLS context with the certificates that Claude Code trusts. ``authorities`` is a file with more.
+
+    Blocks: it reads a few hundred certificates.
+    """
+    context = ssl.create_default_context()
+    # Not every Python finds the certificates of its system.
+    context.load_verify_locations(certifi.where())
+    if authorities is not None:
+        with contextlib.suppress(OSError):
+            context.load_verify_locations(authorities)
+    return context
 
 
 def in_words(error: OSError) -> str:
@@ -113,11 +118,8 @@ def reach_of(url: str, environ: Mapping[str, str]) -> Reach:
     return Reach(name, host, port, tls=tls, authorities=authorities)
 
 
-def proxy_before(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> SplitResult | None:
-    """Return the URL of the proxy for a host from the usual environment variables; None if there is none.
-
-    Raises ValueError if the URL cannot be read.
-    """
+def proxy_url(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> str | None:
+    """Return the URL of the proxy for a host from the usual environment variables; None if there is none."""
 
     def value(name: str) -> str:
         return environ.get(name.lower()) or environ.get(name) or ""
@@ -125,9 +127,17 @@ def proxy_before(scheme: str, host: str, port: int, environ: Mapping[str, str]) 
     url = value(f"{scheme.upper()}_PROXY")
     if not url or proxy_bypass_environment(f"{host}:{port}", {"no": value("NO_PROXY")}):
         return None
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    return url if "://" in url else f"http://{url}"
+
+
+def proxy_before(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> SplitResult | None:
+    """Return the parts of that URL. Raises ValueError if it cannot be read."""
+    url = proxy_url(scheme, host, port, environ)
+    parts = urlsplit(url) if url is not None else None
+    if parts is None or not parts.hostname:
+        return None
     port_of(parts)
-    return parts if parts.hostname else None
+    return parts
 
 
 def port_of(parts: SplitResult) -> int:
