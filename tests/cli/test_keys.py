@@ -162,7 +162,7 @@ def test_a_name_cannot_write_to_the_table_in_markup(keys: Keys) -> None:
     [
         pytest.param(["revoke", "bob"], "no key named 'bob'", id="nobody's"),
         pytest.param(["make", "alice"], "'alice' already", id="a name that is taken"),
-        pytest.param(["make", "bob", "--expires", "soon"], "'soon' is no length of time", id="no length of time"),
+        pytest.param(["make", "bob", "--expires", "soon"], "'soon' is not a length of time", id="no length of time"),
         pytest.param(["make", "bob", "--usd-total", "0"], "usd_total must be above 0", id="no limit"),
     ],
 )
@@ -192,5 +192,5 @@ def test_a_length_of_time(text: str, length: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "30", "d", "0d", "-1d", "1.5d", "1y", "999999w"])
 def test_what_is_no_length_of_time(text: str) -> None:
-    with pytest.raises(ValueError, match="no length of time"):
+    with pytest.raises(ValueError, match="is not a length of time"):
         seconds(text)

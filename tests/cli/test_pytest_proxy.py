@@ -124,7 +124,7 @@ async def test_a_request_that_comes_late_is_not_the_next_tests(tmp_path: Path) -
             assert (await app.post(URL, json=BODY)).status_code == 409
         ended = await asked(desk, "end", passed=True)
     assert (ended["missed"], ended["asked"]) == (["POST /v1/chat/completions"], 0)
-    assert ended["answers"] == ["POST /v1/chat/completions: nothing in second.jsonl answers it"]
+    assert ended["answers"] == ["POST /v1/chat/completions: no exchange in second.jsonl matches it"]
 
 
 @pytest.mark.anyio
@@ -146,7 +146,7 @@ async def test_tests_share_one_authority_and_have_their_own_settings(tmp_path: P
 async def test_a_command_that_cannot_be_obeyed_is_answered_with_an_error(tmp_path: Path) -> None:
     async with Desk(tmp_path) as desk:
         for line, told in (
-            (b"{", "a fault in Understudy"),
+            (b"{", "an internal error of Understudy"),
             (b'{"do": "end", "passed": true}', "nothing is played, so there is nothing to end"),
         ):
             assert told in (await desk.answer(line))["error"]

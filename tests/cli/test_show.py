@@ -275,7 +275,7 @@ def test_what_would_steer_a_terminal_is_shown_and_not_done(tmp_path: Path) -> No
         (("show", "a.jsonl", "99"), "has no exchange 99"),
         (("show", "a.jsonl", "nonsense"), "has no exchange nonsense"),
         (("show", "a.jsonl", "--grep", "("), "--grep (: missing )"),
-        (("show", "a.jsonl", "1", "--failed"), "1 names one exchange"),
+        (("show", "a.jsonl", "1", "--failed"), "1 selects one exchange"),
         (("diff", "a.jsonl:1", "none.jsonl"), "none.jsonl"),
         (("diff", "a.jsonl:99", "a.jsonl:1"), "has no exchange 99"),
     ],

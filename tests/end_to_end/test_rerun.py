@@ -124,7 +124,7 @@ def test_reassemble_makes_anew_what_was_edited(cassette: Path, home: Path) -> No
 
     done = understudy(home, "reassemble", str(cassette))
 
-    assert done.stdout.endswith("1 made anew\n")
+    assert done.stdout.endswith("1 rebuilt\n")
     assert b'"By"' in entries(cassette)[1].body and b"rehearsal" not in entries(cassette)[1].body
 
 
@@ -157,7 +157,7 @@ def test_a_fixture_is_made_of_one_exchange(cassette: Path, home: Path) -> None:
     made = understudy(home, "fixture", str(cassette), "2", "--into", "one.jsonl")
     assert made.returncode == 0
     assert [entry.id for entry in entries(home / "one.jsonl")] == [entries(cassette)[1].id]
-    assert "is there already" in understudy(home, "fixture", str(cassette), "1", "--into", "one.jsonl").stderr
+    assert "already exists" in understudy(home, "fixture", str(cassette), "1", "--into", "one.jsonl").stderr
 
 
 @pytest.mark.parametrize("command", ["retranslate", "reassemble", "again", "check"])

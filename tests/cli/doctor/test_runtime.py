@@ -14,7 +14,7 @@ HOSTS = ("api.openai.com",)
         (Watcher(HOSTS, connected=["example.com"]), 0, "warning", "asked only for example.com"),
         (Watcher(HOSTS, connected=["example.com"], distrusted={"example.com": "x"}), 0, "warning", "only for"),
         (Watcher(HOSTS), 0, "warning", "it sent nothing to the proxy"),
-        (Watcher(HOSTS), 1, "warning", "ended with status 1 before it sent a request; its own error stands above"),
+        (Watcher(HOSTS), 1, "warning", "ended with status 1 before it sent a request; see its own error above"),
         (Watcher(HOSTS), 127, "fault", "could not be run"),
     ],
 )
