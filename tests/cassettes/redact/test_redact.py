@@ -204,7 +204,7 @@ def test_a_json_path_names_its_places(rule: str, path: str, matches: bool) -> No
 
 @pytest.mark.parametrize("path", ["", "a.b", "$"])
 def test_what_is_no_json_path_is_refused(path: str) -> None:
-    with pytest.raises(ValueError, match="is no JSON path"):
+    with pytest.raises(ValueError, match="is not a JSON path"):
         parse_path(path)
 
 
