@@ -11,20 +11,20 @@ from translate.responses.parameters import RESPONSE_PARAMETERS
 PAGE = Path(__file__).with_name("parameters.md")
 
 HEAD = """\
-# What becomes of each parameter
+# How each parameter is handled
 
-Made from the tables in `translate/` by `docs/make_parameters.py`; a test keeps the two alike.
+`docs/make_parameters.py` writes this page from the tables in `translate/`.
 
-- **honoured**: it reaches Claude, or shapes the answer.
-- **refused**: 400 with `code: unsupported_parameter` and the parameter's name in `param`.
-- **accepted without effect**: named in the answer's header `x-understudy-ignored`, and in the log.
+- **honoured**: the parameter reaches Claude, or changes the answer.
+- **refused**: the request gets a 400 with `code: unsupported_parameter` and the parameter's name in `param`.
+- **accepted without effect**: the answer's header `x-understudy-ignored` and the log name the parameter.
 
-null, and a value that asks for nothing special (in the last column), is always fine. A name that OpenAI does not
-know gets OpenAI's 400.
+null is always accepted, and so are the values in the last column, which ask for nothing special. A parameter that
+OpenAI does not know gets a 400, as at OpenAI.
 
 ## POST /v1/chat/completions
 
-| parameter | fate | how, or why | fine values |
+| parameter | handling | how, or why | always accepted |
 |---|---|---|---|
 """
 
@@ -32,14 +32,14 @@ know gets OpenAI's 400.
 RESPONSES = """
 ## POST /v1/responses
 
-| parameter | fate | how, or why | fine values |
+| parameter | handling | how, or why | always accepted |
 |---|---|---|---|
 """
 
 COMPLETIONS = """
 ## POST /v1/completions
 
-| parameter | fate | how, or why | fine values |
+| parameter | handling | how, or why | always accepted |
 |---|---|---|---|
 """
 
@@ -51,9 +51,9 @@ REASONS = """
 """
 
 BLOCKS_HEAD = """
-A stop reason that is not in the table ends in `stop`: the message did end, and that is all there is to know.
+A stop reason that is not in the table becomes `stop`, because the message has ended.
 
-## What becomes of each kind of Claude's content blocks
+## How each kind of Claude's content blocks is handled
 
 | block | in the answer |
 |---|---|
