@@ -88,7 +88,7 @@ def test_a_bad_value_is_named_with_its_source(name: str, value: str) -> None:
         ("TIMEOUT_S", "0.5", r"0\.5 is too small; it must be at least 1"),
     ],
 )
-def test_what_is_no_such_number_is_told_in_words(name: str, text: str, told: str) -> None:
+def test_an_invalid_number_gets_a_clear_error(name: str, text: str, told: str) -> None:
     with pytest.raises(SettingsError, match=rf"\(from UNDERSTUDY_{name}\): {told}$"):
         load({}, {f"UNDERSTUDY_{name}": text})
 

@@ -165,7 +165,7 @@ def test_rotate_speaks_of_no_old_authority_where_there_was_none(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("command", ["path", "show", "install-help", "rotate"])
-def test_what_is_wrong_is_said_in_one_line(settings: Settings, command: str) -> None:
+def test_an_error_is_one_line(settings: Settings, command: str) -> None:
     done = understudy_ca(dataclasses.replace(settings, hosts=("api.openai.com", "*.com")), command)
 
     assert (done.exit_code, done.stdout) == (2, "")

@@ -190,7 +190,7 @@ def test_a_setting_may_be_named_as_its_table_in_the_file_has_it(name: str, setti
         (("--config", "missing.toml"), "there is no file missing.toml"),
     ],
 )
-def test_what_is_not_there_is_one_line_and_status_2(line: tuple[str, ...], told: str) -> None:
+def test_an_unknown_setting_or_file_is_one_line_and_status_2(line: tuple[str, ...], told: str) -> None:
     done = asked(*line)
 
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"understudy: {told}\n")

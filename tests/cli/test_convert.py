@@ -130,7 +130,7 @@ def test_vcrpys_cassettes_come_in_without_their_secrets(tmp_path: Path) -> None:
     assert b"canary" not in written
 
 
-def test_what_vcrpy_had_of_httpx_before_its_version_6_comes_in(tmp_path: Path) -> None:
+def test_vcrpys_older_format_for_httpx_is_read(tmp_path: Path) -> None:
     newer = """body: {string: '{"choices"""
     assert newer in VCR
     older = VCR.replace(newer, """content: '{"choices""").replace("}}]}'}", "}}]}'")
@@ -269,7 +269,7 @@ def test_an_exchange_that_cannot_be_read_leaves_what_is_there_as_it_was(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no /dev/stdout")
-def test_what_is_written_may_be_a_pipe(cassette: Path, tmp_path: Path) -> None:
+def test_the_output_can_be_a_pipe(cassette: Path, tmp_path: Path) -> None:
     script = f'"{UNDERSTUDY}" convert "{cassette}" /dev/stdout --force --format openai-jsonl | head -1'
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=60)
     assert json.loads(done.stdout)["messages"] and done.stderr == ""

@@ -72,7 +72,7 @@ def test_only_the_plugin_can_talk_to_it_and_it_ends_with_the_connection(tmp_path
         ),
     ],
 )
-def test_whoever_is_not_the_plugin_or_another_one_is_told_so(tmp_path: Path, line: bytes, told: str) -> None:
+def test_a_caller_that_is_not_the_plugin_gets_an_error(tmp_path: Path, line: bytes, told: str) -> None:
     env = clean_environment(tmp_path / "home")
     done = subprocess.run([UNDERSTUDY, "pytest-proxy"], input=line, env=env, capture_output=True, timeout=GUARD_S)
 

@@ -102,14 +102,14 @@ def test_a_fresh_cassette_has_no_difference(home: Path) -> None:
     assert "same: 1 sealed reasoning could not be opened, and was not compared" in alone.stdout
 
 
-def test_what_a_terminal_has_no_character_for_is_written_as_its_escape(cassette: Path, home: Path) -> None:
+def test_a_character_that_the_terminal_lacks_is_escaped(cassette: Path, home: Path) -> None:
     cassette.write_text(cassette.read_text().replace('"text": "This"', '"text": "日本"'))
     done = understudy(home, "retranslate", str(cassette), PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (1, "")
     assert "\\u65e5\\u672c" in done.stdout
 
 
-def test_whoever_has_read_enough_is_told_nothing_more(cassette: Path, home: Path) -> None:
+def test_a_closed_pipe_causes_no_error_message(cassette: Path, home: Path) -> None:
     cassette.write_text(cassette.read_text().replace('"text": "This"', f'"text": "{"That " * 50_000}"'))
     command = f'"{UNDERSTUDY}" retranslate "{cassette}" | head -1'
     shell = ["/bin/sh", "-c", command]

@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_chance_and_the_same_chaos(tmp_path: Path) 
         ("[[fault]]\nstatus = 500\nbody = {at = 2026-01-01}\n", "body cannot be sent as JSON"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+def test_an_invalid_file_gets_an_error_with_the_place(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(FaultsError) as error:
         faults(tmp_path, text)
     assert told in str(error.value)
@@ -220,7 +220,7 @@ def test_a_text_is_looked_for_in_the_last_message(text: str, body: bytes, fits: 
     assert (Faults([Rule(text=text, split=True)]).next(PATH, body) is not None) is fits
 
 
-def test_of_several_rules_the_first_whose_turn_it_is_is_used() -> None:
+def test_the_first_rule_that_applies_is_used() -> None:
     rules = Faults([Rule(every=2, delay_ms=1), Rule(delay_ms=2)])
     found = [rules.next(PATH, BODY) for _ in range(4)]
     assert [fault.delay_ms if fault else None for fault in found] == [2, 1, 2, 1]
@@ -312,7 +312,7 @@ def test_after_no_chunk_the_head_is_sent_and_at_no_time_not_even_that() -> None:
     assert apply(script(), Fault(cut_after_ms=11)).head_ms == 10
 
 
-def test_what_is_due_when_the_cut_comes_is_not_sent() -> None:
+def test_a_step_at_the_time_of_the_cut_is_not_sent() -> None:
     assert [step.at_ms for step in apply(script(), Fault(cut_after_ms=30)).steps] == [10, 20]
 
 
@@ -398,7 +398,7 @@ json_values = st.recursive(
 
 
 @given(json_values, st.sampled_from([None, 1]), st.booleans())
-def test_what_is_malformed_is_utf8_and_never_json(value: Any, indent: int | None, is_stream: bool) -> None:
+def test_a_malformed_chunk_is_utf8_but_not_json(value: Any, indent: int | None, is_stream: bool) -> None:
     text = json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "replace")
     sent = b"".join(b"data: " + line + b"\n" for line in text.split(b"\n")) + b"\n" if is_stream else text
     told = body_of(apply(Script(200, (), (Step(1, sent),), 1, 2, is_stream=is_stream), Fault(malformed_chunk=1)))

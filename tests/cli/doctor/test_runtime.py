@@ -18,7 +18,7 @@ HOSTS = ("api.openai.com",)
         (Watcher(HOSTS), 127, "fault", "could not be run"),
     ],
 )
-def test_what_was_seen_of_a_program_is_told(seen: Watcher, status: int, level: str, told: str) -> None:
+def test_the_finding_describes_how_the_program_connected(seen: Watcher, status: int, level: str, told: str) -> None:
     (finding,) = seen.findings(["app", "x"], status)
     assert (finding.name, finding.level) == ("app", level)
     assert told in finding.seen
