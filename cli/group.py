@@ -24,6 +24,7 @@ PANELS: dict[str, dict[str, str]] = {
         "show": "List the exchanges of a cassette (recorded traffic), or show one exchange as a conversation.",
         "diff": "Compare two exchanges, or two cassettes exchange by exchange. Exit status 1: they differ.",
         "convert": "Convert a cassette to HAR, mitmproxy flows or JSON lines. Or make one of HAR, flows or vcrpy YAML.",
+        "explain": "Show how each key of a request is handled, and what Claude would be asked. Nothing is sent.",
     },
     "Tests": {
         "check": "Send recorded requests to Claude again. Exit status 1: an answer has a different structure now.",
