@@ -53,7 +53,7 @@ def test_only_the_plugin_can_talk_to_it_and_it_ends_with_the_connection(tmp_path
 
         with socket.create_connection(("127.0.0.1", port), timeout=GUARD_S) as connection:
             connection.sendall(token.encode() + b"\n" + state)
-            assert b"nothing is played" in connection.recv(4096)
+            assert b"no cassette is being replayed" in connection.recv(4096)
             # Nobody else gets in, even with the token.
             with pytest.raises(OSError, match=r"refused|reset"):
                 said_to(port, token.encode() + b"\n", state)
@@ -68,7 +68,7 @@ def test_only_the_plugin_can_talk_to_it_and_it_ends_with_the_connection(tmp_path
         (b"", "only Understudy's pytest plugin can use this command"),
         (
             b'{"protocol": 0, "token": "x"}\n',
-            f"plugin speaks protocol 0, and this Understudy speaks protocol {PROTOCOL}",
+            f"plugin uses protocol 0, but this Understudy uses protocol {PROTOCOL}",
         ),
     ],
 )
@@ -147,9 +147,9 @@ async def test_a_command_that_cannot_be_obeyed_is_answered_with_an_error(tmp_pat
     async with Desk(tmp_path) as desk:
         for line, told in (
             (b"{", "an internal error of Understudy"),
-            (b'{"do": "end", "passed": true}', "nothing is played, so there is nothing to end"),
+            (b'{"do": "end", "passed": true}', "the command end must come after begin"),
         ):
             assert told in (await desk.answer(line))["error"]
         begin = {"do": "begin", "cassette": "folder", "mode": "again", "root": "/", "environment": {}}
         begin["environment"] = {"set": {}, "unset": []}
-        assert "only a cassette of its own" in (await desk.answer(json.dumps(begin).encode()))["error"]
+        assert "only a single file (.jsonl)" in (await desk.answer(json.dumps(begin).encode()))["error"]

@@ -114,7 +114,7 @@ def test_trust_files_that_cannot_be_written_are_told_in_one_line(home: Path) -> 
     done = subprocess.run([UNDERSTUDY, "env"], env=env, capture_output=True, text=True, timeout=GUARD_S)
 
     assert done.returncode == 2
-    assert done.stderr.startswith("understudy: the files of trusted certificates cannot be written: ")
+    assert done.stderr.startswith("understudy: the certificate files cannot be written: ")
     assert len(done.stderr.splitlines()) == 1
 
 
