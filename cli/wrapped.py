@@ -22,13 +22,16 @@ def authority(settings: Settings) -> Authority:
         raise fatal(str(error)) from None
 
 
-def wrapped_environment(settings: Settings, proxy_address: tuple[str, int], directory: Path) -> WrappedEnvironment:
+def wrapped_environment(
+    settings: Settings, proxy_address: tuple[str, int], certificate: Path, directory: Path
+) -> WrappedEnvironment:
     """Return the environment that sends a program through the proxy and makes it trust our certificates.
 
-    The files that it names are written to ``directory``. Ends the program with one line if they cannot be written.
+    ``certificate`` is the authority's. The files that the environment names are written to ``directory``. Ends the
+    program with one line if they cannot be written.
     """
     try:
-        trust = write_trust_files(directory, authority(settings).certificate, os.environ)
+        trust = write_trust_files(directory, certificate, os.environ)
     except OSError as error:
         raise fatal(f"the files of trusted certificates cannot be written: {directory}: {error.strerror}") from None
     for warning in trust.warnings:
