@@ -25,8 +25,13 @@ ENDINGS: dict[str, tuple[Reply, dict[str, Any], str, str]] = {
 }
 
 
-# On a saturated machine Claude Code may ask again before its process is ended; Understudy promises one request on one
-# that is not.
+# After these Claude Code asks nothing more by itself.
+CLEAN = {"Claude", "a stop sequence"}
+TRIES = 3
+
+
+# After all others Claude Code asks again within milliseconds, unless its process is killed before (fact F43). On a
+# saturated machine the kill may come too late. Then the second request gets no answer, and the test tries again.
 @pytest.mark.calm
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("what", ENDINGS)
@@ -34,9 +39,22 @@ def test_the_finish_reason_says_what_ended_the_answer_after_one_request(
     what: str, stream: bool, proxy: Proxy, cloud: Cloud
 ) -> None:
     reply, asked, text, reason = ENDINGS[what]
-    since = len(proxy.err.text)
-    cloud.script(reply)
+    for _ in range(1 if what in CLEAN else TRIES):
+        cloud.reset()
+        cloud.script(reply, Reply(text="never", gates={0: cloud.gate()}))
 
+        assert answered(proxy, stream, asked) == (text, [reason])
+        for again in cloud.turns[1:]:
+            cloud.wait_for_disconnect(again)
+        if cloud.paths == ["POST /v1/messages"]:
+            return
+
+    pytest.fail(f"Claude Code asked again: {cloud.paths}")
+
+
+def answered(proxy: Proxy, stream: bool, asked: dict[str, Any]) -> tuple[str, list[str]]:
+    """Ask, and return the text and every finish reason when the turn has ended."""
+    since = len(proxy.err.text)
     with proxy.openai() as client:
         answer: Any = client.chat.completions.create(model="gpt-4o", messages=HELLO, stream=stream, **asked)
         if stream:
@@ -46,6 +64,4 @@ def test_the_finish_reason_says_what_ended_the_answer_after_one_request(
         else:
             said, reasons = answer.choices[0].message.content or "", [answer.choices[0].finish_reason]
     proxy.wait_for_end_of_turn(since)
-
-    assert (said, reasons) == (text, [reason])
-    assert cloud.paths == ["POST /v1/messages"]
+    return said, reasons
