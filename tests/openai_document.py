@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +36,13 @@ def validator() -> Any:
     module = _module()
     spec = _kept("validator", [DOCUMENT, VALIDATE], lambda: dict(module.load_spec(str(DOCUMENT))))
     return module.Validator(spec)
+
+
+def problems(schema: str, body: Any) -> list[str]:
+    """Return what is wrong with a body by a schema of the document. Skips the test if there is no document."""
+    if not DOCUMENT.exists():
+        pytest.skip(f"OpenAI's OpenAPI document is not at {DOCUMENT}")
+    return list(validator().body(schema, body))
 
 
 def _module() -> ModuleType:
