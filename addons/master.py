@@ -201,7 +201,7 @@ class InstallationPage:
             from mitmproxy.addons.onboardingapp import app
 
             app.config["CONFDIR"] = ctx.options.confdir
-            self._page = asgiapp.WSGIApp(app, self.HOST, None)  # type: ignore[no-untyped-call]
+            self._page = asgiapp.WSGIApp(app, self.HOST, None)
         await self._page.request(flow)
 
 
