@@ -53,7 +53,7 @@ async def own_proxy(settings: Settings) -> AsyncIterator[tuple[str, Path]]:
     """Run the proxy for one of Understudy's own commands. Yield its URL and the file of its root certificate."""
     ca = authority(settings)
     options = options_for(settings, ca.certificate.parent, os.environ)
-    async with proxy(options, program_for(settings).addons) as (address, *_):
+    async with proxy(options, program_for(settings).addons, store=ca.store) as (address, *_):
         yield f"http://{configuration.write_address(*address)}", ca.certificate
 
 
@@ -63,6 +63,7 @@ async def watch(settings: Settings, watcher: Watcher, command: Sequence[str]) ->
     own = dataclasses.replace(settings, listen=("127.0.0.1", 0), base_url=None, mode=(), upstream_proxy=None)
     with tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True) as directory:
         options = options_for(own, ca.certificate.parent, os.environ)
-        async with proxy(options, [DecryptOnlyOurs(own.hosts), NameInCertificate(own.hosts), watcher]) as addresses:
-            wrapped = wrapped_environment(own, addresses[0], Path(directory))
+        addons = [DecryptOnlyOurs(own.hosts), NameInCertificate(own.hosts), watcher]
+        async with proxy(options, addons, store=ca.store) as addresses:
+            wrapped = wrapped_environment(own, addresses[0], ca.certificate, Path(directory))
             return await run_command(command, wrapped.full)

@@ -30,7 +30,6 @@ from addons.record_sockets import RecordSockets
 from addons.redirect_to_origin import RedirectToOrigin
 from addons.refuse_loops import RefuseLoops, own_addresses
 from addons.serve_origin import ServeOrigin
-from addons.show_in_mitmproxy import ShowInMitmproxy
 from addons.stream_events import StreamEvents
 from addons.trust_hint import TrustHint
 from api.access import Access
@@ -206,11 +205,19 @@ def addons_of(made: Made, serve: ServeOrigin, count: CountRequests, *, shown: bo
         StreamEvents(),
         made.record,
         RecordSockets(made.record, made.observers),
-        *([ShowInMitmproxy(made.observers)] if shown else []),
+        *([shown_in_mitmproxy(made.observers)] if shown else []),
         TrustHint(settings.hosts),
         count,
         made.log,
     )
+
+
+def shown_in_mitmproxy(observers: Observers) -> Any:
+    """Return the addon for mitmproxy's own programs."""
+    # Not at the top of the file: it imports mitmproxy's content views, and nothing else here uses them.
+    from addons.show_in_mitmproxy import ShowInMitmproxy
+
+    return ShowInMitmproxy(observers)
 
 
 @dataclass(frozen=True, slots=True)

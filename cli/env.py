@@ -9,7 +9,7 @@ from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
 from cli.options import Given, with_settings
-from cli.wrapped import wrapped_environment
+from cli.wrapped import authority, wrapped_environment
 from launch.base_urls import listens
 from launch.shell_lines import SHELLS, set_lines, unset_lines
 from settings import write_address
@@ -40,7 +40,8 @@ def env(
             return
         settings = load_settings(given.config, **given.flags).settings
         log_to_stderr("warning")
-        wrapped = wrapped_environment(settings, settings.listen, settings.data_dir / "trust")
+        certificate = authority(settings).certificate
+        wrapped = wrapped_environment(settings, settings.listen, certificate, settings.data_dir / "trust")
         for note in wrapped.notes:
             log.warning("%s", note)
         print(set_lines(wrapped.changes, os.environ, shell), end="")

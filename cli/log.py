@@ -12,12 +12,6 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import ConsoleRenderable
-from rich.highlighter import NullHighlighter
-from rich.logging import RichHandler
-from rich.text import Text
-from rich.traceback import Traceback
-
 from addons.fold_lines import FoldLines
 from auth.log_redaction import RedactSecrets
 from cli.fatal import fatal, stderr
@@ -28,18 +22,6 @@ LOGGED = ("understudy", "addons", "api", "auth", "cassettes", "engine", "rehears
 
 log = logging.getLogger("understudy")
 """The logger of the commands."""
-
-
-class OnTerminal(RichHandler):
-    """Writes a record in one line of any length. Only the terminal wraps it."""
-
-    def render(
-        self, *, record: logging.LogRecord, traceback: Traceback | None, message_renderable: ConsoleRenderable
-    ) -> ConsoleRenderable:
-        """Put the time and the level before the message."""
-        time = Text(f"{datetime.fromtimestamp(record.created).astimezone():%H:%M:%S} ", "log.time")
-        message = message_renderable if isinstance(message_renderable, Text) else Text(record.getMessage())
-        return Text.assemble(time, self.get_level_text(record), " ", message)
 
 
 class Dated(logging.Formatter):
@@ -126,6 +108,11 @@ def _on_stderr() -> logging.Handler:
         pipe = InPipe()
         pipe.setFormatter(Dated())
         return pipe
+    # Not at the top of the file: its imports take a tenth of a second, which a log in a pipe does not need.
+    from rich.highlighter import NullHighlighter
+
+    from cli.log_on_terminal import OnTerminal
+
     # rich's highlighter would underline a URL together with the punctuation after it.
     handler = OnTerminal(console=stderr, show_path=False, rich_tracebacks=False, highlighter=NullHighlighter())
     handler.setFormatter(logging.Formatter("%(message)s"))

@@ -227,8 +227,8 @@ class Shared:
         key = settings.data_dir, settings.hosts
         if key not in self._authorities:
             made = Authority.open(settings.data_dir / FOLDER, settings.hosts)
-            parameters = made.directory / "mitmproxy-dhparam.pem"
-            self._authorities[key] = made, CertStore.from_files(made.key, parameters)
+            assert made.store is not None  # noqa: S101 - open() has loaded it
+            self._authorities[key] = made, made.store
         return self._authorities[key]
 
     def trust(self, authority: Authority, environ: Mapping[str, str]) -> TrustFiles:

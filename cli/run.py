@@ -80,8 +80,8 @@ async def run_wrapped(settings: Settings, command: list[str], *, is_summed_up: b
     with tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True) as directory:
         options = options_for(settings, ca.certificate.parent, os.environ)
         program = program_for(settings)
-        async with proxy(options, program.addons) as addresses:
-            wrapped = wrapped_environment(settings, addresses[0], Path(directory))
+        async with proxy(options, program.addons, store=ca.store) as addresses:
+            wrapped = wrapped_environment(settings, addresses[0], ca.certificate, Path(directory))
             for note in wrapped.notes:
                 log.warning("%s", note)
             sign_of_life.erase()

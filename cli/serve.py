@@ -63,11 +63,12 @@ async def serve_until_ended(loaded: Sourced, web: tuple[str, int] | None = None)
     """Run the proxy until the program is stopped. ``web`` is the address of mitmweb (None: without mitmweb)."""
     settings = loaded.settings
     raise_descriptors()
-    options = options_for(settings, authority(settings).certificate.parent, os.environ)
+    ca = authority(settings)
+    options = options_for(settings, ca.certificate.parent, os.environ)
     # Check the ports before anything is opened or logged. Then the error about a used port is the only line.
     check_doors(doors_of(options, web))
     program = program_for(settings, shown=web is not None)
-    async with proxy(options, program.addons, web, say_web=_say_web) as addresses:
+    async with proxy(options, program.addons, web, say_web=_say_web, store=ca.store) as addresses:
         _say_addresses(settings, [configuration.write_address(*address) for address in addresses])
         log_models(loaded)
         try:

@@ -22,13 +22,16 @@ def authority(settings: Settings) -> Authority:
         raise fatal(str(error)) from None
 
 
-def wrapped_environment(settings: Settings, proxy_address: tuple[str, int], directory: Path) -> WrappedEnvironment:
+def wrapped_environment(
+    settings: Settings, proxy_address: tuple[str, int], certificate: Path, directory: Path
+) -> WrappedEnvironment:
     """Return the environment that sends a program through the proxy and makes it trust our certificates.
 
-    The certificate files that it names are written to ``directory``. If that fails, exit with one line on stderr.
+    ``certificate`` is the authority's certificate. The certificate files that the environment names are written to
+    ``directory``. If that fails, exit with one line on stderr.
     """
     try:
-        trust = write_trust_files(directory, authority(settings).certificate, os.environ)
+        trust = write_trust_files(directory, certificate, os.environ)
     except OSError as error:
         raise fatal(f"the certificate files cannot be written: {directory}: {error.strerror}") from None
     for warning in trust.warnings:

@@ -39,6 +39,7 @@ MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglo
 ELSEWHERE = {
     "cli/building.py": "tests/end_to_end/test_run.py and tests/end_to_end/test_serve.py",
     "cli/demo/command.py": "tests/cli/demo/test_show.py",
+    "cli/log_on_terminal.py": "tests/end_to_end/test_run_on_a_terminal.py",
     "cli/options.py": "a table; tests/end_to_end/test_run.py",
     "cli/run.py": "tests/end_to_end/test_run.py",
     "cli/wrapped.py": "tests/cli/test_env.py and tests/end_to_end/test_run.py",

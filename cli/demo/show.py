@@ -45,7 +45,7 @@ async def show(settings: Settings, console: Console) -> int:
     ca = Authority.open(settings.data_dir / FOLDER, settings.hosts)
     with tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True) as directory:
         options = options_for(settings, ca.certificate.parent, os.environ)
-        async with proxy(options, [*program.addons, WireTap(overheard)]) as addresses:
+        async with proxy(options, [*program.addons, WireTap(overheard)], store=ca.store) as addresses:
             trust = write_trust_files(Path(directory), ca.certificate, os.environ)
             url = f"http://{addresses[0][0]}:{addresses[0][1]}"
             env = environment_for(os.environ, proxy_url=url, trust=trust, hosts=settings.hosts)

@@ -155,7 +155,7 @@ def test_the_prompt_cache_is_kept_whichever_process_serves_a_conversation(cloud:
 def test_when_the_proxy_is_killed_amid_a_turn_nothing_of_it_is_left(cloud: Cloud, home: Path) -> None:
     gate = cloud.gate()
     cloud.script(Reply(text="one two three", gates={1: gate}))
-    with serve(clean_environment(home, cloud.base_url)) as proxy:
+    with serve(clean_environment(home, cloud.base_url, UNDERSTUDY_SPARE_PROCESSES="1")) as proxy:
         with http(proxy) as client, client.stream("POST", ENDPOINT, json=ask("Hello", stream=True)) as answer:
             next(answer.iter_bytes())
             started = processes.living_in(home)
@@ -170,7 +170,7 @@ def test_when_the_proxy_is_killed_amid_a_turn_nothing_of_it_is_left(cloud: Cloud
 def test_being_ended_waits_for_the_answers_that_run(cloud: Cloud, home: Path) -> None:
     gate = cloud.gate()
     cloud.script(Reply(text="one two three", gates={1: gate}))
-    with serve(clean_environment(home, cloud.base_url)) as proxy:
+    with serve(clean_environment(home, cloud.base_url, UNDERSTUDY_SPARE_PROCESSES="1")) as proxy:
         with http(proxy) as client, client.stream("POST", ENDPOINT, json=ask("Hello", stream=True)) as answer:
             pieces = answer.iter_text()
             text = next(pieces)

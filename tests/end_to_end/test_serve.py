@@ -241,7 +241,7 @@ def test_claude_code_is_not_sent_through_us_when_the_persons_shell_is(cloud: Clo
 def test_serve_ends_with_everything_that_it_started(number: int, status: int, cloud: Cloud, home: Path) -> None:
     cloud.script(Reply(text="one two three", gates={1: cloud.gate()}))
 
-    env = clean_environment(home, cloud.base_url, UNDERSTUDY_DRAIN_S="1")
+    env = clean_environment(home, cloud.base_url, UNDERSTUDY_DRAIN_S="1", UNDERSTUDY_SPARE_PROCESSES="1")
     with serve(env) as proxy, proxy.openai() as client:
         stream = client.chat.completions.create(model="gpt-4o", messages=HELLO, stream=True)
         with stream:
