@@ -28,6 +28,7 @@ from translate.chat.completion import fold
 from translate.chat.request import Translated, translate_request
 from translate.chat.wire import ChatCompletion, ChatCompletionChunk
 from translate.errors import OpenAIError
+from translate.known_keys import report
 from translate.usage import add_usage
 
 type Keep = Callable[[ChatCompletion], Awaitable[None]]
@@ -57,7 +58,7 @@ async def _create(turns: Turns, request: ApiRequest, exchange: Responder, rememb
     if not translated.model_known:
         log.warning("no pattern fits model %r: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
-        log.info("accepted without effect: %s", ", ".join(translated.ignored))
+        log.info("accepted without effect: %s", report(translated.ignored))
     turn = await turns.ready(translated.turn, request.identity, asked.messages, "messages")
     streams = chat_streams(
         translated,

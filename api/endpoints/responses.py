@@ -28,6 +28,7 @@ from storage.responses import NoConversationError, StoredResponse
 from translate import sse
 from translate.claude_stream import ClaudeProtocolError
 from translate.claude_wire import join_deltas
+from translate.known_keys import report
 from translate.responses.fold import fold
 from translate.responses.mcp import ListedTool, McpServer, listed_before
 from translate.responses.request import Needed, TranslatedResponse, needed, read_request, translate_response_request
@@ -152,7 +153,7 @@ async def prepare(responding: Responding, request: ApiRequest, *, generate: bool
     if not translated.model_known:
         log.warning("no pattern fits model %r: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
-        log.info("accepted without effect: %s", ", ".join(translated.ignored))
+        log.info("accepted without effect: %s", report(translated.ignored))
     turn = await turns.ready(translated.turn, request.identity, asked.input, "input")
     id, created_at = new_response_id(), time.time()
     stream = stream_for(translated, responding.sealer, id, created_at)
