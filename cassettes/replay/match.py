@@ -217,6 +217,8 @@ class Matcher:
             return None
         if self._rules.only and isinstance(body, Mapping):
             body = {key: value for key, value in body.items() if key in self._rules.only}
+        if isinstance(body, (str, bytes)):
+            body = _without_boundary(body)
         return self._canonical(body, (), self._patterns if patterns is None else patterns)
 
     def canonical(self, value: Any) -> Any:
@@ -274,6 +276,14 @@ class Matcher:
 
 def _hash(key: str) -> bytes:
     return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _without_boundary(body: str | bytes) -> str:
+    """Return a text, and of a form with files (``multipart/form-data``) the text with the same boundary for all."""
+    text = body.decode("utf-8", "backslashreplace") if isinstance(body, bytes) else body
+    first = text[:MAX_LINE].partition("\r\n")[0]
+    is_form = 2 < len(first) < MAX_LINE and first.startswith("--") and text.rstrip().endswith(f"{first}--")
+    return text.replace(first, "--<boundary>") if is_form else text
 
 
 def _text(text: str, patterns: Patterns) -> str:

@@ -55,6 +55,22 @@ async def test_a_key_opens_for_its_secret_and_says_what_it_may(clients: Clients,
     assert (client.created_at, client.expires_at, client.revoked_at) == (clock.now, clock.now + 60, None)
 
 
+async def test_a_key_is_found_by_its_id_as_long_as_it_is_valid(clients: Clients, clock: Clock) -> None:
+    secret = clients.make("alice", expires_at=clock.now + 60)
+    clients.make("bob")
+    client = await clients.check(secret)
+    assert client
+
+    assert await clients.get(client.id) == client
+    assert await clients.get("unknown") is None
+    clock.now += 60
+    assert await clients.get(client.id) is None
+    bob = next(one for one in clients.list() if one.name == "bob")
+    assert await clients.get(bob.id) == bob
+    clients.revoke("bob")
+    assert await clients.get(bob.id) is None
+
+
 async def test_a_key_has_no_limits_unless_it_is_given_some(clients: Clients) -> None:
     client = await clients.check(clients.make("alice"))
 

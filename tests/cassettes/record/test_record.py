@@ -120,6 +120,21 @@ def test_a_body_that_is_no_plain_json_comes_back_too(tmp_path: Path, body: bytes
     assert entry.request.body == body or json.loads(entry.request.body) == json.loads(body)
 
 
+@pytest.mark.parametrize("tail", [b"", b"\xff" * 10_000], ids=["text", "bytes"])
+def test_of_a_form_with_files_the_secrets_are_not_kept(tmp_path: Path, tail: bytes) -> None:
+    secret = b"sk-ant-api03-" + b"Ab1" * 20
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.env"\r\n\r\n'
+    body = head + b"KEY=" + secret + tail + b"\r\n--b--\r\n"
+    with recorder(tmp_path / "a.jsonl") as tapes:
+        tapes.begin("POST", "/v1/files", [("content-type", "multipart/form-data; boundary=b")], body).end("done")
+
+    (entry,) = entries(tmp_path / "a.jsonl")
+    assert entry.request.body.startswith(head + b"KEY=redacted:")
+    assert entry.request.body.endswith(tail + b"\r\n--b--\r\n")
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "names")
+    assert secret not in written
+
+
 def test_large_pictures_are_kept_once_and_put_back(tmp_path: Path) -> None:
     picture = base64.b64encode(b"\x89PNG" + random.Random(1).randbytes(9000)).decode()
     image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}}

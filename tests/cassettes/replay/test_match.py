@@ -81,6 +81,19 @@ def test_a_difference_that_changes_the_answer_is_a_miss(now: Any) -> None:
     assert found(Matcher([entry("e1", ask("a"))]), now) is None
 
 
+def form(boundary: bytes, data: bytes) -> bytes:
+    head = b'\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    return b"--" + boundary + head + data + b"\r\n--" + boundary + b"--\r\n"
+
+
+def test_of_a_form_with_files_the_boundary_does_not_matter_and_all_else_does() -> None:
+    matcher = Matcher([entry("a", form(b"0123", b"\xff one"), "/v1/files"), entry("b", b"--x\r\nno form", "/v1/files")])
+
+    assert found(matcher, form(b"abcdef", b"\xff one"), "/v1/files") == "a"
+    assert found(matcher, form(b"abcdef", b"\xff two"), "/v1/files") is None
+    assert found(matcher, b"--y\r\nno form", "/v1/files") is None
+
+
 def test_method_path_and_query_matter_but_not_the_querys_order() -> None:
     matcher = Matcher([entry("e1", {}, "/v1/x?a=1&b=2")])
 
