@@ -7,6 +7,7 @@ from mitmproxy import http
 from addons.ending import Ending, ending_of, ending_of_message, ending_of_socket
 
 SWITCHED = 101
+"""The status with which a WebSocket is opened."""
 
 
 class EachEnding:
