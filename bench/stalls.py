@@ -11,6 +11,7 @@ import http.client
 import itertools
 import json
 import multiprocessing
+import os
 import socket
 import tempfile
 import time
@@ -159,6 +160,16 @@ def not_found(to: Target) -> None:
         list(pool.map(ask_on, range(4)))
 
 
+ATTACKER_NICE = 10
+"""How much lower the attackers' priority is. Their own work must not take the processors from what is measured."""
+
+
+def attack(name: str, to: Target) -> None:
+    """Run an attack, in a process of its own."""
+    os.nice(ATTACKER_NICE)
+    ATTACKS[name](to)
+
+
 ATTACKS: dict[str, Callable[[Target], None]] = {
     "none": nothing,
     "64 MiB bodies without a key": keyless_bodies,
@@ -214,7 +225,7 @@ async def measure(names: Sequence[str] = tuple(ATTACKS)) -> list[Stall]:
 
 async def beside(name: str, place: Place, target: Target, context: SpawnContext) -> Stall:
     """Run an attack and watch the innocent streams until it is over, and their own ends."""
-    attacker = context.Process(target=ATTACKS[name], args=(target,), name=name)
+    attacker = context.Process(target=attack, args=(name, target), name=name)
     began = time.monotonic()
     attacker.start()
     watching = [asyncio.create_task(longest_gap(place, direct, attacker, began)) for direct in (False, True)]

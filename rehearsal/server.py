@@ -25,6 +25,8 @@ from rehearsal.tokens import PromptCache, count_prompt
 MESSAGES = "/v1/messages"
 MODELS = ("claude-opus-4-7", "claude-sonnet-4-6", "claude-haiku-4-5-20251001")
 MAX_BODY_BYTES = 32 * 1024 * 1024  # Anthropic's own limit for a request
+LARGE = 1024 * 1024
+"""A request of this many bytes is decoded, and its tokens are counted, in a thread, so that no other stream waits."""
 _SECRET_HEADERS = ("x-api-key", "authorization", "proxy-authorization", "cookie")
 
 _log = logging.getLogger(__name__)
@@ -40,13 +42,13 @@ def hidden(value: str) -> str:
 class ReceivedRequest:
     """A request as it came in, and how far its answer has got."""
 
-    def __init__(self, request: Request, number: int) -> None:
+    def __init__(self, request: Request, number: int, body: Any) -> None:
         self.number = number
         self.method = request.method
         self.path = request.path
         self.query = request.query
         self.headers = tuple((name, _hide(name, value)) for name, value in request.headers)
-        self.body: Any = _decoded(request.body)
+        self.body = body
         """The JSON, None where there is none."""
         self.sent = 0
         """How many deltas were sent."""
@@ -163,9 +165,11 @@ class Rehearsal:
         return [received for received in self._received if received.path == path]
 
     async def _answer(self, request: Request, exchange: Exchange) -> None:
-        received = self._receive(request)
+        is_large = len(request.body) >= LARGE
+        body = await asyncio.to_thread(_decoded, request.body) if is_large else _decoded(request.body)
+        received = self._receive(request, body)
         try:
-            reply, score = self._decide(received)
+            reply, score = await asyncio.to_thread(self._decide, received) if is_large else self._decide(received)
             await self._play(exchange, received, reply, score)
         except (asyncio.CancelledError, ConnectionError):
             if exchange.disconnected:
@@ -174,9 +178,9 @@ class Rehearsal:
         finally:
             received.ended.set()
 
-    def _receive(self, request: Request) -> ReceivedRequest:
+    def _receive(self, request: Request, body: Any) -> ReceivedRequest:
         self._number += 1
-        received = ReceivedRequest(request, self._number)
+        received = ReceivedRequest(request, self._number, body)
         self._received.append(received)
         self._counts[received.path] = self._counts.get(received.path, 0) + 1
         self._arrival.set()

@@ -17,6 +17,7 @@ from api.http.responder import Responder
 from api.parts import REASONING_HEADER, Turns
 from api.request import ApiRequest
 from engine import ClaudeError
+from engine.aside import aside
 from storage.base import ConflictError
 from storage.chat_completions import StoredChat
 from storage.database import StoreError
@@ -44,7 +45,9 @@ async def create_chat_completion(turns: Turns, request: ApiRequest, exchange: Re
 async def _create(turns: Turns, request: ApiRequest, exchange: Responder, remember: Keep | None) -> None:
     began = time.monotonic()
     show_reasoning = turns.shows_reasoning(request.header(REASONING_HEADER))
-    translated = translate_request(
+    translated = await aside(
+        request.weight,
+        translate_request,
         request.json,
         turns.model_map,
         turns.default_model,

@@ -20,6 +20,7 @@ from api.parts import REASONING_HEADER, Responding
 from api.request import ApiRequest
 from api.sealing import Sealer
 from engine import ClaudeError, Engine, Event, Running
+from engine.aside import aside
 from storage.base import ConflictError, Item
 from storage.database import StoreError
 from storage.item_ids import new_response_id, output_ids
@@ -27,6 +28,7 @@ from storage.responses import NoConversationError, StoredResponse
 from translate import sse
 from translate.claude_stream import ClaudeProtocolError
 from translate.claude_wire import join_deltas
+from translate.long_work import weight
 from translate.responses.fold import fold
 from translate.responses.mcp import ListedTool, McpServer, listed_before
 from translate.responses.request import Needed, TranslatedResponse, needed, read_request, translate_response_request
@@ -123,8 +125,9 @@ async def prepare(responding: Responding, request: ApiRequest, *, generate: bool
     """Decode and translate a request. If ``generate`` is false, its turn will not run. Raises OpenAIError."""
     began = time.monotonic()
     turns, owner = responding.turns, request.identity.owner
-    read = read_request(request.json)
-    wanted = needed(read)
+    size = request.weight
+    read = await aside(size, read_request, request.json)
+    wanted = await aside(size, needed, read)
     before = await items_before(responding, wanted, owner)
     check_allowed(wanted.servers, responding.mcp_servers)
     stored = await turns.stores.responses.items(wanted.item_ids, owner) if turns.stores is not None else {}
@@ -132,7 +135,9 @@ async def prepare(responding: Responding, request: ApiRequest, *, generate: bool
     tools, new_tools = await listed(
         wanted.servers if generate else (), {**listed_before(before or ()), **wanted.listed}
     )
-    translated = translate_response_request(
+    translated = await aside(
+        size + weight(before or ()),
+        translate_response_request,
         read,
         turns.model_map,
         turns.default_model,

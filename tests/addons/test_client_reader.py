@@ -19,7 +19,12 @@ async def read_all(reader: Reader) -> list[bytes]:
 
 async def test_a_read_that_had_begun_before_returns_little_too() -> None:
     stream, seen = asyncio.StreamReader(), list[int]()
-    reader = Reader(stream, lambda count: not seen.append(count))
+
+    def note(count: int) -> bool:
+        seen.append(count)
+        return True
+
+    reader = Reader(stream, note)
     data = bytes(range(256)) * 100
     begun = asyncio.create_task(reader.read(65535))
     await asyncio.sleep(0)
