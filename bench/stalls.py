@@ -2,7 +2,8 @@
 
 A stream of pieces 5 ms apart goes through the proxy, again and again; the longest time between two pieces is what
 counts. At the same time an equal stream goes to the simulated API directly: where that stands still too, it is the
-machine, since the attackers take their share of its processors. The attackers run in a process of their own.
+machine, since the attackers take their share of its processors. The attackers run in a process of their own,
+at a lower priority.
 """
 
 import asyncio

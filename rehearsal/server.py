@@ -165,11 +165,10 @@ class Rehearsal:
         return [received for received in self._received if received.path == path]
 
     async def _answer(self, request: Request, exchange: Exchange) -> None:
-        is_large = len(request.body) >= LARGE
-        body = await asyncio.to_thread(_decoded, request.body) if is_large else _decoded(request.body)
-        received = self._receive(request, body)
+        size = len(request.body)
+        received = self._receive(request, await _aside(size, _decoded, request.body))
         try:
-            reply, score = await asyncio.to_thread(self._decide, received) if is_large else self._decide(received)
+            reply, score = await self._decide(received, size)
             await self._play(exchange, received, reply, score)
         except (asyncio.CancelledError, ConnectionError):
             if exchange.disconnected:
@@ -187,9 +186,9 @@ class Rehearsal:
         self._arrival = asyncio.Event()
         return received
 
-    def _decide(self, received: ReceivedRequest) -> tuple[Reply, Score]:
+    async def _decide(self, received: ReceivedRequest, size: int) -> tuple[Reply, Score]:
         """Choose what to answer. Decides only; `_play` does the sending."""
-        problem = _refusal(received)
+        problem = await _aside(size, _refusal, received)
         if problem:
             status, message = problem
             return Reply(), failure(status, None, message, request_id(received.number))
@@ -199,7 +198,7 @@ class Rehearsal:
             reply = self._reply(received)
         except directives.DirectiveError as error:
             return Reply(), failure(400, None, f"[rehearse: …] {error}", request_id(received.number))
-        usage = self._cache.usage(received.body)
+        usage = await _aside(size, self._cache.usage, received.body)
         return reply, compose(received.body, reply, usage, received.number)
 
     def _reply(self, received: ReceivedRequest) -> Reply:
@@ -299,6 +298,10 @@ def _hide(name: str, value: str) -> str:
         return value
     scheme, space, secret = value.partition(" ")
     return f"{scheme} {hidden(secret)}" if space and name.endswith("authorization") else hidden(value)
+
+
+async def _aside[**P, T](size: int, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await asyncio.to_thread(call, *args, **kwargs) if size >= LARGE else call(*args, **kwargs)
 
 
 def _decoded(body: bytes) -> Any:
