@@ -77,3 +77,20 @@ def test_of_a_name_that_comes_twice_the_last_value_counts() -> None:
 def test_large_brackets_in_brackets_are_refused() -> None:
     with pytest.raises(OpenAIError):
         decode_object(b'{"a": ' + b"[" * STEP * 2)
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert decode_object(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (r"half \ud83d emoji", "half \ufffd emoji"),
+        (r"\ude00\uD83D\ude00\ud83d", "\ufffd\U0001f600\ufffd"),
+        (r"\\ud83d \ud83d", "\\ud83d \ufffd"),
+        (r"\\\ud83d\n", "\\\ufffd\n"),
+    ],
+)
+def test_half_of_a_surrogate_pair_becomes_the_replacement_character(text: str, told: str) -> None:
+    assert decode_object(f'{{"a": "{text}"}}'.encode()) == {"a": told}
