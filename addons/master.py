@@ -144,6 +144,8 @@ async def proxy(
             master.addons.add(*(addons_of_mitmproxy(store) if own is None else own))  # type: ignore[no-untyped-call]
         else:
             master = web_master(options, *web)
+        # It would call all addons for each line of the log, for a hook that mitmproxy has deprecated and nobody uses.
+        master._legacy_log_events.uninstall()
         master.addons.add(*addons, ready)  # type: ignore[no-untyped-call]
         running = asyncio.create_task(master.run(), name="mitmproxy")
         waiting = asyncio.create_task(ready.event.wait(), name="until the proxy is ready")

@@ -2,7 +2,8 @@
 
 A stream with pieces 5 ms apart goes through the proxy, again and again. The longest time between two pieces is the
 result. At the same time an equal stream goes to the simulated API directly. If that one stalls too, the machine is the
-cause, because the attackers also use its processors. The attackers run in their own process.
+cause, because the attackers also use its processors. The attackers run in their own process, at a lower
+priority.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import http.client
 import itertools
 import json
 import multiprocessing
+import os
 import socket
 import tempfile
 import time
@@ -159,6 +161,16 @@ def not_found(to: Target) -> None:
         list(pool.map(ask_on, range(4)))
 
 
+ATTACKER_NICE = 10
+"""How much lower the attackers' priority is. Their own work must not take the processors from what is measured."""
+
+
+def attack(name: str, to: Target) -> None:
+    """Run an attack, in a process of its own."""
+    os.nice(ATTACKER_NICE)
+    ATTACKS[name](to)
+
+
 ATTACKS: dict[str, Callable[[Target], None]] = {
     "none": nothing,
     "64 MiB bodies without a key": keyless_bodies,
@@ -214,7 +226,7 @@ async def measure(names: Sequence[str] = tuple(ATTACKS)) -> list[Stall]:
 
 async def beside(name: str, place: Place, target: Target, context: SpawnContext) -> Stall:
     """Run an attack, and measure the innocent streams until the attack and the streams have ended."""
-    attacker = context.Process(target=ATTACKS[name], args=(target,), name=name)
+    attacker = context.Process(target=attack, args=(name, target), name=name)
     began = time.monotonic()
     attacker.start()
     watching = [asyncio.create_task(longest_gap(place, direct, attacker, began)) for direct in (False, True)]

@@ -15,9 +15,9 @@ from typing import Any
 
 import re2
 
-from cassettes import large_json as slowly
 from cassettes.files import open_regular
 from storage.private_files import write_private_file
+from translate import large_json as slowly
 
 MIN_CHARACTERS = 4096
 MAX_BYTES = 256 * 1024 * 1024

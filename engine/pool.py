@@ -22,7 +22,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from engine import Event, Outcome, Process
-from engine.conversation import digest
+from engine.aside import aside
+from engine.conversation import digests_of
 from engine.cost_check import CostCheck
 from engine.errors import ClaudeError
 from engine.late_imports import import_late
@@ -38,7 +39,7 @@ from engine.watchdog import Watchdog
 from translate.errors import Kind
 from translate.money import exact
 from translate.prices import cost_of
-from translate.turn import Turn
+from translate.turn import Turn, turn_weight
 from translate.usage import MessageUsage
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ class Pool:
     async def _playing(self, turn: Turn) -> AsyncIterator[Play]:
         began = time.monotonic()
         waiting_for(Wait.READY)
-        digests = [digest(message, turn.model) for message in turn.messages]
+        digests = await aside(turn_weight(turn), digests_of, turn)
         await import_late("engine.process")
         process = await self._take(turn, digests)
         play = Play(self, process, turn, digests)
@@ -321,8 +322,11 @@ class Pool:
         self._make_room()
         process = self._new(how)
         count = resumable(turn.messages) if how == "resumed" else 0
-        history = transcript(turn.messages[:count], digests[:count], turn.model) if count else None
         try:
+            history = None
+            if count:
+                messages = turn.messages[:count]
+                history = await aside(turn_weight(turn), transcript, messages, digests[:count], turn.model)
             async with self._boots, asyncio.timeout(START_S):
                 await self._begin(process, history)
                 await process.initialize(turn)

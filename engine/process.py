@@ -25,7 +25,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.conversation import UNKNOWN, AnswerSoFar, Held, digest, is_prompt, keep, results_of
+from engine.aside import aside
+from engine.conversation import UNKNOWN, AnswerSoFar, Held, digests_of, is_prompt, keep, results_of
 from engine.cost_check import CostCheck, ProcessCosts
 from engine.errors import ClaudeError
 from engine.flags import flag_settings
@@ -48,7 +49,8 @@ from engine.spawn import VERIFIED_CLI, Spawn
 from engine.transcript import Transcript, remove
 from engine.valve import Valve
 from translate.content import is_blank
-from translate.turn import Message, Turn
+from translate.long_work import weight
+from translate.turn import Message, Turn, turn_weight
 from translate.usage import UsageReader
 
 log = logging.getLogger(__name__)
@@ -165,7 +167,8 @@ class ClaudeProcess:
         """
         self.cut, self._stop_reason, self._asked = False, "", None
         self._answer = answer = AnswerSoFar()
-        digests = digests or [digest(message, turn.model) for message in turn.messages]
+        if digests is None:
+            digests = await aside(turn_weight(turn), digests_of, turn)
         with sdk_errors():
             async with contextlib.aclosing(self._events()) as events:
                 event = await self._first(turn, digests, events)
@@ -353,16 +356,18 @@ class ClaudeProcess:
     async def _send_question(self, message: Message, name: str) -> None:
         self._asked = True
         self._connection.open_gate()
-        await self._connection.send(_question(message, name))
+        await self._connection.send(weight(message.content), lambda: _question(message, name))
 
     async def _remember(self, message: Message, identity: bytes, turn: Turn) -> None:
         if message.role == "assistant":
             self._held.append(Held(identity))
-            await self._connection.send({"type": "assistant", "message": said(message, turn.model)})
+            await self._connection.send(
+                weight(message.content), lambda: {"type": "assistant", "message": said(message, turn.model)}
+            )
             return
         name = str(uuid.uuid4())
         self._held.append(Held(identity, name if is_prompt(message) else None))
-        await self._connection.send({**_question(message, name), "shouldQuery": False})
+        await self._connection.send(weight(message.content), lambda: {**_question(message, name), "shouldQuery": False})
         # If the next message is sent without waiting, Claude Code merges and reorders them (fact F81).
         await self._until_result()
 

@@ -44,6 +44,7 @@ from claude_agent_sdk._internal.transport.subprocess_cli import SubprocessCLITra
 from claude_agent_sdk.types import Message
 
 from engine.agents import Agent
+from engine.aside import aside
 from engine.destinations import UnusableProxyError, destinations
 from engine.errors import ClaudeError
 from engine.inherited import inherited
@@ -51,6 +52,7 @@ from engine.park import SERVER, Park, Rpc
 from engine.spawn import VERIFIED_CLI, Spawn
 from engine.transcript import Transcript, remove
 from engine.valve import Gate, Valve
+from translate import large_json
 
 __all__ = [
     "SDK_VERSION",
@@ -71,6 +73,8 @@ log = logging.getLogger(__name__)
 # The SDK would log an error for each process that is killed on purpose.
 logging.getLogger("claude_agent_sdk").setLevel(logging.CRITICAL)
 
+
+_ENCODER = json.JSONEncoder()
 
 # The environment of the program that is being started. The SDK also runs it once for its version, in the same task.
 _environment: ContextVar[Mapping[str, str] | None] = ContextVar("environment of claude", default=None)
@@ -467,10 +471,12 @@ class Connection:
         """Forget the calls in the park, because their turn was interrupted."""
         self._transport.park.forget()
 
-    async def send(self, message: Mapping[str, Any]) -> None:
-        """Send a user or assistant message. ``client_composed`` means that its text is never a command (fact F29)."""
-        line = {**message, "parent_tool_use_id": None, "session_id": "default", "client_composed": True}
-        await self._transport.write(json.dumps(line) + "\n")
+    async def send(self, size: int, make: Callable[[], Mapping[str, Any]]) -> None:
+        """Send the user or assistant message that ``make`` returns, which is about ``size`` bytes long.
+
+        A long one is made and encoded in a thread.
+        """
+        await self._transport.write(await aside(size, _line_of, make))
 
     def open_gate(self) -> None:
         """Let the request of a turn pass the valve."""
@@ -595,6 +601,12 @@ def agent_options(options: ClaudeAgentOptions, agent: Agent) -> ClaudeAgentOptio
         else None,
         env=env,
     )
+
+
+def _line_of(make: Callable[[], Mapping[str, Any]]) -> str:
+    """Return a message as a line. ``client_composed`` means that its text is never a command (fact F29)."""
+    line = {**make(), "parent_tool_use_id": None, "session_id": "default", "client_composed": True}
+    return large_json.write(_ENCODER, line) + "\n"
 
 
 async def _no_prompt() -> AsyncIterator[dict[str, Any]]:

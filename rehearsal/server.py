@@ -24,6 +24,8 @@ from rehearsal.tokens import PromptCache, count_prompt
 MESSAGES = "/v1/messages"
 MODELS = ("claude-opus-4-7", "claude-sonnet-4-6", "claude-haiku-4-5-20251001")
 MAX_BODY_BYTES = 32 * 1024 * 1024  # Anthropic's own limit for a request
+LARGE = 1024 * 1024
+"""A request of this many bytes is decoded, and its tokens are counted, in a thread, so that no other stream waits."""
 _SECRET_HEADERS = ("x-api-key", "authorization", "proxy-authorization", "cookie")
 
 _log = logging.getLogger(__name__)
@@ -39,13 +41,13 @@ def hidden(value: str) -> str:
 class ReceivedRequest:
     """A received request, and the progress of its answer."""
 
-    def __init__(self, request: Request, number: int) -> None:
+    def __init__(self, request: Request, number: int, body: Any) -> None:
         self.number = number
         self.method = request.method
         self.path = request.path
         self.query = request.query
         self.headers = tuple((name, _hide(name, value)) for name, value in request.headers)
-        self.body: Any = _decoded(request.body)
+        self.body = body
         """The JSON body, None if there is none."""
         self.sent = 0
         """The number of deltas sent so far."""
@@ -162,9 +164,10 @@ class Rehearsal:
         return [received for received in self._received if received.path == path]
 
     async def _answer(self, request: Request, exchange: Exchange) -> None:
-        received = self._receive(request)
+        size = len(request.body)
+        received = self._receive(request, await _aside(size, _decoded, request.body))
         try:
-            reply, score = self._decide(received)
+            reply, score = await self._decide(received, size)
             await self._play(exchange, received, reply, score)
         except (asyncio.CancelledError, ConnectionError):
             if exchange.disconnected:
@@ -173,18 +176,18 @@ class Rehearsal:
         finally:
             received.ended.set()
 
-    def _receive(self, request: Request) -> ReceivedRequest:
+    def _receive(self, request: Request, body: Any) -> ReceivedRequest:
         self._number += 1
-        received = ReceivedRequest(request, self._number)
+        received = ReceivedRequest(request, self._number, body)
         self._received.append(received)
         self._counts[received.path] = self._counts.get(received.path, 0) + 1
         self._arrival.set()
         self._arrival = asyncio.Event()
         return received
 
-    def _decide(self, received: ReceivedRequest) -> tuple[Reply, Score]:
+    async def _decide(self, received: ReceivedRequest, size: int) -> tuple[Reply, Score]:
         """Choose the answer. `_play` sends it."""
-        problem = _refusal(received)
+        problem = await _aside(size, _refusal, received)
         if problem:
             status, message = problem
             return Reply(), failure(status, None, message, request_id(received.number))
@@ -194,7 +197,7 @@ class Rehearsal:
             reply = self._reply(received)
         except directives.DirectiveError as error:
             return Reply(), failure(400, None, f"[rehearse: …] {error}", request_id(received.number))
-        usage = self._cache.usage(received.body)
+        usage = await _aside(size, self._cache.usage, received.body)
         return reply, compose(received.body, reply, usage, received.number)
 
     def _reply(self, received: ReceivedRequest) -> Reply:
@@ -294,6 +297,10 @@ def _hide(name: str, value: str) -> str:
         return value
     scheme, space, secret = value.partition(" ")
     return f"{scheme} {hidden(secret)}" if space and name.endswith("authorization") else hidden(value)
+
+
+async def _aside[**P, T](size: int, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await asyncio.to_thread(call, *args, **kwargs) if size >= LARGE else call(*args, **kwargs)
 
 
 def _decoded(body: bytes) -> Any:

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
-from cassettes import large_json as slowly
 from cassettes.format import Entry, Request
 from cassettes.openai_bodies import tool_name, tools_of
 from cassettes.redact.patterns import Pattern
 from cassettes.redact.redact import parse_path, path_matches
 from cassettes.replay.library import GoneError
+from translate import large_json as slowly
 
 type OnMiss = Literal["fail", "live", "record"]
 """What to do with a request that is not in the cassette: answer 409, ask Claude, or ask Claude and record."""

@@ -1,5 +1,8 @@
 """Routes, and what becomes of requests that have none."""
 
+import asyncio
+import importlib
+import threading
 from typing import Any
 
 import pytest
@@ -8,7 +11,8 @@ from api.app import TOKEN_HEADER, chain, steps
 from api.routes import ROUTES
 from engine import ClaudeError
 from engine.retry import Retrying
-from tests.api.scripted import Scripted, client, parts
+from tests.api.scripted import END, START, Scripted, client, parts, text
+from translate.chat.request import translate_request
 
 pytestmark = pytest.mark.anyio
 
@@ -104,7 +108,7 @@ def names_of(steps: list[Any]) -> list[str]:
 def test_the_steps_are_in_their_order_and_there_only_if_they_are_needed() -> None:
     always = [
         *("with_request_id", "errors_as_answers", "only_the_proxy", "not_while_ending"),
-        *("with_route", "with_agent", "metered"),
+        *("with_route", "decoded", "with_agent", "metered"),
     ]
     access: Any = object()
 
@@ -139,3 +143,69 @@ async def test_a_proxy_that_is_ending_refuses_new_requests() -> None:
         answer = await http.get("/health")
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+MANY_MESSAGES = [{"role": "user", "content": "a" * 30}] * 1500
+LONG_WORK = [
+    ("/v1/chat/completions", {"messages": MANY_MESSAGES}, "api.request.decode_object"),
+    ("/v1/chat/completions", {"messages": MANY_MESSAGES}, "api.endpoints.chat_completions.translate_request"),
+    ("/v1/chat/completions", {"messages": MANY_MESSAGES}, "api.images._has_inline"),
+    ("/v1/responses", {"input": MANY_MESSAGES}, "api.endpoints.responses.read_request"),
+    ("/v1/responses", {"input": MANY_MESSAGES}, "api.endpoints.responses.needed"),
+    ("/v1/responses", {"input": MANY_MESSAGES}, "api.endpoints.responses.translate_response_request"),
+]
+
+
+@pytest.mark.parametrize(("path", "fields", "name"), LONG_WORK, ids=[name for *_, name in LONG_WORK])
+async def test_the_loop_goes_on_while_a_large_request_is_prepared(
+    path: str, fields: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, _, attribute = name.rpartition(".")
+    real = getattr(importlib.import_module(module), attribute)
+    begun, enough, went_on = threading.Event(), threading.Event(), list[bool]()
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        begun.set()
+        went_on.append(enough.wait(20))
+        return real(*arguments, **options)
+
+    async def tick() -> None:
+        ticks = 0
+        while ticks < 50:
+            ticks += begun.is_set()
+            await asyncio.sleep(0)
+        enough.set()
+
+    monkeypatch.setattr(name, slow)
+    async with client(Scripted([START, *text("Hello."), END])) as http:
+        ticking = asyncio.create_task(tick())
+        answer = await http.post(path, json={"model": "gpt-4o", **fields})
+        await ticking
+
+    assert answer.status_code == 200
+    assert went_on == [True]
+
+
+async def test_a_small_request_is_prepared_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        threads.append(threading.get_ident())
+        return translate_request(*arguments, **options)
+
+    monkeypatch.setattr("api.endpoints.chat_completions.translate_request", noting)
+    async with client(Scripted([START, *text("Hello."), END])) as http:
+        await http.post("/v1/chat/completions", json={"model": "gpt-4o", "messages": MANY_MESSAGES[:10]})
+
+    assert threads == [threading.get_ident()]
+
+
+async def test_an_error_in_a_large_request_is_told_as_in_a_small_one() -> None:
+    messages = [*MANY_MESSAGES, {"role": "nobody", "content": "a"}]
+    async with client(Scripted([START, *text("Hello."), END])) as http:
+        wrong = await http.post("/v1/chat/completions", json={"model": "gpt-4o", "messages": messages})
+        broken = await http.post("/v1/chat/completions", content=b'{"messages": ["' + b"a" * 80_000)
+
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "messages[1500].role")
+    assert broken.status_code == 400
+    assert "could not parse the JSON body" in broken.json()["error"]["message"]

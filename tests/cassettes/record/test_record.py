@@ -52,6 +52,24 @@ def record(tapes: Recorder, body: Any = ASK, *, chunks: int = 3) -> None:
     recording.end("done")
 
 
+def test_a_long_turn_is_made_in_a_thread_and_recorded_in_its_place(tmp_path: Path) -> None:
+    threads: list[int] = []
+
+    def make(model: str) -> dict[str, Any]:
+        threads.append(threading.get_ident())
+        return {"model": model}
+
+    with recorder(tmp_path / "a.jsonl", beside=True) as tapes:
+        recording = tapes.begin("POST", "/v1/chat/completions", [], json.dumps(ASK).encode())
+        recording.turn_of(1, lambda: make("small"))
+        recording.turn_of(1024 * 1024, lambda: make("large"), of=1)
+        recording.end("done")
+
+    (entry,) = entries(tmp_path / "a.jsonl")
+    assert [turn["model"] for turn in (entry.turn or {}, *entry.more_turns)] == ["small", "large"]
+    assert threads[0] == threading.get_ident() != threads[1]
+
+
 def test_an_exchange_comes_back_as_it_was(tmp_path: Path) -> None:
     chunks = [b'data: {"a": 1}\n\n', 'data: {"b": "ö\u2028"}\n\n'.encode(), b"", b"data: [DONE]\n\n", b"\xff\x00"]
     events: list[dict[str, Any]] = [

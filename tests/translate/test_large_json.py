@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from cassettes import large_json as slowly
 from cassettes.redact.redact import parse_json
+from translate import large_json as slowly
 
 VALUE = {
     "numbers": list(range(60_000)),
