@@ -406,6 +406,9 @@ class Settings:
         "further variables that `claude` and agents inherit, but never UNDERSTUDY_*; * matches any part: GIT_*",
         (),
     )
+    claude_hosts: tuple[str, ...] = _setting(
+        _texts, "further hosts that `claude` may reach, beside its API; * matches any part: *.example.com", ()
+    )
     cli_path: Path | None = _setting(_file_path, "a `claude` program to use instead of the SDK's own", None)
     data_dir: Path = _setting(
         _file_path,
