@@ -58,7 +58,7 @@ def explain(
     fields = _read(request)
     chosen = endpoint or guess_endpoint(fields)
     if chosen is None:
-        raise fatal(f"the endpoint cannot be guessed from the body. Use --endpoint with {', '.join(endpoints())}.")
+        raise fatal(f"the endpoint cannot be guessed from the body. Use --endpoint {', '.join(endpoints())}.")
     if chosen not in PATHS:
         raise fatal(f"--endpoint: {chosen!r} is not one of {', '.join(endpoints())}.")
     told = explained(chosen, fields, _operator(settings))

@@ -39,7 +39,7 @@ def test_a_fixture_is_one_exchange_with_its_blobs(cassette: Path, tmp_path: Path
 def test_nothing_is_written_over(cassette: Path, tmp_path: Path) -> None:
     row = open_cassette(cassette).find("1")
     (tmp_path / "one.jsonl").write_text("mine")
-    with pytest.raises(FixtureError, match="is there already"):
+    with pytest.raises(FixtureError, match="already exists"):
         write_fixture(row.file, row.summary, tmp_path / "one.jsonl")
     assert (tmp_path / "one.jsonl").read_text() == "mine"
 
