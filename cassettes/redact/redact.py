@@ -29,11 +29,11 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 import re2
 
-from cassettes import large_json as slowly
 from cassettes.redact.finder import look_through
 from cassettes.redact.patterns import Pattern
 from cassettes.redact.pseudonyms import PSEUDONYM, Names
 from cassettes.redact.shapes import OPEN_HEADERS, SECRET_HEADERS, SECRET_QUERY, VALUE_KEYS, kind_of_name
+from translate import large_json as slowly
 
 MIN_KNOWN = 8
 """The minimum length, in characters, of a secret that is searched for everywhere."""
@@ -116,7 +116,7 @@ def parse_path(path: str) -> tuple[str, ...]:
     """
     steps = re.findall(r"\.\.|\*\*|\*|[^.\[\]\"'*]+", re.sub(r"^\$", "", path))
     if not path.startswith("$") or not steps:
-        raise ValueError(f"{path!r} is no JSON path like $.metadata.user or $.messages[*].name")
+        raise ValueError(f"{path!r} is not a JSON path like $.metadata.user or $.messages[*].name")
     return tuple("**" if step == ".." else step for step in steps)
 
 
