@@ -6,6 +6,7 @@ The functions that translate a request for an answer are used here too. There is
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
+from urllib.parse import quote
 
 from translate.chat import known_keys as chat
 from translate.chat.parameters import CHAT_COMPLETION_PARAMETERS, Parameter, check_parameters
@@ -99,8 +100,9 @@ def explain(endpoint: Endpoint, fields: Mapping[str, Any], operator: Operator) -
     ignored: tuple[str, ...] = ()
     turns: tuple[Turn, ...] = ()
     error: OpenAIError | None = None
+    filled = {key: _with_uploads(value) for key, value in fields.items()}
     try:
-        ignored, turns = _translated(endpoint, fields, operator)
+        ignored, turns = _translated(endpoint, filled, operator)
     except OpenAIError as refused:
         error = refused
     try:
@@ -108,7 +110,7 @@ def explain(endpoint: Endpoint, fields: Mapping[str, Any], operator: Operator) -
     except OpenAIError:
         model = None
     rows = tuple(_rows(endpoint, fields, ignored, error))
-    return Explanation(endpoint, asked_model, model, rows, turns, tuple(_notes(endpoint, fields)), error)
+    return Explanation(endpoint, asked_model, model, rows, turns, tuple(_notes(endpoint, fields, filled)), error)
 
 
 def _translated(
@@ -155,7 +157,8 @@ def _rows(
         yield row
         if row.what != "honoured":
             continue
-        read = [path for path in read_paths(value, inside.get(name), name) if path not in mine]
+        refused = error.param if error is not None else None
+        read = [path for path in read_paths(value, inside.get(name), name) if path not in mine and path != refused]
         yield from (Row(path, "honoured", "") for path in short(read))
         for form in dict.fromkeys(short(mine)):
             yield Row(form, "ignored", _why(form, mine, row.how))
@@ -183,7 +186,30 @@ def _why(form: str, paths: list[str], how: str) -> str:
     return "; ".join(dict.fromkeys(told)) or how
 
 
-def _notes(endpoint: Endpoint, fields: Mapping[str, Any]) -> Iterator[str]:
+def _with_uploads(value: Any) -> Any:
+    """Return a value with a placeholder in each part that names an uploaded file by its id."""
+    match value:
+        case list():
+            return [_with_uploads(one) for one in value]
+        case {"type": "file", "file": {"file_id": str() as id} as file} if id and file.get("file_data") is None:
+            return {**value, "file": {**file, "file_data": _placeholder(id)}}
+        case {"type": "input_file", "file_id": str() as id} if id and value.get("file_data") is None:
+            return {**value, "file_data": _placeholder(id)}
+        case {"type": "input_image", "file_id": str() as id} if id and value.get("image_url") is None:
+            return {**value, "image_url": f"https://uploaded.invalid/{quote(id)}"}
+        case dict():
+            return {key: _with_uploads(one) for key, one in value.items()}
+        case _:
+            return value
+
+
+def _placeholder(id: str) -> str:
+    return f"data:text/plain,{quote(f'(the uploaded file {id})')}"
+
+
+def _notes(endpoint: Endpoint, fields: Mapping[str, Any], filled: Mapping[str, Any]) -> Iterator[str]:
+    if fields != filled:
+        yield "uploaded files are not read here, and a placeholder stands for each"
     if endpoint != "responses":
         if fields.get("session_id"):
             yield "the messages that the session has kept come before these"

@@ -8,14 +8,14 @@ is null is never reported.
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 UNKNOWN = "nothing reads this key here"
 
-BREAKPOINTS = "Claude Code sets its own cache breakpoints, and Claude's API takes four of them at most"
+BREAKPOINTS = "Claude Code sets the cache breakpoints itself: after the system prompt and after the last message"
 
 WHY: dict[str, str] = {
     "cache_control": BREAKPOINTS,
@@ -43,18 +43,47 @@ class Ignored(str):
         return made
 
 
+type Path = tuple["Path", str | int] | None
+"""A path under construction: the path of the parent, and a key or an index. It is written only if it is reported."""
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """An object. Keys that are not in ``known`` have no effect. Each known key has the shape of its value."""
 
     known: Mapping[str, "Shape"]
+    deep: "tuple[tuple[str, Keys | Each | ByKind | Unused | Only], ...]" = field(init=False)
+    """The known keys whose values have to be looked at."""
+
+    def __post_init__(self) -> None:
+        """Find the keys to look at. Most objects have no others than known ones, and most values need no look."""
+        deep = tuple((name, shape) for name, shape in self.known.items() if shape is not None)
+        object.__setattr__(self, "deep", deep)
+
+    def look(self, value: Any, path: Path, found: list["Ignored"]) -> None:
+        """Add the paths of what has no effect in ``value``."""
+        if not isinstance(value, dict):
+            return
+        if not value.keys() <= self.known.keys():
+            unknown = [name for name, inside in value.items() if name not in self.known and inside is not None]
+            found += [Ignored(_written((path, name)), WHY.get(name, UNKNOWN)) for name in unknown]
+        for name, shape in self.deep:
+            if (inside := value.get(name)) is not None:
+                shape.look(inside, (path, name), found)
 
 
 @dataclass(frozen=True, slots=True)
 class Each:
     """A list whose items have this shape."""
 
-    item: "Shape"
+    item: "Keys | Each | ByKind | Unused | Only"
+
+    def look(self, value: Any, path: Path, found: list["Ignored"]) -> None:
+        """Add the paths of what has no effect in ``value``."""
+        if isinstance(value, list):
+            for index, inside in enumerate(value):
+                if inside is not None:
+                    self.item.look(inside, (path, index), found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +93,16 @@ class ByKind:
     kinds: Mapping[str, "Shape"]
     kind: Callable[[Mapping[str, Any]], Any] = lambda value: value.get("type")
 
+    def look(self, value: Any, path: Path, found: list["Ignored"]) -> None:
+        """Add the paths of what has no effect in ``value``."""
+        if (shape := self.shape(value)) is not None:
+            shape.look(value, path, found)
+
+    def shape(self, value: Any) -> "Shape":
+        """Return the shape of a value."""
+        named = self.kind(value) if isinstance(value, dict) else None
+        return self.kinds.get(named) if isinstance(named, str) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Unused:
@@ -71,6 +110,11 @@ class Unused:
 
     why: str
     unless: tuple[Any, ...] = ()
+
+    def look(self, value: Any, path: Path, found: list["Ignored"]) -> None:
+        """Add the path, unless the value asks for nothing."""
+        if not any(same(value, fine) for fine in self.unless):
+            found.append(Ignored(_written(path), self.why))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +124,13 @@ class Only:
     used: Callable[[Any], bool]
     why: str
     inside: "Shape"
+
+    def look(self, value: Any, path: Path, found: list["Ignored"]) -> None:
+        """Add the path, or the paths of what has no effect in ``value``."""
+        if not self.used(value):
+            found.append(Ignored(_written(path), self.why))
+        elif self.inside is not None:
+            self.inside.look(value, path, found)
 
 
 type Shape = Keys | Each | ByKind | Unused | Only | None
@@ -96,44 +147,38 @@ def fields_of(kind: type[msgspec.Struct], *names: str, **inside: Shape) -> Keys:
     return Keys({**dict.fromkeys([*kind.__struct_encode_fields__, *names]), **inside})
 
 
-def ignored_keys(value: Any, shape: Shape, *, path: str = "", skip: Collection[str] = ()) -> list[Ignored]:
+def ignored_keys(value: Any, shape: Shape, *, skip: Collection[str] = ()) -> list[Ignored]:
     """Return the paths of all keys in ``value`` that have no effect.
 
     ``skip`` are paths that are reported already. Nothing below them is reported again.
     """
     found: list[Ignored] = []
-    _look(value, shape, path, frozenset(skip), found)
-    return found
+    if shape is not None:
+        shape.look(value, None, found)
+    if not found or not skip:
+        return found
+    told = frozenset(skip)
+    return [path for path in found if told.isdisjoint(_above(path))]
 
 
-def _look(value: Any, shape: Shape, path: str, skip: frozenset[str], found: list[Ignored]) -> None:
-    if value is None or (path and path in skip):
-        return
-    match shape:
-        case Keys(known) if isinstance(value, dict):
-            for name, inside in value.items():
-                if name not in known:
-                    where = below(path, name)
-                    if inside is not None and where not in skip:
-                        found.append(Ignored(where, WHY.get(name, UNKNOWN)))
-                elif (sub := known[name]) is not None:
-                    _look(inside, sub, below(path, name), skip, found)
-        case Each(item) if isinstance(value, list):
-            for index, inside in enumerate(value):
-                _look(inside, item, f"{path}[{index}]", skip, found)
-        case ByKind(kinds, kind) if isinstance(value, dict):
-            named = kind(value)
-            _look(value, kinds.get(named) if isinstance(named, str) else None, path, skip, found)
-        case Unused(why, unless):
-            if not any(same(value, fine) for fine in unless):
-                found.append(Ignored(path, why))
-        case Only(used, why, inside):
-            if used(value):
-                _look(value, inside, path, skip, found)
-            else:
-                found.append(Ignored(path, why))
-        case _:
-            pass
+def _above(path: str) -> Iterator[str]:
+    """Yield a path, and the paths of everything around it."""
+    yield path
+    for end, character in enumerate(path):
+        if character in ".[" and end:
+            yield path[:end]
+
+
+def _written(path: Path) -> str:
+    """Return a path as text."""
+    steps: list[str | int] = []
+    while path is not None:
+        path, step = path
+        steps.append(step)
+    text = ""
+    for step in reversed(steps):
+        text = f"{text}[{step}]" if isinstance(step, int) else below(text, step)
+    return text
 
 
 def read_paths(value: Any, shape: Shape, path: str) -> Iterator[str]:
@@ -147,9 +192,8 @@ def read_paths(value: Any, shape: Shape, path: str) -> Iterator[str]:
         case Each(item) if isinstance(value, list):
             for index, inside in enumerate(value):
                 yield from read_paths(inside, item, f"{path}[{index}]")
-        case ByKind(kinds, kind) if isinstance(value, dict):
-            named = kind(value)
-            yield from read_paths(value, kinds.get(named) if isinstance(named, str) else None, path)
+        case ByKind():
+            yield from read_paths(value, shape.shape(value), path)
         case Only(used, _, inside) if used(value):
             yield from read_paths(value, inside, path)
         case _:

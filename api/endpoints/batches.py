@@ -13,10 +13,13 @@ from api.request import ApiRequest
 from storage.batches import Batch, TooManyError
 from storage.pagination import UnknownCursorError
 from storage.stores import Stores
+from translate.chat.parameters import refuse_unknown
 from translate.errors import OpenAIError
 
 ENDPOINTS = ("/v1/chat/completions", "/v1/responses", "/v1/completions")
 WINDOW = "24h"
+FIELDS = ("endpoint", "completion_window", "input_file_id", "metadata", "output_expires_after")
+"""The parameters of a new batch."""
 
 TIMES = ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
 """The states whose times a batch has."""
@@ -25,6 +28,7 @@ TIMES = ("in_progress", "finalizing", "completed", "failed", "expired", "cancell
 async def create_batch(batching: Batching, request: ApiRequest, exchange: Responder) -> None:
     """Create a batch. Its lines are checked later."""
     stores, fields, owner = batching.stores, request.json, request.identity.owner
+    refuse_unknown(fields, FIELDS)
     endpoint = _choice(fields.get("endpoint"), "endpoint", ENDPOINTS)
     _choice(fields.get("completion_window"), "completion_window", (WINDOW,))
     id = fields.get("input_file_id")

@@ -1,10 +1,10 @@
 """/v1/files and /v1/uploads: files that apps upload, whole or in parts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from api.answer_headers import JSON, common_headers
+from api.answer_headers import IGNORED_HEADER, JSON, common_headers
 from api.http.multipart import field, read_form
 from api.http.pagination import asked_of, listed, unknown_cursor
 from api.http.responder import Responder
@@ -13,7 +13,9 @@ from storage.files import QuotaError, StoredFile
 from storage.pagination import UnknownCursorError
 from storage.stores import Stores
 from storage.uploads import PartsError, Upload
+from translate.chat.parameters import refuse_unknown
 from translate.errors import OpenAIError
+from translate.known_keys import below, report
 
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 BATCH_S = 30 * 86_400.0
@@ -45,7 +47,8 @@ async def create_file(stores: Stores, request: ApiRequest, exchange: Responder) 
         )
     except QuotaError as error:
         raise no_room(error) from error
-    await _respond(exchange, file_object(made))
+    known = ("file", "purpose", "expires_after[anchor]", "expires_after[seconds]")
+    await _respond(exchange, file_object(made), _ignored(form, known))
 
 
 async def list_files(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
@@ -104,6 +107,7 @@ async def delete_file(stores: Stores, request: ApiRequest, exchange: Responder) 
 async def create_upload(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Begin a file that comes in parts."""
     fields = request.json
+    refuse_unknown(fields, ("bytes", "expires_after", "filename", "mime_type", "purpose"))
     size = fields.get("bytes")
     if size is None:
         raise _missing("bytes")
@@ -140,12 +144,13 @@ async def add_part(stores: Stores, request: ApiRequest, exchange: Responder) -> 
     except QuotaError as error:
         raise no_room(error) from error
     body = {"id": part.id, "object": "upload.part", "created_at": int(part.created_at), "upload_id": id}
-    await _respond(exchange, body)
+    await _respond(exchange, body, _ignored(form, ("data",)))
 
 
 async def complete_upload(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Make a file of an upload's parts."""
     id, owner, fields = request.params["id"], request.identity.owner, request.json
+    refuse_unknown(fields, ("part_ids", "md5"))
     parts, md5 = fields.get("part_ids"), fields.get("md5")
     if parts is None:
         raise _missing("part_ids")
@@ -194,6 +199,7 @@ def expiry(policy: Any, purpose: str, param: str = "expires_after") -> float | N
         return BATCH_S if purpose == "batch" else None
     if not isinstance(policy, Mapping):
         raise OpenAIError(f"Invalid type for '{param}': expected an object.", param=param, code="invalid_type")
+    refuse_unknown(policy, ("anchor", "seconds"), param)
     if policy.get("anchor") != "created_at":
         raise OpenAIError(
             f"Invalid '{param}.anchor': 'created_at' is expected.", param=f"{param}.anchor", code="invalid_value"
@@ -239,8 +245,14 @@ def _upload_object(upload: Upload, status: str) -> dict[str, Any]:
     }
 
 
-async def _respond(exchange: Responder, body: Any) -> None:
-    await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())
+async def _respond(exchange: Responder, body: Any, more: Sequence[tuple[str, str]] = ()) -> None:
+    await exchange.respond(200, [JSON, *common_headers(), *more], json.dumps(body).encode())
+
+
+def _ignored(form: Mapping[str, Any], known: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the header that names the fields of a form that have no effect."""
+    found = [below("", name) for name in form if name not in known]
+    return [(IGNORED_HEADER, report(found))] if found else []
 
 
 def _purpose(purpose: str | None) -> str:

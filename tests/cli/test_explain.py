@@ -68,7 +68,7 @@ def test_a_request_that_would_be_refused_ends_with_1(options: tuple[str, ...]) -
         ('{"a":\n [1,]}', (), "stdin: this is not a JSON object. Line 2"),
         ("[]", (), "stdin: this is not a JSON object."),
         (b"\xff", (), "stdin: this is not a JSON object."),
-        ({"model": "gpt-4o"}, (), "--endpoint chat, responses, completions"),
+        ({"model": "gpt-4o"}, (), "chat, responses, completions"),
         (CHAT, ("--endpoint", "images"), "'images' is not one of chat"),
     ],
     ids=["no JSON", "no object", "no text", "no endpoint", "another endpoint"],

@@ -120,3 +120,19 @@ def test_every_key_of_a_request_has_a_row(endpoint: Endpoint, fields: dict[str, 
 def test_what_is_not_looked_up_is_said(endpoint: Endpoint, fields: dict[str, Any], note: str) -> None:
     assert any(note in told for told in explained(endpoint, **fields).notes)
     assert explained("chat", messages=HI).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "fields"),
+    [
+        ("chat", {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]}]}),
+        ("responses", {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}]}),
+        ("responses", {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "file-1"}]}]}),
+    ],
+)
+def test_uploaded_files_are_explained_without_being_read(endpoint: Endpoint, fields: dict[str, Any]) -> None:
+    told = explained(endpoint, **fields)
+
+    assert told.error is None
+    assert "file-1" in str(told.turns[0].messages[0].content)
+    assert any("uploaded files" in note for note in told.notes)

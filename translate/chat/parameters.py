@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from translate.errors import OpenAIError
-from translate.known_keys import Ignored, same
+from translate.known_keys import Ignored, below, same
 
 
 class Fate(Enum):
@@ -143,8 +143,12 @@ def check_parameters(body: Mapping[str, Any], table: Mapping[str, Parameter] = C
     return ignored
 
 
-def refuse_unknown(body: Mapping[str, Any], known: Container[str]) -> None:
-    """Raise OpenAIError (400) if the body of a request has a parameter that OpenAI does not have."""
+def refuse_unknown(body: Mapping[str, Any], known: Container[str], path: str = "") -> None:
+    """Raise OpenAIError (400) if the body of a request has a parameter that OpenAI does not have.
+
+    ``path`` is the path of ``body``, if it is a part of a body.
+    """
     for name in body:
         if name not in known:
-            raise OpenAIError(f"Unrecognized request argument supplied: {name}", param=name, code="unknown_parameter")
+            param = below(path, name) if path else name
+            raise OpenAIError(f"Unrecognized request argument supplied: {param}", param=param, code="unknown_parameter")

@@ -68,6 +68,8 @@ async def test_a_batch_is_its_owners_alone() -> None:
         ({"input_file_id": None}, "input_file_id"),
         ({"input_file_id": 5}, "input_file_id"),
         ({"metadata": 5}, "metadata"),
+        ({"odd": 1}, "odd"),
+        ({"output_expires_after": {"days": 1}}, "output_expires_after.days"),
         ({"output_expires_after": {"anchor": "created_at", "seconds": 1}}, "output_expires_after.seconds"),
     ],
 )

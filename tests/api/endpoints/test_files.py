@@ -124,6 +124,15 @@ async def test_bad_input_is_refused_by_its_name(files: Any, data: dict[str, str]
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
+async def test_fields_of_a_form_that_have_no_effect_are_named() -> None:
+    async with client(Scripted()) as http:
+        answer = await http.post(
+            "/v1/files", files={"file": ("a", b"x")}, data={"purpose": "batch", "a b": "", "c": ""}
+        )
+
+    assert (answer.status_code, answer.headers["x-understudy-ignored"]) == (200, '["a b"], c')
+
+
 async def test_what_is_no_form_is_refused() -> None:
     async with client(Scripted()) as http:
         answer = await http.post("/v1/files", json={"purpose": "batch"})
@@ -220,6 +229,8 @@ async def test_an_upload_is_its_owners_alone_and_can_be_cancelled() -> None:
         ({"mime_type": None}, "mime_type"),
         ({"purpose": "nonsense"}, "purpose"),
         ({"expires_after": 5}, "expires_after"),
+        ({"expires_after": {"days": 5}}, "expires_after.days"),
+        ({"odd": 1}, "odd"),
     ],
 )
 async def test_a_bad_upload_is_refused_by_its_name(wrong: dict[str, Any], param: str) -> None:

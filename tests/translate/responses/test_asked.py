@@ -18,7 +18,7 @@ RETURNED = {"id"}
 def read_fields(document: dict[str, Any], tag: str) -> set[str]:
     """Return the fields of every alternative of an input item with this type."""
     found: set[str] = set()
-    for part in [*document["InputItem"]["oneOf"], *document["Item"]["oneOf"]]:
+    for part in [*document["BetaInputItem"]["oneOf"], *document["BetaItem"]["oneOf"]]:
         schema = document[part["$ref"].rsplit("/", 1)[1]]
         if "oneOf" not in schema and tag in types(document, schema):
             found |= fields(document, schema)

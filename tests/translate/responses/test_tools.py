@@ -274,7 +274,7 @@ def test_the_making_of_images_is_left_out_beside_other_tools() -> None:
         (function("b", parameters=SCHEMA, strict=True), "tools[1].parameters"),
         (function("b", description=1), "tools[1].description"),
         (function("b", allowed_callers=["programmatic"]), "tools[1].allowed_callers"),
-        (function(), "tools"),
+        (function(description="Another."), "tools"),
         ({"type": "custom"}, "tools[1].name"),
         ({"type": "web_search", "filters": []}, "tools[1].filters"),
         ({"type": "web_search", "external_web_access": 1}, "tools[1].external_web_access"),
