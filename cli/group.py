@@ -28,6 +28,7 @@ PANELS: dict[str, dict[str, str]] = {
     "Test": {
         "check": "Send recorded requests to Claude again. Ends with 1 if an answer has another shape than before.",
         "again": "Send recorded requests to Claude again, and record the new answers.",
+        "conform": "Check whether a server answers as OpenAI's API does. Ends with 1 if it finds differences.",
         "rehearsal": "Serve the simulated Anthropic API alone, on this machine. Prints its address first.",
     },
     "Operate": {

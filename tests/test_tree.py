@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 ARROWS: dict[str, set[str]] = {
     "understudy": set(),
     "translate": set(),
+    "conform": set(),
     "engine": {"translate"},
     "storage": set(),
     "cassettes": {"storage", "translate"},
@@ -26,7 +27,19 @@ ARROWS: dict[str, set[str]] = {
     "rehearsal": {"api"},
     "addons": {"api", "auth", "cassettes", "engine", "settings", "translate"},
     "cli": {
-        *("addons", "api", "auth", "cassettes", "engine", "launch", "rehearsal", "settings", "storage", "translate"),
+        *(
+            "addons",
+            "api",
+            "auth",
+            "cassettes",
+            "conform",
+            "engine",
+            "launch",
+            "rehearsal",
+            "settings",
+            "storage",
+            "translate",
+        ),
         "understudy",
     },
     "run_proxy": {"cli", "settings", "understudy"},
