@@ -17,7 +17,7 @@ from conform.ask import Server, UnreachableError
 from conform.ask import conform as ask_all
 from conform.document import document
 from conform.exchange import Exchange, Finding
-from conform.plan import GROUPS
+from conform.plan import GROUPS, plan
 from conform.report import as_json, as_table, summary, tables
 from conform.wire import Wire, wire
 
@@ -62,7 +62,7 @@ def conform(
         return
     server = Server(base_url=_base_url(url), api_key=api_key or "sk-none", model=model, timeout_s=timeout)
     try:
-        verdict = ask_all(server, groups, document(), known, _tell)
+        verdict = ask_all(server, plan(model, groups), document(), known, _tell)
     except UnreachableError as error:
         raise _wrong(str(error)) from None
     if as_json_:

@@ -15,8 +15,8 @@ from conform.document import Document
 from conform.errors import check_wanted_error
 from conform.exchange import Exchange, Finding, short
 from conform.judge import judge
-from conform.plan import Ask, plan
-from conform.websocket import WebSocketError, ask_by_websocket
+from conform.plan import Ask
+from conform.websocket import RefusedError, WebSocketError, ask_by_websocket
 from conform.wire import Wire
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -59,7 +59,7 @@ class Server:
 
 def conform(
     server: Server,
-    groups: Sequence[str],
+    asks: Sequence[Ask],
     document: Document,
     wire: Wire,
     told: Callable[[str, list[Finding]], None] = lambda name, found: None,
@@ -71,7 +71,7 @@ def conform(
     absent: dict[str, str] = {}
     ids: dict[str, str] = {}
     with httpx.Client(timeout=server.timeout_s, follow_redirects=False) as client:
-        for ask in plan(server.model, groups):
+        for ask in asks:
             if ask.group in absent:
                 verdict.skipped[ask.name] = absent[ask.group]
                 continue
@@ -91,14 +91,14 @@ def _judged(
 ) -> list[Finding]:
     """Send one request and return what is wrong with the answer. ``ids``: the requests by the ids that they got."""
     try:
-        exchange = _by_websocket(server, ask) if ask.group == "websocket" else _by_http(client, server, ask)
+        exchange = answer_to(client, server, ask)
     except (httpx.TimeoutException, TimeoutError):
         return [Finding("time", ask.name, "the answer", "no end", f"an answer within {server.timeout_s:g} s")]
     except (httpx.ConnectError, ConnectionRefusedError) as error:
         raise UnreachableError(f"{server.base_url} does not answer: {error}") from None
-    except WebSocketError as error:
+    except RefusedError as error:
         return [Finding(ABSENT, ask.name, "the WebSocket", str(error), "the events of a response")]
-    except (ProtocolError, httpx.HTTPError, OSError) as error:
+    except (WebSocketError, ProtocolError, httpx.HTTPError, OSError) as error:
         return [Finding("connection", ask.name, "the answer", short(str(error)), "an answer")]
     if len(exchange.text) > MAX_BYTES:
         return [Finding("size", ask.name, "the answer", f"more than {MAX_BYTES} bytes", "a short answer")]
@@ -117,6 +117,11 @@ def _judged(
     if id:
         ids[id] = ask.name
     return found
+
+
+def answer_to(client: httpx.Client, server: Server, ask: Ask) -> Exchange:
+    """Send one request and return what came. Raises TimeoutError, WebSocketError, OSError and httpx's errors."""
+    return _by_websocket(server, ask) if ask.group == "websocket" else _by_http(client, server, ask)
 
 
 def _by_http(client: httpx.Client, server: Server, ask: Ask) -> Exchange:

@@ -110,6 +110,7 @@ class _Items:
         self._done: dict[int, dict[str, Any]] = {}
         self._ids: set[str] = set()
         self._texts: dict[tuple[Any, ...], str] = {}
+        self._begun: set[tuple[Any, ...]] = set()
         self._ended: set[tuple[Any, ...]] = set()
 
     def feed(self, place: str, event: dict[str, Any]) -> Iterator[Problem]:
@@ -121,9 +122,11 @@ class _Items:
             yield from self._finish(place, event)
         elif "output_index" in event:
             yield from self._within(place, event)
-            if kind.endswith(".delta") and isinstance(event.get("delta"), str):
+            if kind.endswith("_part.added"):
+                self._begun.add(_part(event))
+            elif kind.endswith(".delta") and isinstance(event.get("delta"), str):
                 yield from self._delta(place, event)
-            elif kind.endswith("content_part.done"):
+            elif kind.endswith("_part.done"):
                 yield from self._same(place, event, event.get("part") or {})
             elif kind.endswith(".done"):
                 yield from self._same(place, event, event)
@@ -190,6 +193,8 @@ class _Items:
         key = _part(event)
         if key in self._ended:
             yield Problem(place, f"{event['type']} after the part is done", "no delta after the part is done")
+        if key not in self._begun and _is_within_part(event):
+            yield Problem(place, f"{event['type']} before the part is added", "an event that adds the part first")
         self._texts[key] = self._texts.get(key, "") + event["delta"]
 
     def _same(self, place: str, event: dict[str, Any], told: dict[str, Any]) -> Iterator[Problem]:
@@ -209,6 +214,11 @@ def _lasting(item: Any) -> Any:
     if item.get("type") not in ("message", "function_call", "custom_tool_call", "reasoning"):
         return {key: item.get(key) for key in ("id", "type", "status")}
     return {key: value for key, value in item.items() if key != "encrypted_content"}
+
+
+def _is_within_part(event: dict[str, Any]) -> bool:
+    """Return whether a delta belongs to a part of an item. Other deltas belong to the item itself."""
+    return "content_index" in event or "summary_index" in event
 
 
 def _part(event: dict[str, Any]) -> tuple[Any, ...]:

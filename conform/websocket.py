@@ -18,6 +18,10 @@ class WebSocketError(Exception):
     """The server does not answer as a WebSocket server does. The message says how."""
 
 
+class RefusedError(WebSocketError):
+    """The server does not open a WebSocket."""
+
+
 def ask_by_websocket(
     url: str, body: Mapping[str, Any], headers: Mapping[str, str], *, timeout_s: float, max_bytes: int
 ) -> list[str]:
@@ -76,7 +80,7 @@ class _Connection:
         self._send(Request(host=self._host, target=self._target, extra_headers=extra))
         event = self._next()
         if isinstance(event, RejectConnection):
-            raise WebSocketError(f"status {event.status_code} came")
+            raise RefusedError(f"status {event.status_code} came")
         if not isinstance(event, AcceptConnection):
             raise WebSocketError("the connection was closed")
 
