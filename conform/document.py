@@ -44,7 +44,9 @@ class Document:
     def __init__(self, table: dict[str, Any]) -> None:
         self._types = table["types"]
         self._shapes = table["shapes"]
-        self.title = f"OpenAI's document {table['version']} of {table['date']}"
+        self.commit = table["commit"]
+        self.date = table["date"]
+        self.title = f"OpenAI's document {table['version']} of {self.date}"
 
     def walk(self, root: str, value: Any, place: str = "$") -> Walk:
         """Hold a value to one of the document's schemas."""

@@ -5,7 +5,6 @@ import hashlib
 import http.server
 import json
 import threading
-from collections.abc import Mapping
 from typing import Any, Self
 
 from conform.exchange import Exchange
@@ -18,9 +17,9 @@ GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 class Planter:
     """The server, on a thread of its own. ``answers`` has an exchange for the name of each request of the plan."""
 
-    def __init__(self, asks: list[Ask], answers: Mapping[str, Exchange]) -> None:
+    def __init__(self, asks: list[Ask], answers: dict[str, Exchange]) -> None:
         self._names = {_key(ask.method, ask.path, ask.body, ask.key): ask.name for ask in asks}
-        self._answers = answers
+        self.answers = answers
         planter = self
 
         class Handler(_Handler):
@@ -48,7 +47,7 @@ class Planter:
         """Return the answer to a request of the plan."""
         path, key = path.removeprefix("/v1"), authorization.removeprefix("Bearer ")
         name = self._names.get(_key(method, path, body, key)) or self._names[_key(method, path, body, None)]
-        return self._answers[name]
+        return self.answers[name]
 
 
 def _key(method: str, path: str, body: Any, key: str | None) -> str:
