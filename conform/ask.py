@@ -70,7 +70,9 @@ def conform(
         verdict.skipped["openai-python"] = SKIPPED
     absent: dict[str, str] = {}
     ids: dict[str, str] = {}
-    with httpx.Client(timeout=server.timeout_s, follow_redirects=False) as client:
+    # A new connection for each request: some servers close one after an error without saying so.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(timeout=server.timeout_s, follow_redirects=False, limits=limits) as client:
         for ask in asks:
             if ask.group in absent:
                 verdict.skipped[ask.name] = absent[ask.group]
