@@ -52,7 +52,7 @@ def conform(
     ] = None,
     as_json_: AsJson = False,
 ) -> None:
-    """Check whether a server answers as OpenAI's API does. Ends with 1 if it finds differences."""
+    """Check whether a server answers as OpenAI's API does. Exit status 1: there are differences."""
     groups = _groups(only)
     known = _learned(learn or [])
     if url is None:

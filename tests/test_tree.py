@@ -52,6 +52,7 @@ MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglo
 ELSEWHERE = {
     "cli/building.py": "tests/end_to_end/test_run.py and tests/end_to_end/test_serve.py",
     "cli/demo/command.py": "tests/cli/demo/test_show.py",
+    "cli/log_on_terminal.py": "tests/end_to_end/test_run_on_a_terminal.py",
     "cli/options.py": "a table; tests/end_to_end/test_run.py",
     "cli/run.py": "tests/end_to_end/test_run.py",
     "cli/wrapped.py": "tests/cli/test_env.py and tests/end_to_end/test_run.py",
@@ -258,7 +259,7 @@ def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
     return [[name, *sorted(others & set(rest))] for name, others in rest.items()]
 
 
-def test_of_the_other_rooms_only_the_entry_imports_the_command_line() -> None:
+def test_only_the_entry_imports_the_command_line() -> None:
     users = {
         str(path.relative_to(ROOT))
         for path in MODULES
