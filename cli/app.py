@@ -62,6 +62,12 @@ def _check(cli: typer.Typer) -> None:
         cli.command()(command)
 
 
+def _conform(cli: typer.Typer) -> None:
+    from cli.conform import conform
+
+    cli.command()(conform)
+
+
 def _rehearsal(cli: typer.Typer) -> None:
     from cli.rehearsal import rehearsal
 
@@ -151,6 +157,7 @@ ADD: dict[str, Callable[[typer.Typer], None]] = {
     "diff": _diff,
     "convert": _convert,
     **dict.fromkeys(("check", "again", "fixture", "retranslate", "reassemble"), _check),
+    "conform": _conform,
     "rehearsal": _rehearsal,
     "doctor": _doctor,
     "config": _config,

@@ -29,6 +29,7 @@ PANELS: dict[str, dict[str, str]] = {
     "Tests": {
         "check": "Send recorded requests to Claude again. Exit status 1: an answer has a different structure now.",
         "again": "Send recorded requests to Claude again, and record the new answers.",
+        "conform": "Check whether a server answers as OpenAI's API does. Exit status 1: there are differences.",
         "rehearsal": "Run only the simulated Anthropic API, on this machine. The first line of output is its address.",
     },
     "Operation": {

@@ -12,7 +12,7 @@ import pytest
 from tests.test_tree import ARROWS, ROOT, files_of
 
 UNDECLARED = {
-    "openai": "cli/demo/chat.py is a program of the user's kind; the demo runs it only where the client is installed",
+    "openai": "the demo and `understudy conform` use it only where it is installed",
     "pytest": "pytest itself imports our plugin, so it is there",
 }
 """Distributions that are imported and not declared, each with the reason."""

@@ -23,8 +23,8 @@ from types import ModuleType
 
 ROOMS = frozenset(
     {
-        *("addons", "api", "auth", "cassettes", "cli", "engine", "launch", "rehearsal", "run_proxy", "settings"),
-        *("storage", "translate"),
+        *("addons", "api", "auth", "cassettes", "cli", "conform", "engine", "launch", "rehearsal", "run_proxy"),
+        *("settings", "storage", "translate"),
     }
 )
 

@@ -9,8 +9,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / ".github").rglob("*.md"))]
 # What a change log tells of the past may name files that are gone.
 LINKED = [page for page in PAGES if page.name != "CHANGELOG.md"]
-FOLDERS = "addons|api|auth|bench|cassettes|cli|docs|engine|fixtures|launch|rehearsal|storage|tests|translate|understudy"
-NAMED = re.compile(rf"`((?:{FOLDERS})/(?:[\w./*-]*\.(?:py|md|sh|toml|cjs)|[\w./-]*/)?)`")
+FOLDERS = "addons|api|auth|bench|cassettes|cli|conform|docs|engine|fixtures|launch|rehearsal|storage|tests|translate"
+NAMED = re.compile(rf"`((?:{FOLDERS}|understudy)/(?:[\w./*-]*\.(?:py|md|sh|toml|cjs)|[\w./-]*/)?)`")
 MADE = {"bench/results/"}  # by running something
 
 
