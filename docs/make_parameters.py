@@ -59,6 +59,22 @@ A stop reason that is not in the table ends in `stop`: the message did end, and 
 |---|---|
 """
 
+SCHEMAS = """
+## Schemas of tools and answers
+
+Anthropic compiles the schemas of strict tools and of `response_format` to a grammar, to which Claude is held. It does
+not take all schemas that OpenAI takes. An app does not get an error for that. The schema is sent without a grammar: a
+tool without `strict`, a `response_format` as an instruction. The header `x-understudy-ignored` then names the
+`strict` that has no effect.
+
+- Anthropic's limits for one request: 20 strict tools, 24 optional parameters, and 16 parameters with a union type
+  (`anyOf`, or a list as `type`), over all strict tools and `response_format` together. `response_format` counts
+  first, then the tools in their order. What is beyond the limits is sent without a grammar.
+- The API may answer that the compiled grammar is too large, or that a schema is too complex. Then the request is sent
+  once more, without any grammar. Later requests with the same schemas are sent without it at once.
+- The same is done for schemas that refer to themselves, and for objects with free names of properties.
+"""
+
 
 def row(name: str, parameter: Parameter) -> str:
     """Return a parameter's row."""
@@ -73,7 +89,9 @@ def page() -> str:
     legacy = "".join(row(name, parameter) for name, parameter in sorted(COMPLETION_PARAMETERS.items()))
     reasons = "".join(f"| `{claude}` | `{openai}` |\n" for claude, openai in FINISH_REASON.items())
     blocks = "".join(f"| `{kind}` | {fate} |\n" for kind, fate in BLOCKS.items())
-    return f"{HEAD}{parameters}{RESPONSES}{responses}{COMPLETIONS}{legacy}{REASONS}{reasons}{BLOCKS_HEAD}{blocks}"
+    return (
+        f"{HEAD}{parameters}{RESPONSES}{responses}{COMPLETIONS}{legacy}{REASONS}{reasons}{BLOCKS_HEAD}{blocks}{SCHEMAS}"
+    )
 
 
 if __name__ == "__main__":

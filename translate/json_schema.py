@@ -71,10 +71,10 @@ def is_beyond(schema: Mapping[str, Any]) -> bool:
     The API refuses recursive schemas («Circular reference detected in schema definitions»), external references, and
     unknown keywords. It also supports only named properties: an object with free property names would always be empty.
     """
-    return any(_is_beyond(node) for node in _nodes(schema)) or _is_recursive(schema)
+    return any(_is_beyond(node) for node in subschemas(schema)) or _is_recursive(schema)
 
 
-def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
+def subschemas(schema: Any) -> Iterator[Mapping[str, Any]]:
     """Yield a schema and all its subschemas. References are not followed."""
     left = [schema]
     while left:
@@ -130,7 +130,7 @@ def _is_recursive(schema: Mapping[str, Any]) -> bool:
 
 
 def _references(node: Any) -> list[str]:
-    return [str(inside["$ref"]) for inside in _nodes(node) if "$ref" in inside]
+    return [str(inside["$ref"]) for inside in subschemas(node) if "$ref" in inside]
 
 
 def _target(schema: Any, reference: str) -> Any:

@@ -9,7 +9,7 @@ but not as strict.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from translate.errors import OpenAIError
@@ -27,10 +27,18 @@ MAX_TOOLS = 128  # OpenAI's limit
 
 
 @dataclass(frozen=True, slots=True)
+class Strict:
+    """A strict tool: the path of its ``strict`` field, and the tool as it is sent without it."""
+
+    path: str
+    plain: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Tools:
     """The tools of a Turn. ``instruction`` asks for a call, for models that cannot be forced to make one.
 
-    ``loose`` are the paths of the ``strict`` fields that have no effect.
+    ``loose`` are the paths of the ``strict`` fields that have no effect. ``strict`` are the strict tools by name.
     """
 
     tools: tuple[Mapping[str, Any], ...] = ()
@@ -38,6 +46,7 @@ class Tools:
     instruction: str | None = None
     legacy: bool = False
     loose: tuple[str, ...] = ()
+    strict: Mapping[str, Strict] = field(default_factory=dict)
 
 
 def translate_tools(
@@ -58,10 +67,19 @@ def translate_tools(
     if len(given) > MAX_TOOLS:
         message = f"Invalid '{where}': array too long. Expected at most {MAX_TOOLS}, but got {len(given)} instead."
         raise OpenAIError(message, param=where, code="array_above_max_length")
-    tools = [_tool(tool, f"{where}[{index}]", legacy) for index, tool in enumerate(given)]
-    strict = [index for index, tool in enumerate(given) if tool["function"].get("strict") is True]
+    plain = [_tool(tool, f"{where}[{index}]", legacy) for index, tool in enumerate(given)]
+    tools, loose, strict = list(plain), [], {}
     inside = "" if legacy else ".function"
-    loose = tuple(f"{where}[{index}]{inside}.strict" for index in strict if "strict" not in tools[index])
+    for index, tool in enumerate(given):
+        if tool["function"].get("strict") is not True:
+            continue
+        path = f"{where}[{index}]{inside}"
+        held = _as_strict(plain[index], path)
+        if held is None:
+            loose.append(f"{path}.strict")
+        else:
+            tools[index] = held
+            strict[held["name"]] = Strict(f"{path}.strict", plain[index])
     tools += [dict(tool) for tool in server_tools]
     names = [tool["name"] for tool in tools]
     if repeated := next((name for name in names if names.count(name) > 1), None):
@@ -73,7 +91,7 @@ def translate_tools(
             raise _invalid(param, f"Invalid value: '{param}' is only allowed when 'tools' are specified.")
         return Tools()
     chosen = _choose(tools, choice, param, fields.get("parallel_tool_calls"), can_force=can_force, legacy=legacy)
-    return replace(chosen, loose=loose)
+    return replace(chosen, loose=tuple(loose), strict=strict)
 
 
 def _choose(
@@ -166,15 +184,17 @@ def _tool(tool: Any, where: str, legacy: bool) -> dict[str, Any]:
             message = f"Invalid type for '{path}.description': expected a string."
             raise OpenAIError(message, param=f"{path}.description", code="invalid_type")
         result["description"] = description
-    if function.get("strict") is True:
-        try:
-            fitted = fit(result["input_schema"], strict=True)
-        except SchemaError as error:
-            raise _schema_error(f"Invalid schema for function '{name}': {error}", f"{path}.parameters") from None
-        # A schema that the grammar cannot express is sent like one that is not strict.
-        if not is_beyond(result["input_schema"]):
-            result |= {"strict": True, "input_schema": fitted}
     return result
+
+
+def _as_strict(tool: Mapping[str, Any], path: str) -> dict[str, Any] | None:
+    """Return a tool as a strict one; None if Claude's grammar cannot express its schema. Raises OpenAIError (400)."""
+    schema = tool["input_schema"]
+    try:
+        fitted = fit(schema, strict=True)
+    except SchemaError as error:
+        raise _schema_error(f"Invalid schema for function '{tool['name']}': {error}", f"{path}.parameters") from None
+    return None if is_beyond(schema) else {**tool, "strict": True, "input_schema": fitted}
 
 
 def _schema(schema: Any, path: str, name: str) -> dict[str, Any]:

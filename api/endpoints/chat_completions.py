@@ -73,7 +73,7 @@ async def _create(turns: Turns, request: ApiRequest, exchange: Responder, rememb
             model=next((s.claude_model for s in streams if s.claude_model), translated.turn.model),
             processes=choices.processes,
             retries=choices.retries,
-            ignored=translated.ignored,
+            ignored=(*translated.ignored, *choices.ignored),
         )
 
     async def finished(chunks: list[ChatCompletionChunk]) -> None:

@@ -66,15 +66,15 @@ class Prepared:
         most = self.translated.request.max_tool_calls
         return McpLoop(engine, self.servers, self.translated.mcp_calls, self.new_tools, self.images, most=most)
 
-    def headers(self, *, process: str = "", retries: int = 0) -> list[tuple[str, str]]:
-        """Return the response's headers."""
+    def headers(self, running: Running | None = None, *, process: str = "") -> list[tuple[str, str]]:
+        """Return the response's headers. ``running`` is the turn, None if it does not run yet."""
         return headers_of_answer(
             rehearsal=self.rehearsal,
             began=self.began,
             model=self.stream.claude_model or self.translated.turn.model,
-            processes=[process],
-            retries=retries,
-            ignored=self.translated.ignored,
+            processes=[running.process if running is not None else process],
+            retries=running.retries if running is not None else 0,
+            ignored=(*self.translated.ignored, *(running.ignored if running is not None else ())),
         )
 
     def to_keep(self, body: bytes, *, status: str, output: tuple[Item, ...] = ()) -> StoredResponse:
@@ -106,7 +106,7 @@ async def create_response(responding: Responding, request: ApiRequest, exchange:
         async with prepared.engine(responding.turns.engine).run(prepared.turn) as running:
 
             def headers() -> list[tuple[str, str]]:
-                return prepared.headers(process=running.process, retries=running.retries)
+                return prepared.headers(running)
 
             async with aclosing(events_of(running, stream)) as answer:
                 if asked.stream:

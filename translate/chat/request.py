@@ -37,9 +37,12 @@ class Translated:
 
     @property
     def unfence(self) -> bool:
-        """Whether only an instruction asks for JSON, so that Claude may put a code fence around it."""
+        """Whether the app wants JSON. If only an instruction asks for it, Claude may put a code fence around it.
+
+        It may come to that with any schema (:class:`translate.turn.Fallback`).
+        """
         wanted = (self.request.response_format or {}).get("type", "text")
-        return wanted != "text" and self.turn.output_format is None
+        return bool(wanted != "text")
 
 
 def translate_request(

@@ -156,7 +156,7 @@ def translate_response_request(
         show_summary=show_summary,
         # If the response is not stored, this is the only way for the app to send the thinking back.
         show_encrypted=request.store is False or ENCRYPTED_REASONING in (request.include or ()),
-        unfence=not said.compact and _format(asked).get("type") != "text" and turn.output_format is None,
+        unfence=not said.compact and _format(asked).get("type") != "text",
         show_sources=SOURCES in (request.include or ()),
         compact=said.compact,
         tools=offered_tools([tool for _, tool in own], [tool for _, tool in said.tools]),
