@@ -25,7 +25,7 @@ from cassettes.assemble import assemble, is_complete, is_event_stream
 from cassettes.openai_bodies import error_in, usage_in
 from cassettes.record.record import CassetteError, Keep, Recorder, Recording
 from cassettes.redact.redact import Redactor
-from cassettes.unpack import unpack
+from cassettes.unpack import unpack_all
 from engine import Event, Running
 from engine.observers import FLOW_HEADER, Observers
 from settings import Settings
@@ -414,5 +414,5 @@ def decoded(message: http.Message, most: int) -> bytes:
     body = message.raw_content or b""
     with contextlib.suppress(ValueError):
         # Decode one byte more than the limit, so that the caller can detect a body that is too long.
-        return unpack(body, str(message.headers.get("content-encoding", "")), most + 1)
+        return unpack_all(body, str(message.headers.get("content-encoding", "")), most + 1)
     return body
