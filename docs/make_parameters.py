@@ -73,6 +73,11 @@ tool without `strict`, a `response_format` as an instruction. The header `x-unde
 - The API may answer that the compiled grammar is too large, or that a schema is too complex. Then the request is sent
   once more, without any grammar. Later requests with the same schemas are sent without it at once.
 - The same is done for schemas that refer to themselves, and for objects with free names of properties.
+
+Anthropic accepts only property names that match `^[a-zA-Z0-9_.-]{1,64}$`. A tool's other names (`filter[id]`, `$.x`,
+names that are not ASCII or too long) are replaced on the way to Claude: in its schema and in the calls of the history. In
+the calls of the answer they are put back, also while they stream. Claude's name is always the same for the same name.
+A recording has the app's names.
 """
 
 

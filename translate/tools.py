@@ -3,8 +3,9 @@
 Sources: https://platform.openai.com/docs/guides/function-calling,
 https://docs.anthropic.com/en/docs/agents-and-tools/tool-use. Names have the same alphabet on both sides. A schema that
 OpenAI refuses is refused with OpenAI's message. A schema that only Claude refuses is refused too, because without a
-part of it the app would get other arguments. A strict schema that Claude's grammar cannot express is sent completely,
-but not as strict.
+part of it the app would get other arguments. Names of properties that Claude refuses are no reason: the engine renames
+them (:mod:`translate.property_names`). A strict schema that Claude's grammar cannot express is sent completely, but not
+as strict.
 """
 
 import re
@@ -17,8 +18,6 @@ from translate.json_schema import SchemaError, fit, is_beyond
 from translate.turn import ContentBlock
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-# Claude's API: «Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'».
-PROPERTY_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
 NOTHING = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 """The parameters of a strict function that has none. OpenAI: «omitting parameters defines an empty parameter list»."""
@@ -211,12 +210,8 @@ def _schema(schema: Any, path: str, name: str) -> dict[str, Any]:
     if top := [word for word in ("oneOf", "anyOf", "allOf", "enum", "not") if word in schema]:
         message = f"Invalid schema for function '{name}': schema must not have {top[0]!r} at the top level."
         raise _schema_error(message, param)
-    properties = schema.get("properties", {})
-    if not isinstance(properties, dict):
+    if not isinstance(schema.get("properties", {}), dict):
         raise _schema_error(f"Invalid schema for function '{name}': 'properties' must be an object.", param)
-    if odd := next((key for key in properties if not PROPERTY_NAME.fullmatch(key)), None):
-        message = f"Invalid schema for function '{name}': Claude takes no property named {odd!r}."
-        raise _schema_error(f"{message} Names match '^[a-zA-Z0-9_.-]{{1,64}}$'.", param)
     return {**schema, "type": "object"}
 
 

@@ -1,12 +1,13 @@
 """Schemas that OpenAI accepts and Anthropic does not, as OpenAI's own client sends them."""
 
+import json
 from typing import Any
 
 import openai
 import pydantic
 import pytest
 
-from rehearsal import Reply
+from rehearsal import Reply, ToolCall
 from rehearsal.server import ReceivedRequest
 from tests.end_to_end.cloud import Cloud
 from tests.end_to_end.understudy import Proxy
@@ -72,3 +73,29 @@ def test_a_grammar_that_is_too_large_is_given_up_and_told(proxy: Proxy, cloud: C
 
     assert answer.headers["x-understudy-ignored"] == "tools[0].function.strict"
     assert [tool.get("strict") for turn in cloud.turns for tool in turn.body["tools"]] == [True, None]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_property_names_of_any_form_come_back_as_the_app_knows_them(stream: bool, proxy: Proxy, cloud: Cloud) -> None:
+    schema = {"type": "object", "properties": {"filter[id]": {"type": "string"}, "größe": {"type": "string"}}}
+    tools: Any = [{"type": "function", "function": {"name": "list_apps", "parameters": schema}}]
+    # The simulated API calls the tool with arguments that it makes of the schema.
+    cloud.script(Reply(tool_calls=(ToolCall(),)))
+    with proxy.openai() as client:
+        if stream:
+            with client.chat.completions.stream(model="gpt-4o", messages=HELLO, tools=tools) as events:
+                said = events.get_final_completion().choices[0].message.to_dict()
+        else:
+            answer = client.chat.completions.create(model="gpt-4o", messages=HELLO, tools=tools)
+            said = answer.choices[0].message.to_dict()
+        calls: Any = said["tool_calls"]
+        history: Any = [*HELLO, said, {"role": "tool", "tool_call_id": calls[0]["id"], "content": "ok"}]
+        client.chat.completions.create(model="gpt-4o", messages=history, tools=tools)
+
+    arguments = json.loads(calls[0]["function"]["arguments"])
+    first, last = (turn.body for turn in cloud.turns)
+    (input,) = (block["input"] for said in last["messages"] for block in said["content"] if "input" in block)
+    assert arguments and set(arguments) <= set(schema["properties"])
+    assert first["tools"] == last["tools"]
+    assert set(input) <= set(first["tools"][0]["input_schema"]["properties"])
+    assert list(input.values()) == list(arguments.values())
