@@ -75,8 +75,8 @@ tool without `strict`, a `response_format` as an instruction. The header `x-unde
 - The same is done for schemas that refer to themselves, and for objects with free names of properties.
 
 Anthropic accepts only property names that match `^[a-zA-Z0-9_.-]{1,64}$`. A tool's other names (`filter[id]`, `$.x`,
-names that are not ASCII or too long) are replaced on the way to Claude: in its schema and in the calls of the history. In
-the calls of the answer they are put back, also while they stream. Claude's name is always the same for the same name.
+names that are not ASCII or too long) are replaced on the way to Claude: in its schema and in the calls of the history.
+In the calls of the answer they are put back, also while they stream. Claude's name is always the same for a name.
 A recording has the app's names.
 """
 
