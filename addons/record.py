@@ -63,6 +63,7 @@ class Record:
         self._taken: dict[str, Taken] = {}
         self._ending: dict[asyncio.Task[None], Taken] = {}
         self._not_kept: list[str] = []
+        self._has_recorded = False
 
     # Starting and stopping
 
@@ -105,6 +106,9 @@ class Record:
             for taken in self._taken.values():
                 taken.begin_entry()
             self._recorder.close()
+            paths = self._recorder.redactor.unmatched_paths() if self._has_recorded else []
+            if paths:
+                log.warning("record.redact.paths that named nothing in any exchange: %s", ", ".join(paths))
             self._not_kept += self._recorder.not_kept
             self._recorder = None
             self._taken.clear()
@@ -181,6 +185,7 @@ class Record:
 
         def begin(why_no_body: str | None) -> Recording:
             body, fields = request.raw_content or b"", headers
+            self._has_recorded = True
             if why_no_body is None:
                 body = decoded(request, self._settings.max_body_bytes)
             if body != request.raw_content:

@@ -17,9 +17,10 @@ import pytest
 from auth.log_redaction import redact
 from cassettes.blobs import Blobs
 from cassettes.redact.finder import Look
+from cassettes.redact.json_path import parse_path, path_matches
 from cassettes.redact.patterns import Pattern
 from cassettes.redact.pseudonyms import Names
-from cassettes.redact.redact import Redactor, parse_path, path_matches
+from cassettes.redact.redact import Redactor
 from cassettes.redact.scrub import Lane, Scrubber
 from cassettes.redact.shapes import NAMED_WORDS, SHAPES, kind_of_name
 from cassettes.replay.match import Matcher, Miss, Rules, difference
