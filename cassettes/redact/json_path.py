@@ -10,6 +10,7 @@ The matcher sees each place of each body, so it works on paths and not on docume
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -45,7 +46,7 @@ _STEP = re.compile(
 )
 
 
-def parse_path(path: str) -> tuple[Step, ...]:
+def parse_path(path: str) -> "JsonPath":
     """Read a JSON path. Raises ValueError, with what is supported, for any that is not understood completely."""
     place, steps = 1, list[Step]()
     while path.startswith("$") and place < len(path):
@@ -59,7 +60,8 @@ def parse_path(path: str) -> tuple[Step, ...]:
         raise ValueError(f"{path!r} is no JSON path like $.metadata.user or $.messages[*].name. {SUPPORTED}.")
     if all(step is Wild.MANY for step in steps):
         raise ValueError(f"{path!r} names every place. {SUPPORTED}.")
-    return tuple(steps)
+    many = next((place for place, step in enumerate(steps) if step is Wild.MANY), len(steps))
+    return JsonPath(tuple(steps[:many]), tuple(steps[many:]))
 
 
 def _may_follow(match: re.Match[str]) -> bool:
@@ -87,12 +89,36 @@ def _unquoted(quoted: str) -> str | None:
         return None
 
 
-def path_matches(rule: Sequence[Step], path: Sequence[str]) -> bool:
-    """Whether a rule from :func:`parse_path` names this place, or one that it is inside of.
+@dataclass(frozen=True, slots=True)
+class JsonPath:
+    """A path that was read by :func:`parse_path`. ``before`` are the steps before the first ``**``, ``after`` those
+    from it on."""
 
-    ``path`` has keys, and list indexes as digits. All possible matches are followed in parallel, so that ``**`` costs
-    no more than any other step.
-    """
+    before: tuple[Step, ...]
+    after: tuple[Step, ...]
+
+    def names(self, path: Sequence[str]) -> bool:
+        """Whether this path names a place, or one that the place is inside of.
+
+        ``path`` has the place's keys, and list indexes as digits. This is asked of each value in each body. Most
+        places differ in the first step.
+        """
+        if len(path) < len(self.before):
+            return False
+        for step, at in zip(self.before, path, strict=False):
+            if step != at and step is not Wild.ONE:
+                return False
+        match self.after:
+            case ():
+                return True
+            case (_, str(name)):
+                return name in path[len(self.before) :]
+            case _:
+                return _names(self.after, path[len(self.before) :])
+
+
+def _names(rule: Sequence[Step], path: Sequence[str]) -> bool:
+    """Follow all possible matches in parallel, so that ``**`` costs no more than any other step."""
     places = _skipping(rule, {0})
     for step in path:
         if len(rule) in places:

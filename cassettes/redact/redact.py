@@ -31,7 +31,7 @@ import re2
 
 from cassettes import large_json as slowly
 from cassettes.redact.finder import look_through
-from cassettes.redact.json_path import parse_path, path_matches
+from cassettes.redact.json_path import parse_path
 from cassettes.redact.patterns import Pattern
 from cassettes.redact.pseudonyms import PSEUDONYM, Names
 from cassettes.redact.shapes import OPEN_HEADERS, SECRET_HEADERS, SECRET_QUERY, VALUE_KEYS, kind_of_name
@@ -420,9 +420,9 @@ class Redactor:
     def _is_named(self, path: tuple[str, ...]) -> bool:
         if not self._paths:
             return False
-        named = [rule for rule, steps in self._paths.items() if path_matches(steps, path)]
-        for rule in named:
-            self._unmatched.pop(rule, None)
+        named = [text for text, rule in self._paths.items() if rule.names(path)]
+        for text in named:
+            self._unmatched.pop(text, None)
         return bool(named)
 
     def unmatched_paths(self) -> list[str]:

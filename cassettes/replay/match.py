@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl, urlsplit
 from cassettes import large_json as slowly
 from cassettes.format import Entry, Request
 from cassettes.openai_bodies import tool_name, tools_of
-from cassettes.redact.json_path import Wild, parse_path, path_matches
+from cassettes.redact.json_path import Wild, parse_path
 from cassettes.redact.patterns import Pattern
 from cassettes.replay.library import GoneError
 
@@ -140,7 +140,7 @@ class Matcher:
         self._paths = {path: parse_path(path) for path in self._rules.paths}
         self._unmatched = dict.fromkeys(path for path in self._paths if path not in IGNORED_PATHS)
         # Most rules name keys. Only with others the items of lists have to be looked at.
-        lasts = [steps[-1] for steps in self._paths.values()]
+        lasts = [(*rule.before, *rule.after)[-1] for rule in self._paths.values()]
         self._names_items = any(isinstance(last, Wild) or last.isdecimal() for last in lasts)
         patterns = IGNORED_PATTERNS if self._rules.patterns is None else self._rules.patterns
         self._patterns = tuple((Pattern(pattern), instead) for pattern, instead in patterns.items())
@@ -241,9 +241,9 @@ class Matcher:
         return int(value) if isinstance(value, float) and value.is_integer() else value
 
     def _is_ignored(self, path: tuple[str, ...]) -> bool:
-        named = [rule for rule, steps in self._paths.items() if path_matches(steps, path)]
-        for rule in named:
-            self._unmatched.pop(rule, None)
+        named = [text for text, rule in self._paths.items() if rule.names(path)]
+        for text in named:
+            self._unmatched.pop(text, None)
         return bool(named)
 
     def _is_ignored_item(self, path: tuple[str, ...]) -> bool:
