@@ -74,6 +74,11 @@ tool without `strict`, a `response_format` as an instruction. The header `x-unde
   once more, without any grammar. Later requests with the same schemas are sent without it at once.
 - The same is done for schemas that refer to themselves, and for objects with free names of properties.
 
+JSON that was asked for in words (`json_object`, and schemas without a grammar) is checked before the answer is sent. If
+it does not follow the format, Claude is asked once more; the usage is that of both tries. If that does not help, the
+answer has the header `x-understudy-format: not followed`. A stream has been sent by then, and so has a background
+response: of these only the proxy's log tells it, with the rule of the schema that is broken.
+
 Anthropic accepts only property names that match `^[a-zA-Z0-9_.-]{1,64}$`. A tool's other names (`filter[id]`, `$.x`,
 names that are not ASCII or too long) are replaced on the way to Claude: in its schema and in the calls of the history.
 In the calls of the answer they are put back, also while they stream. Claude's name is always the same for a name.

@@ -46,6 +46,7 @@ class TranslatedResponse:
     items: tuple[Item, ...]
     options: ResponseOptions
     mcp_calls: Mapping[str, McpCall]
+    asked_in_words: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,8 @@ def translate_response_request(
         tools=offered_tools([tool for _, tool in own], [tool for _, tool in said.tools]),
     )
     ignored += [*_without_effect(request, web_search=web_search), *said.ignored, *unused]
-    return TranslatedResponse(turn, request, tuple(ignored), choice.known, said.items, options, mcp_calls)
+    in_words = _asked_in_words(_format(asked)) if turn.output_format is None and not said.compact else None
+    return TranslatedResponse(turn, request, tuple(ignored), choice.known, said.items, options, mcp_calls, in_words)
 
 
 def _with_format(request: ResponseRequest, format: dict[str, Any] | None) -> ResponseRequest:
@@ -259,6 +261,16 @@ def _options(request: ResponseRequest, model: str, effort: ReasoningEffort | Non
 
 def _format(request: ResponseRequest) -> dict[str, Any]:
     return (request.text.format if request.text else None) or {"type": "text"}
+
+
+def _asked_in_words(format: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    match format:
+        case {"type": "json_object"}:
+            return {"type": "object"}
+        case {"type": "json_schema", "schema": dict(schema)}:
+            return schema
+        case _:
+            return None
 
 
 def _summary(request: ResponseRequest) -> str | None:
