@@ -72,7 +72,9 @@ tool without `strict`, a `response_format` as an instruction. The header `x-unde
   first, then the tools in their order. What is beyond the limits is sent without a grammar.
 - The API may answer that the compiled grammar is too large, or that a schema is too complex. Then the request is sent
   once more, without any grammar. Later requests with the same schemas are sent without it at once.
-- The same is done for schemas that refer to themselves, and for objects with free names of properties.
+- The same is done for schemas that refer to themselves, for objects with free names of properties, for schemas that
+  accept any value (`{}`), and for literals that are objects or lists.
+- Keywords that Anthropic's grammar lacks (`minimum`, `pattern`, `examples` …) are told in the description.
 
 JSON that was asked for in words (`json_object`, and schemas without a grammar) is checked before the answer is sent. If
 it does not follow the format, Claude is asked once more; the usage is that of both tries. If that does not help, the

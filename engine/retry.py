@@ -40,12 +40,15 @@ PASSING: frozenset[Kind] = frozenset(
 )
 
 # The API's words if it cannot compile the schemas of a request. It counts strict tools, optional parameters and union
-# types, and it limits the size of the compiled grammar, which nobody else can compute. Whether it accepts any name of a
-# property in the output format is not documented. For tools it does not (:mod:`engine.renaming`).
+# types, and it limits the size of the compiled grammar, which nobody else can compute. It may also refuse a keyword that
+# translate/json_schema.py takes for a known one. Whether it accepts any name of a property in the output format is not
+# documented. For tools it does not (:mod:`engine.renaming`).
 # Source: https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs, and the messages in public issues.
 TOO_COMPLEX = re.compile(
     r"compiled grammar is too large|schema is too complex|grammar compilation timed out|too many strict tools"
-    r"|too many optional parameters|too many parameters with union types|property keys should match pattern",
+    r"|too many optional parameters|too many parameters with union types|property keys should match pattern"
+    r"|for '\w+' type, |schema type '[^']*' is not supported|keyword '[^']*' is not supported|invalid schema"
+    r"|unsupported schema|recursive schemas|circular reference|external \$ref",
     re.IGNORECASE,
 )
 

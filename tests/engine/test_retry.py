@@ -224,6 +224,8 @@ def too_complex(detail: str = TOO_LARGE) -> ClaudeError:
         TOO_LARGE,
         "Schema is too complex for compilation. Try reducing the number of properties.",
         "Grammar compilation timed out.",
+        "output_config.format.schema: For 'string' type, property 'examples' is not supported",
+        "Invalid schema: Enum must be a non-empty array",
         "Too many strict tools (25). Maximum number of strict tools supported is 20.",
         "Schemas contains too many optional parameters (30), which would make grammar compilation inefficient.",
         "Schemas contains too many parameters with union types (20 parameters with type arrays or anyOf).",
