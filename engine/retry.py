@@ -40,9 +40,9 @@ PASSING: frozenset[Kind] = frozenset(
 )
 
 # The API's words if it cannot compile the schemas of a request. It counts strict tools, optional parameters and union
-# types, and it limits the size of the compiled grammar, which nobody else can compute. It may also refuse a keyword that
-# translate/json_schema.py takes for a known one. Whether it accepts any name of a property in the output format is not
-# documented. For tools it does not (:mod:`engine.renaming`).
+# types, and it limits the size of the compiled grammar, which nobody else can compute. It may also refuse a keyword
+# that translate/json_schema.py takes for a known one. Whether it accepts any name of a property in the output format is
+# not documented. For tools it does not (:mod:`engine.renaming`).
 # Source: https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs, and the messages in public issues.
 TOO_COMPLEX = re.compile(
     r"compiled grammar is too large|schema is too complex|grammar compilation timed out|too many strict tools"
@@ -209,9 +209,7 @@ class Tries:
         if self._turn.fallback is not None:
             self.ignored = self._turn.fallback.params
             self._turn = self._turn.without_grammar()
-            log.info(
-                "the schemas are too complex for Claude's grammar: %s", ", ".join(self.ignored) or "asked in words"
-            )
+            log.info("Claude's API cannot compile the schemas, so Claude is not held to them")
 
     def _pause_s(self, error: ClaudeError) -> float | None:
         """Return the pause before the next try; None if there is no next try."""

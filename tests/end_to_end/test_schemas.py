@@ -90,8 +90,11 @@ def test_property_names_of_any_form_come_back_as_the_app_knows_them(stream: bool
             said = answer.choices[0].message.to_dict()
         calls: Any = said["tool_calls"]
         history: Any = [*HELLO, said, {"role": "tool", "tool_call_id": calls[0]["id"], "content": "ok"}]
-        client.chat.completions.create(model="gpt-4o", messages=history, tools=tools)
+        proxy.wait_for_end_of_turn(0)
+        next_answer = client.chat.completions.with_raw_response.create(model="gpt-4o", messages=history, tools=tools)
 
+    # The process that holds the conversation knows the call again.
+    assert next_answer.headers["x-understudy-process"] == "continued"
     arguments = json.loads(calls[0]["function"]["arguments"])
     first, last = (turn.body for turn in cloud.turns)
     (input,) = (block["input"] for said in last["messages"] for block in said["content"] if "input" in block)
