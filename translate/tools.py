@@ -38,6 +38,7 @@ class Tools:
     """The tools of a Turn. ``instruction`` asks for a call, for models that cannot be forced to make one.
 
     ``loose`` are the paths of the ``strict`` fields that have no effect. ``strict`` are the strict tools by name.
+    ``replaced`` are the paths of tools in whose place the conversation offers another tool of the same name.
     """
 
     tools: tuple[Mapping[str, Any], ...] = ()
@@ -46,6 +47,7 @@ class Tools:
     legacy: bool = False
     loose: tuple[str, ...] = ()
     strict: Mapping[str, Strict] = field(default_factory=dict)
+    replaced: tuple[str, ...] = ()
 
 
 def translate_tools(
@@ -80,6 +82,8 @@ def translate_tools(
             tools[index] = held
             strict[held["name"]] = Strict(f"{path}.strict", plain[index])
     tools += [dict(tool) for tool in server_tools]
+    # Apps that collect tools from several places may offer one twice.
+    tools = [tool for index, tool in enumerate(tools) if tool not in tools[:index]]
     names = [tool["name"] for tool in tools]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise _invalid(where, f"Invalid '{where}': the name {repeated!r} is used more than once.")

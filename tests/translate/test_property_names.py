@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from translate.property_names import (
@@ -122,14 +122,22 @@ def test_calls_of_the_history_are_renamed_by_their_tools_and_nothing_else_is() -
 
 
 NAMES = {"a_1": "a[b]", "größe_2": 'ö"\\', "c": "c"}
-KEYS = st.sampled_from([*NAMES, "a", "a_1x", "", 'q"', "\\"]) | st.text()
+KEYS = st.sampled_from([*NAMES, "a", "a_1x", "", 'q"', "\\"]) | st.text(max_size=5)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | KEYS,
-    lambda inside: st.lists(inside, max_size=4) | st.dictionaries(KEYS, inside, max_size=4),
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(KEYS, inside, max_size=3),
+    max_leaves=8,
 )
+OBJECTS = st.dictionaries(KEYS, VALUES, max_size=4)
 
 
-@given(value=st.dictionaries(KEYS, VALUES), ascii=st.booleans(), indent=st.sampled_from([None, 1]), data=st.data())
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is slow, too
+@given(
+    value=st.dictionaries(KEYS, VALUES, max_size=4),
+    ascii=st.booleans(),
+    indent=st.sampled_from([None, 1]),
+    data=st.data(),
+)
 def test_keys_are_renamed_in_a_text_that_arrives_in_any_pieces(
     value: Any, ascii: bool, indent: int | None, data: st.DataObject
 ) -> None:
