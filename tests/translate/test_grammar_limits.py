@@ -88,7 +88,8 @@ def test_an_output_format_beyond_the_limits_is_asked_for_in_words(strict: bool) 
 
 def test_tools_that_are_not_on_offer_do_not_count() -> None:
     tools = [function(f"t{n}") for n in range(MAX_STRICT_TOOLS + 1)]
-    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": tools[-1:]}}
+    last = {"type": "function", "function": {"name": f"t{MAX_STRICT_TOOLS}"}}
+    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [last]}}
 
     result = translated(tools=tools, tool_choice=allowed)
 
