@@ -1,4 +1,4 @@
-"""Which addresses are public. A client on another machine can reach those without the proxy, too."""
+"""Decides which addresses are public. A client on another machine can reach a public address without the proxy too."""
 
 import asyncio
 import ipaddress
@@ -7,18 +7,18 @@ import socket
 RESOLVE_S = 10.0
 """How long a name may take to be resolved."""
 
-# Addresses that the registries hold for public, and that clouds answer on to their own machines only.
+# These are in public ranges, but only a cloud's own machines can reach them.
 OF_CLOUDS = frozenset({ipaddress.ip_address("168.63.129.16")})  # Azure
 
-# RFC 6052: an IPv4 address in an IPv6 one, for networks without IPv4. The address within is judged.
+# RFC 6052: an IPv6 address that contains an IPv4 address, for networks without IPv4. The IPv4 address decides.
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
-# What leads to IPv4 addresses in ways that nobody needs any more: IPv4-compatible, 6to4 and its relays, Teredo.
+# Outdated ways to write an IPv4 address in an IPv6 address: IPv4-compatible, 6to4 and its relays, Teredo.
 OLD_WAYS = tuple(map(ipaddress.ip_network, ("::/96", "2002::/16", "2001::/32", "192.88.99.0/24")))
 
 
 def is_public(text: str) -> bool:
-    """Whether an address is one of the public internet. A name is none."""
+    """Whether an address belongs to the public internet. False for a name."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -38,8 +38,8 @@ def is_public(text: str) -> bool:
 async def resolve(host: str, port: int) -> list[str]:
     """Return the addresses of a host, in the order in which the system would try them.
 
-    The system also reads what is an address in an older spelling: ``0``, ``127.1``, ``2130706433``, ``0x7f.1``.
-    Raises OSError, also after :data:`RESOLVE_S`.
+    The system also accepts old spellings of addresses: ``0``, ``127.1``, ``2130706433``, ``0x7f.1``. Raises OSError if
+    the host cannot be resolved, or not within :data:`RESOLVE_S` seconds.
     """
     loop = asyncio.get_running_loop()
     try:

@@ -4,25 +4,28 @@ A connection is *new* until it has made a request. If API keys are required, tha
 the number and the age of new connections are low. When too many are new, the oldest new connection is closed. So a
 client that only opens connections loses them again. A client with a key still finds a place and file descriptors.
 
-A client's bytes are read through a :class:`Reader`. With it, an addon can pause a client while its key is checked. An
-addon can also discard the rest of a refused request. Both happen before mitmproxy's layers see a byte.
+A client's bytes are read through a :class:`addons.client_reader.Reader`, so that the client can be paused.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 from mitmproxy import ctx, http
+from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
+from addons.accept_few import accept_few
 from addons.bounded_websocket import REFUSED
+from addons.client_reader import Reader
+from addons.each_ending import SWITCHED
 from addons.proxy_login import ASK_FOR_LOGIN
+from addons.repeated_lines import RepeatedLines
 from addons.turnstile import Turnstile
 from settings import Settings
 
@@ -36,15 +39,8 @@ log = logging.getLogger("understudy")
 UNKNOWN_BYTES = 256 * 1024
 """How many bytes of a new connection are read before its first request headers are complete. TLS bytes count."""
 
-LINGER_S = 5.0
-LINGER_BYTES = 256 * 1024 * 1024
-"""How long, and how many bytes, a client may send after a refusal. An early reset could destroy the response."""
-
-WEBSOCKET_READ = 2048
-"""How many bytes of a WebSocket are read at once. They may be hundreds of frames, all handled without a pause."""
-
 CONNECTIONS_A_ROUND = 4
-"""How many connections begin in one round of the event loop. Each blocks the event loop for about 2 ms."""
+"""How many connections are accepted, and begin, in one round of the event loop. Each blocks it for about 2 ms."""
 
 DESCRIPTORS_OF_A_REQUEST = 3
 """The client's socket, and the two ends of the connection to the origin."""
@@ -53,63 +49,6 @@ MOST_DESCRIPTORS = 8192
 
 DESCRIPTORS_FOR_US = 128
 """Descriptors reserved for listeners, the store, cassettes, and the pipes of Claude Code's processes."""
-
-
-class Reader:
-    """Read a client's bytes, with pauses and limits. It replaces mitmproxy's StreamReader."""
-
-    def __init__(self, reader: Any, seen: Callable[[int], bool]) -> None:
-        """``seen`` gets the number of bytes of each read. It returns whether to read on."""
-        self._reader = reader
-        self._seen = seen
-        self._waits = 0
-        self._go = asyncio.Event()
-        self._go.set()
-        self._lingering = False
-        self._slice: int | None = None
-
-    def read_little(self) -> None:
-        """Read few bytes at a time from now on. Other tasks run between the reads."""
-        self._slice = WEBSOCKET_READ
-
-    def pause(self) -> None:
-        """Stop reading until :meth:`resume` has been called once for each :meth:`pause`."""
-        self._waits += 1
-        self._go.clear()
-
-    def resume(self) -> None:
-        """Undo one :meth:`pause`. Reading goes on after the last one."""
-        self._waits -= 1
-        if self._waits <= 0:
-            self._waits = 0
-            self._go.set()
-
-    def linger(self) -> None:
-        """Discard further bytes up to the LINGER limits, then report the end of the stream."""
-        self._lingering = True
-
-    async def read(self, most: int) -> bytes:
-        """Return the bytes that have arrived; b"" at the end of the stream."""
-        while not self._lingering:
-            await self._go.wait()
-            if self._slice is not None:
-                most = min(most, self._slice)
-                # Bytes that are already buffered would be read without giving other tasks a turn.
-                await asyncio.sleep(0)
-            data: bytes = await self._reader.read(most)
-            # An addon may have paused the client, or refused its request, while this read waited.
-            await self._go.wait()
-            if self._lingering:
-                break
-            return data if self._seen(len(data)) else b""
-        try:
-            async with asyncio.timeout(LINGER_S):
-                thrown = 0
-                while thrown < LINGER_BYTES and (data := await self._reader.read(most)):
-                    thrown += len(data)
-        except TimeoutError:
-            pass
-        return b""
 
 
 class Place:
@@ -141,6 +80,15 @@ class BoundConnections:
         """Places by the client's id. The most recently used place comes last."""
         self._new: OrderedDict[str, None] = OrderedDict()
         self._turnstile = Turnstile(CONNECTIONS_A_ROUND)
+        self._lines = RepeatedLines(log)
+
+    def load(self, loader: Loader) -> None:
+        """Accept few connections in one round of the event loop. This comes before the servers are started."""
+        accept_few(asyncio.get_running_loop(), CONNECTIONS_A_ROUND)
+
+    def done(self) -> None:
+        """Log the lines that are only counted so far."""
+        self._lines.flush()
 
     def running(self) -> None:
         """Lower the limits if there are too few file descriptors."""
@@ -178,7 +126,8 @@ class BoundConnections:
         if len(self._new) >= self._most_new:
             self._close(next(iter(self._new)), "it made no request, and others want its place")
         elif len(self._places) >= self._most and not self._make_room():
-            log.warning("a connection is refused: there are %d already (max_connections)", len(self._places))
+            told = f"a connection is refused: there are {self._most} already (max_connections)"
+            self._lines.log(logging.WARNING, told)
             client.error = "too many connections"
             return False
         transport = handler.transports[client]
@@ -244,6 +193,17 @@ class BoundConnections:
         if (place := self._places.get(client.id)) is not None:
             place.is_tunnel = True
 
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Read a WebSocket in small pieces, so that many small frames do not delay other clients.
+
+        The client sends its first frame when it has this response.
+        """
+        opens = flow.response is not None and flow.response.status_code == SWITCHED
+        if opens and "websocket" in flow.request.headers.get("upgrade", "").lower():
+            place = self._places.get(flow.client_conn.id)
+            if place is not None:
+                place.reader.read_little()
+
     # The end of requests
 
     def response(self, flow: http.HTTPFlow) -> None:
@@ -260,11 +220,6 @@ class BoundConnections:
         """Remove a failed request."""
         if (place := self._used(flow.client_conn)) is not None:
             place.flows.discard(flow.id)
-
-    def websocket_start(self, flow: http.HTTPFlow) -> None:
-        """Read a WebSocket in small pieces, so that many small frames do not delay other clients."""
-        if (place := self._used(flow.client_conn)) is not None:
-            place.reader.read_little()
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         """Remove a closed WebSocket. Discard further bytes if it was refused."""
@@ -306,7 +261,7 @@ class BoundConnections:
         if place is None or handler is None or handler.client not in handler.transports:
             return
         level = logging.WARNING if place.is_new else logging.INFO
-        log.log(level, "a connection is closed: %s", why)
+        self._lines.log(level, f"a connection is closed: {why}")
         close(handler)
 
     def _forget(self, client_id: str) -> None:

@@ -1,6 +1,6 @@
-"""A content view: what was asked and answered, and Claude's side of it, instead of JSON and event streams.
+"""A content view that shows a conversation, and Claude's side of it, instead of JSON and event streams.
 
-Whatever a body is, something is shown of it: what cannot be read as a conversation is left to mitmproxy's other views.
+A body that is not a conversation is left to mitmproxy's other views.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from cassettes.show.story import Story, story
 from cassettes.show.timeline import bar, timeline
 
 METADATA = "understudy"
-"""``flow.metadata``: what is known of Claude's side (:mod:`addons.show_in_mitmproxy`)."""
+"""``flow.metadata``: Claude's side of the exchange (:mod:`addons.show_in_mitmproxy`)."""
 
 PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/completions")
 
@@ -27,15 +27,15 @@ PRIORITY = 2.0
 
 
 class ConversationContentview(Contentview):
-    """The conversation, with the answer assembled, and below an answer Claude's side of it."""
+    """Shows a request as a conversation. Shows a response as one message, with Claude's side below it."""
 
     @property
     def name(self) -> str:
-        """What mitmproxy calls it."""
+        """The name of the view in mitmproxy."""
         return "Understudy"
 
     def render_priority(self, data: bytes, metadata: Metadata) -> float:
-        """Come first for what one of OpenAI's dialects is, and not at all for anything else."""
+        """Return the highest priority for the paths of OpenAI's API that have conversations, and -1 for all others."""
         flow = metadata.flow
         if not isinstance(flow, http.HTTPFlow) or not data:
             return -1
@@ -43,10 +43,10 @@ class ConversationContentview(Contentview):
         return PRIORITY if any(path == one or path.startswith(f"{one}/") for one in PATHS) else -1
 
     def prettify(self, data: bytes, metadata: Metadata) -> str:
-        """Return the conversation, or the answer. Raises ValueError for what is neither."""
+        """Return the conversation or the answer as text. Raises ValueError if the body is neither."""
         flow = metadata.flow
         if not isinstance(flow, http.HTTPFlow):
-            raise ValueError("there is no flow to show")  # noqa: TRY004 - mitmproxy's word for it
+            raise ValueError("there is no flow to show")  # noqa: TRY004 - mitmproxy expects ValueError
         is_request = metadata.http_message is flow.request
         try:
             told = story(entry_of(flow, data, is_request=is_request))
@@ -62,13 +62,13 @@ def _answer_lines(flow: http.HTTPFlow, data: bytes, told: Story) -> Iterator[Lin
 
 
 def written(lines: Iterator[Line]) -> Iterator[str]:
-    """Write lines without their colours, each with its indent."""
+    """Yield the lines as plain text, each with its indent."""
     for indent, line in lines:
         yield "\n".join(f"{' ' * indent}{part}".rstrip() for part in line.plain.split("\n"))
 
 
 def entry_of(flow: http.HTTPFlow, data: bytes, *, is_request: bool) -> Entry:
-    """Return a flow as an entry of a cassette: that is what the rest of us can read. ``data`` is the body shown."""
+    """Return a flow as an entry of a cassette, which ``cassettes/show/`` can read. ``data`` is the shown body."""
     known = flow.metadata.get(METADATA)
     side: Mapping[str, Any] = known if isinstance(known, Mapping) else {}
     asked = data if is_request else _content(flow.request)
@@ -102,7 +102,7 @@ def entry_of(flow: http.HTTPFlow, data: bytes, *, is_request: bool) -> Entry:
 
 
 def _ms(flow: http.HTTPFlow, chunks: Sequence[Chunk]) -> float:
-    """Return how long it took; of an answer that broke off, until its last piece came."""
+    """Return the duration in ms. For an answer that broke off, it ends with the last piece."""
     began, ended = flow.request.timestamp_start, flow.response.timestamp_end if flow.response is not None else None
     if ended:
         return (ended - (began or ended)) * 1000
@@ -110,7 +110,7 @@ def _ms(flow: http.HTTPFlow, chunks: Sequence[Chunk]) -> float:
 
 
 def _how(noted: Any, flow: http.HTTPFlow) -> How:
-    """Return how a flow ended, as it was noted; without a note, as mitmproxy tells it."""
+    """Return how a flow ended, from the note. Without a note, mitmproxy's error decides."""
     for how in HOW:
         if how == noted:
             return how
@@ -131,7 +131,7 @@ def _events(noted: Any) -> Iterator[Event]:
 
 
 def _chunks(noted: Any, body: bytes) -> Iterator[Chunk]:
-    """Cut a body as it came, as far as that was noted; else it is one chunk."""
+    """Split a body into the chunks in which it came. A part without a note is one chunk."""
     place = 0
     for one in array(noted):
         match one:

@@ -1,4 +1,4 @@
-"""How many requests came for the hosts that we stand in for, and how they ended."""
+"""Counts the requests for the intercepted hosts, and how they ended."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from addons.hosts import matches
 
 @dataclass(slots=True)
 class Requests:
-    """Counts of requests: of ``all``, so many ``failed``, and so many were ``left`` by the app before their end."""
+    """The number of requests: ``all``, those that ``failed``, and those that the app ``left`` before the end."""
 
     all: int = 0
     failed: int = 0
@@ -20,10 +20,9 @@ class Requests:
 
 
 class CountRequests(EachEnding):
-    """Count the requests of apps: each HTTP request, and each request over a WebSocket.
+    """Counts the requests of apps: each HTTP request, and each request over a WebSocket.
 
-    What is asked of the proxy itself has other hosts and is not counted. Requests that are passed through to the real
-    host are.
+    Requests for the proxy's own page are not counted. Requests that are passed on to the real host are counted.
     """
 
     def __init__(self, hosts: Sequence[str]) -> None:

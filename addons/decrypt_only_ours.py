@@ -1,4 +1,4 @@
-"""Decrypt traffic for OpenAI's hosts and nothing else."""
+"""Decrypts only the traffic for OpenAI's hosts."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,19 @@ from addons.hosts import as_regex
 
 
 class DecryptOnlyOurs:
-    """Set the options that make mitmproxy tunnel every other host untouched, and never call the real one for ours."""
+    """Sets mitmproxy's options: traffic for other hosts is passed on unread, and OpenAI's hosts are never called."""
 
     def __init__(self, hosts: Sequence[str]) -> None:
         self.hosts = hosts
 
     def load(self, loader: Loader) -> None:
-        """Set mitmproxy's options, so that `mitmweb -s` and `mitmdump -s` work as they are."""
+        """Set mitmproxy's options here, so that `mitmweb -s` and `mitmdump -s` need no further options."""
         ctx.options.update(  # type: ignore[no-untyped-call]
             allow_hosts=[as_regex(host) for host in self.hosts],
-            # The default connects to the real host at CONNECT, before an addon can redirect the request.
+            # By default mitmproxy connects to the real host at CONNECT, before an addon can redirect the request.
             connection_strategy="lazy",
-            # Our certificate is made from the name asked for, not from a look at the real one's.
+            # The certificate is made from the requested name. mitmproxy would read the real host's certificate.
             upstream_cert=False,
-            # So that a streamed answer can be seen, saved and recorded when it is over.
+            # Streamed responses can then be shown, saved and recorded when they are complete.
             store_streamed_bodies=True,
         )

@@ -1,4 +1,4 @@
-"""What the log and the counts have in common: they hear how each exchange ended, once."""
+"""The base class of addons that are told once how each exchange ended."""
 
 from collections import Counter
 
@@ -7,35 +7,36 @@ from mitmproxy import http
 from addons.ending import Ending, ending_of, ending_of_message, ending_of_socket
 
 SWITCHED = 101
+"""The status with which a WebSocket is opened."""
 
 
 class EachEnding:
-    """An addon whose :meth:`ended` is called for each exchange: each HTTP request, and each request over a WebSocket.
+    """Calls :meth:`ended` once for each exchange: for each HTTP request, and for each request over a WebSocket.
 
-    It needs each flow after its real address was put back.
+    Its hooks must run after the real address of a flow has been restored.
     """
 
     def __init__(self) -> None:
         self._unanswered: Counter[str] = Counter()
-        """How many requests over a WebSocket have not ended yet, by flow. Each message of an app's is one."""
+        """How many requests on a WebSocket have not ended yet, by flow. Each message of the app is a request."""
 
     def ended(self, flow: http.HTTPFlow, ending: Ending) -> None:
-        """Hear how an exchange ended."""
+        """Called when an exchange has ended."""
         raise NotImplementedError
 
     def opened(self, flow: http.HTTPFlow) -> None:
-        """Hear of a WebSocket that was opened. That is no exchange."""
+        """Called when a WebSocket was opened. The opening is not counted as an exchange."""
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """Tell of a request that was answered."""
+        """Report a request that was answered."""
         self._end(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """Tell of a request that broke off."""
+        """Report a request that broke off."""
         self._end(flow)
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
-        """Tell of a request over a WebSocket whose last message this is."""
+        """Report a request on a WebSocket when the last message of its answer has come."""
         assert flow.websocket is not None  # noqa: S101 - that is what the hook is for
         message = flow.websocket.messages[-1]
         if message.from_client:
@@ -45,7 +46,7 @@ class EachEnding:
             self.ended(flow, ending)
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
-        """Tell of the requests that the end of a WebSocket has cut off."""
+        """Report the requests that had no complete answer when their WebSocket was closed."""
         for _ in range(self._unanswered.pop(flow.id, 0)):
             self.ended(flow, ending_of_socket(flow))
 

@@ -1,4 +1,4 @@
-"""How a flow ended: one answer for the log, for mitmproxy's views and for the counts."""
+"""Decides how a flow ended, for the log, for mitmproxy's views and for the counts."""
 
 import json
 import re
@@ -17,24 +17,24 @@ _KIND = re.compile(rb'\s*\{\s*"type":\s*"(response\.completed|response\.incomple
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a flow ended: ``outcome`` as :func:`cassettes.outcome.outcome` names it, and why, "" where it went well."""
+    """How a flow ended. ``outcome`` is that of :func:`cassettes.outcome.outcome`. ``reason`` is "" after a success."""
 
     outcome: How
     reason: str = ""
 
     @property
     def failed(self) -> bool:
-        """Whether the app did not get what it had asked for."""
+        """Whether the app did not get a complete answer."""
         return self.outcome != DONE
 
 
 def ending_of(flow: http.HTTPFlow) -> Ending:
-    """Return how a flow that is over ended."""
+    """Return how a finished flow ended."""
     response = flow.response
     if error := flow.metadata.get(ERROR):
         return Ending(FAILED, str(error))
     if flow.metadata.get(ENDED):
-        # Some clients hang up as soon as they have read what ends a stream.
+        # Some clients disconnect as soon as they have read the last event of a stream.
         return Ending(DONE)
     if flow.error is not None:
         return Ending("cut_by_app" if "client" in flow.error.msg.lower() else FAILED, flow.error.msg)
@@ -47,16 +47,16 @@ def ending_of(flow: http.HTTPFlow) -> Ending:
         return Ending(FAILED, reason(None, error) if error else "")
     if not is_event_stream(kind):
         return Ending(DONE)
-    # Only what came in other pieces than whole events gets here.
+    # Here the stream's pieces did not begin with whole events, so the whole body is read.
     error = error_in(assemble(kind, body))
     how = DONE if error is None and is_complete(body) else FAILED
     return Ending(outcome(how, response.status_code), "" if how == DONE else reason(None, error))
 
 
 def ending_of_message(content: bytes) -> Ending | None:
-    """Return how a request over a WebSocket ended, if this message of the API's ends one.
+    """Return how a request over a WebSocket ended; None if this message from the API does not end one.
 
-    An ``error`` without a status comes before the ``response.failed`` that ends its response.
+    An ``error`` message without a status ends nothing: ``response.failed`` follows.
     """
     match = _KIND.match(content)
     if match is None:
@@ -73,6 +73,6 @@ def ending_of_message(content: bytes) -> Ending | None:
 
 
 def ending_of_socket(flow: http.HTTPFlow) -> Ending:
-    """Return how a request ended that the end of its WebSocket has cut off."""
+    """Return how a request ended whose WebSocket was closed before its answer was complete."""
     by_app = flow.websocket is None or flow.websocket.closed_by_client is not False
     return Ending("cut_by_app", "Client disconnected.") if by_app else Ending(FAILED, "server closed connection")

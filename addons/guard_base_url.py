@@ -1,12 +1,15 @@
-"""The base-URL door is for programs, not for whatever page a browser on this machine happens to show.
+"""Protects the base-URL door from web pages. The door is for programs.
 
-A page may send requests to any address that its browser reaches, also this one: blindly by a form or a plain ``fetch``,
-and readably by a WebSocket, or under a name of its own that it lets point here (DNS rebinding). Browsers say where such
-a request comes from (``Origin``, ``Sec-Fetch-Site``) and under which name the door was reached (``Host``); no page can
-say otherwise. Where keys are asked for, a page without one is refused anyway. Through the other doors no page comes by
-itself; the proxy's own page, which can be reached through them, has a guard beside this one.
+A web page can send requests to any address that its browser can reach, and so to this door. With a form or a plain
+``fetch`` it cannot read the answer. With a WebSocket it can. It can also let a host name of its own point to this
+machine (DNS rebinding), and then read the answer. But the browser says which page sent a request (``Origin``,
+``Sec-Fetch-Site``) and which host name was used (``Host``), and a page cannot change this.
 
-Pages that may use the door get what browsers ask for (https://fetch.spec.whatwg.org/#http-cors-protocol).
+If keys are required, a page without a key is refused anyway. Pages do not reach the other doors by themselves. The
+proxy's own page can be reached through them, and :mod:`addons.guard_own_page` protects it.
+
+A page that may use the door gets the headers of the CORS protocol
+(https://fetch.spec.whatwg.org/#http-cors-protocol).
 """
 
 import ipaddress
@@ -21,17 +24,17 @@ from addons.hosts import is_this_machine, matches
 from addons.redirect_to_origin import forbidden, refuse
 from settings import Settings
 
-# What containers call the machine that they run on. They point nowhere else, so no page can use them.
+# The names by which containers reach their host machine. No page can let them point to another machine.
 OF_CONTAINERS = ("host.docker.internal", "gateway.docker.internal", "host.containers.internal", "host.lima.internal")
 
 REACHED_AS = "understudy_reached_as"
-"""``flow.metadata``: the Host header with which the base-URL door was reached."""
+"""``flow.metadata``: the Host header of a request to the base-URL door."""
 
 METHODS = "GET, POST, DELETE, OPTIONS"
 
 
 class GuardBaseUrl:
-    """Refuse what web pages ask at the base-URL door, unless they may."""
+    """Refuses requests of web pages at the base-URL door, except those of allowed pages."""
 
     def __init__(self, settings: Settings) -> None:
         self._names = (*settings.base_url_hosts, *OF_CONTAINERS)
@@ -39,14 +42,14 @@ class GuardBaseUrl:
         self._keys = settings.client_auth
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Look where a request comes from, before its body is read."""
+        """Check which page sent a request, before the body is read."""
         if not isinstance(flow.client_conn.proxy_mode, ReverseMode) or flow.response:
             return
         request = flow.request
         reached = _host(request.host_header or "")
         if ctx.options.keep_host_header:
             flow.metadata[REACHED_AS] = request.host_header
-            # From here on it is a request for the host that we stand in for.
+            # From now on it is a request for the intercepted host.
             request.host_header = hostport(request.scheme, request.host, request.port)
             if not (self._keys or self._is_own(reached)):
                 told = f"This door is not known as {reached!r}. If you meant that name, set base_url_hosts."
@@ -55,7 +58,7 @@ class GuardBaseUrl:
         answer_page(flow, ("*",) if self._keys else self._origins)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Let a page that may use the door read the answer."""
+        """Allow the page to read the response."""
         if isinstance(flow.client_conn.proxy_mode, ReverseMode):
             let_page_read(flow)
 
@@ -70,14 +73,14 @@ class GuardBaseUrl:
 
 
 def answer_page(flow: http.HTTPFlow, origins: Sequence[str]) -> None:
-    """Refuse a request of a page that may not use the door; tell a browser that asks first that its page may.
+    """Refuse a request of a page that may not use the door. Answer a browser's preflight request for a page that may.
 
-    ``origins`` are patterns of the origins that may, beside those of this machine; ``*`` is for all.
+    ``origins`` are patterns of allowed origins. ``*`` allows all. Origins on this machine are always allowed.
     """
     request = flow.request
     origin = request.headers.get("origin")
     if origin is None:
-        # A picture, a script or a form that only reads: a browser tells no origin then, but that there is a page.
+        # For an image, a script or a form with GET, a browser sends no Origin, but it says that a page sent it.
         if request.headers.get("sec-fetch-site") == "cross-site" and not is_visit(request) and "*" not in origins:
             refuse(flow, forbidden("Web pages of other sites may not use this door."))
     elif not may_use(origin, origins):
@@ -88,7 +91,7 @@ def answer_page(flow: http.HTTPFlow, origins: Sequence[str]) -> None:
 
 
 def is_visit(request: http.Request) -> bool:
-    """Whether a person has followed a link to here: they see the answer, and the page that they came from does not."""
+    """Whether a person followed a link to this address. The page with the link does not see the answer."""
     told = request.headers.get
     return request.method == "GET" and told("sec-fetch-mode") == "navigate" and told("sec-fetch-dest") == "document"
 
@@ -96,7 +99,7 @@ def is_visit(request: http.Request) -> bool:
 def may_use(origin: str, origins: Sequence[str]) -> bool:
     """Whether pages of an origin may use the door.
 
-    Pages served on this machine may, and so may programs that are made of pages (``app://``, extensions).
+    Pages that are served on this machine may use it. So may browser extensions and desktop programs (``app://``).
     """
     if any(pattern == "*" or matches(origin, (pattern,)) for pattern in origins):
         return True
@@ -108,7 +111,7 @@ def may_use(origin: str, origins: Sequence[str]) -> bool:
 
 
 def let_page_read(flow: http.HTTPFlow) -> None:
-    """Let the page that has sent a request read its answer."""
+    """Add the headers that allow the page to read the response to its request."""
     origin = flow.request.headers.get("origin")
     if origin is not None and flow.response:
         flow.response.headers["access-control-allow-origin"] = origin
@@ -117,7 +120,7 @@ def let_page_read(flow: http.HTTPFlow) -> None:
 
 
 def preflight(asked: http.Headers, origin: str) -> dict[str, str]:
-    """Return what lets a browser send the request that it asks about."""
+    """Return the headers of the answer to a preflight request. They allow the browser to send the real request."""
     headers = {
         "access-control-allow-origin": origin,
         "access-control-allow-methods": METHODS,
@@ -131,13 +134,13 @@ def preflight(asked: http.Headers, origin: str) -> dict[str, str]:
 
 
 def _host(header: str) -> str:
-    """Return the name in a Host header, "" for one that cannot be read."""
+    """Return the name in a Host header; "" if the header is invalid."""
     parts = _split(f"http://{header}")
     return parts[1] if parts else ""
 
 
 def _split(origin: str) -> tuple[str, str] | None:
-    """Return the scheme and the host of an origin, None for none (``null``)."""
+    """Return the scheme and the host of an origin; None if it has none (``null``) or is invalid."""
     try:
         parts = urlsplit(origin)
         return (parts.scheme, (parts.hostname or "").rstrip(".")) if parts.scheme and parts.netloc else None

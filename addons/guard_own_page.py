@@ -1,10 +1,12 @@
-"""The proxy's own page, http://understudy.local/, is for programs and people too, not for other sites' pages.
+"""Protects the proxy's own page, http://understudy.local/, from other sites' pages. It is for people and programs.
 
-Two ways lead a page there. A browser that uses this proxy sends what its pages ask for this name. And a page whose name
-points at the proxy's own port (DNS rebinding) asks it directly: the proxy takes such a request's destination from its
-``Host`` header. The first are known by their origin, the second by the port beside the name.
+There are two ways for a web page to send a request there:
 
-A browser that has logged in to the proxy shows its key with every page's requests, so a key allows nothing here.
+- The browser uses this proxy, and the page requests this host name. The ``Origin`` header shows this.
+- The page's own host name points to the proxy's port (DNS rebinding), and the page requests it directly. The proxy then
+  reads the destination from the ``Host`` header. The port in that header shows this.
+
+A browser that has logged in to the proxy sends its key with the requests of all pages. So a key gives no access here.
 """
 
 from mitmproxy import http
@@ -15,17 +17,17 @@ from addons.redirect_to_origin import MAGIC_HOST, forbidden, is_own_page, refuse
 from settings import Settings
 
 GUARDED = "understudy_guarded"
-"""``flow.metadata``: a request of a page, for the proxy's own page."""
+"""``flow.metadata``: this is a request for the proxy's own page."""
 
 
 class GuardOwnPage:
-    """Refuse what web pages ask of the proxy itself, unless they may."""
+    """Refuses requests of web pages for the proxy's own page, except those of allowed pages."""
 
     def __init__(self, settings: Settings) -> None:
         self._origins = settings.origins
 
     def request(self, flow: http.HTTPFlow) -> None:
-        """Look where a request comes from, and that it is for this host under every name that it tells."""
+        """Check which page sent a request, and that its address and its Host header both name the proxy."""
         request = flow.request
         if flow.response or not is_own_page(request):
             return
@@ -36,13 +38,13 @@ class GuardOwnPage:
         answer_page(flow, self._origins)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Let a page that may use it read the answer."""
+        """Allow the page to read the response."""
         if flow.metadata.pop(GUARDED, False):
             let_page_read(flow)
 
 
 def is_for_own_page_alone(request: http.Request) -> bool:
-    """Whether a request's address and its Host header both name the proxy, at the port that its scheme has."""
+    """Whether a request's address and its Host header both name the proxy, with the default port of the scheme."""
     usual = default_port(request.scheme)
     host, port = parse_authority(request.host_header or "", check=False)
     return (

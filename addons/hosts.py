@@ -1,4 +1,4 @@
-"""Which hosts are ours."""
+"""Compares host names with the patterns of the intercepted hosts."""
 
 import ipaddress
 import re
@@ -7,13 +7,13 @@ from fnmatch import fnmatchcase
 
 
 def matches(host: str, patterns: Iterable[str]) -> bool:
-    """Whether a host name is one of ours. Patterns are in lower case; ``*`` stands for anything, dots included."""
+    """Whether a host name matches one of the patterns. They are in lower case. ``*`` matches any text, even dots."""
     name = host.rstrip(".").lower()
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def as_regex(pattern: str) -> str:
-    """Return the regular expression that mitmproxy's ``allow_hosts`` wants for a pattern: it sees ``host:port``."""
+    """Return a pattern as a regular expression for mitmproxy's ``allow_hosts``. It is compared with ``host:port``."""
     name = ".*".join(re.escape(piece) for piece in pattern.split("*"))
     return rf"^{name}\.?:\d+$"
 
@@ -29,7 +29,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; of names, only ``localhost`` is known to be here."""
+    """Whether only this machine can reach an address. The only name for which this is known is ``localhost``."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""One line in the log for each exchange, and how many ended how."""
+"""Logs one line for each exchange, and counts how exchanges ended."""
 
 import logging
 from collections import Counter
@@ -15,12 +15,12 @@ log = logging.getLogger("understudy")
 
 
 class LogExchanges(EachEnding):
-    """Say what was asked, who answered, how it ended and how long it took."""
+    """Logs what was requested, which model answered, how it ended and how long it took."""
 
     def __init__(self) -> None:
         super().__init__()
         self.counts: Counter[str] = Counter()
-        """How many exchanges ended how: ``done``, ``failed``, ``cut_by_app``."""
+        """The number of exchanges for each outcome: ``done``, ``failed``, ``cut_by_app``."""
 
     def status(self) -> dict[str, Any]:
         """Return the counts, for monitors."""
@@ -29,7 +29,7 @@ class LogExchanges(EachEnding):
     def ended(self, flow: http.HTTPFlow, ending: Ending) -> None:
         """Log an exchange, and count it."""
         self.counts[ending.outcome] += 1
-        # A client may send ten thousand requests that are refused.
+        # A client may send thousands of requests that are refused, so equal lines are folded into one.
         log.info("%s", describe(flow, ending), extra={"folds": _kind(flow, ending)} if ending.failed else None)
 
     def opened(self, flow: http.HTTPFlow) -> None:
@@ -38,7 +38,7 @@ class LogExchanges(EachEnding):
 
 
 def _kind(flow: http.HTTPFlow, ending: Ending) -> str:
-    """Name what lines about such an end have in common."""
+    """Return the status or the outcome. Lines with the same one are folded into one line."""
     status = flow.response.status_code if flow.response is not None else None
     return f"{status}" if status is not None and status >= 400 else ending.outcome
 
@@ -55,7 +55,7 @@ def describe(flow: http.HTTPFlow, ending: Ending) -> str:
         headers = response.headers
         if model := headers.get("x-understudy-model"):
             parts.append(f"by {model} ({headers.get('x-understudy-process', 'no')} process)")
-        # What else the log says of a failure, it says of the request by this name.
+        # Other lines of the log about this failure have the same id.
         if response.status_code >= 400 and (request_id := headers.get("x-request-id")):
             parts.append(f"request {request_id}")
         if "x-understudy-rehearsal" in headers:
@@ -63,5 +63,5 @@ def describe(flow: http.HTTPFlow, ending: Ending) -> str:
     began, ended = request.timestamp_start, (response.timestamp_end if response else None)
     if began and ended:
         parts.append(f"{ended - began:.2f} s")
-    # mitmproxy's own programs show the log as it comes.
+    # mitmproxy's own programs print the log without escaping.
     return one_line(", ".join(parts))

@@ -1,4 +1,4 @@
-"""Run mitmproxy's master in this process, with its default addons and the project's own."""
+"""Run mitmproxy's master in this process, with those of its addons that do something here, and the project's own."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import mitmproxy_rs
-from mitmproxy import addons as mitmproxy_addons
-from mitmproxy.addons import core, disable_h2c, next_layer, proxyauth, proxyserver, tlsconfig, upstream_auth
+from mitmproxy import ctx, http
+from mitmproxy.addons import (
+    asgiapp,
+    block,
+    core,
+    disable_h2c,
+    dns_resolver,
+    next_layer,
+    proxyauth,
+    proxyserver,
+    strip_dns_https_records,
+    tlsconfig,
+    update_alt_svc,
+    upstream_auth,
+)
 from mitmproxy.certs import CertStore
 from mitmproxy.master import Master
 from mitmproxy.options import Options
@@ -114,11 +127,12 @@ async def proxy(
     *,
     say_web: Callable[[str], None] | None = None,
     own: Sequence[Any] | None = None,
+    store: CertStore | None = None,
 ) -> AsyncIterator[list[tuple[str, int]]]:
     """Run the proxy while the block runs. Yield its addresses in the order of its modes.
 
     ``web``: the address of mitmweb, or None. ``say_web`` is called with mitmweb's URL, which includes its token.
-    ``own``: mitmproxy's own addons; None for its default addons.
+    ``own``: mitmproxy's own addons; None for :func:`addons_of_mitmproxy`, with ``store``.
 
     Raises CannotListenError if the proxy cannot listen at an address or an addon cannot start.
     """
@@ -127,10 +141,11 @@ async def proxy(
     with _errors_logged() as (errors, show_errors):
         if web is None:
             master = Master(options, event_loop=asyncio.get_running_loop(), with_termlog=False)
-            own = mitmproxy_addons.default_addons() if own is None else own  # type: ignore[no-untyped-call]
-            master.addons.add(*own)  # type: ignore[no-untyped-call]
+            master.addons.add(*(addons_of_mitmproxy(store) if own is None else own))  # type: ignore[no-untyped-call]
         else:
             master = web_master(options, *web)
+        # It would call all addons for each line of the log, for a hook that mitmproxy has deprecated and nobody uses.
+        master._legacy_log_events.uninstall()
         master.addons.add(*addons, ready)  # type: ignore[no-untyped-call]
         running = asyncio.create_task(master.run(), name="mitmproxy")
         waiting = asyncio.create_task(ready.event.wait(), name="until the proxy is ready")
@@ -167,6 +182,50 @@ def cut_connections(master: Master) -> None:
         transport = handler.transports.get(handler.client)
         if transport is not None and transport.handler is not None:
             transport.handler.cancel("the proxy has ended")
+
+
+class InstallationPage:
+    """mitmproxy's page http://mitm.it/, from which a device gets the certificate of the authority.
+
+    mitmproxy's own addon imports a web server at the start. This one does so at the first request for the page.
+    """
+
+    HOST = "mitm.it"
+
+    def __init__(self) -> None:
+        self._page: asgiapp.WSGIApp | None = None
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """Answer a request for the page."""
+        if flow.request.pretty_host != self.HOST:
+            return
+        if self._page is None:
+            from mitmproxy.addons.onboardingapp import app
+
+            app.config["CONFDIR"] = ctx.options.confdir
+            self._page = asgiapp.WSGIApp(app, self.HOST, None)
+        await self._page.request(flow)
+
+
+def addons_of_mitmproxy(store: CertStore | None = None) -> list[Any]:
+    """Return mitmproxy's default addons, without those that do nothing unless an option of theirs is set.
+
+    ``store`` has the authority. If it is None, mitmproxy loads it from its ``confdir``.
+    """
+    return [
+        core.Core(),
+        block.Block(),
+        strip_dns_https_records.StripDnsHttpsRecords(),
+        disable_h2c.DisableH2C(),
+        InstallationPage(),
+        proxyauth.ProxyAuth(),
+        proxyserver.Proxyserver(),  # type: ignore[no-untyped-call]
+        dns_resolver.DnsResolver(),
+        next_layer.NextLayer(),
+        tlsconfig.TlsConfig() if store is None else _TlsWith(store),
+        upstream_auth.UpstreamAuth(),
+        update_alt_svc.UpdateAltSvc(),
+    ]
 
 
 class _TlsWith(tlsconfig.TlsConfig):

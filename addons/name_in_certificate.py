@@ -1,10 +1,11 @@
-"""The certificate that an app is shown names the host it asked for, and nothing else.
+"""Makes the certificate name only the requested host.
 
-mitmproxy puts the address of the CONNECT, or its own when the app tells no name, into the certificate too. Our
-authority may sign for our hosts' names alone, and one address among them makes the whole certificate worthless.
+mitmproxy also puts the address of the CONNECT into the certificate, or its own address if the app sends no name. The
+certificate authority may sign only the names of the intercepted hosts. A single address makes the whole certificate
+invalid.
 
-Nor is any other name signed, whatever a client asks for in a tunnel or at the base-URL door. Some verifiers compare a
-common name without a dot, or with one at its end, with none of the authority's constraints.
+No other name is signed, whatever a client requests in a tunnel or at the base-URL door. Some verifiers do not check the
+authority's constraints for a common name without a dot, or with a dot at its end.
 """
 
 from collections.abc import Sequence
@@ -16,13 +17,13 @@ from auth.certificates.name_constraints import is_address
 
 
 class NameInCertificate:
-    """Let the name in the TLS handshake and the one in the CONNECT stand in for each other, and no foreign one pass."""
+    """If only one of the names in the CONNECT and in the TLS handshake is an intercepted host, uses it for both."""
 
     def __init__(self, hosts: Sequence[str]) -> None:
         self._hosts = hosts
 
     def tls_clienthello(self, data: ClientHelloData) -> None:
-        """Fill in whichever of the two is none of our names. A name's last dot is not part of it."""
+        """Replace a name that is not an intercepted host by the other one. A dot at the end is ignored."""
         client, server = data.context.client, data.context.server
         if server.address is None or server.connected:
             return
@@ -34,6 +35,6 @@ class NameInCertificate:
             server.address = (named or asked, port)
 
     def _name(self, host: str) -> str:
-        """Return a host's name if it is one of ours, else ""."""
+        """Return a host's name if it is an intercepted host, else ""."""
         name = host.rstrip(".")
         return name if name and not is_address(name) and matches(name, self._hosts) else ""

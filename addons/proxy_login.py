@@ -1,4 +1,4 @@
-"""The CONNECT door asks for a key."""
+"""Asks clients of the proxy for a key."""
 
 import base64
 import binascii
@@ -19,14 +19,14 @@ REALM = 'Basic realm="Understudy: any name, and a key as the password"'
 
 
 ASK_FOR_LOGIN = (mode_specs.RegularMode, mode_specs.UpstreamMode)
-"""Where a client knows that there is a proxy, and can log in to it."""
+"""The modes in which a client knows that it uses a proxy, and can log in."""
 
 
 class ProxyLogin:
-    """Let through only whoever logs in with a key: ``Proxy-Authorization: Basic``, any name, the key as password.
+    """Accepts only clients that log in with a key: ``Proxy-Authorization: Basic``, any name, and the key as password.
 
-    That is ``HTTPS_PROXY=http://me:sk-understudy-…@host:port`` for every client that knows proxies. What then comes
-    over that connection is that key's, whatever the app itself sends as its OpenAI key.
+    Clients log in with ``HTTPS_PROXY=http://me:sk-understudy-…@host:port``. All requests on that connection belong to
+    this key, whatever OpenAI key the app sends.
     """
 
     def __init__(
@@ -34,30 +34,30 @@ class ProxyLogin:
         access: Callable[[], Awaitable[Access | None]],
         known: Callable[[connection.Client], None] = lambda client: None,
     ) -> None:
-        """``known`` is told of each client that has shown a key."""
+        """``known`` is called for each client that has sent a valid key."""
         self._access = access
         self._known = known
         self._keys: weakref.WeakKeyDictionary[connection.Client, str] = weakref.WeakKeyDictionary()
 
     def load(self, loader: Loader) -> None:
-        """Have SOCKS clients asked for a login, which mitmproxy does only where its own logins are in use."""
+        """Make mitmproxy ask SOCKS clients for a login. It does so only if its own option for logins is set."""
         ctx.options.update(proxyauth="any")  # type: ignore[no-untyped-call]
         own = ctx.master.addons.get("proxyauth")  # type: ignore[no-untyped-call]
         if own is not None:
-            # With nothing to check by, mitmproxy's own addon asks for nothing; ours does.
+            # Without a validator, mitmproxy's own addon checks nothing. This addon does.
             own.validator = None
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
-        """Ask for the login of a connection."""
+        """Check the login of a tunnel."""
         if (key := await self._login(flow)) is not None:
             self._keys[flow.client_conn] = key
             self._known(flow.client_conn)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Note whose request it is; ask where no CONNECT came before."""
+        """Note the key of a request. Check the login if no CONNECT came before."""
         flow.request.headers.pop(KEY_HEADER, None)
         if flow.response is not None:
-            return  # it was asked of the proxy's own address, and leads nowhere
+            return  # a request for the proxy's own address, which was answered already
         key = self._keys.get(flow.client_conn)
         if key is None and isinstance(flow.client_conn.proxy_mode, ASK_FOR_LOGIN):
             key = await self._login(flow)
@@ -66,28 +66,28 @@ class ProxyLogin:
             self._known(flow.client_conn)
 
     def key_of(self, client: connection.Client) -> str | None:
-        """Return the key that a connection has logged in with, None if it has not."""
+        """Return the key with which a connection has logged in; None if it has not."""
         return self._keys.get(client)
 
     async def socks5_auth(self, data: modes.Socks5AuthData) -> None:
-        """Ask for the login of a SOCKS connection."""
+        """Check the login of a SOCKS connection."""
         if await self._is_key(data.password):
             data.valid = True
             self._keys[data.client_conn] = data.password
             self._known(data.client_conn)
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """Forget the key, before anything looks at the finished flow."""
+        """Remove the key before other addons see the finished flow."""
         flow.request.headers.pop(KEY_HEADER, None)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """Forget the key."""
+        """Remove the key."""
         flow.request.headers.pop(KEY_HEADER, None)
 
     async def _login(self, flow: http.HTTPFlow) -> str | None:
-        """Return the key that a request to the proxy carries; refuse the request (407) if there is none or it is wrong.
+        """Return the key in a request's login. Answer with 407 and return None if it is missing or wrong.
 
-        Where no keys are asked for, "" is as good as one.
+        If no keys are required, any login is accepted, and the result may be "".
         """
         secret = password_in(flow.request.headers.pop("proxy-authorization", ""))
         if await self._is_key(secret):
@@ -102,13 +102,13 @@ class ProxyLogin:
             access = await self._access()
             return access is None or (bool(secret) and await access.check(secret) is not None)
         except Exception as error:
-            # Whatever went wrong: mitmproxy would go on as if no login had been asked for.
+            # Catch everything: after an exception mitmproxy would accept the client.
             log.warning("keys cannot be checked: %s", error)
             return False
 
 
 def password_in(header: str) -> str:
-    """Return the password of a Basic login, "" if there is none."""
+    """Return the password of a Basic login; "" if there is none."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         return ""

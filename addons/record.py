@@ -30,7 +30,7 @@ from engine import Event, Running
 from engine.observers import FLOW_HEADER, Observers
 from settings import Settings
 from translate.prices import cost_of
-from translate.turn import Turn, to_json
+from translate.turn import Turn, to_json, turn_weight
 
 log = logging.getLogger("understudy")
 
@@ -322,7 +322,7 @@ class Taken:
         """Record a turn."""
         self.begin_entry(200)
         self._turns.append(running)
-        self.recording.turn(to_json(turn), at_ms=self._at(), of=of)
+        self.recording.turn_of(turn_weight(turn), lambda: to_json(turn), at_ms=self._at(), of=of)
 
     def event(self, of: int, event: Event) -> None:
         """Keep an event."""

@@ -1,7 +1,7 @@
-"""The proxy does not connect to itself.
+"""Keeps the proxy from connecting to itself.
 
-A request for its own address would come in again as a request for its own address, and so on, until there are no
-connections left. mitmproxy looks at the name of a host only, and the name may be any that resolves to this machine.
+A request for the proxy's own address would come back to the proxy again and again, until no connections are left.
+mitmproxy compares only the host's name. But any name may resolve to this machine.
 """
 
 import ipaddress
@@ -21,7 +21,7 @@ type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class RefuseLoops:
-    """Refuse what leads to an address at which the proxy listens.
+    """Refuses requests and connections to an address at which the proxy listens.
 
     It must come after the addon that pins a host to an address.
     """
@@ -30,15 +30,15 @@ class RefuseLoops:
         self._hosts = settings.hosts
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
-        """Look where a CONNECT leads."""
+        """Check the destination of a CONNECT."""
         await self._refuse(flow)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Look where a plain request leads."""
+        """Check the destination of an unencrypted request."""
         await self._refuse(flow)
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
-        """Look at what was no request: SOCKS, for example."""
+        """Check the destination of a connection without a request, for example through SOCKS."""
         if data.server.error is None and data.server.address is not None:
             host, port = data.server.address[:2]
             if await leads_here(host, port):
@@ -49,17 +49,17 @@ class RefuseLoops:
         if flow.response or flow.error or matches(request.host, self._hosts):
             return
         if await leads_here(request.host, request.port):
-            # As for the names that are known to be this machine's: see addons/explain_doors.py.
+            # addons/explain_doors.py answers the same for names that are known to be this machine.
             refuse(flow, OpenAIError(told(request.host), status=421, code="misdirected_request"))
 
 
 def told(host: str) -> str:
-    """Return what is said of a host that is this proxy."""
+    """Return the error message for a host that is this proxy."""
     return f"The host {host!r} is this proxy. It does not connect to itself."
 
 
 def own_addresses() -> list[tuple[str, int]]:
-    """Return where this proxy listens."""
+    """Return the addresses at which this proxy listens."""
     proxy = ctx.master.addons.get("proxyserver")  # type: ignore[no-untyped-call]
     return [(host, port) for host, port, *_ in proxy.listen_addrs()] if proxy else []
 
@@ -72,14 +72,14 @@ async def leads_here(host: str, port: int) -> bool:
     try:
         found = await resolve(host, port)
     except OSError:
-        return False  # whoever connects says so
+        return False  # the connection then fails with this error
     return any(is_at(door, read(address)) for address in found for door in doors)
 
 
 def is_at(door: Address, address: Address) -> bool:
-    """Whether who connects with an address comes to a door. A door may be every address of this machine."""
+    """Whether a connection to ``address`` reaches ``door``. A door may stand for every address of this machine."""
     if address.is_unspecified:
-        # Systems connect with this machine then.
+        # For such an address, systems connect to this machine.
         return door.is_unspecified or door.is_loopback
     if door.is_unspecified:
         return address.is_loopback or address in addresses_of_this_machine()
@@ -92,7 +92,7 @@ def addresses_of_this_machine() -> set[Address]:
 
 
 def read(text: str) -> Address:
-    """Read an address, without its zone. An IPv4 address within an IPv6 one is what it stands for."""
+    """Parse an address without its zone. An IPv4 address that is written as IPv6 is returned as IPv4."""
     address = ipaddress.ip_address(text.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
 
@@ -102,4 +102,4 @@ def _addresses(texts: Iterable[str]) -> Iterable[Address]:
         try:
             yield read(text)
         except ValueError:
-            continue  # an interface has others too: of Ethernet, for example
+            continue  # interfaces also have addresses of other kinds, such as Ethernet

@@ -1,4 +1,4 @@
-"""The origin lives as long as the proxy does."""
+"""Starts the origin with the proxy, and ends it with the proxy."""
 
 import asyncio
 import contextlib
@@ -13,26 +13,27 @@ log = logging.getLogger("understudy")
 
 
 class Origin(Protocol):
-    """The origin while it listens."""
+    """A running origin."""
 
     @property
     def addresses(self) -> Sequence[tuple[str, int]]:
-        """Where it listens."""
+        """The addresses at which it listens."""
 
     @property
     def access(self) -> Access | None:
-        """Who may ask; None: everyone may."""
+        """The API keys. None if no key is required."""
 
     def refuse_new(self) -> Collection[asyncio.Task[Any]]:
         """Refuse new requests from now on. Returns the tasks of those that are still being answered."""
 
 
 class ServeOrigin:
-    """Start the origin when the proxy runs, and end it, and every Claude process with it, when the proxy is done.
+    """Starts the origin when the proxy runs. When the proxy ends, it ends the origin and all Claude processes.
 
-    ``origin`` is entered once. ``token`` is what each request must show it. ``drain_s``: how long :meth:`drain` waits.
-    ``before_done`` is awaited before the origin ends. ``expected`` are the exceptions at the start that are told in
-    one line. ``in_the_background``: :meth:`running` does not wait for the start, and whatever needs the origin does.
+    ``origin`` is entered once. Each request to it must have the ``token``. :meth:`drain` waits for up to ``drain_s``
+    seconds. ``before_done`` is awaited before the origin ends. If the start raises one of ``expected``, one line is
+    logged. With ``in_the_background``, :meth:`running` does not wait for the start; :meth:`addresses` and
+    :meth:`access` do.
     """
 
     def __init__(
@@ -56,18 +57,18 @@ class ServeOrigin:
         self._starting: asyncio.Task[None] | None = None
 
     async def addresses(self) -> Sequence[tuple[str, int]]:
-        """Wait until the origin listens and return its addresses. Raises what kept it from starting."""
+        """Wait until the origin listens and return its addresses. Raises the exception with which the start failed."""
         return (await asyncio.shield(self._future())).addresses
 
     async def access(self) -> Access | None:
-        """Wait until the origin listens and return who may ask; None: everyone may."""
+        """Wait until the origin listens and return the API keys. Return None if no key is required."""
         return (await asyncio.shield(self._future())).access
 
     async def running(self) -> None:
-        """Start.
+        """Start the origin.
 
-        mitmproxy calls this for a script before some of its own addons are ready, while it listens already. A script
-        therefore starts the origin in the background.
+        For a script, mitmproxy calls this before some of its own addons are ready, and it already listens. So a script
+        starts the origin in the background.
         """
         if self._in_the_background:
             self._starting = asyncio.create_task(self._start(), name="start the origin")
@@ -75,14 +76,14 @@ class ServeOrigin:
             await self._start()
 
     async def done(self) -> None:
-        """Stop."""
+        """End the origin."""
         if self._starting is not None:
             await asyncio.wait([self._starting])
         await self._before_done()
         await self._stack.aclose()
 
     async def drain(self) -> None:
-        """Refuse new requests and give those that run their time to end."""
+        """Refuse new requests, and give running requests some time to end."""
         if self._started is None or not self._started.done() or self._started.exception() is not None:
             return
         if running := self._started.result().refuse_new():

@@ -1,4 +1,4 @@
-"""Exchanges as people read them, in mitmproxy's own programs."""
+"""Shows exchanges as conversations in mitmproxy's own programs."""
 
 import contextlib
 import time
@@ -15,15 +15,15 @@ from engine.observers import FLOW_HEADER, Observers
 from translate.turn import Turn, to_json
 
 FAILED = ":x:"
-"""How mitmproxy marks what went wrong."""
+"""The marker of failed flows in mitmproxy."""
 
 
 class ShowInMitmproxy:
-    """Register the content view, and keep with each flow what it shows of Claude's side.
+    """Registers the content view, and stores Claude's side of each exchange with its flow.
 
-    ``flow.metadata["understudy"]``: ``turns``, ``events`` as [ms, turn, event], ``chunks`` as [ms, bytes], ``how`` it
-    ended. The flow's comment says who answered, on what process, when the first piece came, and what went wrong; what
-    went wrong is marked (``~marked`` finds it).
+    ``flow.metadata["understudy"]`` has ``turns``, ``events`` as [ms, turn, event], ``chunks`` as [ms, bytes], and
+    ``how`` the exchange ended. The flow's comment has the model, the process, the time of the first piece and the
+    error. Failed flows are marked. The filter ``~marked`` finds them.
     """
 
     def __init__(self, observers: Observers) -> None:
@@ -32,11 +32,11 @@ class ShowInMitmproxy:
 
     def running(self) -> None:
         """Register the view."""
-        with contextlib.suppress(ValueError):  # it is there already: a script is loaded anew when it is edited
+        with contextlib.suppress(ValueError):  # already registered: mitmproxy loads a script again after it was edited
             contentviews.add(ConversationContentview)
 
     def request(self, flow: http.HTTPFlow) -> None:
-        """Listen in on a flow that the origin answers."""
+        """Observe a flow that the origin answers."""
         if REAL_ADDRESS in flow.metadata and flow.response is None:
             note = self._noting[flow.id] = _Note()
             flow.metadata[METADATA] = note.told
@@ -44,21 +44,21 @@ class ShowInMitmproxy:
             self._witnesses.add(flow.id, note)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Listen in on the pieces of a stream."""
+        """Note the pieces of a streamed response."""
         note = self._noting.get(flow.id)
         if note is not None and flow.response is not None and flow.response.stream:
             flow.response.stream = note.passing(flow.response.stream)
 
     async def response(self, flow: http.HTTPFlow) -> None:
-        """Say what came of it."""
+        """Note how the flow ended."""
         await self._end(flow)
 
     async def error(self, flow: http.HTTPFlow) -> None:
-        """Say what came of it."""
+        """Note how the flow ended."""
         await self._end(flow)
 
     async def websocket_message(self, flow: http.HTTPFlow) -> None:
-        """Mark a WebSocket over which a request has failed."""
+        """Mark a WebSocket if one of its requests has failed."""
         assert flow.websocket is not None  # noqa: S101 - that is what the hook is for
         message = flow.websocket.messages[-1]
         if message.from_client or REAL_ADDRESS not in flow.metadata:
@@ -75,7 +75,7 @@ class ShowInMitmproxy:
             return
         self._witnesses.forget(flow.id)
         if flow.response is not None and flow.response.raw_content is None:
-            # mitmproxy keeps nothing of a stream that broke off.
+            # mitmproxy stores nothing of a stream that broke off.
             flow.response.raw_content = b"".join(note.sent)
         note.sent.clear()
         ending = ending_of(flow)
@@ -87,12 +87,12 @@ class ShowInMitmproxy:
 
 
 async def changed(flow: http.HTTPFlow) -> None:
-    """Have mitmproxy's views look at a flow again: they have done so before we could mark it."""
+    """Make mitmproxy's views show a flow again. They have shown it before it was marked."""
     await ctx.master.addons.trigger_event(hooks.UpdateHook([flow]))
 
 
 class _Note:
-    """What is noted of one flow."""
+    """The notes about one flow."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -100,10 +100,10 @@ class _Note:
         self.sent: list[bytes] = []
 
     def begin(self) -> None:
-        """Note nothing: what is asked tells of itself."""
+        """Do nothing: the turns are noted when they come."""
 
     def end(self) -> None:
-        """Note nothing: the flow ends for the app."""
+        """Do nothing: the notes end with the flow."""
 
     def turn(self, of: int, turn: Turn, running: Running) -> None:
         """Note a turn."""
@@ -114,7 +114,7 @@ class _Note:
         self.told["events"].append([self._at(), of, dict(event)])
 
     def passing(self, before: Any) -> Callable[[bytes], Any]:
-        """Return what notes each piece of a stream and passes it on, by way of what was to pass it on before."""
+        """Return a stream function that notes each piece, and then calls ``before``, the previous stream function."""
 
         def note(data: bytes) -> Any:
             if data:
@@ -125,7 +125,7 @@ class _Note:
         return note
 
     def comment(self, flow: http.HTTPFlow, reason: str) -> str:
-        """Say in a line who answered, how and when, and what went wrong."""
+        """Return the flow's comment: process, model, time of the first piece, and the error."""
         headers = flow.response.headers if flow.response is not None else http.Headers()
         facts = [headers.get("x-understudy-process", ""), headers.get("x-understudy-model", "")]
         if self.told["chunks"]:

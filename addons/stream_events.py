@@ -1,4 +1,4 @@
-"""Event streams are passed on as they come."""
+"""Passes event streams on as they come."""
 
 from mitmproxy import http
 
@@ -7,23 +7,23 @@ from cassettes.openai_bodies import error_in
 from cassettes.outcome import reason
 
 ENDED = "understudy_ended"
-"""``flow.metadata``: the event that ends a stream has been passed on, so whoever hangs up now has the whole answer."""
+"""``flow.metadata``: the last event of a stream was passed on. A client that disconnects now has the whole answer."""
 
 ERROR = "understudy_error"
-"""``flow.metadata``: the error that a stream has told, in a few words."""
+"""``flow.metadata``: the error in a stream, in a few words."""
 
 ENDS = (b"data: [DONE]", b"event: response.completed", b"event: response.incomplete", b"event: response.failed")
-"""How the lines begin that end a stream. No piece of a text looks like one: JSON has no line breaks of its own."""
+"""How the last event of a stream begins. Text of the model cannot look like this, since JSON escapes line breaks."""
 
 ERRORS = (b'data: {"error"', b"event: error", b"event: response.failed")
-"""How the lines begin that tell an error."""
+"""How events with an error begin."""
 
 
 class StreamEvents:
-    """Pass ``text/event-stream`` on chunk by chunk; mitmproxy would otherwise hold an answer until it is whole."""
+    """Passes ``text/event-stream`` on chunk by chunk. By default mitmproxy holds a response until it is complete."""
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Switch streaming on."""
+        """Turn streaming on for an event stream, and look for its end and for errors."""
         if flow.response and flow.response.headers.get("content-type", "").startswith("text/event-stream"):
 
             def watched(data: bytes) -> bytes:
@@ -37,5 +37,5 @@ class StreamEvents:
 
 
 def has_line(data: bytes, beginnings: tuple[bytes, ...]) -> bool:
-    """Whether a line of a chunk begins so."""
+    """Whether a line of a chunk begins with one of these."""
     return data.startswith(beginnings) or any(b"\n" + one in data for one in beginnings)

@@ -1,4 +1,4 @@
-"""When an app does not trust us, say what it needs."""
+"""Logs advice if an app does not trust the certificate authority."""
 
 import logging
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ HINT = (
 
 
 class TrustHint:
-    """Turn a failed TLS handshake for one of our hosts into advice, once a host."""
+    """Logs advice after a failed TLS handshake for an intercepted host, once for each host."""
 
     def __init__(self, hosts: Sequence[str]) -> None:
         self._hosts = hosts
         self._told: set[str] = set()
 
     def tls_failed_client(self, data: TlsData) -> None:
-        """Tell."""
+        """Log the advice."""
         name = data.conn.sni or (data.context.server.address or ("",))[0]
         if name and matches(name, self._hosts) and name not in self._told:
             self._told.add(name)

@@ -14,10 +14,11 @@ from auth.keys.limits import MAX_USD
 from auth.log_redaction import mask
 from cassettes.usage import of_messages
 from engine.agents import PREFIX
+from engine.aside import aside
 from storage.database import StoreError
 from translate.errors import ErrorType, OpenAIError
 from translate.prices import cost_of, price_is_known
-from translate.turn import Turn
+from translate.turn import Turn, turn_weight
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,8 @@ class Access:
         exchange.headers += admission.headers
 
         async def reserve(turn: Turn, is_first: bool) -> None:
-            usd = may_cost(turn, unknown_as=self._unknown_price_as or claudes_model)
+            unknown_as = self._unknown_price_as or claudes_model
+            usd = await aside(turn_weight(turn), may_cost, turn, unknown_as=unknown_as)
             try:
                 # Only the first turn can be refused. Later turns of the request are only counted.
                 await self._budgets.reserve(admission, client, min(usd, MAX_USD), may_refuse=is_first)

@@ -123,6 +123,7 @@ def steps(parts: Parts, routes: tuple[CallRoute, ...]) -> list[Step]:
         partial(with_plain_body, parts.max_message_bytes),  # undoes a compressed body; 413, 415
         *([partial(from_cassette, parts.replay)] if parts.replay is not None else []),  # the cassette may answer
         partial(with_route, routes),  # 404 or 405 if no endpoint matches
+        decoded,  # a large body is decoded in a thread
         partial(with_agent, parts.agents),  # an agent's model name selects the agent's engine
         partial(metered, parts),  # checks the key's budget and counts the usage
     ]
@@ -225,6 +226,12 @@ async def with_route(routes: tuple[CallRoute, ...], call: Call, proceed: Proceed
     route = find(routes, request.http.method, request.http.path)
     request = replace(request, params=route.params(request.http.path))
     await proceed(replace(call, request=request, route=route))
+
+
+async def decoded(call: Call, proceed: Proceed) -> None:
+    """Decode the body, so that no later step has to do it on the event loop."""
+    await call.request.decode()
+    await proceed(call)
 
 
 async def with_agent(agents: Mapping[str, "AgentEngine"], call: Call, proceed: Proceed) -> None:

@@ -26,10 +26,11 @@ from typing import Any, Self
 from api import image_process as image_process
 from api.image_process import ImageError, look
 from engine import ClaudeError
+from engine.aside import aside
 from engine.places import Places
 from engine.tasks import TaskSet
 from translate.errors import OpenAIError
-from translate.turn import ContentBlock, Message, Turn
+from translate.turn import ContentBlock, Message, Turn, turn_weight
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,9 @@ KEEP_S = 30.0
 
 THREADS = 2
 """How many images are checked at once. A WebP of the largest size that is not scaled takes up to 60 MB."""
+
+TOGETHER = 1000
+"""After so many blocks without an image, other tasks run."""
 
 # The only environment variables that the process gets: those that Python needs to start.
 ENVIRONMENT = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LD_LIBRARY_PATH")
@@ -91,9 +95,7 @@ class Images:
         ``sent`` is the app's value of the parameter ``root`` (``messages``, ``input``). It gives the path of a broken
         image for the error. Raises OpenAIError: 400 for a broken image, 503 if no process is free in time.
         """
-        if not any(
-            _is_inline(inside) for message in turn.messages for block in message.content for inside in _with(block)
-        ):
+        if not await aside(turn_weight(turn), _has_inline, turn):
             return turn
         where = await asyncio.to_thread(places, sent, root)
 
@@ -104,10 +106,15 @@ class Images:
                 return {**block, "content": [await fitted(inside) for inside in block["content"]]}
             return block
 
-        messages = [
-            Message(message.role, tuple([await fitted(block) for block in message.content]))
-            for message in turn.messages
-        ]
+        messages, looked_at = list[Message](), 0
+        for message in turn.messages:
+            blocks = list[ContentBlock]()
+            for block in message.content:
+                blocks.append(await fitted(block))
+                looked_at += 1
+                if looked_at % TOGETHER == 0:
+                    await asyncio.sleep(0)
+            messages.append(Message(message.role, tuple(blocks)))
         return replace(turn, messages=tuple(messages))
 
     async def fit(self, block: ContentBlock, where: str, client: str = "") -> ContentBlock:
@@ -235,6 +242,10 @@ def _with(block: ContentBlock) -> Sequence[ContentBlock]:
     """Return a block, and the blocks in it if it is a tool result."""
     inside = block.get("content") if block["type"] == "tool_result" else None
     return (block, *inside) if isinstance(inside, list) else (block,)
+
+
+def _has_inline(turn: Turn) -> bool:
+    return any(_is_inline(inside) for message in turn.messages for block in message.content for inside in _with(block))
 
 
 def _is_inline(block: ContentBlock) -> bool:

@@ -6,7 +6,9 @@ from typing import Any
 
 from api.client_identity import ClientIdentity
 from api.http.server import Request
+from engine.aside import aside
 from translate.errors import OpenAIError
+from translate.long_work import weight
 from translate.request_body import decode_object
 
 
@@ -41,13 +43,20 @@ class ApiRequest:
     def json(self) -> Mapping[str, Any]:
         """The fields of the body. It is decoded only once. Raises OpenAIError (400) if it is not a JSON object."""
         if self._fields is None:
-            try:
-                self._fields = decode_object(self.http.body)
-            except OpenAIError as error:
-                self._fields = error
+            self._fields = _decoded(self.http.body)
         if isinstance(self._fields, OpenAIError):
             raise self._fields
         return self._fields
+
+    async def decode(self) -> None:
+        """Decode the body, a large one in a thread. An error is raised when :attr:`json` is read."""
+        if self._fields is None and self.http.body:
+            self._fields = await aside(len(self.http.body), _decoded, self.http.body)
+
+    @property
+    def weight(self) -> int:
+        """The approximate size of the fields of the body in bytes. Raises OpenAIError (400) as :attr:`json` does."""
+        return weight(self.json)
 
     def with_json(self, fields: Mapping[str, Any]) -> "ApiRequest":
         """Return the same request with other fields in its body."""
@@ -69,3 +78,10 @@ class ApiRequest:
             return self.json.get(name)
         except OpenAIError:
             return None
+
+
+def _decoded(body: bytes) -> Mapping[str, Any] | OpenAIError:
+    try:
+        return decode_object(body)
+    except OpenAIError as error:
+        return error

@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from cassettes import large_json as slowly
+from translate import large_json as slowly
 from translate.usage import MessageUsage
 
 VERSION = 1

@@ -1,4 +1,4 @@
-"""`understudy env`: the lines that send a shell's programs through `understudy serve`, and those that undo it."""
+"""`understudy env`: shell commands that send a shell's programs through `understudy serve`, and commands to undo it."""
 
 import os
 from typing import Annotated
@@ -9,14 +9,14 @@ from cli.fatal import fatal
 from cli.load import load_settings
 from cli.log import log, log_to_stderr
 from cli.options import Given, with_settings
-from cli.wrapped import wrapped_environment
+from cli.wrapped import authority, wrapped_environment
 from launch.base_urls import listens
 from launch.shell_lines import SHELLS, set_lines, unset_lines
 from settings import write_address
 
 
 def shells() -> list[str]:
-    """Return the shells that there are lines for, for the shell's completion."""
+    """Return the supported shells, for the shell's completion."""
     return list(SHELLS)
 
 
@@ -24,11 +24,13 @@ def shells() -> list[str]:
 def env(
     given: Given,
     unset: Annotated[
-        bool, typer.Option("--unset", help="Print the lines that undo it: each variable gets back what it was before.")
+        bool, typer.Option("--unset", help="Print the commands that undo it. Each variable gets its old value back.")
     ] = False,
-    shell: Annotated[str, typer.Option(metavar="SHELL", help=f"{', '.join(SHELLS)}.", autocompletion=shells)] = "sh",
+    shell: Annotated[
+        str, typer.Option(metavar="SHELL", help=f"The shell: {', '.join(SHELLS)}.", autocompletion=shells)
+    ] = "sh",
 ) -> None:
-    """Print the shell lines that send programs through `understudy serve`: eval "$(understudy env)"."""
+    """Print shell commands that send programs through `understudy serve`. Use: eval "$(understudy env)"."""
     try:
         if unset:
             lines = unset_lines(os.environ, shell)
@@ -38,7 +40,8 @@ def env(
             return
         settings = load_settings(given.config, **given.flags).settings
         log_to_stderr("warning")
-        wrapped = wrapped_environment(settings, settings.listen, settings.data_dir / "trust")
+        certificate = authority(settings).certificate
+        wrapped = wrapped_environment(settings, settings.listen, certificate, settings.data_dir / "trust")
         for note in wrapped.notes:
             log.warning("%s", note)
         print(set_lines(wrapped.changes, os.environ, shell), end="")

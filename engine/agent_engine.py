@@ -24,6 +24,7 @@ from engine.reports import Told, failed, retry_announced
 from engine.sdk import AssistantMessage, Connection, ResultMessage, StreamEvent, SystemMessage, sdk_errors
 from engine.spawn import Spawn
 from engine.watchdog import Watchdog
+from translate.long_work import weight
 from translate.turn import Message, Turn
 from translate.usage import MessageUsage, UsageReader
 
@@ -203,13 +204,15 @@ class _AgentRun:
         await self._connection.control("set_max_thinking_tokens", max_thinking_tokens=None if turn.thinking else 0)
         for message in turn.messages[:-1]:
             await self._remember(message)
-        await self._connection.send({"type": "user", "message": user(turn.messages[-1])})
+        question = turn.messages[-1]
+        await self._connection.send(weight(question.content), lambda: {"type": "user", "message": user(question)})
 
     async def _remember(self, message: Message) -> None:
+        size, model = weight(message.content), self._turn.model
         if message.role == "assistant":
-            await self._connection.send({"type": "assistant", "message": said(message, self._turn.model)})
+            await self._connection.send(size, lambda: {"type": "assistant", "message": said(message, model)})
             return
-        await self._connection.send({"type": "user", "message": user(message), "shouldQuery": False})
+        await self._connection.send(size, lambda: {"type": "user", "message": user(message), "shouldQuery": False})
         # If the next message is sent without waiting, Claude Code merges and reorders them (fact F81).
         while not isinstance(await self._connection.next(), ResultMessage):
             pass

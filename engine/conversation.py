@@ -16,7 +16,7 @@ import msgspec
 
 from engine.messages import says_nothing
 from translate.content import is_blank
-from translate.turn import ContentBlock, Message
+from translate.turn import ContentBlock, Message, Turn
 
 # Claude Code writes a tool result of more than about 50 KB into a file and shows Claude a preview (fact F78).
 MAX_RESULT_CHARS = 20_000
@@ -52,6 +52,11 @@ def digest(message: Message, model: str) -> bytes:
     content = [_essence(block) for block in message.content]
     thinks = any(block["type"] in _THINKING for block in message.content)
     return hashlib.sha256(msgspec.json.encode([message.role, model if thinks else None, content])).digest()
+
+
+def digests_of(turn: Turn) -> list[bytes]:
+    """Return the digests of a turn's messages."""
+    return [digest(message, turn.model) for message in turn.messages]
 
 
 def _essence(block: ContentBlock) -> Any:

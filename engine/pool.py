@@ -22,7 +22,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from engine import Event, Outcome, Process
-from engine.conversation import digest
+from engine.aside import aside
+from engine.conversation import digests_of
 from engine.cost_check import CostCheck
 from engine.errors import ClaudeError
 from engine.late_imports import import_late
@@ -33,11 +34,12 @@ from engine.progress import Wait, waiting_for
 from engine.spawn import Spawn
 from engine.tasks import TaskSet
 from engine.transcript import Transcript, resumable, transcript
+from engine.valve import Valve
 from engine.watchdog import Watchdog
 from translate.errors import Kind
 from translate.money import exact
 from translate.prices import cost_of
-from translate.turn import Turn
+from translate.turn import Turn, turn_weight
 from translate.usage import MessageUsage
 
 if TYPE_CHECKING:
@@ -48,8 +50,7 @@ log = logging.getLogger(__name__)
 # The start of a process takes about this long. A spare process does not report when it is ready.
 BOOT_S = 0.6
 
-# No spare process is started this soon after the first token of an answer. The start would slow down a short answer,
-# and the pool would see its end too late to keep Claude Code from asking again (fact F43).
+# No spare process is started this soon after the first token of an answer. The start would slow down a short answer.
 ANSWER_FIRST_S = 0.3
 
 # The time limit from the start of a program to its answer to `initialize`.
@@ -171,6 +172,7 @@ class Pool:
         self._refilling = False
         self._open = False
         self._watchdog = Watchdog()
+        self._valve = Valve()
         self.counts: Counter[str] = Counter()
         """The number of turns for each way to get a process, and for each outcome."""
 
@@ -201,12 +203,14 @@ class Pool:
             "memory_bytes": self._memory_used,
             "memory_limit_bytes": self.memory_bytes,
             "watchdog": self._watchdog.active,
+            "valve": self._valve.status(),
             "counts": dict(sorted(self.counts.items())),
         }
 
     async def __aenter__(self) -> Self:
         self._open = True
         await self._watchdog.__aenter__()
+        await self._valve.__aenter__()
         self._tasks.start(self._keep_house(), "housekeeping")
         self.refill()
         return self
@@ -217,6 +221,7 @@ class Pool:
         await asyncio.gather(*(self._stop(process) for process in list(self._processes)), return_exceptions=True)
         self._spare.clear()
         self._idle.clear()
+        await self._valve.__aexit__()
         await self._watchdog.__aexit__()
 
     @contextlib.asynccontextmanager
@@ -242,7 +247,7 @@ class Pool:
     async def _playing(self, turn: Turn) -> AsyncIterator[Play]:
         began = time.monotonic()
         waiting_for(Wait.READY)
-        digests = [digest(message, turn.model) for message in turn.messages]
+        digests = await aside(turn_weight(turn), digests_of, turn)
         await import_late("engine.process")
         process = await self._take(turn, digests)
         play = Play(self, process, turn, digests)
@@ -318,8 +323,11 @@ class Pool:
         self._make_room()
         process = self._new(how)
         count = resumable(turn.messages) if how == "resumed" else 0
-        history = transcript(turn.messages[:count], digests[:count], turn.model) if count else None
         try:
+            history = None
+            if count:
+                messages = turn.messages[:count]
+                history = await aside(turn_weight(turn), transcript, messages, digests[:count], turn.model)
             async with self._boots, asyncio.timeout(START_S):
                 await self._begin(process, history)
                 await process.initialize(turn)
@@ -341,6 +349,7 @@ class Pool:
             idle_timeout_s=self._idle_timeout_s,
             first_token_timeout_s=self._first_token_timeout_s,
             cost_check=self._cost_check,
+            valve=self._valve,
         )
         process.how = how
         self._processes.add(process)
@@ -390,7 +399,7 @@ class Pool:
 
     def _give_back(self, play: Play, process: "ClaudeProcess", turn: Turn, outcome: Outcome, began: float) -> None:
         self.counts[outcome.process] += 1
-        if outcome.how == "cut" or (outcome.error is not None and outcome.error.kind in BEYOND_REPAIR):
+        if not process.alive or (outcome.error is not None and outcome.error.kind in BEYOND_REPAIR):
             self._discard(process)
             self._end(play, process, outcome, began)
             return
@@ -405,7 +414,7 @@ class Pool:
         self, play: Play, process: "ClaudeProcess", turn: Turn, outcome: Outcome, began: float
     ) -> None:
         try:
-            if outcome.how == "finished":
+            if outcome.how in ("finished", "cut"):
                 await process.settle(turn.model)
             else:
                 await process.abandon()
@@ -440,7 +449,8 @@ class Pool:
         after_s = time.monotonic() - began
         usd = cost_of(play.messages)
         cost = "at an unknown price" if usd is None else f"{exact(usd)} USD"
-        log.debug("%r: turn %s after %.3f s, %s", process, outcome.how, after_s, cost)
+        api = "" if process.api_wait_s is None else f" (the API began to answer after {process.api_wait_s:.3f} s)"
+        log.debug("%r: turn %s after %.3f s%s, %s", process, outcome.how, after_s, api, cost)
 
     # Housekeeping.
 

@@ -8,7 +8,8 @@ run, to write the results to files. If that proxy dies, another one begins that 
 
 Between the two, each line has a lease of its own. A proxy claims a waiting line, answers it, and stores the result. If
 it dies, another one claims the line after the lease and answers it again. A result is stored only by the proxy that has
-the lease, so a line has one result. A line whose proxies died :data:`MAX_ATTEMPTS` times fails.
+the lease, so a line has one result. A proxy never claims what it works on itself, even if it was too slow to renew the
+lease. A line whose proxies died :data:`MAX_ATTEMPTS` times fails.
 
 Rows are claimed with ``FOR UPDATE SKIP LOCKED``. On SQLite there is one writer at a time. Batches are served in turns,
 so a long one does not keep the others waiting.
@@ -32,6 +33,7 @@ from sqlalchemy import (
     Text,
     and_,
     delete,
+    false,
     func,
     insert,
     literal,
@@ -241,15 +243,16 @@ class Batches(Store):
 
         def work(connection: Connection) -> Batch | None:
             now = self._now(connection)
-            open_lines = [line.status == "running", line.lease_until > now]
-            runs = select(line.number).where(line.batch_id == row.id, and_(*open_lines)).exists()
+            is_open = and_(line.status == "running", or_(line.lease_until > now, self._is_held()))
+            runs = select(line.number).where(line.batch_id == row.id, is_open).exists()
             waits = select(line.number).where(line.batch_id == row.id, line.status.in_(("waiting", "running"))).exists()
             due = or_(
                 row.status == "validating",
                 and_(row.status.in_(("cancelling", "finalizing")), ~runs),
                 and_(row.status == "in_progress", or_(~waits, and_(row.expires_at <= now, ~runs))),
             )
-            query = select(batches).where(row.lease_until <= now, due).order_by(row.created_at).limit(1)
+            mine = row.id.in_(self.held.batches)
+            query = select(batches).where(row.lease_until <= now, ~mine, due).order_by(row.created_at).limit(1)
             found = connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
             if found is None:
                 return None
@@ -389,7 +392,8 @@ class Batches(Store):
 
         def work(connection: Connection) -> Line | None:
             now = self._now(connection)
-            free = or_(line.status == "waiting", and_(line.status == "running", line.lease_until <= now))
+            lapsed = and_(line.status == "running", line.lease_until <= now, ~self._is_held())
+            free = or_(line.status == "waiting", lapsed)
             may = and_(row.status == "in_progress", row.not_before <= now, row.expires_at > now)
             has = select(line.number).where(line.batch_id == row.id, free).exists()
             query = select(batches).where(may, has).order_by(row.served_at, row.id).limit(1)
@@ -463,6 +467,12 @@ class Batches(Store):
                 connection.execute(update(batch_lines).where(own).values(lease_until=until))
 
         await self._database.awrite(work)
+
+    def _is_held(self) -> ColumnElement[bool]:
+        """Return the condition that this proxy answers a line now, even if it was too slow to renew the lease."""
+        line, lines = batch_lines.c, self.held.lines
+        numbers = [and_(line.batch_id == id, line.number == number) for id, number in lines]
+        return and_(line.worker == self._worker, or_(false(), *numbers))
 
     def _my_line(self, line: Line) -> ColumnElement[bool]:
         row = batch_lines.c

@@ -27,14 +27,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from storage.migrations import MIGRATIONS, Migration, TooNewError, migrate
 from storage.private_files import make_private_folder, touch_private_file
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 READERS = 4
 POSTGRESQL_WRITERS = 8
@@ -172,9 +175,14 @@ class Database:
         return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
 
 
-def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
     """Return an INSERT that supports ON CONFLICT. SQLAlchemy has one class per database, though the SQL is the same."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    if connection.dialect.name != "postgresql":
+        return sqlite.insert(table)
+    # Not at the top of the file: most proxies have SQLite, and it imports every driver that there is for PostgreSQL.
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)
 
 
 def _url(where: str | Path) -> URL:

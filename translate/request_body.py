@@ -7,6 +7,12 @@ import msgspec
 
 from translate.errors import OpenAIError
 
+STEP = 256 * 1024
+"""A longer piece of JSON is decoded value by value. To decode it in one step would block other threads for too long."""
+
+DEPTH = 4
+"""How many levels are decoded value by value: the body, its messages, their parts, and the fields of a part."""
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # An escape in a JSON string: a surrogate pair, half a pair, or any other.
@@ -22,12 +28,12 @@ def decode_json(text: bytes) -> Any:
     """
     text = text.removeprefix(BYTE_ORDER_MARK)
     try:
-        return msgspec.json.decode(text)
+        return _decode(text, DEPTH)
     except msgspec.DecodeError:
         whole = _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], text)
         if whole == text:
             raise
-        return msgspec.json.decode(whole)
+        return _decode(whole, DEPTH)
 
 
 def decode_object(body: bytes) -> dict[str, Any]:
@@ -41,3 +47,18 @@ def decode_object(body: bytes) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise OpenAIError("The body of the request must be a JSON object.", code="invalid_type")
     return fields
+
+
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def _decode(data: bytes | msgspec.Raw, levels: int) -> Any:
+    view = memoryview(data)
+    if len(view) >= STEP and levels:
+        begins = bytes(view[:100]).lstrip()[:1]
+        if begins == b"{":
+            return {name: _decode(value, levels - 1) for name, value in _decode_object(data).items()}
+        if begins == b"[":
+            return [_decode(value, levels - 1) for value in _decode_array(data)]
+    return msgspec.json.decode(data)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
+from translate.long_work import weight
+
 type ContentBlock = Mapping[str, Any]
 """One content block of a message in the Messages API's form, such as ``{"type": "text", "text": …}``."""
 
@@ -88,6 +90,11 @@ def to_json(turn: Turn) -> dict[str, Any]:
     """Return a Turn as JSON, without fields that are not set, the client and the fallback."""
     told = {spec.name: getattr(turn, spec.name) for spec in fields(turn) if spec.name not in _NOT_TOLD}
     return {name: _plain(value) for name, value in told.items() if value not in (None, (), {}, "")}
+
+
+def turn_weight(turn: Turn) -> int:
+    """Return the approximate size of a Turn in bytes (:func:`translate.long_work.weight`)."""
+    return weight([turn.system, turn.tools, *(message.content for message in turn.messages)])
 
 
 def _plain(value: Any) -> Any:

@@ -5,11 +5,13 @@ import io
 import sys
 
 from understudy.rooms import use_rooms
+from understudy.unused_modules import import_when_used
 
 
 def main() -> None:
     """Be the `understudy` command."""
     use_rooms(in_own_process=True)
+    import_when_used()
     # Not above: before this line these names may be somebody else's.
     from cli.leave import leave
     from cli.sign_of_life import is_wanted, sign_of_life

@@ -21,6 +21,7 @@ from api.parts import REASONING_HEADER, Turns
 from api.request import ApiRequest
 from api.uploaded_files import UploadedFiles
 from engine import ClaudeError, Engine
+from engine.aside import aside
 from storage.base import ConflictError
 from storage.chat_completions import StoredChat
 from storage.database import StoreError
@@ -33,6 +34,7 @@ from translate.chat.stream import ChatCompletionStream
 from translate.chat.wire import ChatCompletion, ChatCompletionChunk
 from translate.errors import OpenAIError
 from translate.known_keys import report
+from translate.long_work import weight
 from translate.turn import Turn
 from translate.usage import add_usage
 
@@ -52,7 +54,9 @@ async def _create(turns: Turns, request: ApiRequest, exchange: Responder, rememb
     began = time.monotonic()
     show_reasoning = turns.shows_reasoning(request.header(REASONING_HEADER))
     fields = await UploadedFiles(turns.stores, request.identity.owner).in_messages(request.json)
-    translated = translate_request(
+    translated = await aside(
+        weight(fields),
+        translate_request,
         fields,
         turns.model_map,
         turns.default_model,

@@ -16,6 +16,7 @@ from api.http.responder import Responder
 from api.parts import Turns
 from api.request import ApiRequest
 from engine import ClaudeError
+from engine.aside import aside
 from translate import sse
 from translate.chat.stream import ChatCompletionStream
 from translate.completions import CompletionStream, fold_completion, translate_completion_request
@@ -28,7 +29,9 @@ log = logging.getLogger(__name__)
 async def create_completion(turns: Turns, request: ApiRequest, exchange: Responder) -> None:
     """Answer one request, streaming or not. Raises OpenAIError until the status is spent."""
     began = time.monotonic()
-    translated = translate_completion_request(request.json, turns.model_map, turns.default_model)
+    translated = await aside(
+        request.weight, translate_completion_request, request.json, turns.model_map, turns.default_model
+    )
     asked = translated.request
     if translated.ignored:
         log.info("accepted without effect: %s", report(translated.ignored))

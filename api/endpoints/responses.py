@@ -22,6 +22,7 @@ from api.request import ApiRequest
 from api.sealing import Sealer
 from api.uploaded_files import UploadedFiles, without_bytes
 from engine import ClaudeError, Engine, Event, Running
+from engine.aside import aside
 from storage.base import ConflictError, Item
 from storage.database import StoreError
 from storage.item_ids import new_response_id, output_ids
@@ -31,6 +32,7 @@ from translate.claude_stream import ClaudeProtocolError
 from translate.claude_wire import join_deltas
 from translate.errors import OpenAIError
 from translate.known_keys import report
+from translate.long_work import weight
 from translate.responses.fold import fold
 from translate.responses.mcp import ListedTool, McpServer, listed_before
 from translate.responses.request import Needed, TranslatedResponse, needed, read_request, translate_response_request
@@ -175,8 +177,10 @@ async def prepare(responding: Responding, request: ApiRequest, *, generate: bool
     began = time.monotonic()
     turns, owner = responding.turns, request.identity.owner
     uploaded = UploadedFiles(turns.stores, owner)
-    read = read_request(await uploaded.in_input(request.json))
-    wanted = needed(read)
+    fields = await uploaded.in_input(request.json)
+    size = weight(fields)
+    read = await aside(size, read_request, fields)
+    wanted = await aside(size, needed, read)
     before = await items_before(responding, wanted, owner)
     check_allowed(wanted.servers, responding.mcp_servers)
     stored = await turns.stores.responses.items(wanted.item_ids, owner) if turns.stores is not None else {}
@@ -185,7 +189,9 @@ async def prepare(responding: Responding, request: ApiRequest, *, generate: bool
     tools, new_tools = await listed(
         wanted.servers if generate else (), {**listed_before(before or ()), **wanted.listed}
     )
-    translated = translate_response_request(
+    translated = await aside(
+        size + weight(before or ()),
+        translate_response_request,
         read,
         turns.model_map,
         turns.default_model,

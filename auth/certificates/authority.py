@@ -22,7 +22,7 @@ import datetime
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -60,11 +60,13 @@ class AuthorityError(Exception):
 class Authority:
     """A certificate authority on disk. ``directory`` is the value for mitmproxy's option ``confdir``.
 
-    ``permitted`` are the DNS names it can sign for, each with all names below it.
+    ``permitted`` are the DNS names it can sign for, each with all names below it. ``store`` is what :meth:`open` has
+    loaded: it checks the private key, which takes a twentieth of a second, so nobody should load it again.
     """
 
     directory: Path
     permitted: tuple[str, ...]
+    store: CertStore | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def at(cls, directory: Path, hosts: Sequence[str] = OPENAI_HOSTS) -> Self:
@@ -97,14 +99,18 @@ class Authority:
             if not authority.key.exists():
                 authority._create()
                 authority._tell_of_others(directory)
-            chain = authority._load()
-            if authority._flaw(chain) is not None:
-                chain = authority._replace()
+            content = authority._content()
+            store = authority._load_store()
+            if authority._flaw(_chain(store)) is not None:
+                authority._replace()
+                content = authority._content()
+                store = authority._load_store()
             restrict_to_owner(authority.key)
-            authority._derive(chain)
-            if (present := authority._load()) != chain:  # another process has rotated it meanwhile
-                authority._derive(present)
-        return authority
+            authority._derive(_chain(store))
+            if authority._content() != content:  # another process has rotated it meanwhile
+                store = authority._load_store()
+                authority._derive(_chain(store))
+        return replace(authority, store=store)
 
     def rotate(self) -> None:
         """Replace the authority by a new one, even if it is broken. The old one is moved to ``old/``.
@@ -194,8 +200,19 @@ class Authority:
                 ", ".join(known),
             )
 
+    def _content(self) -> bytes:
+        """Read the key file. Raises AuthorityError."""
+        try:
+            return self.key.read_bytes()
+        except OSError as error:
+            raise AuthorityError(f"{self.key} cannot be read: {error.strerror}") from error
+
     def _load(self) -> list[x509.Certificate]:
-        """Read the authority as mitmproxy does, and return the chain that it will send: the signer, then the root."""
+        """Read the authority, and return the chain that mitmproxy will send: the signer, then the root."""
+        return _chain(self._load_store())
+
+    def _load_store(self) -> CertStore:
+        """Read the authority as mitmproxy does. Raises AuthorityError if it is none that Understudy has made."""
         parameters = self.directory / f"{BASENAME}-dhparam.pem"
         if not parameters.exists():
             write_private_file(parameters, DEFAULT_DHPARAM)
@@ -206,12 +223,12 @@ class Authority:
             raise AuthorityError(f"{self.key} cannot be read: {error.strerror}") from error
         except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
             raise self._broken("holds no key and certificate that can be read") from error
-        chain = [certificate.to_cryptography() for certificate in store.default_chain_certs]
+        chain = _chain(store)
         if store.default_ca.public_key() != store.default_privatekey.public_key():
             raise self._broken("holds a certificate that does not belong to its key")
         if NAME not in {entry.value for entry in chain[-1].subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)}:
             raise self._broken("holds an authority that Understudy did not make")
-        return chain
+        return store
 
     def _broken(self, what: str) -> AuthorityError:
         return AuthorityError(
@@ -244,6 +261,10 @@ class Authority:
                     write_private_file(path, pem)
             except OSError as error:
                 raise AuthorityError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _chain(store: CertStore) -> list[x509.Certificate]:
+    return [certificate.to_cryptography() for certificate in store.default_chain_certs]
 
 
 _PREFIX = "for-"

@@ -33,8 +33,7 @@ from typing import Any, Literal, Self
 import msgspec
 
 from cassettes import first_words as words
-from cassettes import large_json as slowly
-from cassettes.aside import InOrder, weight
+from cassettes.aside import InOrder
 from cassettes.blobs import Blobs
 from cassettes.files import index_path, journals, make_side_folder, open_regular, part_path, parts
 from cassettes.format import HEADER, VERSION, How, LineError, check_header, encode_line
@@ -44,6 +43,8 @@ from cassettes.outcome import failed_at_the_proxy, reason
 from cassettes.redact.pseudonyms import Names
 from cassettes.redact.redact import Redactor, parse_json
 from cassettes.redact.scrub import ChunkRecord, EventRecord, Record, Scrubber
+from translate import large_json as slowly
+from translate.long_work import weight
 from translate.usage import MessageUsage
 
 type Fsync = Literal["never", "entry", "event"]
@@ -416,8 +417,12 @@ class Recording:
 
     def turn(self, turn: Mapping[str, Any], *, at_ms: float = 0.0, of: int = 0) -> None:
         """Record the Turn made from the request. ``of``: its number, if there are several."""
+        self.turn_of(weight(turn), lambda: turn, at_ms=at_ms, of=of)
+
+    def turn_of(self, size: int, make: Callable[[], Mapping[str, Any]], *, at_ms: float = 0.0, of: int = 0) -> None:
+        """Record the Turn that ``make`` returns, which is about ``size`` bytes long. A long one is made in a thread."""
         if self._recorder.keep.turn:
-            self.in_order(max(self._size, weight(turn)), lambda: self._turn(turn, at_ms, of))
+            self.in_order(max(self._size, size), lambda: self._turn(make(), at_ms, of))
 
     def _turn(self, turn: Mapping[str, Any], at_ms: float, of: int) -> None:
         if not self._is_ended:

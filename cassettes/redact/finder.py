@@ -24,8 +24,8 @@ from typing import Any
 
 import re2
 
-from cassettes import large_json as slowly
 from cassettes.redact.shapes import LIKE_A_VARIABLE, NAME_REACH, NAMED, NAMED_WORDS, NO_VARIABLE, SHAPES, Shape
+from translate import large_json as slowly
 
 type Found = tuple[int, int, str]
 """Start, end and kind of a secret."""

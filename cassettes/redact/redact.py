@@ -29,12 +29,12 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 import re2
 
-from cassettes import large_json as slowly
 from cassettes.redact.finder import look_through
 from cassettes.redact.json_path import parse_path
 from cassettes.redact.patterns import Pattern
 from cassettes.redact.pseudonyms import PSEUDONYM, Names
 from cassettes.redact.shapes import OPEN_HEADERS, SECRET_HEADERS, SECRET_QUERY, VALUE_KEYS, kind_of_name
+from translate import large_json as slowly
 
 MIN_KNOWN = 8
 """The minimum length, in characters, of a secret that is searched for everywhere."""

@@ -1,5 +1,8 @@
 """Routes, and what becomes of requests that have none."""
 
+import asyncio
+import importlib
+import threading
 from typing import Any
 
 import pytest
@@ -8,7 +11,8 @@ from api.app import TOKEN_HEADER, chain, steps
 from api.routes import ROUTES
 from engine import ClaudeError
 from engine.retry import Retrying
-from tests.api.scripted import Scripted, client, parts
+from tests.api.scripted import END, START, Scripted, client, parts, text
+from translate.chat.request import translate_request
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +38,7 @@ async def test_a_path_that_is_nearly_right_is_told_the_right_one(path: str) -> N
     assert f"POST {path}. Did you mean /v1/chat/completions? " in answer.json()["error"]["message"]
 
 
-async def test_of_a_path_that_is_endless_only_the_beginning_is_repeated() -> None:
+async def test_the_404_repeats_only_the_beginning_of_a_long_path() -> None:
     async with client(Scripted()) as http:
         answer = await http.get("/v1/" + "x" * 5000)
 
@@ -50,7 +54,9 @@ async def test_of_a_path_that_is_endless_only_the_beginning_is_repeated() -> Non
         ("POST", "/cancel", 404, "unknown_url"),
     ],
 )
-async def test_what_openai_has_in_the_place_of_an_id_is_no_id(method: str, path: str, status: int, code: str) -> None:
+async def test_an_openai_path_below_responses_is_not_taken_for_an_id(
+    method: str, path: str, status: int, code: str
+) -> None:
     async with client(Scripted()) as http:
         answer = await http.request(method, f"/v1/responses/input_tokens{path}")
 
@@ -76,7 +82,7 @@ async def test_only_the_proxy_may_ask(headers: dict[str, bytes], status: int) ->
     assert answer.status_code == status
 
 
-async def test_what_the_server_refuses_is_in_openais_shape() -> None:
+async def test_an_error_of_the_http_server_has_openais_shape() -> None:
     async with client(Scripted()) as http:
         answer = await http.post("/v1/chat/completions", content=b"x" * 100_001)
 
@@ -102,7 +108,7 @@ def names_of(steps: list[Any]) -> list[str]:
 def test_the_steps_are_in_their_order_and_there_only_if_they_are_needed() -> None:
     always = [
         *("with_request_id", "errors_as_answers", "only_the_proxy", "not_while_ending"),
-        *("with_plain_body", "with_route", "with_agent", "metered"),
+        *("with_plain_body", "with_route", "decoded", "with_agent", "metered"),
     ]
     access: Any = object()
 
@@ -132,8 +138,74 @@ async def test_each_step_passes_the_call_on_to_the_next() -> None:
     assert told == ["a", "b", "the endpoint, with ['a', 'b']"]
 
 
-async def test_what_ends_refuses_new_requests() -> None:
+async def test_a_proxy_that_is_ending_refuses_new_requests() -> None:
     async with client(Scripted(), is_ending=lambda: True) as http:
         answer = await http.get("/health")
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+MANY_MESSAGES = [{"role": "user", "content": "a" * 30}] * 1500
+LONG_WORK = [
+    ("/v1/chat/completions", {"messages": MANY_MESSAGES}, "api.request.decode_object"),
+    ("/v1/chat/completions", {"messages": MANY_MESSAGES}, "api.endpoints.chat_completions.translate_request"),
+    ("/v1/chat/completions", {"messages": MANY_MESSAGES}, "api.images._has_inline"),
+    ("/v1/responses", {"input": MANY_MESSAGES}, "api.endpoints.responses.read_request"),
+    ("/v1/responses", {"input": MANY_MESSAGES}, "api.endpoints.responses.needed"),
+    ("/v1/responses", {"input": MANY_MESSAGES}, "api.endpoints.responses.translate_response_request"),
+]
+
+
+@pytest.mark.parametrize(("path", "fields", "name"), LONG_WORK, ids=[name for *_, name in LONG_WORK])
+async def test_the_loop_goes_on_while_a_large_request_is_prepared(
+    path: str, fields: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, _, attribute = name.rpartition(".")
+    real = getattr(importlib.import_module(module), attribute)
+    begun, enough, went_on = threading.Event(), threading.Event(), list[bool]()
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        begun.set()
+        went_on.append(enough.wait(20))
+        return real(*arguments, **options)
+
+    async def tick() -> None:
+        ticks = 0
+        while ticks < 50:
+            ticks += begun.is_set()
+            await asyncio.sleep(0)
+        enough.set()
+
+    monkeypatch.setattr(name, slow)
+    async with client(Scripted([START, *text("Hello."), END])) as http:
+        ticking = asyncio.create_task(tick())
+        answer = await http.post(path, json={"model": "gpt-4o", **fields})
+        await ticking
+
+    assert answer.status_code == 200
+    assert went_on == [True]
+
+
+async def test_a_small_request_is_prepared_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        threads.append(threading.get_ident())
+        return translate_request(*arguments, **options)
+
+    monkeypatch.setattr("api.endpoints.chat_completions.translate_request", noting)
+    async with client(Scripted([START, *text("Hello."), END])) as http:
+        await http.post("/v1/chat/completions", json={"model": "gpt-4o", "messages": MANY_MESSAGES[:10]})
+
+    assert threads == [threading.get_ident()]
+
+
+async def test_an_error_in_a_large_request_is_told_as_in_a_small_one() -> None:
+    messages = [*MANY_MESSAGES, {"role": "nobody", "content": "a"}]
+    async with client(Scripted([START, *text("Hello."), END])) as http:
+        wrong = await http.post("/v1/chat/completions", json={"model": "gpt-4o", "messages": messages})
+        broken = await http.post("/v1/chat/completions", content=b'{"messages": ["' + b"a" * 80_000)
+
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "messages[1500].role")
+    assert broken.status_code == 400
+    assert "could not parse the JSON body" in broken.json()["error"]["message"]

@@ -5,9 +5,8 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
-from cassettes.aside import LARGE, MANY, InOrder, weight
+from cassettes.aside import InOrder
+from translate.long_work import LARGE
 
 
 def test_without_a_thread_all_is_done_at_once() -> None:
@@ -21,7 +20,7 @@ def test_without_a_thread_all_is_done_at_once() -> None:
     assert not order.is_busy
 
 
-def test_what_is_large_is_done_beside_and_what_follows_waits_its_turn() -> None:
+def test_large_work_runs_in_a_thread_and_later_work_waits_for_it() -> None:
     done: list[tuple[int, int]] = []
     free = threading.Event()
 
@@ -88,17 +87,3 @@ def test_two_at_once_leave_everything_as_it_was_before_both() -> None:
 
     assert seen[0][0] < before and not seen[0][1]
     assert (sys.getswitchinterval(), gc.isenabled()) == (before, True)
-
-
-@pytest.mark.parametrize(
-    ("value", "at_least"),
-    [
-        ("x" * 1000, 1000),
-        ({"a": ["x" * 10, b"y" * 20, None]}, 30),
-        (list(range(100_000)), MANY),
-        ([[n] for n in range(400)] * 2, MANY),
-        ({"a": {str(n): n for n in range(1000)}}, MANY),
-    ],
-)
-def test_a_value_weighs_what_it_takes_to_look_through(value: object, at_least: int) -> None:
-    assert at_least <= weight(value) < 2 * at_least + 100

@@ -33,6 +33,7 @@ def the_proxy(the_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """`understudy serve` with an API key and a base-URL door, for the whole session."""
     # One try each: what is tried again has tests of its own, and every other one counts requests.
     env = clean_environment(tmp_path_factory.mktemp("the-proxy"), the_cloud.base_url, UNDERSTUDY_RETRIES="0")
+    del env["UNDERSTUDY_SPARE_PROCESSES"]
     with serve(env, "--base-url", "127.0.0.1:0") as proxy:
         yield proxy
 

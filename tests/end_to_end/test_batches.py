@@ -86,7 +86,7 @@ def test_a_batch_goes_on_after_its_proxy_was_killed(cloud: Cloud, home: Path) ->
     gate = cloud.gate()
     cloud.script(Reply(text="one"), *(Reply(text="lost", gates={AT_HEAD: gate}) for _ in range(2)))
     # A lease is the time until others take the proxy to be dead.
-    env = clean_environment(home, cloud.base_url, UNDERSTUDY_STORE_LEASE_S="1", UNDERSTUDY_RETRIES="0")
+    env = clean_environment(home, cloud.base_url, UNDERSTUDY_STORE_LEASE_S="3", UNDERSTUDY_RETRIES="0")
 
     with serve(env) as proxy, proxy.openai() as client:
         made = create(client, "a", "b", "c")

@@ -1,6 +1,5 @@
 """Recorded answers of Anthropic's, text only, played through the whole of Understudy: what comes out is OpenAI's."""
 
-import importlib.util
 import json
 import os
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from rehearsal import Reply
+from tests import openai_document
 from tests.end_to_end.cloud import GUARD_S, Cloud
 from tests.end_to_end.understudy import ROOT, Proxy
 
@@ -40,11 +40,7 @@ def exchanges() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def validator() -> Any:
     """The corpus's own check against OpenAI's specification, with no deviation forgiven."""
-    spec = importlib.util.spec_from_file_location("validate_openai", CORPUS / "validate_openai.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Validator(str(CORPUS / "openai-openapi.yaml"))
+    return openai_document.validator()
 
 
 def recorded_events(exchange: dict[str, Any]) -> list[dict[str, Any]]:

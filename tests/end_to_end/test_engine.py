@@ -57,7 +57,7 @@ def test_the_state_is_told_at_the_base_url_door_too(proxy: Proxy) -> None:
     assert state["watchdog"] is True
 
 
-def test_what_fails_before_the_first_byte_is_tried_again_unseen(cloud: Cloud, home: Path) -> None:
+def test_a_failure_before_the_first_token_is_retried_without_the_app_noticing(cloud: Cloud, home: Path) -> None:
     with serve(clean_environment(home, cloud.base_url)) as proxy, proxy.openai() as client:
         cloud.script(
             Reply.error(529, headers=(("retry-after", "1"),)), Reply.error(500), Reply(text="At last, an answer.")
@@ -155,7 +155,7 @@ def test_the_prompt_cache_is_kept_whichever_process_serves_a_conversation(cloud:
 def test_when_the_proxy_is_killed_amid_a_turn_nothing_of_it_is_left(cloud: Cloud, home: Path) -> None:
     gate = cloud.gate()
     cloud.script(Reply(text="one two three", gates={1: gate}))
-    with serve(clean_environment(home, cloud.base_url)) as proxy:
+    with serve(clean_environment(home, cloud.base_url, UNDERSTUDY_SPARE_PROCESSES="1")) as proxy:
         with http(proxy) as client, client.stream("POST", ENDPOINT, json=ask("Hello", stream=True)) as answer:
             next(answer.iter_bytes())
             started = processes.living_in(home)
@@ -170,7 +170,7 @@ def test_when_the_proxy_is_killed_amid_a_turn_nothing_of_it_is_left(cloud: Cloud
 def test_being_ended_waits_for_the_answers_that_run(cloud: Cloud, home: Path) -> None:
     gate = cloud.gate()
     cloud.script(Reply(text="one two three", gates={1: gate}))
-    with serve(clean_environment(home, cloud.base_url)) as proxy:
+    with serve(clean_environment(home, cloud.base_url, UNDERSTUDY_SPARE_PROCESSES="1")) as proxy:
         with http(proxy) as client, client.stream("POST", ENDPOINT, json=ask("Hello", stream=True)) as answer:
             pieces = answer.iter_text()
             text = next(pieces)

@@ -47,7 +47,7 @@ def test_serve_records_and_ends_with_everything_that_it_started(cloud: Cloud, ho
     command = [*WITHOUT_UNIX, "serve", "--listen", "127.0.0.1:0", "--log-level", "debug", "--record", str(cassette)]
     asking = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
 
-    with Proxy(command, clean_environment(home, cloud.base_url)) as proxy:
+    with Proxy(command, clean_environment(home, cloud.base_url, UNDERSTUDY_SPARE_PROCESSES="1")) as proxy:
         with httpx.Client(proxy=proxy.url, verify=proxy.tls(), timeout=GUARD_S) as client:
             answer = client.post("https://api.openai.com/v1/chat/completions", json=asking)
         claudes = processes.claude_in(home)

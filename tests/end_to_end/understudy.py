@@ -1,11 +1,15 @@
 """Understudy as a person starts it: the command in a clean environment, as a process of its own."""
 
+import atexit
+import functools
 import os
 import re
+import shutil
 import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +18,7 @@ from weakref import WeakSet
 
 import openai
 
+from auth.certificates.authority import FOLDER, Authority
 from tests.end_to_end import processes
 from tests.end_to_end.cloud import GUARD_S
 
@@ -24,12 +29,31 @@ UNDERSTUDY = str(BIN / "understudy")
 
 
 def clean_environment(home: Path, base_url: str | None = None, **more: str) -> dict[str, str]:
-    """Return an environment that nothing of this machine's reaches, least of all a credential."""
+    """Return an environment that nothing of this machine's reaches, least of all a credential.
+
+    Unless a test says otherwise, no process of Claude Code is started ahead: most proxies answer one turn or none.
+    """
     home.mkdir(parents=True, exist_ok=True)
-    env = {"HOME": str(home), "UNDERSTUDY_DATA_DIR": str(home / "data"), "PATH": os.environ["PATH"]}
+    data = home / "data"
+    if not data.exists():
+        shutil.copytree(authorities(), data / FOLDER)
+    env = {
+        "HOME": str(home),
+        "UNDERSTUDY_DATA_DIR": str(data),
+        "UNDERSTUDY_SPARE_PROCESSES": "0",
+        "PATH": os.environ["PATH"],
+    }
     if base_url is not None:
         env |= {"ANTHROPIC_BASE_URL": base_url, "ANTHROPIC_API_KEY": "dummy"}
     return env | more
+
+
+@functools.cache
+def authorities() -> Path:
+    """Return a folder with a certificate authority, for the data of each Understudy: its keys take a while to make."""
+    folder = tempfile.mkdtemp(prefix="understudy-authority-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Authority.open(Path(folder)).directory
 
 
 def run(command: Sequence[str], env: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:

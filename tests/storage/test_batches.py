@@ -204,6 +204,24 @@ async def test_a_line_is_answered_by_another_proxy_after_the_lease(
     assert found is not None and found.completed == 1
 
 
+async def test_a_proxy_that_was_too_slow_to_renew_does_not_claim_its_own_work(
+    kept: Batches, elsewhere: Batches, clock: Clock
+) -> None:
+    await begun(kept, 1)
+    line = await kept.claim_line()
+    assert line is not None
+    clock.now += WINDOW_S + LEASE_S
+    assert await kept.claim_line() is None
+    assert await kept.claim() is None
+    assert await kept.finish_line(line, {}, ok=True)
+
+    batch = await kept.claim()
+    assert batch is not None
+    clock.now += LEASE_S
+    assert await kept.claim() is None
+    assert await elsewhere.claim() is not None
+
+
 async def test_no_line_is_answered_twice_by_proxies_that_claim_at_once(kept: Batches, elsewhere: Batches) -> None:
     await begun(kept, 40)
     claimed: Counter[int] = Counter()

@@ -1,6 +1,5 @@
 """Recorded answers of Claude's that call tools, think or refuse, in OpenAI's words."""
 
-import importlib.util
 import json
 import os
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests import openai_document
 from translate import sse
 from translate.blocks import BLOCKS
 from translate.chat.completion import fold
@@ -112,12 +112,7 @@ def test_text_and_thinking_are_those_that_were_recorded(events: list[dict[str, A
 @pytest.fixture(scope="module")
 def validator() -> Any:
     """The corpus's own check against OpenAI's specification, with no deviation forgiven."""
-    spec = importlib.util.spec_from_file_location("validate_openai", CORPUS / "validate_openai.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Validator(str(CORPUS / "openai-openapi.yaml"))
+    return openai_document.validator()
 
 
 @pytest.mark.parametrize("events", exchanges())

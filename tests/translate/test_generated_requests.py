@@ -2,30 +2,28 @@
 
 import copy
 import json
-import os
 import random
 import string
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from tests import openai_document
+from tests.openai_document import DOCUMENT
+from tests.sizes import sample
 from translate.chat.completion import fold
 from translate.chat.request import Translated, translate_request
 from translate.chat.stream import ChatCompletionStream
 from translate.errors import OpenAIError
 from translate.request_body import decode_object
 
-CORPUS = Path(os.environ.get("UNDERSTUDY_CORPUS") or Path(__file__).parents[3] / "shared" / "corpus")
-SPEC = CORPUS / "openai-openapi.yaml"
-REQUESTS = 2000
+REQUESTS = sample(300, large=800)
 
-pytestmark = pytest.mark.skipif(not SPEC.exists(), reason=f"OpenAI's OpenAPI document is not at {SPEC}")
+pytestmark = pytest.mark.skipif(not DOCUMENT.exists(), reason=f"OpenAI's OpenAPI document is not at {DOCUMENT}")
 
 EVENTS: list[dict[str, Any]] = [
     {"type": "message_start", "message": {"model": "claude-test", "usage": {"input_tokens": 3, "output_tokens": 1}}},
@@ -116,8 +114,7 @@ class Generator:
 
 @pytest.fixture(scope="module")
 def spec() -> dict[str, Any]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return dict(yaml.load(SPEC.read_text(encoding="utf-8"), loader))
+    return openai_document.document()
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,22 @@ async def test_a_key_opens_for_its_secret_and_says_what_it_may(clients: Clients,
     assert (client.created_at, client.expires_at, client.revoked_at) == (clock.now, clock.now + 60, None)
 
 
+async def test_a_key_is_found_by_its_id_as_long_as_it_is_valid(clients: Clients, clock: Clock) -> None:
+    secret = clients.make("alice", expires_at=clock.now + 60)
+    clients.make("bob")
+    client = await clients.check(secret)
+    assert client
+
+    assert await clients.get(client.id) == client
+    assert await clients.get("unknown") is None
+    clock.now += 60
+    assert await clients.get(client.id) is None
+    bob = next(one for one in clients.list() if one.name == "bob")
+    assert await clients.get(bob.id) == bob
+    clients.revoke("bob")
+    assert await clients.get(bob.id) is None
+
+
 async def test_a_key_has_no_limits_unless_it_is_given_some(clients: Clients) -> None:
     client = await clients.check(clients.make("alice"))
 
@@ -88,7 +104,7 @@ async def test_the_database_holds_no_secret(clients: Clients, database: Database
         pytest.param(f"{STRANGER}\n", id="a line too many"),
     ],
 )
-async def test_what_is_no_key_opens_nothing(clients: Clients, secret: str) -> None:
+async def test_an_invalid_secret_is_rejected(clients: Clients, secret: str) -> None:
     clients.make("alice")
 
     assert await clients.check(secret) is None
@@ -185,7 +201,7 @@ def test_a_name_is_one_keys_until_that_is_revoked(clients: Clients, clock: Clock
     ]
 
 
-async def test_of_several_that_make_a_key_of_one_name_one_does(clients: Clients) -> None:
+async def test_only_one_of_several_concurrent_keys_with_one_name_is_made(clients: Clients) -> None:
     made = await asyncio.gather(*(asyncio.to_thread(clients.make, "alice") for _ in range(8)), return_exceptions=True)
 
     assert sum(isinstance(one, str) for one in made) == 1

@@ -52,6 +52,24 @@ def record(tapes: Recorder, body: Any = ASK, *, chunks: int = 3) -> None:
     recording.end("done")
 
 
+def test_a_long_turn_is_made_in_a_thread_and_recorded_in_its_place(tmp_path: Path) -> None:
+    threads: list[int] = []
+
+    def make(model: str) -> dict[str, Any]:
+        threads.append(threading.get_ident())
+        return {"model": model}
+
+    with recorder(tmp_path / "a.jsonl", beside=True) as tapes:
+        recording = tapes.begin("POST", "/v1/chat/completions", [], json.dumps(ASK).encode())
+        recording.turn_of(1, lambda: make("small"))
+        recording.turn_of(1024 * 1024, lambda: make("large"), of=1)
+        recording.end("done")
+
+    (entry,) = entries(tmp_path / "a.jsonl")
+    assert [turn["model"] for turn in (entry.turn or {}, *entry.more_turns)] == ["small", "large"]
+    assert threads[0] == threading.get_ident() != threads[1]
+
+
 def test_an_exchange_comes_back_as_it_was(tmp_path: Path) -> None:
     chunks = [b'data: {"a": 1}\n\n', 'data: {"b": "ö\u2028"}\n\n'.encode(), b"", b"data: [DONE]\n\n", b"\xff\x00"]
     events: list[dict[str, Any]] = [
@@ -120,6 +138,21 @@ def test_a_body_that_is_no_plain_json_comes_back_too(tmp_path: Path, body: bytes
     assert entry.request.body == body or json.loads(entry.request.body) == json.loads(body)
 
 
+@pytest.mark.parametrize("tail", [b"", b"\xff" * 10_000], ids=["text", "bytes"])
+def test_of_a_form_with_files_the_secrets_are_not_kept(tmp_path: Path, tail: bytes) -> None:
+    secret = b"sk-ant-api03-" + b"Ab1" * 20
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.env"\r\n\r\n'
+    body = head + b"KEY=" + secret + tail + b"\r\n--b--\r\n"
+    with recorder(tmp_path / "a.jsonl") as tapes:
+        tapes.begin("POST", "/v1/files", [("content-type", "multipart/form-data; boundary=b")], body).end("done")
+
+    (entry,) = entries(tmp_path / "a.jsonl")
+    assert entry.request.body.startswith(head + b"KEY=redacted:")
+    assert entry.request.body.endswith(tail + b"\r\n--b--\r\n")
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "names")
+    assert secret not in written
+
+
 def test_large_pictures_are_kept_once_and_put_back(tmp_path: Path) -> None:
     picture = base64.b64encode(b"\x89PNG" + random.Random(1).randbytes(9000)).decode()
     image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}}
@@ -177,7 +210,7 @@ def test_a_folder_gets_a_file_for_each_run(tmp_path: Path) -> None:
     assert {str(entry.request.headers) for entry in entries(folder)} == {"{'authorization': 'Bearer redacted:key-1'}"}
 
 
-def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+def test_a_line_says_what_was_left_out(tmp_path: Path) -> None:
     keep = Keep(body_bytes=10, entry_bytes=600, turn=False)
     with recorder(tmp_path / "a.jsonl", keep=keep) as tapes:
         recording = tapes.begin("POST", "/", [], b"x" * 11)
@@ -224,7 +257,7 @@ def test_ending_twice_and_recording_after_the_end_do_nothing(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("depth", [101, 5_000, 50_000])
-def test_what_is_nested_too_deeply_to_be_walked_is_kept_as_text(tmp_path: Path, depth: int) -> None:
+def test_a_too_deeply_nested_body_is_recorded_as_text(tmp_path: Path, depth: int) -> None:
     schema: Any = {"password": "hunter2hunter2"}
     for _ in range(depth):
         schema = {"properties": schema}
@@ -567,7 +600,7 @@ def test_a_block_that_was_only_half_appended_is_read_and_repaired_from_its_journ
     assert not journal.exists()
 
 
-def test_what_was_appended_already_and_what_still_ran_are_both_taken_over(tmp_path: Path) -> None:
+def test_a_new_recorder_takes_over_appended_and_running_entries(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     with recorder(path) as tapes:
         running, ended = tapes.begin("POST", "/running", [], b""), tapes.begin("POST", "/ended", [], b"")
@@ -606,7 +639,7 @@ RATE = {"message": "Too fast", "type": "requests", "code": "rate_limit_exceeded"
     ],
 )
 @pytest.mark.parametrize("failures", [True, False])
-def test_what_failed_at_the_proxy_is_not_kept_for_a_replay(
+def test_a_failure_at_the_proxy_is_not_recorded_for_a_replay(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int, how: Any, error: Any, kept: bool, failures: bool
 ) -> None:
     path = tmp_path / "a.jsonl"
@@ -625,7 +658,7 @@ def test_what_failed_at_the_proxy_is_not_kept_for_a_replay(
     assert not list((tmp_path / "a.jsonl.d").glob("*.part"))
 
 
-def test_what_a_recorder_that_died_has_left_is_no_answer_for_a_replay(tmp_path: Path) -> None:
+def test_the_journal_of_a_dead_recorder_is_not_recorded_for_a_replay(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     with Recorder(path) as tapes:
         recording = tapes.begin("POST", "/v1/x", [], b"{}")

@@ -59,7 +59,7 @@ def test_a_secret_is_replaced_and_what_surrounds_it_stays(text: str, expected: s
         "npm_config_registry, npm_lifecycle_event",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_a_text_without_secrets_is_not_changed(text: str) -> None:
     assert Redactor().text(text) == text
 
 

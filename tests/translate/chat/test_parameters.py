@@ -1,18 +1,14 @@
 """Every parameter has one fate."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests import openai_document
+from tests.openai_document import DOCUMENT
 from translate.chat.parameters import CHAT_COMPLETION_PARAMETERS, Fate, Parameter, check_parameters
 from translate.errors import OpenAIError
 
-SPEC = (
-    Path(os.environ.get("UNDERSTUDY_CORPUS") or Path(__file__).parents[4] / "shared" / "corpus") / "openai-openapi.yaml"
-)
 CLAUDES_OWN = {"top_k", "thinking"}
 OURS = {"session_id"}
 
@@ -23,7 +19,7 @@ TABLE = {
 }
 
 
-def test_what_has_no_effect_is_told() -> None:
+def test_parameters_without_effect_are_reported() -> None:
     assert check_parameters({"good": 1, "idle": 2}, TABLE) == ["idle"]
 
 
@@ -33,7 +29,7 @@ def test_a_value_that_asks_for_nothing_special_is_fine(body: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("value", [True, 2, "1"])
-def test_what_is_refused_is_refused_by_name(value: Any) -> None:
+def test_an_unsupported_parameter_is_refused_by_name(value: Any) -> None:
     with pytest.raises(OpenAIError) as caught:
         check_parameters({"bad": value}, TABLE)
 
@@ -48,10 +44,9 @@ def test_a_name_that_openai_does_not_know_is_refused_as_openai_does() -> None:
     assert (caught.value.param, caught.value.code) == ("temperatur", "unknown_parameter")
 
 
-@pytest.mark.skipif(not SPEC.exists(), reason=f"OpenAI's OpenAPI document is not at {SPEC}")
+@pytest.mark.skipif(not DOCUMENT.exists(), reason=f"OpenAI's OpenAPI document is not at {DOCUMENT}")
 def test_every_field_of_openais_request_has_a_row() -> None:
-    schemas = yaml.load(SPEC.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    schemas = schemas["components"]["schemas"]
+    schemas = openai_document.document()["components"]["schemas"]
 
     def fields(schema: dict[str, Any]) -> set[str]:
         if "$ref" in schema:

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.openai_document import DOCUMENT
 from tests.translate.responses.test_stream import machine
-from tests.translate.test_corpus_tools import CORPUS, validator  # noqa: F401 — a fixture
+from tests.translate.test_corpus_tools import validator  # noqa: F401 — a fixture
 from tests.translate.test_generated_requests import EVENTS, REQUESTS, Generator
 from tests.translate.test_generated_requests import spec as spec  # a fixture
 from translate import sse
@@ -20,9 +21,7 @@ from translate.responses.parameters import RESPONSE_PARAMETERS
 from translate.responses.request import TranslatedResponse, needed, read_request, translate_response_request
 from translate.responses.wire import ResponseEvent
 
-SPEC = CORPUS / "openai-openapi.yaml"
-
-pytestmark = pytest.mark.skipif(not SPEC.exists(), reason=f"OpenAI's OpenAPI document is not at {SPEC}")
+pytestmark = pytest.mark.skipif(not DOCUMENT.exists(), reason=f"OpenAI's OpenAPI document is not at {DOCUMENT}")
 
 
 class ResponseGenerator(Generator):

@@ -1,13 +1,12 @@
 """Every field of a Responses request has one fate, and the table is OpenAI's and the code's."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests import openai_document
+from tests.openai_document import DOCUMENT
 from translate.chat.parameters import Fate
 from translate.errors import OpenAIError
 from translate.request_body import decode_object
@@ -18,9 +17,6 @@ from translate.responses.request import read_request, translate_response_request
 from translate.responses.tools import REFUSED_TOOLS, WEB_SEARCH
 from translate.responses.wire import Response
 
-SPEC = (
-    Path(os.environ.get("UNDERSTUDY_CORPUS") or Path(__file__).parents[4] / "shared" / "corpus") / "openai-openapi.yaml"
-)
 CLAUDES_OWN = {"top_k", "thinking"}
 # What OpenAI's coding agent sends.
 CODEX = {"client_metadata"}
@@ -28,13 +24,12 @@ CODEX_ITEMS = {"configuration_update"}
 # OpenAI's document does not have it; every recorded response does.
 UNDOCUMENTED = {"store"}
 
-needs_spec = pytest.mark.skipif(not SPEC.exists(), reason=f"OpenAI's OpenAPI document is not at {SPEC}")
+needs_spec = pytest.mark.skipif(not DOCUMENT.exists(), reason=f"OpenAI's OpenAPI document is not at {DOCUMENT}")
 
 
 @pytest.fixture(scope="module")
 def schemas() -> dict[str, Any]:
-    document = yaml.load(SPEC.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return dict(document["components"]["schemas"])
+    return dict(openai_document.document()["components"]["schemas"])
 
 
 def fields(schemas: dict[str, Any], schema: dict[str, Any]) -> set[str]:
@@ -88,7 +83,7 @@ def test_every_type_of_item_is_translated_or_refused_by_name(schemas: dict[str, 
     assert types(schemas, schemas["BetaInputItem"]) == (set(ITEMS) | set(REFUSED_ITEMS)) - CODEX_ITEMS
 
 
-def test_what_reaches_claude_is_decoded() -> None:
+def test_every_honoured_parameter_is_decoded() -> None:
     honoured = {name for name, row in RESPONSE_PARAMETERS.items() if row.fate is Fate.HONOURED}
 
     assert honoured <= set(ResponseRequest.__struct_fields__)
@@ -121,7 +116,7 @@ def request(**more: Any) -> bytes:
 
 
 @pytest.mark.parametrize("name", [n for n, row in RESPONSE_PARAMETERS.items() if row.fate is Fate.ACCEPTED])
-def test_what_has_no_effect_is_told(name: str) -> None:
+def test_parameters_without_effect_are_reported(name: str) -> None:
     result = translate_response_request(
         read_request(decode_object(request(**{name: VALUES[name]}))), open_reasoning=lambda _: None
     )
@@ -130,7 +125,7 @@ def test_what_has_no_effect_is_told(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n, row in RESPONSE_PARAMETERS.items() if row.fate is Fate.REFUSED])
-def test_what_is_refused_is_refused_by_name(name: str) -> None:
+def test_an_unsupported_parameter_is_refused_by_name(name: str) -> None:
     with pytest.raises(OpenAIError) as caught:
         translate_response_request(
             read_request(decode_object(request(**{name: VALUES[name]}))), open_reasoning=lambda _: None

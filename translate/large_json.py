@@ -1,8 +1,8 @@
 """Reading and writing large JSON without blocking other threads.
 
 The C code of :mod:`json` processes a whole value in one step and holds the interpreter's lock. For ten megabytes of
-numbers this takes most of a second. This module walks containers in Python, which releases the lock regularly. Only
-strings and numbers are processed in C. This is several times slower, so it is used only for large JSON.
+numbers this takes most of a second. This module walks large containers in Python, which releases the lock regularly.
+Only small values are processed in C. This is several times slower, so it is used only for large JSON.
 """
 
 import binascii
@@ -12,11 +12,12 @@ import json.scanner
 from collections.abc import Iterator
 from typing import Any
 
-from cassettes.aside import weight
+from translate.long_work import weight
 
 LARGE_JSON = 256 * 1024
 _MOST_AT_ONCE = 10_000
 _STEP = 256 * 1024
+_SMALL = 64 * 1024
 
 
 class Reader:
@@ -76,18 +77,23 @@ def _parts(encoder: json.JSONEncoder, value: Any) -> Iterator[str]:
                 yield sign
                 yield from _parts(encoder, key)
                 yield encoder.key_separator
-                yield from _parts(encoder, item)
+                yield from _inside(encoder, item)
                 sign = encoder.item_separator
             yield "}" if value else "{}"
         case list() | tuple():
             sign = "["
             for item in value:
                 yield sign
-                yield from _parts(encoder, item)
+                yield from _inside(encoder, item)
                 sign = encoder.item_separator
             yield "]" if value else "[]"
         case _:
             yield encoder.encode(value)
+
+
+def _inside(encoder: json.JSONEncoder, item: Any) -> Iterator[str]:
+    # A small value is faster in one step, and most values in a large list are small.
+    return iter((encoder.encode(item),)) if weight(item) < _SMALL else _parts(encoder, item)
 
 
 def from_base64(encoded: bytes) -> bytes:
