@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from cassettes.redact.json_path import parse_path
 from cassettes.redact.patterns import Pattern
-from cassettes.redact.redact import parse_path
 from cassettes.replay.match import IGNORED_PATHS, OnExpired, OnMiss
 from engine.agents import Agent, AgentError, read_agents
 from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP

@@ -20,7 +20,7 @@ from mitmproxy import ctx, http
 from mitmproxy.net.http.url import hostport
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from addons.hosts import is_loopback, matches
+from addons.hosts import is_this_machine, matches
 from addons.redirect_to_origin import forbidden, refuse
 from settings import Settings
 
@@ -63,7 +63,7 @@ class GuardBaseUrl:
             let_page_read(flow)
 
     def _is_own(self, host: str) -> bool:
-        if host == "localhost" or host.endswith(".localhost") or matches(host, self._names):
+        if is_this_machine(host) or matches(host, self._names):
             return True
         try:
             ipaddress.ip_address(host)
@@ -107,7 +107,7 @@ def may_use(origin: str, origins: Sequence[str]) -> bool:
     if parts is None:
         return False
     scheme, host = parts
-    return is_loopback(host) if scheme in ("http", "https") else bool(scheme)
+    return is_this_machine(host) if scheme in ("http", "https") else bool(scheme)
 
 
 def let_page_read(flow: http.HTTPFlow) -> None:

@@ -18,6 +18,16 @@ def as_regex(pattern: str) -> str:
     return rf"^{name}\.?:\d+$"
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether a name or address that a browser knows a server by is this machine.
+
+    Browsers resolve ``localhost`` and all names below it to this machine, and never ask a name server for them.
+    Programs made of pages use such names: Tauri's are ``tauri.localhost``.
+    Source: https://w3c.github.io/webappsec-secure-contexts/#localhost.
+    """
+    return host.lower().rstrip(".").endswith(".localhost") or is_loopback(host)
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address. The only name for which this is known is ``localhost``."""
     try:

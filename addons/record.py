@@ -25,7 +25,7 @@ from cassettes.assemble import assemble, is_complete, is_event_stream
 from cassettes.openai_bodies import error_in, usage_in
 from cassettes.record.record import CassetteError, Keep, Recorder, Recording
 from cassettes.redact.redact import Redactor
-from cassettes.unpack import unpack
+from cassettes.unpack import unpack_all
 from engine import Event, Running
 from engine.observers import FLOW_HEADER, Observers
 from settings import Settings
@@ -63,6 +63,7 @@ class Record:
         self._taken: dict[str, Taken] = {}
         self._ending: dict[asyncio.Task[None], Taken] = {}
         self._not_kept: list[str] = []
+        self._has_recorded = False
 
     # Starting and stopping
 
@@ -105,6 +106,9 @@ class Record:
             for taken in self._taken.values():
                 taken.begin_entry()
             self._recorder.close()
+            paths = self._recorder.redactor.unmatched_paths() if self._has_recorded else []
+            if paths:
+                log.warning("record.redact.paths that named nothing in any exchange: %s", ", ".join(paths))
             self._not_kept += self._recorder.not_kept
             self._recorder = None
             self._taken.clear()
@@ -181,6 +185,7 @@ class Record:
 
         def begin(why_no_body: str | None) -> Recording:
             body, fields = request.raw_content or b"", headers
+            self._has_recorded = True
             if why_no_body is None:
                 body = decoded(request, self._settings.max_body_bytes)
             if body != request.raw_content:
@@ -414,5 +419,5 @@ def decoded(message: http.Message, most: int) -> bytes:
     body = message.raw_content or b""
     with contextlib.suppress(ValueError):
         # Decode one byte more than the limit, so that the caller can detect a body that is too long.
-        return unpack(body, str(message.headers.get("content-encoding", "")), most + 1)
+        return unpack_all(body, str(message.headers.get("content-encoding", "")), most + 1)
     return body

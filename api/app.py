@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from api.answer_headers import new_request_id
 from api.charging import charge_for
 from api.client_identity import ClientIdentity, identity_of
+from api.compressed import uncompressed
 from api.failures import error_headers, unreadable
 from api.http.responder import Responder
 from api.http.server import Request
@@ -56,7 +57,7 @@ class Parts:
     mcp_servers: tuple[str, ...] = ()
     observers: Observers = field(default_factory=Observers)
     max_message_bytes: int = 64 * 1024 * 1024
-    """The largest WebSocket message that is accepted, in bytes."""
+    """The largest WebSocket message that is accepted, and the largest body once it is decompressed, in bytes."""
     replay: Replay | None = None
     """Wraps a handler so that the cassette answers first. None if there is no cassette."""
 
@@ -119,6 +120,7 @@ def steps(parts: Parts, routes: tuple[CallRoute, ...]) -> list[Step]:
         partial(only_the_proxy, gate.token),  # 403 if the request lacks the proxy's token
         partial(not_while_ending, gate.is_ending),  # 503 while the proxy shuts down
         *([partial(with_key, gate, routes)] if gate.access is not None else []),  # 401 without a key, on any path
+        partial(with_plain_body, parts.max_message_bytes),  # undoes a compressed body; 413, 415
         *([partial(from_cassette, parts.replay)] if parts.replay is not None else []),  # the cassette may answer
         partial(with_route, routes),  # 404 or 405 if no endpoint matches
         decoded,  # a large body is decoded in a thread
@@ -201,6 +203,12 @@ async def with_key(gate: Gate, routes: tuple[CallRoute, ...], call: Call, procee
     if gate.access is not None and not is_for_everybody(routes, http.method, http.path):
         call = replace(call, key=await gate.access.client(http))
     await proceed(call)
+
+
+async def with_plain_body(most: int, call: Call, proceed: Proceed) -> None:
+    """Undo the compression of the request's body. Raises OpenAIError (400, 413, 415)."""
+    http = await uncompressed(call.request.http, call.exchange, most)
+    await proceed(call if http is call.request.http else replace(call, request=replace(call.request, http=http)))
 
 
 async def from_cassette(replay: Replay, call: Call, proceed: Proceed) -> None:

@@ -38,7 +38,7 @@ class Choices:
     """The choices of one response.
 
     After the first chunks, ``processes`` says for each turn where its process came from. ``retries`` is the number of
-    retries.
+    retries. ``ignored`` are the app's parameters that turned out to have no effect.
     """
 
     def __init__(self, engine: Engine, turns: Turn | Sequence[Turn], streams: Sequence[ChatCompletionStream]) -> None:
@@ -54,6 +54,7 @@ class Choices:
         self._change = asyncio.Condition()
         self.processes: list[str] = []
         self.retries = 0
+        self.ignored: tuple[str, ...] = ()
 
     async def chunks(self) -> AsyncGenerator[Chunks]:
         """Yield the chunks for each of Claude's events. Raises ClaudeError if a turn fails."""
@@ -70,6 +71,7 @@ class Choices:
                     first = False
                     self.processes.append(running.process)
                     self.retries += running.retries
+                    self.ignored = tuple(dict.fromkeys((*self.ignored, *running.ignored)))
                 yield chunks
 
     async def _together(self) -> AsyncGenerator[Chunks]:

@@ -120,6 +120,11 @@ class _Playing:
         self.retries = 0
 
     @property
+    def ignored(self) -> Sequence[str]:
+        """The app's parameters that turned out to have no effect, in any turn."""
+        return tuple(dict.fromkeys(path for running in self.turns for path in running.ignored))
+
+    @property
     def now(self) -> Running | None:
         """The current turn. None before the first."""
         return self.turns[-1] if self.turns else None

@@ -110,6 +110,8 @@ class Score:
     told: deque[Told] = field(default_factory=lambda: deque(maxlen=MOST_TOLD))
     asked: int = 0
     """The number of all answered requests. ``told`` has only the last ones."""
+    unmatched_paths: Callable[[], Sequence[str]] = tuple
+    """Returns the user's JSON paths (``ignore_paths``) that have named no place so far."""
 
     def tell(self, told: Told) -> None:
         """Add a request that is being answered."""
@@ -143,6 +145,8 @@ class Score:
         if passed := [id for id in self.passed_over if id not in self.used]:
             more = f" and {len(passed) - 10} more" if len(passed) > 10 else ""
             yield f"replay: recorded failures of the proxy, not played: {', '.join(passed[:10])}{more}"
+        if self.used and (paths := self.unmatched_paths()):
+            yield f"replay: ignore_paths that named nothing in any request: {', '.join(paths)}"
         for missed, nearest in list(zip_longest(self.missed, self.nearest, fillvalue=""))[:10]:
             yield f"replay: missed: {missed}" + (f" (the nearest entry is {nearest})" if nearest else "")
         if len(self.missed) > 10:
@@ -177,7 +181,11 @@ class Player:
         self._clock = clock
         self._plays = 0
         self._turn = asyncio.Lock()
-        self.score = Score(entries=tuple(self._matcher.ids()), passed_over=(*self._failures.ids(), *passed_over))
+        self.score = Score(
+            entries=tuple(self._matcher.ids()),
+            passed_over=(*self._failures.ids(), *passed_over),
+            unmatched_paths=self._matcher.unmatched_paths,
+        )
 
     @classmethod
     def of(cls, path: Path, *, failures: Failures = "as_recorded", rules: Rules | None = None, **more: Any) -> "Player":

@@ -7,6 +7,36 @@ import zlib
 import brotli  # type: ignore[import-untyped]
 import zstandard
 
+ENCODINGS = ("gzip", "deflate", "br", "zstd")
+"""The encodings that can be undone."""
+
+MAX_ENCODINGS = 2
+"""A body may be encoded so often. Each encoding that is undone costs time, however short the body is."""
+
+# https://www.rfc-editor.org/rfc/rfc9659: a decoder for HTTP needs no larger window. A window is memory.
+_MAX_WINDOW_BYTES = 8 * 1024 * 1024
+
+
+class UnknownEncodingError(ValueError):
+    """A body has an encoding that cannot be undone here, or too many encodings."""
+
+
+def unpack_all(body: bytes, encodings: str, most: int) -> bytes:
+    """Return a body without all its encodings, as :func:`unpack` does.
+
+    ``encodings`` is the value of ``content-encoding``, in the order in which they were applied. Raises
+    UnknownEncodingError, and ValueError for a body that is not so encoded.
+    """
+    names = [name for part in encodings.split(",") if (name := part.strip().lower()) not in ("", "identity")]
+    names = [name.removeprefix("x-") if name == "x-gzip" else name for name in names]
+    if unknown := next((name for name in names if name not in ENCODINGS), None):
+        raise UnknownEncodingError(f"the encoding {unknown!r} is not supported")
+    if len(names) > MAX_ENCODINGS:
+        raise UnknownEncodingError(f"more than {MAX_ENCODINGS} encodings are not supported")
+    for name in reversed(names):
+        body = unpack(body, name, most)
+    return body
+
 
 def unpack(body: bytes, encoding: str, most: int) -> bytes:
     """Return a body without its content encoding. If it is longer than ``most`` bytes, return only the beginning.
@@ -24,7 +54,8 @@ def unpack(body: bytes, encoding: str, most: int) -> bytes:
             case "br":
                 return _brotli(body, most)
             case "zstd":
-                with zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True) as reader:
+                undo = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+                with undo.stream_reader(body, read_across_frames=True) as reader:
                     return bytes(reader.read(most))
             case _:
                 return body

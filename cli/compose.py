@@ -65,6 +65,7 @@ from engine.errors import NO_CREDENTIALS
 from engine.late_imports import import_late
 from engine.observers import Observers
 from engine.pool import Pool
+from engine.renaming import Renaming
 from engine.retry import Retrying
 from launch.environment import scrub_overrides
 from rehearsal.server import Rehearsal
@@ -390,12 +391,8 @@ async def claude_code(made: Made) -> AsyncIterator[Claude]:
                 )
             )
             log.info("agent %s: %s in %s", agent.model_name, ", ".join(agent.tools) or "no tools", agent.cwd)
-        yield Claude(
-            Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s, reach=reach),
-            agents,
-            source,
-            counter_for(source, {**environ, **env}),
-        )
+        engine = Retrying(Renaming(pool), retries=settings.retries, timeout_s=settings.timeout_s, reach=reach)
+        yield Claude(engine, agents, source, counter_for(source, {**environ, **env}))
 
 
 def player_of(settings: Settings) -> Player:

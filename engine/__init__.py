@@ -58,6 +58,10 @@ class Running(Protocol):
         """How often the turn was tried again."""
 
     @property
+    def ignored(self) -> Sequence[str]:
+        """The app's parameters that turned out to have no effect, as paths. Known when the first event has come."""
+
+    @property
     def messages(self) -> Sequence[MessageUsage]:
         """The token usage of each of Claude's messages so far, whether or not their events were read.
 

@@ -114,6 +114,7 @@ class _AgentRun:
 
     process: Process = "agent"
     retries = 0
+    ignored: Sequence[str] = ()
 
     def __init__(
         self, agent: Agent, spawn: Spawn, turn: Turn, progress: Progress, timeout_s: float, cost_check: CostCheck

@@ -28,6 +28,11 @@ class Around:
         return self._running.retries
 
     @property
+    def ignored(self) -> Sequence[str]:
+        """The app's parameters that turned out to have no effect."""
+        return self._running.ignored
+
+    @property
     def messages(self) -> Sequence[MessageUsage]:
         """The token usage of each of Claude's messages."""
         return self._running.messages

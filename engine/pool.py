@@ -75,6 +75,7 @@ class Play:
     """One turn that is being played. Iterate over it to get its events."""
 
     retries = 0
+    ignored: Sequence[str] = ()
 
     def __init__(self, pool: "Pool", process: "ClaudeProcess", turn: Turn, digests: Sequence[bytes]) -> None:
         self._pool = pool

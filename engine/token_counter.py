@@ -17,6 +17,7 @@ import httpx
 from engine.errors import ClaudeError
 from engine.reach import PORTS, proxy_url, trusted
 from translate.models import ALIASES
+from translate.property_names import names_of_tools, renamed_turn
 from translate.reasons import reason
 from translate.turn import Turn
 
@@ -73,6 +74,8 @@ class TokenCounter:
 
 def counted(turn: Turn) -> dict[str, Any]:
     """Return the body of the request: what of a turn is its input, as Claude Code would send it."""
+    if names := names_of_tools(turn.tools):
+        turn = renamed_turn(turn, names)
     system = [IDENTITY, *([turn.system] if turn.system else [])]
     body: dict[str, Any] = {
         "model": ALIASES.get(turn.model.lower(), turn.model),

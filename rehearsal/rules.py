@@ -11,6 +11,9 @@ from rehearsal.tokens import content_blocks
 
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _TOOL_NAME_MESSAGE = "String should match pattern '^[a-zA-Z0-9_-]{1,128}$'"
+# https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs: limits of a request, over all strict schemas.
+_MAX_STRICT, _MAX_OPTIONAL, _MAX_UNIONS = 20, 24, 16
+_PROPERTY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 # Claude Code sends messages of the role system between the turns, with a beta header.
 _ROLES = ("user", "assistant", "system")
 
@@ -113,6 +116,12 @@ def _tools(body: Mapping[str, Any]) -> Iterator[str]:
             yield "tools: Tool names must be unique."
         elif tool.get("type") in (None, "custom") and not isinstance(tool.get("input_schema"), dict):
             yield f"tools.{index}.custom.input_schema: Field required"
+        elif any(not _PROPERTY.fullmatch(key) for key in _properties(tool.get("input_schema"))):
+            yield (
+                f"tools.{index}.custom.input_schema.properties: Property keys should match pattern"
+                " '^[a-zA-Z0-9_.-]{1,64}$'"
+            )
+    yield from _grammars(body, tools)
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
         if choice.get("type") == "tool" and choice.get("name") not in names:
@@ -121,3 +130,47 @@ def _tools(body: Mapping[str, Any]) -> Iterator[str]:
             yield "tool_choice.any may only be specified while providing tools"
     elif choice is not None:
         yield "tool_choice: Input should be a valid dictionary or object to extract fields from"
+
+
+def _grammars(body: Mapping[str, Any], tools: list[dict[str, Any]]) -> Iterator[str]:
+    """Give which of the limits on schemas that are compiled to a grammar a request exceeds."""
+    strict = [tool for tool in tools if tool.get("strict") is True]
+    if len(strict) > _MAX_STRICT:
+        yield f"Too many strict tools ({len(strict)}). The maximum number of strict tools supported is {_MAX_STRICT}."
+    form = (body.get("output_config") or {}).get("format") or {}
+    schemas = [form.get("schema"), *(tool.get("input_schema") for tool in strict)]
+    counts = [_optional_and_unions(schema) for schema in schemas]
+    optional, unions = (sum(count) for count in zip(*counts, strict=True))
+    if optional > _MAX_OPTIONAL:
+        yield (
+            f"Schemas contains too many optional parameters ({optional}), which would make grammar compilation"
+            f" inefficient. Reduce the number of optional parameters in your tool schemas (limit: {_MAX_OPTIONAL})."
+        )
+    if unions > _MAX_UNIONS:
+        yield (
+            f"Schemas contains too many parameters with union types ({unions} parameters with type arrays or anyOf)."
+            f" This causes exponential compilation cost. Reduce the number (limit: {_MAX_UNIONS})."
+        )
+
+
+def _optional_and_unions(schema: Any) -> tuple[int, int]:
+    """Count the optional parameters and those with a union type, wherever in a schema they are."""
+    if isinstance(schema, list):
+        counts = [_optional_and_unions(each) for each in schema]
+    elif isinstance(schema, dict):
+        counts = [_optional_and_unions(each) for each in schema.values()]
+        properties = _properties(schema)
+        required = schema.get("required") or []
+        unions = [each for each in properties.values() if "anyOf" in each or isinstance(each.get("type"), list)]
+        counts.append((sum(key not in required for key in properties), len(unions)))
+    else:
+        return 0, 0
+    return sum(count[0] for count in counts), sum(count[1] for count in counts)
+
+
+def _properties(schema: Any) -> dict[str, Any]:
+    """Return the properties of an object's schema; none if it has none, or a property by that name."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(properties, dict) or not all(isinstance(each, dict) for each in properties.values()):
+        return {}
+    return properties

@@ -13,10 +13,11 @@ from typing import Any
 from translate.chat.response_format import OutputFormat
 from translate.chat.wire import ReasoningEffort
 from translate.errors import OpenAIError
+from translate.grammar_limits import beyond_limits
 from translate.known_keys import Ignored
 from translate.models import Capabilities, capabilities
 from translate.tools import Tools, tool_names, tools_for_history
-from translate.turn import Effort, Message, ServiceTier, Turn
+from translate.turn import Effort, Fallback, Message, ServiceTier, Turn
 
 # OpenAI's reasoning_effort -> Claude's effort. Claude has nothing below low.
 EFFORT: dict[ReasoningEffort, Effort] = {
@@ -120,6 +121,7 @@ class Assembly:
         if options.service_tier and tier is None:
             unused.append(Ignored("service_tier", "Claude has no such tier"))
         unused += self._unused_thinking(effort)
+        tools, output = _within_limits(tools, output)
         unused += [Ignored(path, BEYOND) for path in tools.loose]
         unused += [Ignored(path, "the conversation offers another tool of this name") for path in tools.replaced]
         if output.loose:
@@ -142,6 +144,7 @@ class Assembly:
             output_format=output.format,
             service_tier=tier,
             metadata=metadata_for(options.user),
+            fallback=_fallback(tools, output, strict),
         )
         return turn, unused
 
@@ -155,6 +158,33 @@ class Assembly:
         if options.thinking is not None:
             return [Ignored("thinking", NO_THINKING)]
         return [Ignored(effort, NO_THINKING)] if options.reasoning_effort not in (None, "none") else []
+
+
+def _within_limits(tools: Tools, output: OutputFormat) -> tuple[Tools, OutputFormat]:
+    """Return both without the grammars that are beyond Anthropic's limits for a request."""
+    beyond = beyond_limits(tools.tools, output.format)
+    if beyond.format:
+        output = output.by_instruction()
+    if not beyond.tools:
+        return tools, output
+    offered = tuple(
+        tools.strict[name].plain if (name := tool["name"]) in beyond.tools else tool for tool in tools.tools
+    )
+    more = tuple(tool.path for name, tool in tools.strict.items() if name in beyond.tools)
+    strict = {name: tool for name, tool in tools.strict.items() if name not in beyond.tools}
+    return replace(tools, tools=offered, loose=(*tools.loose, *more), strict=strict), output
+
+
+def _fallback(tools: Tools, output: OutputFormat, strict: str) -> Fallback | None:
+    """Return what to ask for if the API cannot compile the schemas; None if there are none."""
+    offered = {tool["name"] for tool in tools.tools}
+    left = {name: tool for name, tool in tools.strict.items() if name in offered}
+    if not left and output.format is None:
+        return None
+    params = [tool.path for tool in left.values()]
+    if output.strict and output.format is not None:
+        params.append(strict)
+    return Fallback({name: tool.plain for name, tool in left.items()}, output.otherwise, tuple(params))
 
 
 def sampling_for(options: Options, can: Capabilities) -> tuple[dict[str, float], list[str]]:

@@ -92,7 +92,11 @@ def _image(raw: dict[str, Any], where: str) -> ContentBlock:
         media_type, data = _data_url(url, f"{where}.url")
         return _base64_block("image", image_type(media_type, data, f"{where}.url"), data)
     if _scheme(url) != "https":
-        raise _invalid_image(f"{where}.url", "an image's URL must be https: or data:", "invalid_image_url")
+        raise _invalid_image(
+            f"{where}.url",
+            "Claude's API fetches images only from https: URLs; use https: or data:",
+            "invalid_image_url",
+        )
     return {"type": "image", "source": {"type": "url", "url": url}}
 
 

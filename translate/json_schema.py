@@ -9,22 +9,6 @@ https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-sch
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Keywords that Claude's grammar lacks, but that the model understands in a description.
-DESCRIBED = (
-    "minimum",
-    "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-    "multipleOf",
-    "minLength",
-    "maxLength",
-    "pattern",
-    "minItems",
-    "maxItems",
-    "uniqueItems",
-    "minProperties",
-    "maxProperties",
-)
 # String formats that the grammar enforces.
 FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 # OpenAI: «Some type-specific keywords are not yet supported», in strict mode.
@@ -43,6 +27,18 @@ REFUSED_WHEN_STRICT = (
     "contains",
 )
 
+
+# Keywords that the grammar knows. The API refuses others: «For 'string' type, property 'examples' is not supported».
+SUPPORTED = frozenset(
+    {
+        *("type", "properties", "required", "additionalProperties", "items", "minItems", "enum", "const", "anyOf"),
+        *("allOf", "$ref", "$defs", "definitions", "format", "title", "description", "default"),
+    }
+)
+# They say nothing about the value.
+DROPPED = frozenset({"$schema", "$id", "$comment"})
+# Keywords of which a schema must have one. Without any it accepts every value, which the grammar cannot express.
+_DECIDING = frozenset({"type", "properties", "items", "anyOf", "oneOf", "allOf", "$ref", "enum", "const"})
 
 # Keywords that the grammar lacks, and that a description cannot replace.
 BEYOND = frozenset({*REFUSED_WHEN_STRICT, "prefixItems", "unevaluatedItems"}) - {"allOf", "oneOf"}
@@ -71,10 +67,10 @@ def is_beyond(schema: Mapping[str, Any]) -> bool:
     The API refuses recursive schemas («Circular reference detected in schema definitions»), external references, and
     unknown keywords. It also supports only named properties: an object with free property names would always be empty.
     """
-    return any(_is_beyond(node) for node in _nodes(schema)) or _is_recursive(schema)
+    return any(_is_beyond(node) for node in subschemas(schema)) or _is_recursive(schema)
 
 
-def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
+def subschemas(schema: Any) -> Iterator[Mapping[str, Any]]:
     """Yield a schema and all its subschemas. References are not followed."""
     left = [schema]
     while left:
@@ -95,7 +91,9 @@ def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _is_beyond(node: Mapping[str, Any]) -> bool:
-    if BEYOND & node.keys() or isinstance(node.get("items"), list) or {"anyOf", "oneOf"} <= node.keys():
+    if BEYOND & node.keys() or isinstance(node.get("items"), list) or not _DECIDING & node.keys():
+        return True
+    if len({"anyOf", "oneOf", "allOf"} & node.keys()) > 1 or _has_any_value(node) or not _are_simple(node):
         return True
     every = node.get("allOf")
     if isinstance(every, list) and any(isinstance(inside, dict) and "$ref" in inside for inside in every):
@@ -103,6 +101,23 @@ def _is_beyond(node: Mapping[str, Any]) -> bool:
     if (reference := node.get("$ref")) is not None and not str(reference).startswith("#"):
         return True
     return _is_object(node) and _has_free_names(node)
+
+
+def _has_any_value(node: Mapping[str, Any]) -> bool:
+    """Whether a subschema is ``true`` or ``false``, which the grammar does not know."""
+    below = [node.get("items"), *_values(node.get("properties")), *node.get("anyOf", ()), *node.get("oneOf", ())]
+    return any(isinstance(each, bool) for each in below)
+
+
+def _values(properties: Any) -> list[Any]:
+    return list(properties.values()) if isinstance(properties, dict) else []
+
+
+def _are_simple(node: Mapping[str, Any]) -> bool:
+    """Whether the literals of a schema are neither objects nor arrays. The grammar knows no such literals."""
+    enum = node.get("enum")
+    literals = [*(enum if isinstance(enum, list) else ()), node.get("const")]
+    return not any(isinstance(value, (dict, list)) for value in literals)
 
 
 def _has_free_names(node: Mapping[str, Any]) -> bool:
@@ -130,7 +145,7 @@ def _is_recursive(schema: Mapping[str, Any]) -> bool:
 
 
 def _references(node: Any) -> list[str]:
-    return [str(inside["$ref"]) for inside in _nodes(node) if "$ref" in inside]
+    return [str(inside["$ref"]) for inside in subschemas(node) if "$ref" in inside]
 
 
 def _target(schema: Any, reference: str) -> Any:
@@ -161,13 +176,15 @@ def _fitted(node: Any, path: tuple[str, ...], *, strict: bool) -> Any:
                 result["anyOf"] = [*result.get("anyOf", []), *subs]
             case ("minItems", 0 | 1) | ("format", str()) if word == "minItems" or value in FORMATS:
                 result[word] = value
-            case _ if word in DESCRIBED or word == "format":
+            case _ if word in SUPPORTED and word not in ("minItems", "format"):
+                result[word] = value
+            case _ if word not in DROPPED:
                 notes.append(f"{word}: {value}")
             case _:
-                result[word] = value
+                pass
     if _is_object(result):
         # The grammar requires this. OpenAI's strict mode requires it too.
-        result["additionalProperties"] = False
+        result = {"type": "object", **result, "additionalProperties": False}
     if notes:
         result["description"] = " ".join([*filter(None, [result.get("description")]), f"({'; '.join(notes)})"])
     return result

@@ -3,13 +3,14 @@
 Sources: https://platform.openai.com/docs/guides/function-calling,
 https://docs.anthropic.com/en/docs/agents-and-tools/tool-use. Names have the same alphabet on both sides. A schema that
 OpenAI refuses is refused with OpenAI's message. A schema that only Claude refuses is refused too, because without a
-part of it the app would get other arguments. A strict schema that Claude's grammar cannot express is sent completely,
-but not as strict.
+part of it the app would get other arguments. Names of properties that Claude refuses are no reason: the engine renames
+them (:mod:`translate.property_names`). A strict schema that Claude's grammar cannot express is sent completely, but not
+as strict.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from translate.errors import OpenAIError
@@ -17,8 +18,6 @@ from translate.json_schema import SchemaError, fit, is_beyond
 from translate.turn import ContentBlock
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-# Claude's API: «Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'».
-PROPERTY_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
 NOTHING = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 """The parameters of a strict function that has none. OpenAI: «omitting parameters defines an empty parameter list»."""
@@ -27,11 +26,19 @@ MAX_TOOLS = 128  # OpenAI's limit
 
 
 @dataclass(frozen=True, slots=True)
+class Strict:
+    """A strict tool: the path of its ``strict`` field, and the tool as it is sent without it."""
+
+    path: str
+    plain: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Tools:
     """The tools of a Turn. ``instruction`` asks for a call, for models that cannot be forced to make one.
 
-    ``loose`` are the paths of the ``strict`` fields that have no effect. ``replaced`` are the paths of tools in whose
-    place the conversation offers another tool of the same name.
+    ``loose`` are the paths of the ``strict`` fields that have no effect. ``strict`` are the strict tools by name.
+    ``replaced`` are the paths of tools in whose place the conversation offers another tool of the same name.
     """
 
     tools: tuple[Mapping[str, Any], ...] = ()
@@ -39,6 +46,7 @@ class Tools:
     instruction: str | None = None
     legacy: bool = False
     loose: tuple[str, ...] = ()
+    strict: Mapping[str, Strict] = field(default_factory=dict)
     replaced: tuple[str, ...] = ()
 
 
@@ -60,10 +68,19 @@ def translate_tools(
     if len(given) > MAX_TOOLS:
         message = f"Invalid '{where}': array too long. Expected at most {MAX_TOOLS}, but got {len(given)} instead."
         raise OpenAIError(message, param=where, code="array_above_max_length")
-    tools = [_tool(tool, f"{where}[{index}]", legacy) for index, tool in enumerate(given)]
-    strict = [index for index, tool in enumerate(given) if tool["function"].get("strict") is True]
+    plain = [_tool(tool, f"{where}[{index}]", legacy) for index, tool in enumerate(given)]
+    tools, loose, strict = list(plain), [], {}
     inside = "" if legacy else ".function"
-    loose = tuple(f"{where}[{index}]{inside}.strict" for index in strict if "strict" not in tools[index])
+    for index, tool in enumerate(given):
+        if tool["function"].get("strict") is not True:
+            continue
+        path = f"{where}[{index}]{inside}"
+        held = _as_strict(plain[index], path)
+        if held is None:
+            loose.append(f"{path}.strict")
+        else:
+            tools[index] = held
+            strict[held["name"]] = Strict(f"{path}.strict", plain[index])
     tools += [dict(tool) for tool in server_tools]
     # Apps that collect tools from several places may offer one twice.
     tools = [tool for index, tool in enumerate(tools) if tool not in tools[:index]]
@@ -77,7 +94,7 @@ def translate_tools(
             raise _invalid(param, f"Invalid value: '{param}' is only allowed when 'tools' are specified.")
         return Tools()
     chosen = _choose(tools, choice, param, fields.get("parallel_tool_calls"), can_force=can_force, legacy=legacy)
-    return replace(chosen, loose=loose)
+    return replace(chosen, loose=tuple(loose), strict=strict)
 
 
 def _choose(
@@ -170,15 +187,17 @@ def _tool(tool: Any, where: str, legacy: bool) -> dict[str, Any]:
             message = f"Invalid type for '{path}.description': expected a string."
             raise OpenAIError(message, param=f"{path}.description", code="invalid_type")
         result["description"] = description
-    if function.get("strict") is True:
-        try:
-            fitted = fit(result["input_schema"], strict=True)
-        except SchemaError as error:
-            raise _schema_error(f"Invalid schema for function '{name}': {error}", f"{path}.parameters") from None
-        # A schema that the grammar cannot express is sent like one that is not strict.
-        if not is_beyond(result["input_schema"]):
-            result |= {"strict": True, "input_schema": fitted}
     return result
+
+
+def _as_strict(tool: Mapping[str, Any], path: str) -> dict[str, Any] | None:
+    """Return a tool as a strict one; None if Claude's grammar cannot express its schema. Raises OpenAIError (400)."""
+    schema = tool["input_schema"]
+    try:
+        fitted = fit(schema, strict=True)
+    except SchemaError as error:
+        raise _schema_error(f"Invalid schema for function '{tool['name']}': {error}", f"{path}.parameters") from None
+    return None if is_beyond(schema) else {**tool, "strict": True, "input_schema": fitted}
 
 
 def _schema(schema: Any, path: str, name: str) -> dict[str, Any]:
@@ -195,12 +214,8 @@ def _schema(schema: Any, path: str, name: str) -> dict[str, Any]:
     if top := [word for word in ("oneOf", "anyOf", "allOf", "enum", "not") if word in schema]:
         message = f"Invalid schema for function '{name}': schema must not have {top[0]!r} at the top level."
         raise _schema_error(message, param)
-    properties = schema.get("properties", {})
-    if not isinstance(properties, dict):
+    if not isinstance(schema.get("properties", {}), dict):
         raise _schema_error(f"Invalid schema for function '{name}': 'properties' must be an object.", param)
-    if odd := next((key for key in properties if not PROPERTY_NAME.fullmatch(key)), None):
-        message = f"Invalid schema for function '{name}': Claude takes no property named {odd!r}."
-        raise _schema_error(f"{message} Names match '^[a-zA-Z0-9_.-]{{1,64}}$'.", param)
     return {**schema, "type": "object"}
 
 

@@ -5,7 +5,7 @@ API (https://docs.anthropic.com/en/api/messages).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from translate.long_work import weight
@@ -26,6 +26,19 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """What a Turn asks for if Claude's API cannot compile its schemas.
+
+    ``tools`` are the tools without ``strict``, by name. ``instruction`` asks for the output format in words; None if
+    there is no output format. ``params`` are the paths of the app's parameters that then have no effect.
+    """
+
+    tools: Mapping[str, Mapping[str, Any]]
+    instruction: str | None
+    params: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """All that the engine needs for one answer of Claude.
 
@@ -34,7 +47,7 @@ class Turn:
     ``thinking`` None switches thinking off if the model allows it. ``timeout_s`` limits the whole turn; None means the
     engine's own limit. ``thinking``, ``tools``, ``tool_choice`` and ``output_format`` (``output_config.format``) have
     the form of the Messages API. ``client`` names the client, so that the engine can share its capacity fairly. It is
-    sent to nobody.
+    sent to nobody. ``fallback`` is set if a schema constrains the answer.
     """
 
     model: str
@@ -54,11 +67,28 @@ class Turn:
     top_k: int | None = None
     service_tier: ServiceTier | None = None
     client: str = ""
+    fallback: Fallback | None = None
+
+    def without_grammar(self) -> "Turn":
+        """Return the Turn without strict tools and output format, as its fallback says. Without one it is the same."""
+        if self.fallback is None:
+            return self
+        return replace(
+            self,
+            tools=tuple(self.fallback.tools.get(tool["name"], tool) for tool in self.tools),
+            output_format=None,
+            system="\n\n".join(filter(None, [self.system, self.fallback.instruction])) or None,
+            fallback=None,
+        )
+
+
+# What a recording does not need: it is said elsewhere, or sent to nobody.
+_NOT_TOLD = frozenset({"client", "fallback"})
 
 
 def to_json(turn: Turn) -> dict[str, Any]:
-    """Return a Turn as JSON, without fields that are not set and without the client."""
-    told = {spec.name: getattr(turn, spec.name) for spec in fields(turn) if spec.name != "client"}
+    """Return a Turn as JSON, without fields that are not set, the client and the fallback."""
+    told = {spec.name: getattr(turn, spec.name) for spec in fields(turn) if spec.name not in _NOT_TOLD}
     return {name: _plain(value) for name, value in told.items() if value not in (None, (), {}, "")}
 
 

@@ -8,7 +8,7 @@ import logging
 import msgspec
 
 from api.answer_headers import JSON
-from api.endpoints.responses import Events, Prepared, events_of, prepare
+from api.endpoints.responses import Events, Prepared, events_of, follows_format, prepare
 from api.failures import as_openai
 from api.http.event_stream import EventStream
 from api.http.responder import Responder
@@ -111,6 +111,7 @@ async def _answer(engine: Engine, stores: Stores, prepared: Prepared) -> None:
         # The API key's budget is exceeded. This is checked just before the turn runs.
         told = stream.failed(error)
     response = fold(told)
+    await follows_format(prepared, response)
     await stores.background.finish(
         id, response.status, msgspec.json.encode(response), output=prepared.output(), events=_encoded(told)
     )

@@ -3,8 +3,10 @@
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -12,12 +14,13 @@ from api.answer_headers import JSON, headers_of_answer
 from api.choices import Choices
 from api.endpoints.sessions import in_session
 from api.failures import as_openai
+from api.format_check import FORMAT_HEADER, broken_rule
 from api.http.event_stream import EventStream
 from api.http.responder import Responder
 from api.parts import REASONING_HEADER, Turns
 from api.request import ApiRequest
 from api.uploaded_files import UploadedFiles
-from engine import ClaudeError
+from engine import ClaudeError, Engine
 from engine.aside import aside
 from storage.base import ConflictError
 from storage.chat_completions import StoredChat
@@ -27,10 +30,12 @@ from translate import sse
 from translate.chat.answer import chat_streams
 from translate.chat.completion import fold
 from translate.chat.request import Translated, translate_request
+from translate.chat.stream import ChatCompletionStream
 from translate.chat.wire import ChatCompletion, ChatCompletionChunk
 from translate.errors import OpenAIError
 from translate.known_keys import report
 from translate.long_work import weight
+from translate.turn import Turn
 from translate.usage import add_usage
 
 type Keep = Callable[[ChatCompletion], Awaitable[None]]
@@ -64,14 +69,17 @@ async def _create(turns: Turns, request: ApiRequest, exchange: Responder, rememb
     if translated.ignored:
         log.info("accepted without effect: %s", report(translated.ignored))
     turn = await turns.ready(translated.turn, request.identity, asked.messages, "messages")
-    streams = chat_streams(
+    new_streams = partial(
+        chat_streams,
         translated,
         id=f"chatcmpl-{secrets.token_urlsafe(22)}",
         created=int(time.time()),
         show_reasoning=show_reasoning,
     )
+    streams = new_streams()
     choices = Choices(turns.engine, turn, streams)
     keepers = [keep for keep in (remember, keeper_of(turns.stores, request, translated)) if keep is not None]
+    asked_in_words = translated.asked_in_words
 
     def headers() -> list[tuple[str, str]]:
         return headers_of_answer(
@@ -80,25 +88,73 @@ async def _create(turns: Turns, request: ApiRequest, exchange: Responder, rememb
             model=next((s.claude_model for s in streams if s.claude_model), translated.turn.model),
             processes=choices.processes,
             retries=choices.retries,
-            ignored=translated.ignored,
+            ignored=(*translated.ignored, *choices.ignored),
         )
 
     async def finished(chunks: list[ChatCompletionChunk]) -> None:
         completion = fold(chunks, usage=add_usage([stream.usage for stream in streams]))
+        if asked_in_words is not None:
+            # It has been sent, so nothing else can be done.
+            await broken_choices(asked_in_words, completion)
         for keep in keepers:
             await keep(completion)
 
     try:
         async with aclosing(choices.chunks()) as answer:
             if asked.stream:
-                await send_stream(answer, exchange, headers, turns.keep_alive_s, finished if keepers else None)
-            else:
-                chunks = [chunk async for more in answer for chunk in more]
-                if keepers:
-                    await finished(chunks)
-                await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(fold(chunks)))
+                needed = finished if keepers or asked_in_words is not None else None
+                await send_stream(answer, exchange, headers, turns.keep_alive_s, needed)
+                return
+            completion = fold([chunk async for more in answer for chunk in more])
+        more: list[tuple[str, str]] = []
+        if asked_in_words is not None:
+            completion, follows = await as_asked_in_words(asked_in_words, completion, turns.engine, turn, new_streams)
+            more = [] if follows else [FORMAT_HEADER]
+        for keep in keepers:
+            await keep(completion)
+        await exchange.respond(200, [JSON, *headers(), *more], msgspec.json.encode(completion))
     except ClaudeError as error:
         raise as_openai(error) from error
+
+
+async def broken_choices(schema: Mapping[str, Any], completion: ChatCompletion) -> list[int]:
+    """Return the indexes of the choices that do not follow a format that was asked for in words, and log them."""
+    broken = []
+    for choice in completion.choices:
+        # A choice that was cut, was refused, or calls a tool says so by its finish_reason.
+        rule = await broken_rule(schema, choice.message.content or "") if choice.finish_reason == "stop" else None
+        if rule is not None:
+            log.warning("the answer does not follow response_format, which Claude was asked for in words: %s", rule)
+            broken.append(choice.index)
+    return broken
+
+
+async def as_asked_in_words(
+    schema: Mapping[str, Any],
+    completion: ChatCompletion,
+    engine: Engine,
+    turn: Turn,
+    new_streams: Callable[[], list[ChatCompletionStream]],
+) -> tuple[ChatCompletion, bool]:
+    """Return a completion whose broken choices were asked for once more, and whether all of it follows the format.
+
+    The usage is that of both tries. If the second try fails, the first one stays.
+    """
+    broken = await broken_choices(schema, completion)
+    if not broken:
+        return completion, True
+    streams = [stream for index, stream in enumerate(new_streams()) if index in broken]
+    try:
+        async with aclosing(Choices(engine, turn, streams).chunks()) as answer:
+            again = fold([chunk async for more in answer for chunk in more])
+    except (ClaudeError, OpenAIError) as error:
+        log.warning("it could not be asked for again: %s", error)
+        return completion, False
+    better = {choice.index: choice for choice in again.choices}
+    choices = [better.get(choice.index, choice) for choice in completion.choices]
+    usage = add_usage([completion.usage, again.usage])
+    whole = msgspec.structs.replace(completion, choices=choices, usage=usage)
+    return whole, not await broken_choices(schema, again)
 
 
 def keeper_of(stores: Stores | None, request: ApiRequest, translated: Translated) -> Keep | None:

@@ -32,7 +32,7 @@ async def compact_response(responding: Responding, request: ApiRequest, exchange
     try:
         async with responding.turns.engine.run(prepared.turn) as running:
             events = [event async for more in events_of(running, prepared.stream) for event in more]
-            headers = prepared.headers(process=running.process, retries=running.retries)
+            headers = prepared.headers(running)
     except ClaudeError as error:
         raise as_openai(error, "input") from error
     response = fold(events)

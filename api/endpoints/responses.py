@@ -11,6 +11,7 @@ import msgspec
 from api.answer_headers import JSON, headers_of_answer
 from api.choices import MAX_TOGETHER
 from api.failures import as_openai
+from api.format_check import FORMAT_HEADER, broken_rule
 from api.http.event_stream import EventStream
 from api.http.responder import Responder
 from api.images import Images
@@ -29,6 +30,7 @@ from storage.responses import NoConversationError, StoredResponse
 from translate import sse
 from translate.claude_stream import ClaudeProtocolError
 from translate.claude_wire import join_deltas
+from translate.errors import OpenAIError
 from translate.known_keys import report
 from translate.long_work import weight
 from translate.responses.fold import fold
@@ -41,6 +43,9 @@ from translate.turn import Turn
 log = logging.getLogger(__name__)
 
 type Events = list[ResponseEvent]
+
+OPEN_CALLS = ("function_call", "custom_tool_call", "tool_search_call")
+"""The types of items that wait for the app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +75,15 @@ class Prepared:
         most = self.translated.request.max_tool_calls
         return McpLoop(engine, self.servers, self.translated.mcp_calls, self.new_tools, self.images, most=most)
 
-    def headers(self, *, process: str = "", retries: int = 0) -> list[tuple[str, str]]:
-        """Return the response's headers."""
+    def headers(self, running: Running | None = None, *, process: str = "") -> list[tuple[str, str]]:
+        """Return the response's headers. ``running`` is the turn, None if it does not run yet."""
         return headers_of_answer(
             rehearsal=self.rehearsal,
             began=self.began,
             model=self.stream.claude_model or self.translated.turn.model,
-            processes=[process],
-            retries=retries,
-            ignored=self.translated.ignored,
+            processes=[running.process if running is not None else process],
+            retries=running.retries if running is not None else 0,
+            ignored=(*self.translated.ignored, *(running.ignored if running is not None else ())),
         )
 
     def to_keep(self, body: bytes, *, status: str, output: tuple[Item, ...] = ()) -> StoredResponse:
@@ -110,17 +115,61 @@ async def create_response(responding: Responding, request: ApiRequest, exchange:
         async with prepared.engine(responding.turns.engine).run(prepared.turn) as running:
 
             def headers() -> list[tuple[str, str]]:
-                return prepared.headers(process=running.process, retries=running.retries)
+                return prepared.headers(running)
 
             async with aclosing(events_of(running, stream)) as answer:
                 if asked.stream:
                     await send_stream(answer, responding, prepared, exchange, headers)
-                else:
-                    events = [event async for more in answer for event in more]
-                    response = await keep(responding, prepared, fold(events))
-                    await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(response))
+                    return
+                response = fold([event async for more in answer for event in more])
+        prepared, response, follows = await as_asked_in_words(responding, prepared, response)
+        response = await keep(responding, prepared, response)
+        more_headers = [] if follows else [FORMAT_HEADER]
+        await exchange.respond(200, [JSON, *headers(), *more_headers], msgspec.json.encode(response))
     except ClaudeError as error:
         raise as_openai(error, "input") from error
+
+
+async def follows_format(prepared: Prepared, response: Response) -> bool:
+    """Whether a response follows the format that was asked for in words, if any was. Log it if not."""
+    schema = prepared.translated.asked_in_words
+    if schema is None or response.status != "completed":
+        return True
+    items = msgspec.to_builtins(response.output)
+    # A response that calls the app's tools or was refused is not the answer yet, or none.
+    if any(item["type"] in OPEN_CALLS for item in items):
+        return True
+    parts = [part for item in items if item["type"] == "message" for part in item["content"]]
+    if any(part["type"] == "refusal" for part in parts):
+        return True
+    rule = await broken_rule(schema, "".join(part["text"] for part in parts))
+    if rule is not None:
+        log.warning("the answer does not follow text.format, which Claude was asked for in words: %s", rule)
+    return rule is None
+
+
+async def as_asked_in_words(
+    responding: Responding, prepared: Prepared, response: Response
+) -> tuple[Prepared, Response, bool]:
+    """Return a response that follows the format that was asked for in words. If it does not, it is asked for once more.
+
+    The last value says whether it follows the format. If the second try fails, the first one stays. A response whose
+    MCP servers were called is not asked for again, because calls have effects.
+    """
+    if await follows_format(prepared, response):
+        return prepared, response, True
+    if prepared.servers:
+        return prepared, response, False
+    stream = stream_for(prepared.translated, responding.sealer, prepared.id, prepared.created_at)
+    again = replace(prepared, stream=stream)
+    try:
+        playing = again.engine(responding.turns.engine).run(again.turn)
+        async with playing as running, aclosing(events_of(running, stream)) as answer:
+            second = fold([event async for more in answer for event in more])
+    except (ClaudeError, OpenAIError) as error:
+        log.warning("it could not be asked for again: %s", error)
+        return prepared, response, False
+    return again, second, await follows_format(again, second)
 
 
 async def prepare(responding: Responding, request: ApiRequest, *, generate: bool = True) -> Prepared:
@@ -242,7 +291,9 @@ async def send_stream(
             async for events in answer:
                 await out.start()
                 if stream.complete:
-                    response = await keep(responding, prepared, fold(events))
+                    whole = fold(events)
+                    await follows_format(prepared, whole)
+                    response = await keep(responding, prepared, whole)
                     events[-1] = msgspec.structs.replace(events[-1], response=response)
                 await out.send([sse.event(event) for event in events])
     except ClaudeError as error:

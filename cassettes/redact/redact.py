@@ -22,7 +22,7 @@ import math
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
@@ -30,6 +30,7 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 import re2
 
 from cassettes.redact.finder import look_through
+from cassettes.redact.json_path import parse_path
 from cassettes.redact.patterns import Pattern
 from cassettes.redact.pseudonyms import PSEUDONYM, Names
 from cassettes.redact.shapes import OPEN_HEADERS, SECRET_HEADERS, SECRET_QUERY, VALUE_KEYS, kind_of_name
@@ -109,54 +110,13 @@ class Span:
     name: str
 
 
-def parse_path(path: str) -> tuple[str, ...]:
-    """Read a JSON path: ``$.a.b[0].c``, with ``*`` for any key or index and ``**`` for any number of steps.
-
-    Raises ValueError if it is not valid.
-    """
-    steps = re.findall(r"\.\.|\*\*|\*|[^.\[\]\"'*]+", re.sub(r"^\$", "", path))
-    if not path.startswith("$") or not steps:
-        raise ValueError(f"{path!r} is not a JSON path like $.metadata.user or $.messages[*].name")
-    return tuple("**" if step == ".." else step for step in steps)
-
-
-def path_matches(rule: Sequence[str], path: Sequence[str]) -> bool:
-    """Return whether a rule from :func:`parse_path` matches a path (keys, and list indexes as digits).
-
-    All possible matches are followed in parallel, so that ``**`` costs no more than any other step.
-    """
-    places = _skipping(rule, {0})
-    for step in path:
-        places = _skipping(
-            rule,
-            {
-                place if rule[place] == "**" else place + 1
-                for place in places
-                if place < len(rule) and rule[place] in ("**", "*", step)
-            },
-        )
-        if not places:
-            return False
-    return len(rule) in places
-
-
-def _skipping(rule: Sequence[str], places: set[int]) -> set[int]:
-    """Add the positions that are reached by skipping ``**``, which also matches zero steps."""
-    return places | {
-        place + count
-        for place in places
-        for count in range(1, len(rule) - place + 1)
-        if all(step == "**" for step in rule[place : place + count])
-    }
-
-
 class Redactor:
     """Finds secrets and replaces them. Each cassette has its own redactor, which remembers the secrets it has seen.
 
     ``headers``: more header names whose values are secret. ``json_paths``: more secret values in bodies, events and
-    chunks (:func:`parse_path`). ``patterns``: more regular expressions. The secret is group 1 if the pattern has one,
-    else the whole match; in streams, only matches within one word are found. ``secrets``: values that are secret
-    everywhere. The redactor is thread-safe. Raises ValueError if a path or a pattern is not valid.
+    chunks (:mod:`cassettes.redact.json_path`). ``patterns``: more regular expressions. The secret is group 1 if the
+    pattern has one, else the whole match; in streams, only matches within one word are found. ``secrets``: values that
+    are secret everywhere. The redactor is thread-safe. Raises ValueError if a path or a pattern is not valid.
     """
 
     def __init__(
@@ -169,7 +129,8 @@ class Redactor:
         names: Names | None = None,
     ) -> None:
         self._headers = {**SECRET_HEADERS, **{name.lower(): "secret" for name in headers}}
-        self._paths = tuple(parse_path(path) for path in json_paths)
+        self._paths = {path: parse_path(path) for path in json_paths}
+        self._unmatched = dict.fromkeys(self._paths)
         self._patterns = tuple(Pattern(pattern) for pattern in patterns)
         self._configured = tuple(secrets)
         self._names = names or Names()
@@ -375,7 +336,7 @@ class Redactor:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, (int, float)):
-            secret = kind or ("secret" if self._is_named(path) else None)
+            secret = "secret" if self._is_named(path) else kind
             if secret:
                 return self.learn(str(value), secret)
             return value if math.isfinite(value) else str(value)
@@ -447,8 +408,8 @@ class Redactor:
             copy[key] = self._walk(item, path, lane, kind, lanes)
 
     def _leaf(self, text: str, path: tuple[str, ...], kind: str | None) -> str:
-        if kind is None and self._is_named(path):
-            kind = "secret"
+        if self._is_named(path):
+            kind = kind or "secret"
         if kind is None or not text:
             return self.text(text)
         scheme, space, rest = text.partition(" ")
@@ -457,7 +418,16 @@ class Redactor:
         return self.learn(text, kind)
 
     def _is_named(self, path: tuple[str, ...]) -> bool:
-        return bool(self._paths) and any(path_matches(rule, path) for rule in self._paths)
+        if not self._paths:
+            return False
+        named = [text for text, rule in self._paths.items() if rule.names(path)]
+        for text in named:
+            self._unmatched.pop(text, None)
+        return bool(named)
+
+    def unmatched_paths(self) -> list[str]:
+        """Return the JSON paths that have named no place so far."""
+        return list(self._unmatched)
 
 
 def _are_headers(value: Mapping[Any, Any], path: tuple[str, ...]) -> bool:

@@ -23,8 +23,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from cassettes.format import Entry, Request
 from cassettes.openai_bodies import tool_name, tools_of
+from cassettes.redact.json_path import Wild, parse_path
 from cassettes.redact.patterns import Pattern
-from cassettes.redact.redact import parse_path, path_matches
 from cassettes.replay.library import GoneError
 from translate import large_json as slowly
 
@@ -139,7 +139,11 @@ class Matcher:
 
     def __init__(self, entries: Iterable[Entry | Place], rules: Rules | None = None) -> None:
         self._rules = rules or Rules()
-        self._paths = tuple(parse_path(path) for path in self._rules.paths)
+        self._paths = {path: parse_path(path) for path in self._rules.paths}
+        self._unmatched = dict.fromkeys(path for path in self._paths if path not in IGNORED_PATHS)
+        # Most rules name keys. Only with others the items of lists have to be looked at.
+        lasts = [(*rule.before, *rule.after)[-1] for rule in self._paths.values()]
+        self._names_items = any(isinstance(last, Wild) or last.isdecimal() for last in lasts)
         patterns = IGNORED_PATTERNS if self._rules.patterns is None else self._rules.patterns
         self._patterns = tuple((Pattern(pattern), instead) for pattern, instead in patterns.items())
         self.unreadable: list[str] = []
@@ -231,7 +235,8 @@ class Matcher:
             kept = {key: at for key, at in places.items() if not self._is_ignored(at)}
             return {key: self._canonical(value[key], at, patterns) for key, at in kept.items()}
         if isinstance(value, (list, tuple)):
-            return [self._canonical(item, (*path, str(place)), patterns) for place, item in enumerate(value)]
+            items = [((*path, str(place)), item) for place, item in enumerate(value)]
+            return [self._canonical(item, at, patterns) for at, item in items if not self._is_ignored_item(at)]
         if isinstance(value, bytes):
             value = value.decode("utf-8", "backslashreplace")
         if isinstance(value, str):
@@ -240,7 +245,17 @@ class Matcher:
         return int(value) if isinstance(value, float) and value.is_integer() else value
 
     def _is_ignored(self, path: tuple[str, ...]) -> bool:
-        return any(path_matches(rule, path) for rule in self._paths)
+        named = [text for text, rule in self._paths.items() if rule.names(path)]
+        for text in named:
+            self._unmatched.pop(text, None)
+        return bool(named)
+
+    def _is_ignored_item(self, path: tuple[str, ...]) -> bool:
+        return self._names_items and self._is_ignored(path)
+
+    def unmatched_paths(self) -> list[str]:
+        """Return the user's own JSON paths that have named no place so far."""
+        return list(self._unmatched)
 
     def _miss(self, method: str, path: str, body: Any) -> Miss:
         if not self._places:

@@ -74,19 +74,30 @@ def test_the_door_is_reached_by_its_own_names_alone(host: str, refused: bool) ->
         (None, False),
         ("http://localhost:3000", False),
         ("http://127.0.0.1:8888", False),
+        ("http://tauri.localhost", False),
+        ("https://tauri.localhost.", False),
+        ("http://localhost.", False),
         ("https://app.example", False),
         ("app://obsidian.md", False),
         ("chrome-extension://abc", False),
         ("https://evil.example", True),
         ("https://app.example.evil.example", True),
         ("https://localhost.evil.example", True),
+        ("https://tauri.localhost.evil.example", True),
+        ("https://evillocalhost", True),
         ("null", True),
+        ("file://", True),
         ("", True),
         ("http://[", True),
     ],
 )
 def test_only_pages_of_this_machine_and_those_that_may_use_it(origin: str | None, refused: bool) -> None:
     assert (status(asked(origin=origin, origins=("https://app.example",))) == 403) == refused
+
+
+@pytest.mark.parametrize("origin", ["null", "file://"])
+def test_pages_without_an_origin_may_use_it_if_the_operator_says_so(origin: str) -> None:
+    assert status(asked(origin=origin, origins=(origin,))) is None
 
 
 def test_a_client_with_a_key_may_use_any_host_name() -> None:

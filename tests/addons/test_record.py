@@ -4,13 +4,16 @@ import gzip
 from pathlib import Path
 
 import pytest
-from mitmproxy.test import tutils
+from mitmproxy.test import tflow, tutils
 
-from addons.record import Taken, decoded
+from addons.record import Record, Taken, decoded
+from addons.redirect_to_origin import REAL_ADDRESS
 from cassettes.format import Entry
 from cassettes.index import load
 from cassettes.read import read
 from cassettes.record.record import Recorder
+from engine.observers import Observers
+from settings import Settings
 
 
 def test_a_compressed_body_is_recorded_unpacked_up_to_one_byte_more_than_the_limit() -> None:
@@ -100,3 +103,21 @@ def test_a_request_that_is_answered_is_kept_whole(tmp_path: Path) -> None:
 
     (entry,) = read(tmp_path / "a.jsonl")
     assert isinstance(entry, Entry) and entry.request.json == {"a": "body"}
+
+
+def test_paths_that_named_nothing_in_the_whole_run_are_told_at_its_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = ("$.a", "$.never[0]")
+    settings = Settings(record=tmp_path / "a.jsonl", record_redact_paths=paths)
+    for bodies, told in (([], []), ([b'{"a": "hidden here"}', b'{"b": "open"}'], ["$.never[0]"])):
+        caplog.clear()
+        record = Record(settings, Observers())
+        record.start(tmp_path / f"{len(bodies)}.jsonl")
+        for body in bodies:
+            flow = tflow.tflow(req=tutils.treq(content=body))
+            flow.metadata[REAL_ADDRESS] = ("https", "api.openai.com", 443, "api.openai.com")
+            record.request(flow)
+        record.stop()
+
+        assert [path for path in paths if f"named nothing in any exchange: {path}" in caplog.text] == told

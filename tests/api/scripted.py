@@ -62,6 +62,7 @@ class _Play:
     process = "warm"
     backlog = 0
     retries = 0
+    ignored: Sequence[str] = ()
 
     @property
     async def ended(self) -> Outcome:

@@ -108,15 +108,15 @@ def names_of(steps: list[Any]) -> list[str]:
 def test_the_steps_are_in_their_order_and_there_only_if_they_are_needed() -> None:
     always = [
         *("with_request_id", "errors_as_answers", "only_the_proxy", "not_while_ending"),
-        *("with_route", "decoded", "with_agent", "metered"),
+        *("with_plain_body", "with_route", "decoded", "with_agent", "metered"),
     ]
     access: Any = object()
 
     assert names_of(steps(parts(Scripted()), ROUTES)) == always
     assert names_of(steps(parts(Scripted(), access=access, replay=lambda live: live), ROUTES)) == [
         *always[:4],
-        *("with_key", "from_cassette"),
-        *always[4:],
+        *("with_key", "with_plain_body", "from_cassette"),
+        *always[5:],
     ]
 
 

@@ -1,7 +1,7 @@
 """What was used is known of every turn of a request, however it ended."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -53,6 +53,7 @@ class Settling:
         self.told = UsageReader()
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.process, self.backlog, self.retries, self.complete = "warm", 0, 0, False
+        self.ignored: Sequence[str] = ()
 
     @property
     def messages(self) -> list[MessageUsage]:

@@ -195,3 +195,14 @@ async def test_failures_answer_as_recorded_where_that_is_wanted(with_failures: P
     # Entries that answer once or in order have their place whether they failed or not.
     player = Player.of(with_failures, failures="last" if rules else "as_recorded", rules=rules, pace=Pace(None))
     assert await play(player, ask("one"), ask("one"), ask("two")) == [b"one 503", b"one 200", b"two 401"]
+
+
+async def test_paths_of_ones_own_that_named_nothing_are_told_at_the_end(cassette: Path) -> None:
+    player = Player.of(cassette, pace=Pace(None), rules=Rules(paths=["$.nothing.here", "$.model", "$.user"]))
+    before = list(player.score.lines())
+
+    await play(player, ask("one"))
+
+    told = "replay: ignore_paths that named nothing in any request: $.nothing.here"
+    assert told not in before
+    assert told in list(player.score.lines())

@@ -8,7 +8,7 @@ import brotli  # type: ignore[import-untyped]
 import pytest
 import zstandard
 
-from cassettes.unpack import unpack
+from cassettes.unpack import UnknownEncodingError, unpack, unpack_all
 
 
 def without_frame(body: bytes) -> bytes:
@@ -55,3 +55,32 @@ def test_half_of_a_body_is_an_error(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", ["", "identity", "unknown"])
 def test_a_body_with_an_unknown_encoding_is_not_changed(encoding: str) -> None:
     assert unpack(b"{}", encoding, 1) == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("encodings", "pack"),
+    [
+        ("", lambda body: body),
+        ("identity", lambda body: body),
+        ("x-gzip", gzip.compress),
+        ("gzip, br", lambda body: brotli.compress(gzip.compress(body))),
+        ("identity,GZIP ,zstd", lambda body: zstandard.compress(gzip.compress(body))),
+    ],
+)
+def test_all_encodings_are_undone_the_last_one_first(encodings: str, pack: Callable[[bytes], bytes]) -> None:
+    assert unpack_all(pack(b"{}"), encodings, 100) == b"{}"
+
+
+@pytest.mark.parametrize("encodings", ["compress", "gzip, rot13", "gzip, gzip, gzip"])
+def test_encodings_that_cannot_be_undone_are_named(encodings: str) -> None:
+    with pytest.raises(UnknownEncodingError):
+        unpack_all(b"{}", encodings, 100)
+
+
+def test_a_window_that_would_take_much_memory_is_refused() -> None:
+    parameters = zstandard.ZstdCompressionParameters(window_log=27, write_content_size=False)
+    packed = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    body = packed.compress(b"x") + packed.flush()
+
+    with pytest.raises(ValueError, match="zstd"):
+        unpack(body, "zstd", 100)

@@ -1,5 +1,6 @@
 """Every way into the proxy, and the proxy that may stand between it and the world."""
 
+import gzip
 import json
 import shutil
 import socket
@@ -7,12 +8,13 @@ import socketserver
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 import pytest
+import zstandard
 
 from rehearsal import Reply
 from tests.end_to_end.cloud import GUARD_S, Cloud
@@ -205,3 +207,32 @@ def test_behind_another_proxy_tunnels_and_claudes_own_traffic_go_through_it_and_
     assert others
     assert all("gateway.example.test:8080" in target for target in others)
     assert "secret-word" not in shown
+
+
+@needs_curl
+@pytest.mark.parametrize("http", ["--http1.1", "--http2"])
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("zstd", zstandard.compress)])
+def test_a_compressed_body_is_read_through_the_proxy(
+    encoding: str, pack: Callable[[bytes], bytes], http: str, proxy: Proxy, cloud: Cloud, tmp_path: Path
+) -> None:
+    cloud.script(Reply(text="Aye."))
+    (tmp_path / "body").write_bytes(pack(json.dumps(REQUEST).encode()))
+    command = ["curl", "--silent", "--show-error", "--proxy", proxy.url, "--cacert", str(proxy.authority), http]
+    command += ["--header", f"content-encoding: {encoding}", "--header", "content-type: application/json"]
+    command += ["--data-binary", f"@{tmp_path / 'body'}", "--write-out", "\n%{http_version}", ENDPOINT]
+
+    done = subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=GUARD_S)
+
+    body, _, version = done.stdout.rpartition("\n")
+    assert version == ("2" if http == "--http2" else "1.1")
+    assert json.loads(body)["choices"][0]["message"]["content"] == "Aye."
+
+
+def test_a_compressed_body_is_read_at_the_base_url(proxy: Proxy, cloud: Cloud) -> None:
+    cloud.script(Reply(text="Aye."))
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    door = proxy.err.wait_for(r"OPENAI_BASE_URL=(http://127\.0\.0\.1:\d+)/v1")[1]
+    with httpx.Client(base_url=door, timeout=GUARD_S) as http:
+        answer = http.post("/v1/chat/completions", content=gzip.compress(json.dumps(REQUEST).encode()), headers=headers)
+
+    assert answer.json()["choices"][0]["message"]["content"] == "Aye."

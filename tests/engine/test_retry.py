@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from engine import ClaudeError, Event, Outcome, Process
 from engine.retry import Retrying
 from translate.errors import Kind
-from translate.turn import Message, Turn
+from translate.turn import Fallback, Message, Turn
 from translate.usage import MessageUsage, UsageReader
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +23,7 @@ EVENT: Event = {"type": "message_start"}
 
 class Playing:
     retries = 0
+    ignored: Sequence[str] = ()
     backlog = 3
 
     @property
@@ -199,3 +201,90 @@ async def test_leaving_early_leaves_the_try(pauses: list[float]) -> None:
     assert seen == ("cold", 3)
     assert len(scripted.turns) == 1
     assert (await running.ended).process == "cold"
+
+
+STRICT = {"name": "f", "strict": True, "input_schema": {"type": "object"}}
+PLAIN = {"name": "f", "input_schema": {"type": "object"}}
+SHAPED = replace(
+    HELLO,
+    tools=(STRICT,),
+    output_format={"type": "json_schema", "schema": {}},
+    fallback=Fallback({"f": PLAIN}, "In words.", ("tools[0].function.strict",)),
+)
+TOO_LARGE = "API Error: 400 The compiled grammar is too large, which would cause performance issues. (status 400)"
+
+
+def too_complex(detail: str = TOO_LARGE) -> ClaudeError:
+    return ClaudeError("invalid_request_error", detail=detail)
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        TOO_LARGE,
+        "Schema is too complex for compilation. Try reducing the number of properties.",
+        "Grammar compilation timed out.",
+        "output_config.format.schema: For 'string' type, property 'examples' is not supported",
+        "Invalid schema: Enum must be a non-empty array",
+        "Too many strict tools (25). Maximum number of strict tools supported is 20.",
+        "Schemas contains too many optional parameters (30), which would make grammar compilation inefficient.",
+        "Schemas contains too many parameters with union types (20 parameters with type arrays or anyOf).",
+    ],
+)
+async def test_schemas_that_the_api_cannot_compile_are_asked_for_without_a_grammar(
+    detail: str, pauses: list[float]
+) -> None:
+    scripted = Scripted([too_complex(detail)], [EVENT])
+
+    async with Retrying(scripted, retries=0).run(SHAPED) as running:
+        events = [event async for event in running]
+
+    assert events == [EVENT]
+    assert running.ignored == ("tools[0].function.strict",)
+    assert [turn.tools for turn in scripted.turns] == [(STRICT,), (PLAIN,)]
+    assert [(turn.output_format is None, turn.system) for turn in scripted.turns] == [
+        (False, None),
+        (True, "In words."),
+    ]
+
+
+async def test_the_next_turn_with_these_schemas_does_not_try_them_again(pauses: list[float]) -> None:
+    scripted = Scripted([too_complex()], [EVENT], [EVENT], [EVENT])
+    engine = Retrying(scripted)
+    other = replace(SHAPED, output_format=None)
+
+    for turn in (SHAPED, SHAPED, other):
+        await play(engine, turn)
+
+    assert [turn.tools for turn in scripted.turns] == [(STRICT,), (PLAIN,), (PLAIN,), (STRICT,)]
+
+
+async def test_schemas_are_given_up_once_and_not_after_the_first_event(pauses: list[float]) -> None:
+    for script in ([too_complex()], [too_complex()]), ([EVENT, too_complex()], [EVENT]):
+        scripted = Scripted(*script)
+        with pytest.raises(ClaudeError, match="invalid_request_error"):
+            await play(Retrying(scripted), SHAPED)
+
+        assert len(scripted.turns) == (1 if script[0][0] is EVENT else 2)
+
+
+async def test_a_turn_without_schemas_is_not_tried_again_for_their_sake(pauses: list[float]) -> None:
+    scripted = Scripted([too_complex()])
+
+    with pytest.raises(ClaudeError):
+        await play(Retrying(scripted))
+
+    assert len(scripted.turns) == 1
+
+
+async def test_no_more_than_a_number_of_schemas_is_remembered(
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.retry.MAX_REMEMBERED", 1)
+    engine = Retrying(Scripted())
+    other = replace(SHAPED, output_format=None)
+
+    engine.remember_too_complex(SHAPED)
+    engine.remember_too_complex(other)
+
+    assert (engine.is_too_complex(SHAPED), engine.is_too_complex(other)) == (False, True)

@@ -125,3 +125,12 @@ async def test_a_turn_that_the_api_refuses_is_refused_for_its_reason() -> None:
 
 def test_custom_headers_are_lines() -> None:
     assert custom_headers("a: b\n c :d:e\r\n\n:x\nnone") == {"a": "b", "c": "d:e"}
+
+
+def test_property_names_that_the_api_refuses_are_renamed_as_in_a_turn() -> None:
+    tool = {"name": "f", "input_schema": {"type": "object", "properties": {"filter[id]": {"type": "string"}}}}
+    said = Message("user", ({"type": "text", "text": "Hi"},))
+
+    (sent,) = counted(Turn("haiku", (said,), tools=(tool,)))["tools"]
+
+    assert all("[" not in name for name in sent["input_schema"]["properties"])

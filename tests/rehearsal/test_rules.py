@@ -13,6 +13,12 @@ RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "to
 USER = {"role": "user", "content": "Hello"}
 
 
+def strict(count: int, properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """Return the field with so many strict tools."""
+    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {"tools": [{"name": f"f{n}", "strict": True, "input_schema": schema} for n in range(count)]}
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -21,8 +27,9 @@ USER = {"role": "user", "content": "Hello"}
         {"tools": [TOOL, {"type": "web_search_20250305", "name": "web_search"}], "tool_choice": {"type": "any"}},
         {"messages": [USER, CALL, {"role": "system", "content": []}, RESULT]},
         {"messages": [USER, {"role": "assistant", "content": "{"}]},
+        strict(16, {"a": {"type": ["string", "null"]}}, []),
     ],
-    ids=["the least", "sampling", "tools", "a row of role system before a result", "a prefill"],
+    ids=["the least", "sampling", "tools", "a row of role system before a result", "a prefill", "strict tools"],
 )
 def test_a_good_request_is_taken(fields: dict[str, Any]) -> None:
     assert list(refusals(GOOD | fields)) == []
@@ -57,6 +64,15 @@ BAD = {
     "Tool 'g' not found": {"tools": [TOOL], "tool_choice": {"type": "tool", "name": "g"}},
     "tool_choice.any": {"tool_choice": {"type": "any"}},
     "tool_choice: Input": {"tool_choice": "auto"},
+    "tools.0.custom.input_schema.properties: Property keys": {
+        "tools": [{"name": "f", "input_schema": {"type": "object", "properties": {"filter[id]": {"type": "string"}}}}]
+    },
+    "Too many strict tools (21).": strict(21, {}, []),
+    "Schemas contains too many optional parameters (25)": strict(5, {f"p{n}": {} for n in range(5)}, []),
+    "Schemas contains too many parameters with union types (17": {
+        **strict(1, {"a": {"items": {"properties": {"b": {"anyOf": []}}, "required": ["b"]}}}, ["a"]),
+        "output_config": {"format": {"schema": {"properties": {f"p{n}": {"type": ["string"]} for n in range(16)}}}},
+    },
 }
 
 

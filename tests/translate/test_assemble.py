@@ -58,7 +58,14 @@ def response(**fields: Any) -> tuple[Turn, tuple[str, ...]]:
 def test_both_dialects_ask_claude_for_the_same(
     model: str, in_chat: dict[str, Any], in_responses: dict[str, Any]
 ) -> None:
-    assert chat(model=model, **in_chat) == response(model=model, **in_responses)
+    (one, ignored), (other, also_ignored) = chat(model=model, **in_chat), response(model=model, **in_responses)
+
+    assert (_without_paths(one), ignored) == (_without_paths(other), also_ignored)
+
+
+def _without_paths(turn: Turn) -> Turn:
+    """Return a Turn whose fallback does not name the dialect's own parameters."""
+    return replace(turn, fallback=turn.fallback and replace(turn.fallback, params=()))
 
 
 def test_every_effort_has_its_row() -> None:

@@ -148,7 +148,6 @@ def test_the_older_form_is_one_call_at_a_time() -> None:
         ({"tools": [function(parameters="x")]}, "tools[0].function.parameters"),
         ({"tools": [function(parameters={"type": "array"})]}, "tools[0].function.parameters"),
         ({"tools": [function(parameters={"anyOf": [SCHEMA]})]}, "tools[0].function.parameters"),
-        ({"tools": [function(parameters={"properties": {"a b": {}}})]}, "tools[0].function.parameters"),
         ({"tools": [function(parameters={"properties": []})]}, "tools[0].function.parameters"),
         ({"tools": [function(description=3)]}, "tools[0].function.description"),
         ({"tools": [function()], "tool_choice": {"type": "function", "function": {"name": "no"}}}, "tool_choice"),

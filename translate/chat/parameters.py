@@ -89,7 +89,7 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "response_format": Parameter(
         H,
         "json_schema: Claude's `output_config.format`, bounds and lengths told in descriptions; json_object, and"
-        " schemas that refer to themselves or have free names of properties: by instruction; text",
+        " schemas that Claude's grammar cannot express: by instruction (see below); text",
     ),
     "web_search_options": Parameter(
         H,

@@ -38,10 +38,26 @@ class Translated:
     cuts: tuple[str, ...] = ()
 
     @property
+    def asked_in_words(self) -> Mapping[str, Any] | None:
+        """The JSON Schema of the answer, if only an instruction asks for it; None if there is nothing to check."""
+        if self.turn.output_format is not None:
+            return None
+        match self.request.response_format:
+            case {"type": "json_object"}:
+                return {"type": "object"}
+            case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+                return schema
+            case _:
+                return None
+
+    @property
     def unfence(self) -> bool:
-        """Whether only an instruction asks for JSON, so that Claude may put a code fence around it."""
+        """Whether the app wants JSON. If only an instruction asks for it, Claude may put a code fence around it.
+
+        It may come to that with any schema (:class:`translate.turn.Fallback`).
+        """
         wanted = (self.request.response_format or {}).get("type", "text")
-        return wanted != "text" and self.turn.output_format is None
+        return bool(wanted != "text")
 
 
 def translate_request(

@@ -29,12 +29,23 @@ JSON_SCHEMA_INSTRUCTION = (
 class OutputFormat:
     """A translated response_format: Claude's ``output_config.format``, or an instruction, or neither.
 
-    ``loose`` means that the app's schema is strict, but that Claude is not forced to follow it.
+    ``strict`` means that the app's schema is strict. If there is no ``format`` then, Claude is not forced to follow it.
+    ``otherwise`` is the instruction that asks for the same as ``format``, for when that cannot be used.
     """
 
     format: Mapping[str, Any] | None = None
     instruction: str | None = None
-    loose: bool = False
+    strict: bool = False
+    otherwise: str | None = None
+
+    @property
+    def loose(self) -> bool:
+        """Whether the app's schema is strict, and Claude is not forced to follow it."""
+        return self.strict and self.format is None
+
+    def by_instruction(self) -> "OutputFormat":
+        """Return the same format, asked for in words only."""
+        return self if self.format is None else OutputFormat(instruction=self.otherwise, strict=self.strict)
 
 
 def translate_response_format(value: Any, messages: Sequence[Any]) -> OutputFormat:
@@ -85,7 +96,8 @@ def _by_schema(wrapper: Mapping[str, Any]) -> OutputFormat:
         raise OpenAIError(message, param="response_format") from None
     description = wrapper.get("description")
     described = {"description": description} if isinstance(description, str) and description else {}
+    words = JSON_SCHEMA_INSTRUCTION + msgspec.json.encode({**described, **schema}).decode()
     if is_beyond(schema):
-        told = msgspec.json.encode({**described, **schema}).decode()
-        return OutputFormat(instruction=JSON_SCHEMA_INSTRUCTION + told, loose=strict)
-    return OutputFormat(format={"type": "json_schema", "schema": {**described, **fitted}})
+        return OutputFormat(instruction=words, strict=strict)
+    format = {"type": "json_schema", "schema": {**described, **fitted}}
+    return OutputFormat(format=format, strict=strict, otherwise=words)

@@ -69,8 +69,8 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
     "text": Parameter(
         H,
         "`format`: json_schema as Claude's `output_config.format`, bounds and lengths told in descriptions, json_object"
-        " and schemas that refer to themselves or have free names of properties by instruction, text; `verbosity` is"
-        " accepted without effect",
+        " and schemas that Claude's grammar cannot express by instruction (see below), text; `verbosity` is accepted"
+        " without effect",
     ),
     "metadata": Parameter(H, "kept with the response and echoed"),
     "user": Parameter(

@@ -48,6 +48,7 @@ class TranslatedResponse:
     items: tuple[Item, ...]
     options: ResponseOptions
     mcp_calls: Mapping[str, McpCall]
+    asked_in_words: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +163,15 @@ def translate_response_request(
         show_summary=show_summary,
         # If the response is not stored, this is the only way for the app to send the thinking back.
         show_encrypted=request.store is False or ENCRYPTED_REASONING in (request.include or ()),
-        unfence=not said.compact and _format(asked).get("type") != "text" and turn.output_format is None,
+        unfence=not said.compact and _format(asked).get("type") != "text",
         show_sources=SOURCES in (request.include or ()),
         compact=said.compact,
         tools=offered_tools([tool for _, tool in own], [tool for _, tool in said.tools]),
     )
     ignored += [*_without_effect(request, web_search=web_search), *said.ignored, *unused, *superseded(request)]
     ignored += ignored_keys(read.fields, REQUEST, skip=ignored)
-    return TranslatedResponse(turn, request, tuple(ignored), choice.known, said.items, options, mcp_calls)
+    in_words = _asked_in_words(_format(asked)) if turn.output_format is None and not said.compact else None
+    return TranslatedResponse(turn, request, tuple(ignored), choice.known, said.items, options, mcp_calls, in_words)
 
 
 def _with_format(request: ResponseRequest, format: dict[str, Any] | None) -> ResponseRequest:
@@ -266,6 +268,16 @@ def _options(request: ResponseRequest, model: str, effort: ReasoningEffort | Non
 
 def _format(request: ResponseRequest) -> dict[str, Any]:
     return (request.text.format if request.text else None) or {"type": "text"}
+
+
+def _asked_in_words(format: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    match format:
+        case {"type": "json_object"}:
+            return {"type": "object"}
+        case {"type": "json_schema", "schema": dict(schema)}:
+            return schema
+        case _:
+            return None
 
 
 def _summary(request: ResponseRequest) -> str | None:

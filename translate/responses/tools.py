@@ -112,9 +112,14 @@ def translate_response_tools(
             raise
         right = paths[int(place["index"])]
         raise reworded(error, {place.group(): right, f"{place.group()}.function": right}) from None
-    places = [place for path in translated.loose if (place := _PLACE.match(path))]
-    loose = tuple(f"{paths[int(place['index'])]}.strict" for place in places)
-    return replace(translated, loose=loose, replaced=tuple(replaced))
+
+    def own_path(path: str) -> str:
+        place = _PLACE.match(path)
+        return f"{paths[int(place['index'])]}.strict" if place else path
+
+    strict = {name: replace(tool, path=own_path(tool.path)) for name, tool in translated.strict.items()}
+    loose = tuple(map(own_path, translated.loose))
+    return replace(translated, loose=loose, strict=strict, replaced=tuple(replaced))
 
 
 def is_web_search(tool: Any) -> bool:

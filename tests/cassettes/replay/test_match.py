@@ -228,3 +228,11 @@ def test_odd_bodies_have_a_difference_as_well() -> None:
         for now in odd:
             answer = Matcher([entry("e1", recorded)]).find("POST", "/v1/chat/completions", now)
             assert isinstance(answer, Entry) is (json.dumps(recorded) == json.dumps(now)) or recorded is None
+
+
+def test_a_path_may_name_items_of_lists_and_what_is_inside_an_object() -> None:
+    rules = Rules(paths=["$.a[0]", "$.b[*].c", "$.d"])
+    matcher = Matcher([], rules)
+
+    assert matcher.canonical({"a": [1, 2], "b": [{"c": 1, "e": 2}], "d": {"x": 1}}) == {"a": [2], "b": [{"e": 2}]}
+    assert matcher.unmatched_paths() == []

@@ -14,7 +14,7 @@ from translate.request_body import decode_object
 CLOSED = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
 
-def answered(response_format: dict[str, Any], *deltas: str) -> str | None:
+def answered(response_format: dict[str, Any] | None, *deltas: str) -> str | None:
     """Return the content of an answer of these deltas."""
     body = {
         "model": "gpt-4o",
@@ -30,11 +30,16 @@ def json_schema(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 
-@pytest.mark.parametrize("asked", [{"type": "json_object"}, json_schema({"type": "object"})], ids=["any", "open"])
-def test_a_fence_around_json_that_an_instruction_asked_for_is_taken_off(asked: dict[str, Any]) -> None:
+# An instruction may take the place of any schema (translate.turn.Fallback).
+@pytest.mark.parametrize(
+    "asked",
+    [{"type": "json_object"}, json_schema({"type": "object"}), json_schema(CLOSED)],
+    ids=["any", "open", "closed"],
+)
+def test_a_fence_around_json_is_taken_off(asked: dict[str, Any]) -> None:
     assert answered(asked, "```json\n", '{"a": 1}', "\n```") == '{"a": 1}'
 
 
-@pytest.mark.parametrize("asked", [{"type": "text"}, json_schema(CLOSED)], ids=["text", "closed"])
-def test_without_a_json_instruction_the_text_is_not_changed(asked: dict[str, Any]) -> None:
+@pytest.mark.parametrize("asked", [{"type": "text"}, None], ids=["text", "nothing"])
+def test_what_is_not_to_be_json_passes_as_it_is(asked: dict[str, Any] | None) -> None:
     assert answered(asked, "```json\n", "{}", "\n```") == "```json\n{}\n```"

@@ -229,7 +229,7 @@ def test_a_schema_beyond_claudes_grammar_is_told_and_that_nothing_holds_claude_t
 
     assert (loose.ignored, loose.unfence) == (("response_format.json_schema.strict",), True)
     assert '"$ref":"#"' in str(loose.turn.system)
-    assert (held.ignored, held.unfence, held.turn.system) == ((), False, None)
+    assert (held.ignored, held.turn.system) == ((), None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,159 @@
+"""A format that only an instruction asked for is checked; one more try, or the answer says that it does not follow."""
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from api.format_check import MAX_REFERENCES, MAX_UNIQUE_ITEMS, broken_rule
+from engine import ClaudeError
+from tests.api.scripted import END, START, Scripted, client, text
+
+pytestmark = pytest.mark.anyio
+
+FREE = {"type": "object", "additionalProperties": {"type": "integer"}}
+TREE: dict[str, Any] = {
+    "type": "object",
+    "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
+    "required": ["next"],
+    "additionalProperties": False,
+}
+GOOD, BAD = [START, *text('{"a": 1}'), END], [START, *text('{"a": "no"}'), END]
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer", "rule"),
+    [
+        ({"type": "object"}, "{}", None),
+        ({"type": "object"}, "Here you are: {}", "it is not JSON"),
+        ({"type": "object"}, "", "it is not JSON"),
+        ({"type": "object"}, "[]", "'type' is not met"),
+        (FREE, '{"a": 1}', None),
+        (FREE, '{"a": "b"}', "'type' is not met"),
+        (TREE, '{"next": {"next": null}}', None),
+        (TREE, '{"next": {}}', "'anyOf' is not met"),
+        ({"pattern": "^a+$"}, '"aaa"', None),
+        ({"pattern": "^a+$"}, '"b"', "'pattern' is not met"),
+        ({"pattern": "(?=a)"}, '"b"', None),
+        ({"pattern": "^(a+)+$"}, json.dumps("a" * 50_000 + "b"), "'pattern' is not met"),
+        ({"patternProperties": {"^(a+)+$": {"type": "integer"}}}, '{"aa": "x"}', "'type' is not met"),
+        ({"patternProperties": {"^a": True}, "additionalProperties": False}, '{"b": 1}', None),
+        ({"uniqueItems": True}, "[1, 1]", "'uniqueItems' is not met"),
+        ({"uniqueItems": True}, json.dumps([{}] * (MAX_UNIQUE_ITEMS + 1)), None),
+        ({"type": 7}, "{}", None),
+        ({"$ref": "#/$defs/none"}, "{}", None),
+        ({"$ref": "https://schemas.example/a.json"}, "{}", None),
+    ],
+)
+async def test_the_rule_that_is_broken_is_named(schema: Any, answer: str, rule: str | None) -> None:
+    assert await broken_rule(schema, answer) == rule
+
+
+async def test_a_schema_whose_references_multiply_is_given_up() -> None:
+    levels = MAX_REFERENCES.bit_length()
+    twice = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(levels)}
+
+    assert await broken_rule({"$ref": "#/$defs/a0", "$defs": {**twice, f"a{levels}": {"type": "string"}}}, "1") in (
+        "'type' is not met",
+        None,
+    )
+    assert await broken_rule({"$ref": "#/$defs/a0", "$defs": {**twice, f"a{levels}": {}}}, "1") is None
+
+
+CHAT = "/v1/chat/completions"
+
+
+def chat(schema: Any = FREE, **fields: Any) -> dict[str, Any]:
+    format = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    messages = [{"role": "user", "content": "json"}]
+    return {"model": "gpt-4o", "messages": messages, "response_format": format, **fields}
+
+
+def response(**fields: Any) -> dict[str, Any]:
+    return {
+        "model": "gpt-4o",
+        "input": "json",
+        "text": {"format": {"type": "json_schema", "name": "a", "schema": FREE}},
+    }
+
+
+def said(body: Any) -> list[str]:
+    if "choices" in body:
+        return [choice["message"]["content"] for choice in body["choices"]]
+    return [part["text"] for item in body["output"] for part in item["content"]]
+
+
+@pytest.mark.parametrize(("path", "asked"), [(CHAT, chat()), ("/v1/responses", response())])
+async def test_an_answer_that_does_not_follow_is_asked_for_once_more(path: str, asked: Any) -> None:
+    engine = Scripted(BAD, GOOD)
+    async with client(engine) as http:
+        answer = await http.post(path, json=asked)
+
+    assert said(answer.json()) == ['{"a": 1}']
+    assert "x-understudy-format" not in answer.headers
+    assert len(engine.turns) == 2
+
+
+@pytest.mark.parametrize(("path", "asked"), [(CHAT, chat()), ("/v1/responses", response())])
+@pytest.mark.parametrize("second", [BAD, [ClaudeError("overloaded_error")]], ids=["broken again", "failed"])
+async def test_an_answer_that_still_does_not_follow_says_so(path: str, asked: Any, second: Any) -> None:
+    engine = Scripted(BAD, second)
+    async with client(engine) as http:
+        answer = await http.post(path, json=asked)
+
+    assert answer.status_code == 200
+    assert said(answer.json()) == ['{"a": "no"}']
+    assert answer.headers["x-understudy-format"] == "not followed"
+    assert len(engine.turns) == 2
+
+
+async def test_only_the_choices_that_do_not_follow_are_asked_for_again_and_both_tries_are_counted() -> None:
+    engine = Scripted(GOOD, BAD, [START, *text('{"a": 2}'), END])
+    async with client(engine) as http:
+        answer = (await http.post(CHAT, json=chat(n=2))).json()
+
+    assert sorted(said(answer)) == ['{"a": 1}', '{"a": 2}']
+    assert sorted(choice["index"] for choice in answer["choices"]) == [0, 1]
+    assert answer["usage"]["completion_tokens"] == 6
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/responses"])
+async def test_a_stream_that_does_not_follow_is_told_in_the_log(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    engine = Scripted(BAD)
+    async with client(engine) as http:
+        answer = await http.post(path, json={**(chat() if path == CHAT else response()), "stream": True})
+
+    assert answer.status_code == 200
+    assert "which Claude was asked for in words: 'type' is not met" in caplog.text
+    assert "no" not in caplog.text.partition("in words:")[2].replace("not", "")
+    assert len(engine.turns) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "script"),
+    [
+        (chat({**TREE, "properties": {"next": {"type": "null"}}}), BAD),
+        (chat(response_format={"type": "text"}), BAD),
+        (chat(), [*BAD[:-1], {**END, "delta": {"stop_reason": "max_tokens"}}]),
+        (chat(), [*BAD[:-1], {**END, "delta": {"stop_reason": "refusal"}}]),
+    ],
+    ids=["held by the grammar", "text", "cut", "refused"],
+)
+async def test_what_is_held_by_the_grammar_or_says_so_itself_is_not_checked(asked: Any, script: Any) -> None:
+    engine = Scripted(script)
+    async with client(engine) as http:
+        answer = await http.post(CHAT, json=asked)
+
+    assert answer.status_code == 200
+    assert "x-understudy-format" not in answer.headers
+    assert len(engine.turns) == 1
+
+
+async def test_a_json_object_is_checked_too() -> None:
+    engine = Scripted([START, *text("No."), END], GOOD)
+    async with client(engine) as http:
+        answer = await http.post(CHAT, json=chat(response_format={"type": "json_object"}))
+
+    assert said(answer.json()) == ['{"a": 1}']
