@@ -41,6 +41,8 @@ class Turns:
     """Whether apps may use web search."""
     rehearsal: bool = False
     keep_alive_s: float = 15.0
+    version: str = ""
+    """Understudy's version, for ``system_fingerprint``."""
 
     @property
     def searches_web(self) -> bool:

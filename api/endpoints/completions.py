@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 async def create_completion(turns: Turns, request: ApiRequest, exchange: Responder) -> None:
     """Answer one request, streaming or not. Raises OpenAIError until the status is spent."""
-    began = time.monotonic()
     translated = translate_completion_request(request.json, turns.model_map, turns.default_model)
     asked = translated.request
     has_usage = bool(asked.stream and asked.stream_options and asked.stream_options.include_usage)
@@ -51,7 +50,6 @@ async def create_completion(turns: Turns, request: ApiRequest, exchange: Respond
     def headers() -> list[tuple[str, str]]:
         return headers_of_answer(
             rehearsal=turns.rehearsal,
-            began=began,
             model=next((s.claude_model for s in streams if s.claude_model), playing[0].model),
             processes=choices.processes,
             retries=choices.retries,

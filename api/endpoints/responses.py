@@ -27,7 +27,8 @@ from storage.responses import NoConversationError, StoredResponse
 from translate import sse
 from translate.claude_stream import ClaudeProtocolError
 from translate.claude_wire import join_deltas
-from translate.responses.fold import fold
+from translate.obfuscation import padded_event
+from translate.responses.fold import body_of, fold
 from translate.responses.mcp import ListedTool, McpServer, listed_before
 from translate.responses.request import Needed, TranslatedResponse, needed, read_request, translate_response_request
 from translate.responses.stream import ResponseStream
@@ -48,7 +49,6 @@ class Prepared:
 
     id: str
     owner: str
-    began: float
     created_at: float
     translated: TranslatedResponse
     turn: Turn
@@ -70,7 +70,6 @@ class Prepared:
         """Return the response's headers."""
         return headers_of_answer(
             rehearsal=self.rehearsal,
-            began=self.began,
             model=self.stream.claude_model or self.translated.turn.model,
             processes=[process],
             retries=retries,
@@ -93,6 +92,13 @@ class Prepared:
             status=status,
         )
 
+    def padded(self, events: Events) -> Events:
+        """Return events as they are sent: with padding, unless the app does not want it."""
+        options = self.translated.request.stream_options
+        if options is not None and options.include_obfuscation is False:
+            return events
+        return [padded_event(event) for event in events]
+
     def output(self) -> tuple[Item, ...]:
         """Return the output items in their stored form."""
         return tuple(msgspec.to_builtins(self.stream.stored))
@@ -114,14 +120,13 @@ async def create_response(responding: Responding, request: ApiRequest, exchange:
                 else:
                     events = [event async for more in answer for event in more]
                     response = await keep(responding, prepared, fold(events))
-                    await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(response))
+                    await exchange.respond(200, [JSON, *headers()], msgspec.json.encode(body_of(response)))
     except ClaudeError as error:
         raise as_openai(error, "input") from error
 
 
 async def prepare(responding: Responding, request: ApiRequest, *, generate: bool = True) -> Prepared:
     """Decode and translate a request. If ``generate`` is false, its turn will not run. Raises OpenAIError."""
-    began = time.monotonic()
     turns, owner = responding.turns, request.identity.owner
     read = read_request(request.json)
     wanted = needed(read)
@@ -155,7 +160,6 @@ async def prepare(responding: Responding, request: ApiRequest, *, generate: bool
     return Prepared(
         id,
         owner,
-        began,
         created_at,
         translated,
         turn,
@@ -233,7 +237,7 @@ async def send_stream(
                 if stream.complete:
                     response = await keep(responding, prepared, fold(events))
                     events[-1] = msgspec.structs.replace(events[-1], response=response)
-                await out.send([sse.event(event) for event in events])
+                await out.send([sse.event(event) for event in prepared.padded(events)])
     except ClaudeError as error:
         if not exchange.started:
             raise
@@ -276,7 +280,7 @@ async def keep(responding: Responding, prepared: Prepared, response: Response) -
             items = (*prepared.translated.items, *output)
             await stores.conversations.enter(str(asked.conversation_id), prepared.owner, items)
         else:
-            body = msgspec.json.encode(response)
+            body = msgspec.json.encode(body_of(response))
             await stores.responses.put(prepared.to_keep(body, status=response.status, output=output))
     except (StoreError, ConflictError, NoConversationError, ValueError) as error:
         log.warning("the response %s could not be kept: %s", prepared.id, error)

@@ -14,6 +14,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from rehearsal import Reply
 from tests.end_to_end.cloud import GUARD_S, Cloud
 from tests.end_to_end.understudy import ROOT, Proxy
+from tests.translate.openai_document import Document
 
 CORPUS = Path(os.environ.get("UNDERSTUDY_CORPUS", ROOT.parent / "shared" / "corpus"))
 ENDPOINT = "https://api.openai.com/v1/chat/completions"
@@ -44,7 +45,7 @@ def validator() -> Any:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.Validator(str(CORPUS / "openai-openapi.yaml"))
+    return Document(module.Validator(str(CORPUS / "openai-openapi.yaml")))
 
 
 def recorded_events(exchange: dict[str, Any]) -> list[dict[str, Any]]:

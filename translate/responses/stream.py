@@ -51,7 +51,8 @@ from translate.responses.growing import (
 from translate.responses.mcp import LISTED
 from translate.responses.offered import Offered
 from translate.responses.reasoning import pack
-from translate.responses.usage import service_tier, usage_from
+from translate.responses.usage import tool_usage_from, usage_from
+from translate.usage import service_tier
 from translate.web_search import Citations
 
 # finish_reason of a chat completion -> why a response is incomplete. With any other reason it is complete.
@@ -386,7 +387,11 @@ class ResponseStream(ClaudeStream):
         return shown or not isinstance(self._open, GrowingReasoning | None)
 
     def _counted(self) -> dict[str, Any]:
-        return {"usage": usage_from(self._usage), "service_tier": service_tier(self._usage)}
+        return {
+            "usage": usage_from(self._usage),
+            "service_tier": service_tier(self._usage),
+            "tool_usage": tool_usage_from(self._usage),
+        }
 
     def _response(self, status: wire.ResponseStatus, **fields: Any) -> wire.Response:
         return wire.Response(

@@ -80,7 +80,12 @@ def test_what_was_listed_is_known() -> None:
 
 
 def test_what_lets_us_in_is_not_repeated() -> None:
-    assert echoed_mcp({**SERVER, "authorization": "t", "headers": {"x": "y"}}) == SERVER
+    assert echoed_mcp({**SERVER, "authorization": "t", "headers": {"x": "y"}}) == {
+        **SERVER,
+        "allowed_tools": None,
+        "server_description": None,
+        "headers": None,
+    }
 
 
 def test_names_fit_claude() -> None:

@@ -394,8 +394,10 @@ def test_usage_and_tier_are_told_at_the_end_alone() -> None:
     events = respond([counted, *text("Hi"), end()])
 
     first = msgspec.to_builtins(events[0])["response"]
-    assert "usage" not in first
+    assert first["usage"] is None
+    assert "tool_usage" not in first
     assert first["service_tier"] == "auto"
+    assert body(events)["tool_usage"]["web_search"] == {"num_requests": 0}
     assert body(events)["service_tier"] == "priority"
     assert body(events)["usage"] == {
         "input_tokens": 10,
@@ -412,7 +414,7 @@ def test_a_response_repeats_its_request() -> None:
 
     assert (response["instructions"], response["metadata"], response["store"]) == ("Be brief.", {"a": "b"}, False)
     assert (response["id"], response["created_at"], response["object"]) == ("resp_1", 10, "response")
-    assert "user" not in response
+    assert response["user"] is None
 
 
 def test_the_end_of_the_events_is_an_error_before_the_end_of_the_response() -> None:
