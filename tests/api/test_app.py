@@ -130,3 +130,24 @@ async def test_what_ends_refuses_new_requests() -> None:
         answer = await http.get("/health")
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/v1/models", None, 200),
+        ("GET", "/v1/nothing", None, 404),
+        ("GET", "/v1/chat/completions/chatcmpl-1", None, 404),
+        ("POST", "/v1/chat/completions", {"model": "gpt-4o"}, 400),
+        ("POST", "/v1/chat/completions", {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}, 502),
+        ("POST", "/v1/responses", {"model": "gpt-4o", "input": "Hi"}, 502),
+    ],
+)
+async def test_every_answer_has_openais_own_headers(method: str, path: str, body: Any, status: int) -> None:
+    async with client(Scripted([ClaudeError("stream_error")])) as http:
+        answer = await http.request(method, path, json=body)
+
+    assert answer.status_code == status
+    assert answer.headers["x-request-id"].startswith("req_")
+    assert answer.headers["openai-version"] == "2020-10-01"
+    assert answer.headers["openai-processing-ms"].isdigit()

@@ -342,9 +342,11 @@ class ResponseStream(ClaudeStream):
         self._open = item
         return [wire.OutputItemAdded(item.index, item.begun(), self._number())]
 
-    def _close(self, status: wire.ItemStatus = "completed") -> Events:
-        """Close the open item, if there is one."""
+    def _close(self, status: wire.ItemStatus = "completed", phase: wire.Phase | None = "commentary") -> Events:
+        """Close the open item, if there is one. ``phase`` is that of a message: more follows, unless it is the last."""
         item, self._open = self._open, None
+        if isinstance(item, GrowingMessage):
+            item.phase = phase
         return [] if item is None else self._end(item, status)
 
     def _end(self, item: Growing, status: wire.ItemStatus = "completed") -> Events:
@@ -370,7 +372,10 @@ class ResponseStream(ClaudeStream):
             # Apps expect a message in a completed response, because OpenAI's always have one.
             opening, message = self._message()
             events += [*opening, *message.add_text("")]
-        events += self._close("completed" if reason is None else "incomplete")
+        if reason is None:
+            events += self._close(phase="commentary" if self.stop_reason == "tool_use" else "final_answer")
+        else:
+            events += self._close("incomplete", phase=None)
         for unanswered in self._unanswered.values():
             events += self._end(unanswered)
         self._ended = True

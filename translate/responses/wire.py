@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from translate.responses.asked import Conversation, ServiceTier
 
 type ItemStatus = Literal["in_progress", "completed", "incomplete"]
+type Phase = Literal["commentary", "final_answer"]
 type ResponseStatus = Literal["completed", "failed", "in_progress", "cancelled", "queued", "incomplete"]
 
 
@@ -34,12 +35,13 @@ class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
 
 
 class OutputMessage(msgspec.Struct, frozen=True, tag="message"):
-    """A message of the model."""
+    """A message of the model. ``phase`` is null until it is known whether more follows."""
 
     id: str
     status: ItemStatus
     content: list[OutputText | Refusal]
     role: Literal["assistant"] = "assistant"
+    phase: Phase | None = None
 
 
 class FunctionCall(msgspec.Struct, frozen=True, tag="function_call"):

@@ -61,12 +61,13 @@ def test_a_text_is_a_message_with_one_part_in_openais_order() -> None:
     events = respond([START, *text("Hel", "lo"), end()])
 
     message = {"id": "msg_1", "type": "message", "role": "assistant"}
+    whole = {**message, "status": "completed", "content": [part("Hello")], "phase": "final_answer"}
     assert [type_of(event) for event in events[:2]] == ["response.created", "response.in_progress"]
     assert told(events) == [
         {
             "type": "response.output_item.added",
             "output_index": 0,
-            "item": {**message, "status": "in_progress", "content": []},
+            "item": {**message, "status": "in_progress", "content": [], "phase": None},
         },
         {"type": "response.content_part.added", **AT, "part": part("")},
         {"type": "response.output_text.delta", **AT, "delta": "Hel", "logprobs": []},
@@ -76,11 +77,11 @@ def test_a_text_is_a_message_with_one_part_in_openais_order() -> None:
         {
             "type": "response.output_item.done",
             "output_index": 0,
-            "item": {**message, "status": "completed", "content": [part("Hello")]},
+            "item": whole,
         },
     ]
     assert type_of(events[-1]) == "response.completed"
-    assert body(events)["output"] == [{**message, "status": "completed", "content": [part("Hello")]}]
+    assert body(events)["output"] == [whole]
 
 
 def test_a_custom_tools_input_is_text_as_it_grows() -> None:
@@ -542,3 +543,28 @@ def test_only_what_the_table_allows_can_come(state: State, kind: str) -> None:
     else:
         with pytest.raises(ClaudeProtocolError):
             stream.feed(EXAMPLES[kind])
+
+
+def phases(events: list[ResponseEvent]) -> list[Any]:
+    output = body(events)["output"]
+    done = [each["item"] for each in told(events) if each["type"] == "response.output_item.done"]
+    assert [item.get("phase") for item in done] == [item.get("phase") for item in output]
+    return [item["phase"] for item in output if item["type"] == "message"]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([*text("Hi"), end()], ["final_answer"]),
+        ([*text("I look."), *call("t1", "f", "{}", index=1), end("tool_use")], ["commentary"]),
+        ([*call("t1", "f", "{}"), *text("So.", index=1), end("tool_use")], ["commentary"]),
+        ([*text("Hi"), end("max_tokens")], [None]),
+        ([*text("I look."), *thinking("Hm.", "sig", 1), *text("So.", index=2), end()], ["commentary", "final_answer"]),
+    ],
+)
+def test_a_message_is_a_commentary_if_more_follows(events: list[Event], expected: list[Any]) -> None:
+    answered = respond([START, *events])
+
+    assert phases(answered) == expected
+    added = [each["item"] for each in told(answered) if each["type"] == "response.output_item.added"]
+    assert {item["phase"] for item in added if item["type"] == "message"} == {None}
