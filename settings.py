@@ -372,6 +372,15 @@ class Settings:
     store_max_mb: int = _setting(
         _at_least(0, int), "how much is stored for one key; beyond it the oldest is deleted; 0: no limit", 256
     )
+    files_max_mb: int = _setting(
+        _at_least(0, int),
+        "how much the uploaded files of one key may have; beyond it new ones are refused; 0: no limit",
+        1024,
+    )
+    files_total_mb: int = _setting(_at_least(0, int), "the size of all uploaded files of all keys; 0: no limit", 10240)
+    batch_concurrency: int = _setting(
+        _at_least(0, int), "how many requests of batches this proxy answers at once; 0: it runs no batches", 2
+    )
     store_lease_s: float = _setting(
         _at_least(1, float), "how long the other proxies on a shared store take a silent proxy to be running", 30.0
     )

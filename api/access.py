@@ -43,6 +43,10 @@ class Access:
         """Return the client that owns this key, or None if the key is invalid."""
         return await self._clients.check(secret)
 
+    async def holder(self, id: str) -> Client | None:
+        """Return the client of a key by the key's id, or None if the key is no longer valid."""
+        return await self._clients.get(id)
+
     async def client(self, request: Request) -> Client:
         """Return the client of a request. Raises OpenAIError: 401 without a valid key, 503 if the store fails."""
         secret = request.header(KEY_HEADER) or bearer(request)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 
 from engine.progress import REQUEST_ID
+from translate.known_keys import report
 
 JSON = ("content-type", "application/json")
 
 BEGAN: ContextVar[float | None] = ContextVar("began", default=None)
 """When the present request came (``time.monotonic()``); None outside of a request."""
 
-MOST_IGNORED = 100
-"""How many are named. A long history may have thousands, and Node takes no more than 16 kB of headers."""
+IGNORED_HEADER = "x-understudy-ignored"
+"""The header that names what has no effect in a request."""
 
 
 def new_request_id() -> str:
@@ -37,24 +38,25 @@ def headers_of_answer(
     *,
     rehearsal: bool,
     model: str,
-    processes: Sequence[str],
+    processes: Sequence[str] | None,
     retries: int,
     ignored: Sequence[str],
 ) -> list[tuple[str, str]]:
     """Return the headers of an answer that Claude gives, OpenAI's own among them.
 
-    ``rehearsal``: no model is asked. ``processes`` is empty while a turn still waits for a process.
+    ``rehearsal``: no model is asked. ``processes`` is empty while a turn still waits for one, and None if there is no
+    turn. ``ignored`` are the paths of what has no effect in the request.
     """
     headers = [
         *common_headers(),
         ("x-understudy-model", model),
-        ("x-understudy-process", ", ".join(filter(None, processes)) or "waiting"),
     ]
+    if processes is not None:
+        headers.append(("x-understudy-process", ", ".join(filter(None, processes)) or "waiting"))
     if retries:
         headers.append(("x-understudy-retries", str(retries)))
     if ignored:
-        more = [f"and {len(ignored) - MOST_IGNORED} more"] if len(ignored) > MOST_IGNORED else []
-        headers.append(("x-understudy-ignored", ", ".join([*ignored[:MOST_IGNORED], *more])))
+        headers.append((IGNORED_HEADER, report(ignored)))
     if rehearsal:
         headers.append(("x-understudy-rehearsal", "no model was asked"))
     return headers

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from api.answer_headers import BEGAN, new_request_id
 from api.charging import charge_for
-from api.client_identity import identity_of
+from api.client_identity import ClientIdentity, identity_of
 from api.failures import error_headers, unreadable
 from api.http.responder import Responder
 from api.http.server import Request
@@ -97,11 +97,18 @@ class App:
     def __init__(self, parts: Parts, routes: tuple[CallRoute, ...]) -> None:
         self.parts = parts
         self._proceed = chain(steps(parts, routes), _endpoint)
+        self._proceed_within = chain(steps_within(parts, routes), _endpoint)
 
     async def __call__(self, request: Request, exchange: Responder, recent: Recent | None = None) -> None:
         """Answer a request. ``recent`` holds the responses that the connection has in memory."""
         identity = identity_of(request, by_key=self.parts.gate.access is not None)
         await self._proceed(Call(ApiRequest(request, identity), exchange, self, self.parts.turns, recent))
+
+    async def answer_within(
+        self, request: Request, exchange: Responder, identity: ClientIdentity, key: Client | None
+    ) -> None:
+        """Answer a request that the proxy makes itself for a client, such as a line of a batch."""
+        await self._proceed_within(Call(ApiRequest(request, identity), exchange, self, self.parts.turns, key=key))
 
 
 def steps(parts: Parts, routes: tuple[CallRoute, ...]) -> list[Step]:
@@ -117,6 +124,17 @@ def steps(parts: Parts, routes: tuple[CallRoute, ...]) -> list[Step]:
         partial(with_route, routes),  # 404 or 405 if no endpoint matches
         partial(with_agent, parts.agents),  # an agent's model name selects the agent's engine
         partial(metered, parts),  # checks the key's budget and counts the usage
+    ]
+
+
+def steps_within(parts: Parts, routes: tuple[CallRoute, ...]) -> list[Step]:
+    """Return the steps of a request that the proxy makes itself: the client is known, and may ask."""
+    return [
+        with_request_id,
+        errors_as_answers,
+        partial(with_route, routes),
+        partial(with_agent, parts.agents),
+        partial(metered, parts),
     ]
 
 

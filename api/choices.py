@@ -1,7 +1,11 @@
 """Run the turns of one request, one for each choice, and yield their chunks as they arrive.
 
-If ``n`` is above 1, the same turn runs n times at once, each on its own process. Chunks are interleaved as they arrive.
-Each has the index of its choice. The last chunk has the usage of all choices.
+If ``n`` is above 1, the same turn runs n times, each on its own process. Chunks are interleaved as they arrive. Each
+has the index of its choice. The last chunk has the usage of all choices.
+
+At most MOST_AT_ONCE turns of a request run or wait in the engine at once. The others wait here, so that one request
+does not take all places in the engine's queue. If the queue is full, a turn waits until another one of its request
+ends.
 """
 
 import asyncio
@@ -27,6 +31,8 @@ type Chunks = list[ChatCompletionChunk]
 # A limit, so that even a slow app sees progress.
 MAX_TOGETHER = 64
 
+MOST_AT_ONCE = 16
+
 
 class Choices:
     """The choices of one response.
@@ -40,6 +46,12 @@ class Choices:
         self._engine = engine
         self._turns = [turns] * len(streams) if isinstance(turns, Turn) else list(turns)
         self._streams = streams
+        self._room = asyncio.Semaphore(MOST_AT_ONCE)
+        self._asking = 0
+        """How many turns of this request run or wait in the engine."""
+        self._ended = 0
+        """How many turns of this request have ended."""
+        self._change = asyncio.Condition()
         self.processes: list[str] = []
         self.retries = 0
 
@@ -90,12 +102,36 @@ class Choices:
         self, queue: asyncio.Queue[Chunks | Exception | None], turn: Turn, stream: ChatCompletionStream
     ) -> None:
         try:
-            async with aclosing(self._alone(turn, stream)) as answer:
-                async for chunks in answer:
-                    await queue.put(chunks)
+            async with self._room:
+                while not await self._ask(queue, turn, stream):
+                    pass
             await queue.put(None)
         except Exception as error:  # chunks() must raise every error
             await queue.put(error)
+
+    async def _ask(
+        self, queue: asyncio.Queue[Chunks | Exception | None], turn: Turn, stream: ChatCompletionStream
+    ) -> bool:
+        """Run a turn, and return whether it ran. If the engine's queue is full, wait until another turn has ended."""
+        self._asking += 1
+        try:
+            async with aclosing(self._alone(turn, stream)) as answer:
+                async for chunks in answer:
+                    await queue.put(chunks)
+        except ClaudeError as error:
+            if error.kind != "queue_full" or self._asking == 1:
+                raise
+            ended = self._ended
+        else:
+            self._ended += 1
+            async with self._change:
+                self._change.notify_all()
+            return True
+        finally:
+            self._asking -= 1
+        async with self._change:
+            await self._change.wait_for(lambda: self._ended > ended)
+        return False
 
 
 async def chunks_of(running: Running, stream: ChatCompletionStream) -> AsyncGenerator[Chunks]:

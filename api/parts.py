@@ -19,6 +19,9 @@ from translate.turn import Turn
 REASONING_HEADER = "x-understudy-reasoning"
 """``show``: the response includes Claude's thinking. Any other value: it does not."""
 
+type CountTokens = Callable[[Turn], Awaitable[int | None]]
+"""Counts the input tokens of a turn. Returns None if that is not possible. Raises ClaudeError for a bad turn."""
+
 type Work = Callable[[Engine], Awaitable[None]]
 type Charge = Callable[[Work], Awaitable[None]]
 """Runs work on an engine and charges it to the client, even after the request has been answered."""
@@ -43,6 +46,8 @@ class Turns:
     keep_alive_s: float = 15.0
     version: str = ""
     """Understudy's version, for ``system_fingerprint``."""
+    count_tokens: CountTokens | None = None
+    """Counts tokens exactly. None if the credentials may not do that."""
 
     @property
     def searches_web(self) -> bool:
@@ -98,6 +103,14 @@ class KeptResponses:
 
     stores: Stores
     keep_alive_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """The stores, and the id of the key that pays for a new batch. None if no key is required."""
+
+    stores: Stores
+    client_id: str | None
 
 
 @dataclass(frozen=True, slots=True)

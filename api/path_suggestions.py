@@ -10,8 +10,8 @@ ALIKE = 0.8
 
 NOT_ANSWERED = frozenset(
     {
-        *("assistants", "audio", "batches", "chatkit", "containers", "embeddings", "evals", "files", "fine_tuning"),
-        *("graders", "images", "moderations", "organization", "realtime", "threads", "uploads", "vector_stores"),
+        *("assistants", "audio", "chatkit", "containers", "embeddings", "evals", "fine_tuning"),
+        *("graders", "images", "moderations", "organization", "realtime", "threads", "vector_stores"),
         "videos",
     }
 )

@@ -3,20 +3,21 @@
 from collections.abc import Awaitable, Callable
 
 from api.app import Call, CallRoute
-from api.endpoints import conversations, response_socket, sessions
+from api.endpoints import batches, conversations, files, response_socket, sessions
 from api.endpoints import stored_chat_completions as kept_chats
 from api.endpoints.background import create_in_background
 from api.endpoints.chat_completions import create_chat_completion
 from api.endpoints.compaction import compact_response
 from api.endpoints.completions import create_completion
 from api.endpoints.endpoint_list import endpoint_list
+from api.endpoints.input_tokens import count_input_tokens
 from api.endpoints.models import get_model, list_models
 from api.endpoints.monitoring import get_auth_status, get_health, take_traces
 from api.endpoints.responses import create_response
 from api.endpoints.status import RECORD_PATH, STATUS_PATH, get_status, switch_recording
 from api.endpoints.stored_responses import cancel_response, delete_response, get_response, list_input_items
 from api.http.responder import Responder
-from api.parts import Background, KeptResponses, Models, Responding, Status, Turns, required
+from api.parts import Background, Batching, KeptResponses, Models, Responding, Status, Turns, required
 from api.request import ApiRequest
 from api.routing import Route
 from storage.stores import Stores
@@ -52,6 +53,11 @@ def background(call: Call) -> Background:
 def stores(call: Call) -> Stores:
     """Return the stores. Raises OpenAIError (404) if there are none."""
     return required(call.turns.stores)
+
+
+def batching(call: Call) -> Batching:
+    """Return the stores, and the key that pays for a batch. Raises OpenAIError (404) if there are no stores."""
+    return Batching(required(call.turns.stores), None if call.key is None else call.key.id)
 
 
 def kept(call: Call) -> KeptResponses:
@@ -95,6 +101,7 @@ _ENDPOINTS: tuple[CallRoute, ...] = (
     Route("GET", "/v1/responses/{id}", given(kept, get_response)),
     Route("DELETE", "/v1/responses/{id}", given(stores, delete_response)),
     Route("POST", "/v1/responses/compact", given(responding, compact_response), asks_claude=True),
+    Route("POST", "/v1/responses/input_tokens", given(responding, count_input_tokens), asks_claude=True),
     Route("POST", "/v1/responses/{id}/cancel", given(stores, cancel_response)),
     Route("GET", "/v1/responses/{id}/input_items", given(stores, list_input_items)),
     Route("POST", "/v1/conversations", given(stores, conversations.create_conversation)),
@@ -105,6 +112,19 @@ _ENDPOINTS: tuple[CallRoute, ...] = (
     Route("POST", "/v1/conversations/{id}/items", given(stores, conversations.add_items)),
     Route("GET", "/v1/conversations/{id}/items/{item_id}", given(stores, conversations.get_item)),
     Route("DELETE", "/v1/conversations/{id}/items/{item_id}", given(stores, conversations.delete_item)),
+    Route("POST", "/v1/files", given(stores, files.create_file)),
+    Route("GET", "/v1/files", given(stores, files.list_files)),
+    Route("GET", "/v1/files/{id}", given(stores, files.get_file)),
+    Route("DELETE", "/v1/files/{id}", given(stores, files.delete_file)),
+    Route("GET", "/v1/files/{id}/content", given(stores, files.get_content)),
+    Route("POST", "/v1/uploads", given(stores, files.create_upload)),
+    Route("POST", "/v1/uploads/{id}/parts", given(stores, files.add_part)),
+    Route("POST", "/v1/uploads/{id}/complete", given(stores, files.complete_upload)),
+    Route("POST", "/v1/uploads/{id}/cancel", given(stores, files.cancel_upload)),
+    Route("POST", "/v1/batches", given(batching, batches.create_batch)),
+    Route("GET", "/v1/batches", given(stores, batches.list_batches)),
+    Route("GET", "/v1/batches/{id}", given(stores, batches.get_batch)),
+    Route("POST", "/v1/batches/{id}/cancel", given(stores, batches.cancel_batch)),
     Route("GET", "/v1/sessions", given(stores, sessions.list_sessions)),
     Route("GET", "/v1/sessions/stats", given(stores, sessions.get_totals)),
     Route("GET", "/v1/sessions/{id}", given(stores, sessions.get_session)),

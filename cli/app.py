@@ -88,6 +88,12 @@ def _models(cli: typer.Typer) -> None:
     cli.command()(models)
 
 
+def _explain(cli: typer.Typer) -> None:
+    from cli.explain import explain
+
+    cli.command()(explain)
+
+
 def _auth(cli: typer.Typer) -> None:
     import os
 
@@ -149,6 +155,7 @@ ADD: dict[str, Callable[[typer.Typer], None]] = {
     "doctor": _doctor,
     "config": _config,
     "models": _models,
+    "explain": _explain,
     "auth": _auth,
     "keys": _keys,
     "ca": _ca,

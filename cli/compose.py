@@ -35,15 +35,17 @@ from addons.stream_events import StreamEvents
 from addons.trust_hint import TrustHint
 from api.access import Access
 from api.app import App, Parts
+from api.batch_runner import BatchRunner
 from api.endpoints.status import RECORD_PATH, STATUS_PATH
 from api.failures import render_error
 from api.http.server import Server
 from api.images import Images
 from api.meter import Totals
-from api.parts import Gate, Status, Turns
+from api.parts import CountTokens, Gate, Status, Turns
 from api.replay import Expiry, Failures, NoEngine, Pace, Player, ReplayError, replaying
 from api.routes import ROUTES
 from api.sealing import Sealer, derived_key, sealing_key
+from auth.credentials.counting import counter_for
 from auth.credentials.sources import (
     REHEARSAL,
     Source,
@@ -70,6 +72,7 @@ from launch.environment import scrub_overrides
 from rehearsal.server import Rehearsal
 from settings import Settings
 from storage.database import Database, StoreError
+from storage.files import Quota
 from storage.retention import Limits
 from storage.stores import Stores
 
@@ -216,6 +219,7 @@ class RunningOrigin:
 
     server: Server
     stores: Stores
+    runner: BatchRunner
     access: Access | None
     is_ending: asyncio.Event
 
@@ -228,7 +232,7 @@ class RunningOrigin:
         """Refuse new requests from now on. Returns the tasks of those that are still being answered."""
         self.is_ending.set()
         self.server.say_ending()
-        return {*self.server.tasks, *self.stores.tasks.values()}
+        return {*self.server.tasks, *self.stores.tasks.values(), *self.runner.tasks}
 
 
 @contextlib.asynccontextmanager
@@ -266,6 +270,7 @@ async def origin(made: Made) -> AsyncIterator[RunningOrigin]:
             rehearsal=settings.rehearsal,
             keep_alive_s=settings.keep_alive_s,
             version=own_version(),
+            count_tokens=claude.count_tokens,
         )
         status = Status(
             engine=turns.engine,
@@ -291,8 +296,12 @@ async def origin(made: Made) -> AsyncIterator[RunningOrigin]:
             ),
             ROUTES,
         )
+        # A cassette that is played alone has no engine for lines.
+        concurrency = settings.batch_concurrency if is_live else 0
+        runner = BatchRunner(app, stores, concurrency=concurrency, is_ending=is_ending.is_set)
+        await stack.enter_async_context(runner)
         server = Server(app, ports=PORTS, max_body_bytes=settings.max_body_bytes, render_error=render_error)
-        yield RunningOrigin(await stack.enter_async_context(server), stores, access, is_ending)
+        yield RunningOrigin(await stack.enter_async_context(server), stores, runner, access, is_ending)
 
 
 def about_auth(source: Source | None) -> dict[str, Any]:
@@ -305,11 +314,15 @@ def about_auth(source: Source | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Claude:
-    """What asks Claude: the engine, the agents by their model names, and whose credentials they use (None: none)."""
+    """What asks Claude: the engine, the agents by their model names, and whose credentials they use (None: none).
+
+    ``count_tokens`` counts tokens with the same credentials. None if they may not do that.
+    """
 
     engine: Engine
     agents: Mapping[str, "AgentEngine"] = field(default_factory=dict)
     source: Source | None = None
+    count_tokens: CountTokens | None = None
 
 
 @contextlib.asynccontextmanager
@@ -372,7 +385,10 @@ async def claude_code(made: Made) -> AsyncIterator[Claude]:
             )
             log.info("agent %s: %s in %s", agent.model_name, ", ".join(agent.tools) or "no tools", agent.cwd)
         yield Claude(
-            Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s, reach=reach), agents, source
+            Retrying(pool, retries=settings.retries, timeout_s=settings.timeout_s, reach=reach),
+            agents,
+            source,
+            counter_for(source, {**environ, **env}),
         )
 
 
@@ -424,6 +440,7 @@ def stores_on(database: Database, settings: Settings) -> Stores:
         database,
         keys=settings.store_key,
         limits=limits,
+        quota=Quota(settings.files_max_mb * 1024 * 1024 or None, settings.files_total_mb * 1024 * 1024 or None),
         wait_s=settings.session_wait_s,
         lease_s=settings.store_lease_s,
     )

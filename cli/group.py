@@ -23,6 +23,7 @@ PANELS: dict[str, dict[str, str]] = {
     "Look": {
         "show": "List a cassette's exchanges, or show one like a conversation.",
         "diff": "Compare two exchanges, or two cassettes exchange by exchange. Ends with 1 if they differ.",
+        "explain": "Say what becomes of each key of a request, and what Claude would be asked. Asks nobody.",
         "convert": "Convert a cassette to HAR, mitmproxy flows or JSON lines, or HAR, flows or vcrpy YAML to one.",
     },
     "Test": {

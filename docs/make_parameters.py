@@ -22,6 +22,40 @@ Made from the tables in `translate/` by `docs/make_parameters.py`; a test keeps 
 null, and a value that asks for nothing special (in the last column), is always fine. A name that OpenAI does not
 know gets OpenAI's 400.
 
+The same holds for the keys inside a parameter, at every depth: in messages, content parts, items, tools, `tool_choice`,
+`response_format` and the rest. A key that nothing reads is named by its path: `messages[2].content[0].cache_control`.
+Paths that differ only in their indexes become one: `messages[].content[].cache_control`. The header names at most 100
+paths in 4,000 characters, and counts the rest. Inside a JSON schema, `metadata` and the arguments of a call, all keys
+are the app's own and none is reported.
+
+Over a [WebSocket](responses.md) an answer has no headers. There the first message of an answer has the header in its
+field `headers`: `{"type": "response.created", …, "headers": {"x-understudy-ignored": "input[0].cache_control"}}`.
+`POST /v1/conversations` and its items name the keys of items in the same header. The items are kept whole.
+
+`understudy explain request.json` shows all this for one request and asks nobody: what becomes of each key and why,
+which Claude model answers, and the system prompt, messages, tools and parameters that Claude would get. `-` reads the
+request from stdin, and `--json` prints JSON. It ends with 1 if the request would be refused.
+
+```console
+$ understudy explain request.json
+POST /v1/chat/completions
+model: gpt-5-mini is answered by claude-haiku-5-5
+
+key                                 what becomes of it  how, or why
+model                               honoured            mapped onto a Claude model; …
+messages[].content[].cache_control  ignored             Claude Code sets its own cache breakpoints, and …
+seed                                ignored             Claude does not sample by seed; …
+…
+Claude is asked:
+  system: Be kind.
+  user: Hi
+```
+
+`cache_control` (Anthropic's key) and `prompt_cache_breakpoint` (OpenAI's) have no effect in any place. Claude Code sets
+three cache breakpoints itself: after its own first words, after the system prompt and after the last message. It passes
+on others as they are, and Claude's API refuses a request with more than four, or with a longer lifetime after a shorter
+one. So the prompt is cached anyway, up to the last message.
+
 ## POST /v1/chat/completions
 
 | parameter | fate | how, or why | fine values |

@@ -37,7 +37,8 @@ class SocketMessage(NamedTuple):
     """What a message on a WebSocket is, so that nobody has to parse it again.
 
     It is an event of type ``event`` and belongs to the answer to the app's ``number``-th message, counted from 0.
-    ``suffix`` is the JSON that names the app's ``stream_id``, before the last brace; it is empty if there is none.
+    ``suffix`` is the JSON that the message has beyond the event, before the last brace: the app's ``stream_id``, and
+    headers of the answer. It is empty if there is nothing.
     """
 
     number: int

@@ -53,7 +53,7 @@ class Reach:
         try:
             async with asyncio.timeout(within_s):
                 # In a thread, because it reads a few hundred certificates.
-                tls = await asyncio.to_thread(self._context) if self.tls and not self.proxy else None
+                tls = await asyncio.to_thread(trusted, self.authorities) if self.tls and not self.proxy else None
                 _, writer = await asyncio.open_connection(host, self.port, ssl=tls)
         except TimeoutError:
             return f"timed out (no connection within {within_s:g} s)"
@@ -64,14 +64,19 @@ class Reach:
             await writer.wait_closed()
         return REACHABLE
 
-    def _context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        # Not every Python finds the certificates of its system.
-        context.load_verify_locations(certifi.where())
-        if self.authorities is not None:
-            with contextlib.suppress(OSError):
-                context.load_verify_locations(self.authorities)
-        return context
+
+def trusted(authorities: str | None) -> ssl.SSLContext:
+    """Return a TLS context with the certificates that Claude Code trusts. ``authorities`` is a file with more.
+
+    Blocks: it reads a few hundred certificates.
+    """
+    context = ssl.create_default_context()
+    # Not every Python finds the certificates of its system.
+    context.load_verify_locations(certifi.where())
+    if authorities is not None:
+        with contextlib.suppress(OSError):
+            context.load_verify_locations(authorities)
+    return context
 
 
 def in_words(error: OSError) -> str:
@@ -115,6 +120,18 @@ def reach_of(url: str, environ: Mapping[str, str]) -> Reach:
 
 def _proxy(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> tuple[str, int] | None:
     """Return the proxy for a host from the usual environment variables."""
+    url = proxy_url(scheme, host, port, environ)
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        return (parts.hostname, parts.port or PORTS.get(parts.scheme, 80)) if parts.hostname else None
+    except ValueError:
+        return None
+
+
+def proxy_url(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> str | None:
+    """Return the URL of the proxy for a host from the usual environment variables. None: there is none."""
 
     def value(name: str) -> str:
         return environ.get(name.lower()) or environ.get(name) or ""
@@ -122,11 +139,7 @@ def _proxy(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> tup
     url = value(f"{scheme.upper()}_PROXY")
     if not url or proxy_bypass_environment(f"{host}:{port}", {"no": value("NO_PROXY")}):
         return None
-    try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        return (parts.hostname, parts.port or PORTS.get(parts.scheme, 80)) if parts.hostname else None
-    except ValueError:
-        return None
+    return url if "://" in url else f"http://{url}"
 
 
 def write(host: str, port: int) -> str:

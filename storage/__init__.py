@@ -1,4 +1,4 @@
-"""The database of the proxy: stored responses, conversations, chat completions and sessions; and private files.
+"""The database of the proxy: what apps may come back to, and their files; and private files on the disk.
 
 The words used here:
 
@@ -13,9 +13,10 @@ has returned, its changes are on the disk; if it raises, or if the process is ki
 there or none. Methods raise :class:`~storage.database.StoreError` if the database cannot be used.
 
 One module for each API: :mod:`~storage.responses`, :mod:`~storage.background` (responses with ``background: true``),
-:mod:`~storage.conversations`, :mod:`~storage.chat_completions` and :mod:`~storage.sessions`. :mod:`~storage.stores`
-holds them all. :mod:`~storage.leases` lets one request at a time use a session, :mod:`~storage.retention` deletes old
-rows, :mod:`~storage.encryption` encrypts JSON, :mod:`~storage.pagination` reads lists page by page.
+:mod:`~storage.conversations`, :mod:`~storage.chat_completions`, :mod:`~storage.sessions`, :mod:`~storage.files`,
+:mod:`~storage.uploads` and :mod:`~storage.batches`. :mod:`~storage.stores` holds them all. :mod:`~storage.leases` lets
+one request at a time use a session, :mod:`~storage.retention` deletes old rows, :mod:`~storage.encryption` encrypts
+JSON and bytes, :mod:`~storage.pagination` reads lists page by page.
 
 :mod:`~storage.database` opens the database (a SQLite file, or PostgreSQL if several proxies share it) and keeps its
 blocking calls off the event loop. :mod:`~storage.migrations` brings its tables up to date. :mod:`~storage.tables`

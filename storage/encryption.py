@@ -69,6 +69,23 @@ class Encryption:
                 "what is stored is encrypted with another key than those that were given"
             ) from None
 
+    def seal_bytes(self, data: bytes) -> bytes:
+        """Return bytes as they are stored, encrypted if there is a key. The first byte says which."""
+        return b"\0" + data if self._fernet is None else b"\1" + self._fernet.encrypt(data)
+
+    def open_bytes(self, kept: bytes) -> bytes:
+        """Return the bytes that :meth:`seal_bytes` was given. Raises EncryptionKeyError if no key decrypts them."""
+        if kept[:1] == b"\0":
+            return kept[1:]
+        if self._fernet is None:
+            raise EncryptionKeyError("what is stored is encrypted, and no key was given")
+        try:
+            return self._fernet.decrypt(kept[1:])
+        except InvalidToken:
+            raise EncryptionKeyError(
+                "what is stored is encrypted with another key than those that were given"
+            ) from None
+
     def pack(self, value: object) -> str:
         """Encode a value as JSON and :meth:`seal` it."""
         return self.seal(_encoder.encode(value))

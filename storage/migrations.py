@@ -204,7 +204,104 @@ def _earlier_dollars_are_estimates(connection: Connection) -> None:
     connection.execute(text("UPDATE spending SET nanodollars_estimated = nanodollars"))
 
 
-MIGRATIONS: Sequence[Migration] = (_clients_and_budgets, _what_is_remembered, _earlier_dollars_are_estimates)
+def _files(connection: Connection) -> None:
+    # The bytes of a file are in pieces, so that no query has to hold all of them. A file with an `upload_id` is a part
+    # of an upload. A file counts towards the quotas from its first row on, but can be read only once it is `ready`.
+    binary = "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
+    for statement in (
+        """
+        CREATE TABLE uploads (
+            id TEXT NOT NULL PRIMARY KEY,
+            owner TEXT NOT NULL,
+            created_at DOUBLE PRECISION NOT NULL,
+            expires_at DOUBLE PRECISION NOT NULL,
+            bytes BIGINT NOT NULL,
+            about TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX uploads_expire ON uploads (expires_at)",
+        "CREATE INDEX uploads_owner ON uploads (owner)",
+        """
+        CREATE TABLE files (
+            id TEXT NOT NULL PRIMARY KEY,
+            owner TEXT NOT NULL,
+            created_at DOUBLE PRECISION NOT NULL,
+            expires_at DOUBLE PRECISION,
+            purpose TEXT NOT NULL,
+            bytes BIGINT NOT NULL,
+            ready BIGINT NOT NULL,
+            upload_id TEXT REFERENCES uploads (id) ON DELETE CASCADE,
+            about TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX files_expire ON files (expires_at)",
+        "CREATE INDEX files_owner ON files (owner, created_at, id, bytes)",
+        "CREATE INDEX files_upload ON files (upload_id)",
+        f"""
+        CREATE TABLE file_pieces (
+            file_id TEXT NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+            position BIGINT NOT NULL,
+            data {binary} NOT NULL,
+            PRIMARY KEY (file_id, position)
+        )
+        """,
+    ):
+        connection.execute(text(statement))
+
+
+def _batches(connection: Connection) -> None:
+    # The lines of a batch are here from its validation until its results are in files.
+    for statement in (
+        """
+        CREATE TABLE batches (
+            id TEXT NOT NULL PRIMARY KEY,
+            owner TEXT NOT NULL,
+            client_id TEXT,
+            created_at DOUBLE PRECISION NOT NULL,
+            expires_at DOUBLE PRECISION NOT NULL,
+            status TEXT NOT NULL,
+            endpoint TEXT NOT NULL,
+            input_file_id TEXT NOT NULL,
+            output_file_id TEXT,
+            error_file_id TEXT,
+            total BIGINT NOT NULL,
+            completed BIGINT NOT NULL,
+            failed BIGINT NOT NULL,
+            served_at DOUBLE PRECISION NOT NULL,
+            not_before DOUBLE PRECISION NOT NULL,
+            worker TEXT,
+            lease_until DOUBLE PRECISION NOT NULL,
+            times TEXT NOT NULL,
+            about TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX batches_owner ON batches (owner, created_at, id)",
+        "CREATE INDEX batches_status ON batches (status, served_at)",
+        """
+        CREATE TABLE batch_lines (
+            batch_id TEXT NOT NULL REFERENCES batches (id) ON DELETE CASCADE,
+            number BIGINT NOT NULL,
+            status TEXT NOT NULL,
+            attempts BIGINT NOT NULL,
+            worker TEXT,
+            lease_until DOUBLE PRECISION NOT NULL,
+            request TEXT NOT NULL,
+            result TEXT,
+            PRIMARY KEY (batch_id, number)
+        )
+        """,
+        "CREATE INDEX batch_lines_status ON batch_lines (batch_id, status, number)",
+    ):
+        connection.execute(text(statement))
+
+
+MIGRATIONS: Sequence[Migration] = (
+    _clients_and_budgets,
+    _what_is_remembered,
+    _earlier_dollars_are_estimates,
+    _files,
+    _batches,
+)
 """The steps, numbered from 1. New ones are appended."""
 
 

@@ -1,7 +1,8 @@
 """Deletes old rows: what has expired, and the oldest rows of an owner who has too many.
 
 A sweep is many short transactions, so nobody waits long for it. Several proxies can sweep at once: each skips the rows
-that another one has locked. Responses that are still being answered are not deleted.
+that another one has locked. Responses that are still being answered are not deleted. Files are deleted when they
+expire, and never because there are too many: a quota refuses new ones (:mod:`storage.files`).
 
 OpenAI keeps responses for 30 days, and conversations until they are deleted
 (https://platform.openai.com/docs/guides/conversation-state).
@@ -31,17 +32,23 @@ from sqlalchemy import (
 from storage import conversations as conversation_rows
 from storage import responses as response_rows
 from storage.base import Clock, Store, octets
+from storage.batches import ENDS
 from storage.database import Database
 from storage.encryption import Encryption
+from storage.files import UNFINISHED_S
+from storage.files import forget as forget_files
 from storage.leases import Leases
 from storage.tables import (
+    batches,
     chat_completions,
     conversation_items,
     conversations,
+    files,
     response_events,
     responses,
     session_messages,
     sessions,
+    uploads,
 )
 
 DAY_S = 86_400.0
@@ -54,8 +61,9 @@ class Limits:
     """How many seconds rows are stored, and how many rows. None: without limit.
 
     The time counts from creation for responses and chat completions, from the last use for conversations and sessions,
-    and from the end of the response for the events of a background response. ``max_rows`` and ``max_bytes`` apply to
-    each owner. ``max_rows`` counts only what is visible to the owner. ``max_bytes`` counts hidden rows too.
+    and from the end of the response for the events of a background response. Batches are kept as long as responses.
+    ``max_rows`` and ``max_bytes`` apply to each owner. ``max_rows`` counts only what is visible to the owner.
+    ``max_bytes`` counts hidden rows too.
     """
 
     responses_s: float | None = 30 * DAY_S
@@ -81,6 +89,9 @@ class Swept:
     chat_completions: int = 0
     sessions: int = 0
     tickets: int = 0
+    files: int = 0
+    uploads: int = 0
+    batches: int = 0
     more: bool = False
 
 
@@ -133,6 +144,7 @@ class Retention(Store):
             (responses.c.own_items, responses.c.created_at),
             (conversations.c.metadata, conversations.c.used_at),
             (chat_completions.c.metadata, chat_completions.c.created_at),
+            (files.c.about, files.c.created_at),
         ]
         items = [
             (conversation_items.c.item, conversation_items, conversations.c.used_at),
@@ -158,6 +170,9 @@ class Retention(Store):
         yield self._expired_chat_completions
         yield self._idle_sessions
         yield self._dead_tickets
+        yield self._expired_files
+        yield self._expired_uploads
+        yield self._expired_batches
 
     def _expired_responses(self, connection: Connection, now: float, swept: Swept) -> int:
         row = responses.c
@@ -207,6 +222,29 @@ class Retention(Store):
         dead = self._leases.forget_dead(connection, now, self._batch)
         swept.tickets += dead
         return dead
+
+    def _expired_files(self, connection: Connection, now: float, swept: Swept) -> int:
+        row = files.c
+        unfinished = (row.ready == 0) & (row.created_at <= now - UNFINISHED_S)
+        ids = self._take(connection, row.id, row.created_at, (row.expires_at <= now) | unfinished)
+        forget_files(connection, ids)
+        swept.files += len(ids)
+        return len(ids)
+
+    def _expired_uploads(self, connection: Connection, now: float, swept: Swept) -> int:
+        row = uploads.c
+        ids = self._take(connection, row.id, row.expires_at, row.expires_at <= now)
+        connection.execute(delete(uploads).where(row.id.in_(ids)))
+        swept.uploads += len(ids)
+        return len(ids)
+
+    def _expired_batches(self, connection: Connection, now: float, swept: Swept) -> int:
+        row = batches.c
+        due = _due(row.created_at, self._limits.responses_s, now) & row.status.in_(ENDS)
+        ids = self._take(connection, row.id, row.created_at, due)
+        connection.execute(delete(batches).where(row.id.in_(ids)))
+        swept.batches += len(ids)
+        return len(ids)
 
     async def _owners_with_too_much(self) -> list[str]:
         limits = ((ROWS, self._limits.max_rows), (BYTES, self._limits.max_bytes))

@@ -10,14 +10,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from storage.background import Background
+from storage.batches import Batches
 from storage.chat_completions import ChatCompletions
 from storage.conversations import Conversations
 from storage.database import Database, StoreError
 from storage.encryption import Encryption
+from storage.files import Files, Quota
 from storage.lease_renewal import LEASE_S
 from storage.responses import Responses
 from storage.retention import Limits, Retention
 from storage.sessions import Sessions
+from storage.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,9 @@ class Stores:
     conversations: Conversations
     chats: ChatCompletions
     sessions: Sessions
+    files: Files
+    uploads: Uploads
+    batches: Batches
     retention: Retention
     wait_s: float = 600.0
     """How many seconds a request waits for another request of the same session; 0: it does not wait."""
@@ -55,21 +61,26 @@ class Stores:
         *,
         keys: Sequence[str] = (),
         limits: Limits | None = None,
+        quota: Quota | None = None,
         wait_s: float = 600.0,
         lease_s: float = LEASE_S,
     ) -> Self:
-        """Make all stores for a database. ``keys`` encrypt the JSON.
+        """Make all stores for a database. ``keys`` encrypt JSON and files. ``quota`` limits the files.
 
         A proxy counts as dead if it has not renewed a lease for ``lease_s`` seconds. Raises EncryptionKeyError for an
         invalid key.
         """
         encryption, limits = Encryption(keys), limits or Limits()
+        files = Files(database, encryption, quota)
         return cls(
             responses=Responses(database, encryption),
             background=Background(database, encryption, lease_s=lease_s),
             conversations=Conversations(database, encryption),
             chats=ChatCompletions(database, encryption),
             sessions=Sessions(database, encryption, idle_s=limits.sessions_idle_s, lease_s=lease_s),
+            files=files,
+            uploads=Uploads(database, encryption, files),
+            batches=Batches(database, encryption, lease_s=lease_s),
             retention=Retention(database, limits),
             wait_s=wait_s,
         )

@@ -1,10 +1,11 @@
 """The current tables, for queries. A test checks that the migrations create exactly these.
 
 Times are in Unix seconds. A nanodollar is 10⁻⁹ US dollars. The columns with JSON of conversations, responses, chat
-completions and sessions may be encrypted; that is text as well. ``size`` is the number of bytes in these columns.
+completions, sessions, files, uploads and batches may be encrypted; that is text as well. ``size`` is the number of
+bytes in these columns.
 """
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, LargeBinary, MetaData, Table, Text
 
 metadata = MetaData()
 
@@ -159,4 +160,81 @@ tickets = Table(
     Column("name", Text, primary_key=True),
     Column("number", BigInteger, primary_key=True),
     Column("lease_until", Double, nullable=False),
+)
+
+# A file that an app sends in parts. It is deleted when it is completed or cancelled, or when it expires.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("bytes", BigInteger, nullable=False),  # as announced
+    Column("about", Text, nullable=False),  # JSON
+)
+
+# `bytes` is the size of the file. A file that is not `ready` has only some of its pieces; nobody can read it. With an
+# `upload_id`, the row is a part of an upload and no file yet.
+files = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("purpose", Text, nullable=False),  # one of OpenAI's values
+    Column("bytes", BigInteger, nullable=False),
+    Column("ready", BigInteger, nullable=False),  # 1: yes
+    Column("upload_id", Text, ForeignKey("uploads.id")),
+    Column("about", Text, nullable=False),  # JSON: the name and the media type
+)
+
+file_pieces = Table(
+    "file_pieces",
+    metadata,
+    Column("file_id", Text, ForeignKey("files.id"), primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("data", LargeBinary, nullable=False),  # may be encrypted
+)
+
+# `client_id` is the key that pays for it. `times` is a JSON object with the time of each change of the status. A batch
+# is served after those with an older `served_at`, and not before `not_before`. A proxy that validates or finalizes it
+# is its `worker`, with a lease.
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("client_id", Text),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("status", Text, nullable=False),  # one of OpenAI's values
+    Column("endpoint", Text, nullable=False),
+    Column("input_file_id", Text, nullable=False),
+    Column("output_file_id", Text),
+    Column("error_file_id", Text),
+    Column("total", BigInteger, nullable=False),
+    Column("completed", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("served_at", Double, nullable=False),
+    Column("not_before", Double, nullable=False),
+    Column("worker", Text),
+    Column("lease_until", Double, nullable=False),
+    Column("times", Text, nullable=False),
+    Column("about", Text, nullable=False),  # JSON
+)
+
+# `status` is waiting, running, completed or failed. A running line has a worker with a lease.
+batch_lines = Table(
+    "batch_lines",
+    metadata,
+    Column("batch_id", Text, ForeignKey("batches.id"), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("worker", Text),
+    Column("lease_until", Double, nullable=False),
+    Column("request", Text, nullable=False),  # JSON: the custom id and the body
+    Column("result", Text),  # JSON: a line of the output or error file
 )

@@ -276,7 +276,8 @@ def test_the_level_of_the_log_holds_for_every_package_that_logs() -> None:
 
 
 def test_one_module_of_the_api_decodes_the_bodies_of_requests() -> None:
-    """The rest decodes what is no body of a request: stored answers, our own, messages of sockets and MCP servers.
+    """The rest decodes what is no body of a request: stored answers, our own, lines of files, messages of sockets and
+    MCP servers.
 
     A replay reads a body as the recorder has read it, since it compares the two: a key that comes twice makes it text.
     """
@@ -290,6 +291,8 @@ def test_one_module_of_the_api_decodes_the_bodies_of_requests() -> None:
 
     assert found == {
         "api/request.py": {"decode_object"},
+        "api/batch_lines.py": {"decode_object"},
+        "api/batch_runner.py": {"msgspec.json.decode"},
         "api/replay.py": {"parse_json"},
         "api/endpoints/background.py": {"json.loads"},
         "api/endpoints/response_socket.py": {"msgspec.json.decode"},

@@ -12,6 +12,8 @@ from typing import Any
 
 from translate.chat.response_format import OutputFormat
 from translate.chat.wire import ReasoningEffort
+from translate.errors import OpenAIError
+from translate.known_keys import Ignored
 from translate.models import Capabilities, capabilities
 from translate.tools import Tools, tool_names, tools_for_history
 from translate.turn import Effort, Message, ServiceTier, Turn
@@ -46,6 +48,11 @@ BUDGET: dict[ReasoningEffort, int] = {
 }
 MIN_BUDGET = 1024
 BUDGET_ROOM = 64_000
+
+# Why parameters have no effect.
+NO_SAMPLING = "the model takes no sampling parameters, at least not while it thinks"
+NO_THINKING = "this model does not think when it gets a tool's result, or if `max_tokens` leaves no room for it"
+BEYOND = "Claude's grammar cannot express this schema, so Claude is told of it, but not held to it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +104,13 @@ class Assembly:
         output: OutputFormat,
         *,
         strict: str,
+        effort: str = "reasoning_effort",
         stop_sequences: tuple[str, ...] = (),
     ) -> tuple[Turn, list[str]]:
         """Return the Turn, and the names of the parameters that have no effect on it.
 
-        ``strict`` is the path of the output format's ``strict`` in the dialect's request.
+        ``strict`` and ``effort`` are the paths of the output format's ``strict`` and of the reasoning effort in the
+        dialect's request.
         """
         options = self._options
         # A model that thinks takes no sampling parameters.
@@ -109,10 +118,12 @@ class Assembly:
         sampling, unused = sampling_for(options, can)
         tier = SERVICE_TIER.get(options.service_tier or "")
         if options.service_tier and tier is None:
-            unused.append("service_tier")
-        unused += tools.loose
+            unused.append(Ignored("service_tier", "Claude has no such tier"))
+        unused += self._unused_thinking(effort)
+        unused += [Ignored(path, BEYOND) for path in tools.loose]
+        unused += [Ignored(path, "the conversation offers another tool of this name") for path in tools.replaced]
         if output.loose:
-            unused.append(strict)
+            unused.append(Ignored(strict, BEYOND))
         called = tool_names([block for message in self._messages for block in message.content])
         offered = tools.tools or tools_for_history(called)
         turn = Turn(
@@ -134,6 +145,17 @@ class Assembly:
         )
         return turn, unused
 
+    def _unused_thinking(self, effort: str) -> list[Ignored]:
+        """Return the path of what asks to think or not to think, if the model cannot do so now."""
+        options, can = self._options, self._can
+        if (options.thinking or {}).get("type") == "disabled":
+            return [] if can.thinking_off else [Ignored("thinking", "this model's thinking cannot be switched off")]
+        if self._thinking is not None or can.adaptive_thinking:
+            return []
+        if options.thinking is not None:
+            return [Ignored("thinking", NO_THINKING)]
+        return [Ignored(effort, NO_THINKING)] if options.reasoning_effort not in (None, "none") else []
+
 
 def sampling_for(options: Options, can: Capabilities) -> tuple[dict[str, float], list[str]]:
     """Return the sampling parameters that the model accepts, and the names of those that it does not accept."""
@@ -146,30 +168,47 @@ def sampling_for(options: Options, can: Capabilities) -> tuple[dict[str, float],
     if options.top_k is not None:
         asked["top_k"] = options.top_k
     if can.sampling == "none":
-        return {}, list(asked)
+        return {}, [Ignored(name, NO_SAMPLING) for name in asked]
     if can.sampling == "one" and "temperature" in asked and "top_p" in asked:
         del asked["top_p"]
-        return asked, ["top_p"]
+        return asked, [Ignored("top_p", "the model takes one sampling parameter: `temperature` wins")]
     return asked, []
 
 
 def thinking_for(options: Options, can: Capabilities, messages: Sequence[Message]) -> Mapping[str, Any] | None:
-    """Return Claude's ``thinking``; None if the app does not ask for thinking, or the model cannot think now."""
-    if options.thinking is not None:
-        return options.thinking
-    effort = options.reasoning_effort
-    asked = effort not in (None, "none")
+    """Return Claude's ``thinking``; None if the app does not ask for thinking, or the model cannot think now.
+
+    The app's own ``thinking`` is passed on as it is, but without a budget it asks for the effort. Other vendors' APIs
+    have that form too. Raises OpenAIError (400) if ``thinking`` has no type that Claude knows.
+    """
+    effort, given = options.reasoning_effort, options.thinking or {}
+    kind = given.get("type")
+    if options.thinking is not None and kind not in ("enabled", "adaptive", "disabled"):
+        message = "Invalid value for 'thinking.type'. Supported values are: 'enabled', 'adaptive', and 'disabled'."
+        raise OpenAIError(message, param="thinking.type", code="invalid_value")
+    if kind == "adaptive" or (given.get("budget_tokens") is not None and kind == "enabled"):
+        return given
+    if kind == "disabled":
+        effort = "none"
+    elif kind == "enabled" and effort in (None, "none"):
+        effort = "medium"
+    display = given.get("display") or ("summarized" if options.show_reasoning else None)
+    shown = {"display": display} if display else {}
     if can.adaptive_thinking:
         # Thinking that cannot be switched off only has to be mentioned so that its summary is shown.
-        wanted = asked or (options.show_reasoning and not can.thinking_off)
-        return {"type": "adaptive", **({"display": "summarized"} if options.show_reasoning else {})} if wanted else None
+        wanted = effort not in (None, "none") or (options.show_reasoning and not can.thinking_off)
+        return {"type": "adaptive", **shown} if wanted else None
     # Models that think by budget need the thinking that led to a tool call, and the app does not have it.
     if effort is None or effort == "none" or _answers_a_tool(messages[-1]):
         return None
     # A budget must be at least 1,024 tokens and less than max_tokens. The answer must fit in as well.
     room = (options.max_tokens or BUDGET_ROOM) // 2
     budget = min(BUDGET[effort], room)
-    return {"type": "enabled", "budget_tokens": budget} if budget >= MIN_BUDGET else None
+    return (
+        {"type": "enabled", "budget_tokens": budget, **({"display": given["display"]} if given.get("display") else {})}
+        if budget >= MIN_BUDGET
+        else None
+    )
 
 
 def _answers_a_tool(message: Message) -> bool:

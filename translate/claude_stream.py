@@ -61,6 +61,8 @@ class ClaudeStream:
         self.claude_model: str | None = None
         self.stop_reason: str | None = None
         self.unknown_events = 0
+        self._input = ""
+        """The input of the present call, as JSON, if the start of its block has it. A delta replaces it."""
         self._usage: dict[str, Any] = {}
 
     @property
@@ -93,6 +95,11 @@ class ClaudeStream:
             case MessageStart(message=message):
                 self.claude_model = message.model
                 self._usage = merge_usage({}, message.usage)
+            case ContentBlockStart(content_block=block):
+                # Anthropic sends an empty object here and the input in deltas. Some gateways send the input here.
+                self._input = msgspec.json.encode(block.input).decode() if block.input else ""
+            case ContentBlockDelta(delta=delta) if delta.partial_json:
+                self._input = ""
             case MessageDelta(delta=delta):
                 if delta.stop_reason is None:
                     raise ClaudeProtocolError("message_delta without a stop_reason")

@@ -17,6 +17,7 @@ class Block(msgspec.Struct, frozen=True):
     text: str = ""
     id: str = ""
     name: str = ""
+    input: Any = None
     data: str = ""
     tool_use_id: str = ""
     content: Any = None

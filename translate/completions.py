@@ -131,6 +131,7 @@ def translate_completion_request(
         one = translate_request({**chat, "messages": said}, model_map, default_model)
         chats += [one] * n
     echoes = tuple(prompt if request.echo else "" for prompt in prompts for _ in range(n))
+    # The messages of the chats are made here. Of the chats' reports, those of shared parameters are the app's.
     unused = dict.fromkeys([*ignored, *chats[0].ignored])
     return TranslatedCompletion(request, tuple(chats), echoes, tuple(unused))
 

@@ -8,6 +8,7 @@ and whether they are small enough.
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -22,6 +23,7 @@ IMAGE_TYPES: dict[str, Callable[[bytes], bool]] = {
     "image/gif": lambda data: data.startswith((b"GIF87a", b"GIF89a")),
     "image/webp": lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP",
 }
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 TEXT_TYPES = ("text/", "application/json", "application/xml", "application/yaml", "application/x-yaml")
 TEXT_ENDINGS = (".txt", ".md", ".csv", ".json", ".xml", ".html", ".yaml", ".yml", ".py", ".js", ".ts", ".log", ".tsv")
 
@@ -119,7 +121,7 @@ def _file(raw: dict[str, Any], where: str) -> ContentBlock:
     where = f"{where}.file"
     if not isinstance(file, dict):
         raise OpenAIError(f"Invalid type for '{where}': expected an object.", param=where, code="invalid_type")
-    if file.get("file_id"):
+    if file.get("file_id") and file.get("file_data") is None:
         message = f"Unsupported value: '{where}.file_id': there are no uploaded files here; send 'file_data'."
         raise OpenAIError(message, param=f"{where}.file_id", code="unsupported_value")
     name = file.get("filename") or ""
@@ -128,10 +130,21 @@ def _file(raw: dict[str, Any], where: str) -> ContentBlock:
     title = {"title": name} if isinstance(name, str) and name else {}
     if data.startswith(b"%PDF-"):
         return {**_base64_block("document", "application/pdf", data), **title}
-    if media_type.startswith(TEXT_TYPES) or str(name).lower().endswith(TEXT_ENDINGS):
+    if media_type.startswith(TEXT_TYPES) or str(name).lower().endswith(TEXT_ENDINGS) or _is_text(data):
         return {"type": "document", "source": _text_source(data, f"{where}.file_data"), **title}
     message = f"Invalid value: '{where}.file_data' is neither a PDF nor text, which is what Claude takes."
     raise OpenAIError(message, param=f"{where}.file_data", code="unsupported_file")
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether a file of unknown type is text: it is UTF-8 and has no control characters but white space.
+
+    Browsers and apps send source code as ``application/octet-stream``.
+    """
+    try:
+        return bool(data) and _CONTROL.search(data.decode("utf-8")) is None
+    except UnicodeDecodeError:
+        return False
 
 
 def _text_source(data: bytes, param: str) -> dict[str, str]:

@@ -30,7 +30,8 @@ MAX_TOOLS = 128  # OpenAI's limit
 class Tools:
     """The tools of a Turn. ``instruction`` asks for a call, for models that cannot be forced to make one.
 
-    ``loose`` are the paths of the ``strict`` fields that have no effect.
+    ``loose`` are the paths of the ``strict`` fields that have no effect. ``replaced`` are the paths of tools in whose
+    place the conversation offers another tool of the same name.
     """
 
     tools: tuple[Mapping[str, Any], ...] = ()
@@ -38,6 +39,7 @@ class Tools:
     instruction: str | None = None
     legacy: bool = False
     loose: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
 
 
 def translate_tools(
@@ -63,6 +65,8 @@ def translate_tools(
     inside = "" if legacy else ".function"
     loose = tuple(f"{where}[{index}]{inside}.strict" for index in strict if "strict" not in tools[index])
     tools += [dict(tool) for tool in server_tools]
+    # Apps that collect tools from several places may offer one twice.
+    tools = [tool for index, tool in enumerate(tools) if tool not in tools[:index]]
     names = [tool["name"] for tool in tools]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise _invalid(where, f"Invalid '{where}': the name {repeated!r} is used more than once.")

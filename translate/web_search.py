@@ -20,6 +20,9 @@ TYPE = "web_search_20250305"
 # https://platform.openai.com/docs/guides/tools-web-search#chat-completions: these search without being told to.
 SEARCHING_MODEL = re.compile(r"gpt-.+-search-(?:preview|api)(?:-.+)?")
 
+CONTEXT_SIZE = "Anthropic's web search has one size"
+"""Why ``search_context_size`` has no effect."""
+
 type ContextSize = Literal["low", "medium", "high"]
 
 

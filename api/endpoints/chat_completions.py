@@ -16,6 +16,7 @@ from api.http.event_stream import EventStream
 from api.http.responder import Responder
 from api.parts import REASONING_HEADER, Turns
 from api.request import ApiRequest
+from api.uploaded_files import UploadedFiles
 from engine import ClaudeError
 from storage.base import ConflictError
 from storage.chat_completions import StoredChat
@@ -27,6 +28,7 @@ from translate.chat.completion import fold
 from translate.chat.request import Translated, translate_request
 from translate.chat.wire import ChatCompletion, ChatCompletionChunk, StreamOptions
 from translate.errors import OpenAIError
+from translate.known_keys import report
 from translate.obfuscation import padded_chunk
 from translate.usage import add_usage
 
@@ -46,8 +48,9 @@ async def create_chat_completion(turns: Turns, request: ApiRequest, exchange: Re
 
 async def _create(turns: Turns, request: ApiRequest, exchange: Responder, remember: Keep | None) -> None:
     show_reasoning = turns.shows_reasoning(request.header(REASONING_HEADER))
+    fields = await UploadedFiles(turns.stores, request.identity.owner).in_messages(request.json)
     translated = translate_request(
-        request.json,
+        fields,
         turns.model_map,
         turns.default_model,
         show_reasoning=show_reasoning,
@@ -57,7 +60,7 @@ async def _create(turns: Turns, request: ApiRequest, exchange: Responder, rememb
     if not translated.model_known:
         log.warning("no pattern fits model %r: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
-        log.info("accepted without effect: %s", ", ".join(translated.ignored))
+        log.info("accepted without effect: %s", report(translated.ignored))
     turn = await turns.ready(translated.turn, request.identity, asked.messages, "messages")
     streams = chat_streams(
         translated,

@@ -14,6 +14,7 @@ from api.parts import Responding
 from api.request import ApiRequest
 from engine import ClaudeError
 from storage.item_ids import asked_id
+from translate.chat.parameters import refuse_unknown
 from translate.errors import OpenAIError
 from translate.responses.compaction import TRIGGER, compacted
 from translate.responses.fold import fold
@@ -51,9 +52,7 @@ async def compact_response(responding: Responding, request: ApiRequest, exchange
 
 def _asking(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the request for a response that compacts. Raises OpenAIError (400)."""
-    if unknown := next((name for name in fields if name not in FIELDS), None):
-        message = f"Unrecognized request argument supplied: {unknown}"
-        raise OpenAIError(message, param=unknown, code="unknown_parameter")
+    refuse_unknown(fields, FIELDS)
     given = fields.get("input")
     if isinstance(given, str):
         given = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given}]}]

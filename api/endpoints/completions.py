@@ -19,6 +19,7 @@ from engine import ClaudeError
 from translate import sse
 from translate.chat.stream import ChatCompletionStream
 from translate.completions import CompletionStream, fold_completion, translate_completion_request
+from translate.known_keys import report
 from translate.usage import add_usage
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ async def create_completion(turns: Turns, request: ApiRequest, exchange: Respond
     """Answer one request, streaming or not. Raises OpenAIError until the status is spent."""
     translated = translate_completion_request(request.json, turns.model_map, turns.default_model)
     asked = translated.request
+    if translated.ignored:
+        log.info("accepted without effect: %s", report(translated.ignored))
     has_usage = bool(asked.stream and asked.stream_options and asked.stream_options.include_usage)
     id, created = f"cmpl-{secrets.token_urlsafe(22)}", int(time.time())
     streams = [

@@ -1,10 +1,10 @@
 """/v1/conversations: conversations and their items."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from api.answer_headers import JSON, common_headers
+from api.answer_headers import IGNORED_HEADER, JSON, common_headers
 from api.http.pagination import asked_of, listed, unknown_cursor
 from api.http.responder import Responder
 from api.request import ApiRequest
@@ -12,8 +12,11 @@ from storage.base import ConflictError, Item, can_be_id
 from storage.conversations import Conversation
 from storage.pagination import UnknownCursorError
 from storage.stores import Stores
+from translate.chat.parameters import refuse_unknown
 from translate.errors import OpenAIError
+from translate.known_keys import ignored_keys, keys, report
 from translate.responses.input_items import in_full
+from translate.responses.known_keys import INPUT
 
 MAX_ITEMS = 20
 """How many items OpenAI accepts in one request."""
@@ -22,12 +25,13 @@ MAX_ITEMS = 20
 async def create_conversation(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Create a conversation, with or without items."""
     fields = request.json if request.has_body else {}
+    refuse_unknown(fields, ("items", "metadata"))
     items, metadata = _items(fields, required=False), metadata_of(fields)
     try:
         made = await stores.conversations.create(request.identity.owner, metadata, items)
     except ConflictError as error:
         raise _taken(error) from error
-    await _respond(exchange, _object(made))
+    await _respond(exchange, _object(made), _ignored(fields))
 
 
 async def get_conversation(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
@@ -40,6 +44,7 @@ async def get_conversation(stores: Stores, request: ApiRequest, exchange: Respon
 async def update_conversation(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Replace a conversation's metadata."""
     id, fields = request.params["id"], request.json
+    refuse_unknown(fields, ("metadata",))
     if "metadata" not in fields:
         raise OpenAIError(
             "Missing required parameter: 'metadata'.", param="metadata", code="missing_required_parameter"
@@ -71,12 +76,15 @@ async def list_items(stores: Stores, request: ApiRequest, exchange: Responder) -
 
 async def add_items(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Add items to a conversation."""
-    id, items = request.params["id"], _items(request.json, required=True)
+    id, fields = request.params["id"], request.json
+    refuse_unknown(fields, ("items",))
+    items = _items(fields, required=True)
     try:
         added = await stores.conversations.add_items(id, request.identity.owner, items)
     except ConflictError as error:
         raise _taken(error) from error
-    await exchange.respond(200, [JSON, *common_headers()], listed(_there(added, id), has_more=False))
+    headers = [JSON, *common_headers(), *_ignored(fields)]
+    await exchange.respond(200, headers, listed(_there(added, id), has_more=False))
 
 
 async def get_item(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
@@ -93,8 +101,14 @@ async def delete_item(stores: Stores, request: ApiRequest, exchange: Responder) 
     await _respond(exchange, _object(_there(found, item_id, "Item")))
 
 
-async def _respond(exchange: Responder, body: Any) -> None:
-    await exchange.respond(200, [JSON, *common_headers()], json.dumps(body).encode())
+async def _respond(exchange: Responder, body: Any, more: Sequence[tuple[str, str]] = ()) -> None:
+    await exchange.respond(200, [JSON, *common_headers(), *more], json.dumps(body).encode())
+
+
+def _ignored(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the header that names the keys of items that Claude will not be told of. They are kept all the same."""
+    found = ignored_keys(fields, keys("metadata", items=INPUT))
+    return [(IGNORED_HEADER, report(found))] if found else []
 
 
 def _object(conversation: Conversation) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from typing import Any
 
 import msgspec
 
+from api.answer_headers import IGNORED_HEADER
 from api.endpoints.responses import prepare
 from api.failures import unreadable
 from api.http.responder import Headers, Responder
@@ -38,6 +39,7 @@ from engine.progress import REQUEST_ID
 from storage.database import StoreError
 from translate import sse
 from translate.errors import OpenAIError, openai_error
+from translate.request_body import decode_json
 
 log = logging.getLogger(__name__)
 
@@ -218,14 +220,19 @@ class Lanes:
         """Hold the input of a request in memory, without generating output."""
         responding = replace(self._sockets.responding, recent=self._recent)
         prepared = await prepare(responding, request, generate=False)
+        await answer.start(200, prepared.headers())
         self._recent.add(prepared.id, (*prepared.before, *prepared.translated.items))
         await answer.send_events([sse.event(event) for event in prepared.stream.warmed()])
 
 
 class Messages(Responder):
-    """The response to one request. Each event is sent as a message, and an error as an ``error`` event."""
+    """The response to one request. Each event is sent as a message, and an error as an ``error`` event.
 
-    __slots__ = ("_number", "_reader", "_send", "_socket", "_suffix", "told")
+    A message has no headers. So the first one has the header ``x-understudy-ignored`` in its field ``headers``, if the
+    response has that header.
+    """
+
+    __slots__ = ("_first", "_number", "_reader", "_send", "_socket", "_suffix", "told")
 
     def __init__(
         self,
@@ -238,6 +245,7 @@ class Messages(Responder):
         self._number = number
         self._send = send
         self._suffix = b"" if stream_id is None else b',"stream_id":"' + stream_id.encode("ascii") + b'"'
+        self._first = b""
         self._reader = sse.Reader()
         self.told = "200"
         """The status, for the log."""
@@ -254,12 +262,15 @@ class Messages(Responder):
     async def start(self, status: int, headers: Headers) -> None:
         """Send nothing, since a response begins with its first event."""
         self.started = True
+        if found := {name: value for name, value in headers if name == IGNORED_HEADER}:
+            self._first = b',"headers":' + msgspec.json.encode(found)
 
     async def send_events(self, events: Sequence[sse.EncodedEvent]) -> None:
         """Send the JSON of each event as a separate message."""
         for event in events:
-            text = (event.data[:-1] + self._suffix + b"}").decode("utf-8")
-            await self._send(SocketMessage(self._number, event.type, self._suffix), text)
+            more, self._first = self._first + self._suffix, b""
+            text = (event.data[:-1] + more + b"}").decode("utf-8")
+            await self._send(SocketMessage(self._number, event.type, more), text)
 
     async def send_keep_alive(self) -> None:
         """Send a ping."""
@@ -285,7 +296,7 @@ class Messages(Responder):
 
 def _decoded(message: str) -> dict[str, Any]:
     try:
-        fields: Any = msgspec.json.decode(message)
+        fields: Any = decode_json(message.encode())
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise OpenAIError(f"We could not parse the JSON of your message. {UNDERSTOOD}") from None
     if not isinstance(fields, dict):

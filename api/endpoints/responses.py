@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -19,6 +19,7 @@ from api.mcp_loop import McpLoop
 from api.parts import REASONING_HEADER, Responding
 from api.request import ApiRequest
 from api.sealing import Sealer
+from api.uploaded_files import UploadedFiles, without_bytes
 from engine import ClaudeError, Engine, Event, Running
 from storage.base import ConflictError, Item
 from storage.database import StoreError
@@ -27,6 +28,7 @@ from storage.responses import NoConversationError, StoredResponse
 from translate import sse
 from translate.claude_stream import ClaudeProtocolError
 from translate.claude_wire import join_deltas
+from translate.known_keys import report
 from translate.obfuscation import padded_event
 from translate.responses.fold import body_of, fold
 from translate.responses.mcp import ListedTool, McpServer, listed_before
@@ -128,11 +130,13 @@ async def create_response(responding: Responding, request: ApiRequest, exchange:
 async def prepare(responding: Responding, request: ApiRequest, *, generate: bool = True) -> Prepared:
     """Decode and translate a request. If ``generate`` is false, its turn will not run. Raises OpenAIError."""
     turns, owner = responding.turns, request.identity.owner
-    read = read_request(request.json)
+    uploaded = UploadedFiles(turns.stores, owner)
+    read = read_request(await uploaded.in_input(request.json))
     wanted = needed(read)
     before = await items_before(responding, wanted, owner)
     check_allowed(wanted.servers, responding.mcp_servers)
     stored = await turns.stores.responses.items(wanted.item_ids, owner) if turns.stores is not None else {}
+    stored = dict(zip(stored, await uploaded.in_items(tuple(stored.values()), "input"), strict=True))
     # Without a turn, the tools of MCP servers are not needed.
     tools, new_tools = await listed(
         wanted.servers if generate else (), {**listed_before(before or ()), **wanted.listed}
@@ -144,16 +148,17 @@ async def prepare(responding: Responding, request: ApiRequest, *, generate: bool
         show_reasoning=turns.shows_reasoning(request.header(REASONING_HEADER)),
         web_search=turns.searches_web,
         generate=generate,
-        previous=before,
+        previous=None if before is None else await uploaded.in_items(before, "input"),
         stored=stored,
         mcp_tools=tools,
         open_reasoning=responding.sealer.open_reasoning,
     )
+    translated = replace(translated, items=without_bytes(translated.items))
     asked = translated.request
     if not translated.model_known:
         log.warning("no pattern fits model %r: %s answers", asked.model, translated.turn.model)
     if translated.ignored:
-        log.info("accepted without effect: %s", ", ".join(translated.ignored))
+        log.info("accepted without effect: %s", report(translated.ignored))
     turn = await turns.ready(translated.turn, request.identity, asked.input, "input")
     id, created_at = new_response_id(), time.time()
     stream = stream_for(translated, responding.sealer, id, created_at)

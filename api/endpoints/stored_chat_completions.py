@@ -11,6 +11,7 @@ from api.request import ApiRequest
 from storage.chat_completions import KeptChat
 from storage.pagination import UnknownCursorError
 from storage.stores import Stores
+from translate.chat.parameters import refuse_unknown
 from translate.errors import OpenAIError
 
 
@@ -47,6 +48,7 @@ async def get_chat(stores: Stores, request: ApiRequest, exchange: Responder) -> 
 async def update_chat(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
     """Put other metadata in the place of a completion's."""
     id, fields = request.params["id"], request.json
+    refuse_unknown(fields, ("metadata",))
     if "metadata" not in fields:
         raise OpenAIError(
             "Missing required parameter: 'metadata'.", param="metadata", code="missing_required_parameter"

@@ -23,16 +23,19 @@ class Asked:
     others: dict[str, str]
 
 
-def asked_of(query: str, *, order: Literal["asc", "desc"] = "desc") -> Asked:
-    """Read a query. Raises OpenAIError (400) for a limit or an order that is none."""
+def asked_of(query: str, *, order: Literal["asc", "desc"] = "desc", limit: int = 20, most: int = MAX_LIMIT) -> Asked:
+    """Read a query. ``limit`` is the default, ``most`` the largest limit.
+
+    Raises OpenAIError (400) for an invalid limit or order.
+    """
     fields = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
-    limit = fields.pop("limit", "20")
-    if not (limit.isascii() and limit.isdigit() and len(limit) < 4 and 1 <= int(limit) <= MAX_LIMIT):
-        raise OpenAIError(f"Invalid 'limit': a number from 1 to {MAX_LIMIT} is expected.", param="limit")
+    asked = fields.pop("limit", str(limit))
+    if not (asked.isascii() and asked.isdigit() and len(asked) < 9 and 1 <= int(asked) <= most):
+        raise OpenAIError(f"Invalid 'limit': a number from 1 to {most} is expected.", param="limit")
     order = fields.pop("order", order)  # type: ignore[assignment]
     if order not in ("asc", "desc"):
         raise OpenAIError("Invalid 'order': 'asc' or 'desc' is expected.", param="order")
-    return Asked(fields.pop("after", None), fields.pop("before", None), int(limit), order, fields)
+    return Asked(fields.pop("after", None), fields.pop("before", None), int(asked), order, fields)
 
 
 def unknown_cursor(error: UnknownCursorError) -> OpenAIError:

@@ -150,6 +150,13 @@ class Clients:
         client = _client(row)
         return client if client.valid_at(self._clock()) else None
 
+    async def get(self, id: str) -> Client | None:
+        """Return the client of a key by the key's id, None if it is unknown, expired or revoked. Raises StoreError."""
+        query = select(clients).where(clients.c.id == id)
+        row = await self._database.aread(lambda connection: connection.execute(query).one_or_none())
+        client = None if row is None else _client(row)
+        return client if client is not None and client.valid_at(self._clock()) else None
+
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

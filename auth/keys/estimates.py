@@ -30,14 +30,15 @@ def may_cost(turn: Turn, *, unknown_as: str | None = None) -> float:
 
     ``unknown_as`` is another model, whose price is used if the model of the turn has none.
     """
-    usage = {"input_tokens": _input_tokens(turn), "output_tokens": turn.max_tokens or OUTPUT_TOKENS}
+    usage = {"input_tokens": input_tokens(turn), "output_tokens": turn.max_tokens or OUTPUT_TOKENS}
     usd = cost(turn.model, usage)
     if usd is None and unknown_as:
         usd = cost(unknown_as, usage)
     return usd or 0.0
 
 
-def _input_tokens(turn: Turn) -> int:
+def input_tokens(turn: Turn) -> int:
+    """Return an estimate of the tokens of a turn's input. It is rather too high than too low."""
     characters = len(turn.system or "") + sum(len(json.dumps(dict(tool))) for tool in turn.tools)
     blocks = [block for message in turn.messages for block in message.content]
     return characters // CHARACTERS_OF_A_TOKEN + sum(map(_block_tokens, blocks))

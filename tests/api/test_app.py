@@ -42,12 +42,19 @@ async def test_of_a_path_that_is_endless_only_the_beginning_is_repeated() -> Non
     assert len(answer.json()["error"]["message"]) < 500
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_what_openai_has_in_the_place_of_an_id_is_no_id(method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "", 405, "method_not_allowed"),
+        ("DELETE", "", 405, "method_not_allowed"),
+        ("POST", "/cancel", 404, "unknown_url"),
+    ],
+)
+async def test_what_openai_has_in_the_place_of_an_id_is_no_id(method: str, path: str, status: int, code: str) -> None:
     async with client(Scripted()) as http:
-        answer = await http.request(method, "/v1/responses/input_tokens")
+        answer = await http.request(method, f"/v1/responses/input_tokens{path}")
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
 async def test_a_method_that_a_path_does_not_take_is_told_which_it_takes() -> None:

@@ -1,10 +1,13 @@
 """Several choices are several turns, interleaved as they come."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
-from api.choices import Choices
+from api.choices import MOST_AT_ONCE, Choices
 from engine import ClaudeError
 from tests.api.scripted import END, START, Scripted, text
 from translate.chat.stream import ChatCompletionStream
@@ -50,3 +53,45 @@ async def test_when_one_fails_all_are_ended(error: Exception) -> None:
 
     assert caught.value is error
     assert engine.left == 2
+
+
+class Narrow(Scripted):
+    """An engine with a number of places and no queue. ``most`` is how many turns asked it at once."""
+
+    def __init__(self, places: int, count: int) -> None:
+        super().__init__(*([START, *text("a"), END] for _ in range(count)))
+        self._places = places
+        self._asking = self.most = 0
+
+    @asynccontextmanager
+    async def run(self, turn: Turn) -> AsyncIterator[Any]:
+        self._asking += 1
+        self.most = max(self.most, self._asking)
+        try:
+            await asyncio.sleep(0)
+            if self._asking > self._places:
+                raise ClaudeError("queue_full")
+            async with super().run(turn) as running:
+                yield running
+        finally:
+            self._asking -= 1
+
+
+async def finish_reasons(engine: Scripted, count: int) -> list[int]:
+    """Return the indexes of the choices that have ended."""
+    async with asyncio.timeout(20):
+        told = [chunk async for chunks in Choices(engine, TURN, streams(count)).chunks() for chunk in chunks]
+    return sorted(choice.index for chunk in told for choice in chunk.choices if choice.finish_reason)
+
+
+@pytest.mark.parametrize("places", [1, 3, 128])
+async def test_many_choices_wait_for_each_other_if_there_is_no_place_for_all(places: int) -> None:
+    engine = Narrow(places, 128)
+
+    assert await finish_reasons(engine, 128) == list(range(128))
+    assert engine.most == MOST_AT_ONCE
+
+
+async def test_choices_that_find_no_place_at_all_fail() -> None:
+    with pytest.raises(ClaudeError, match="queue_full"):
+        await finish_reasons(Narrow(0, 3), 3)

@@ -50,6 +50,20 @@ def test_a_conversation_goes_on_from_its_last_response_and_extends_it_at_the_api
     assert said == [("user", "Say one."), ("assistant", "one"), ("user", "Say two.")]
 
 
+def test_the_input_is_counted_before_it_is_sent_and_the_count_is_what_is_paid(proxy: Proxy, cloud: Cloud) -> None:
+    cloud.script(Reply(text="Aye."))
+    asked: Any = {"model": "gpt-4o", "input": "Hello there", "instructions": "Be brief.", "tools": [TOOL]}
+
+    with proxy.openai() as client:
+        counted = client.responses.input_tokens.with_raw_response.count(**asked)
+        response = client.responses.create(**asked)
+
+    assert "x-understudy-estimate" not in counted.headers
+    assert response.usage is not None
+    assert counted.parse().input_tokens == response.usage.input_tokens
+    assert cloud.paths[:2] == ["POST /v1/messages/count_tokens", "POST /v1/messages"]
+
+
 def test_a_tool_loop_goes_on_by_the_id_of_the_response_alone(proxy: Proxy, cloud: Cloud) -> None:
     cloud.script(
         Reply(text="", tool_calls=(ToolCall("look_up", input_json='{"what": "it"}'),)), Reply(text="It is 42.")

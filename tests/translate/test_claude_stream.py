@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.translate.responses.test_stream import machine
+from translate.chat.completion import fold as fold_chat
 from translate.chat.stream import ChatCompletionStream
 from translate.claude_stream import ClaudeProtocolError, ClaudeStream, State, explanation
 from translate.claude_wire import MessageDelta, Stop
+from translate.responses.fold import fold as fold_response
 from translate.responses.stream import ResponseStream
 
 type Made = ChatCompletionStream | ResponseStream
@@ -75,3 +78,26 @@ def test_an_answer_without_a_stop_reason_is_not_complete(make: Make, events: lis
 )
 def test_an_explanation_is_text_or_nothing(details: dict[str, Any] | None, text: str) -> None:
     assert explanation(MessageDelta(Stop("refusal", stop_details=details))) == text
+
+
+@both
+@pytest.mark.parametrize(
+    ("pieces", "arguments"), [([], '{"city":"Paris","n":3}'), (['{"city":', '"Rome"}'], '{"city":"Rome"}')]
+)
+def test_a_calls_input_in_the_start_of_its_block_is_its_input_unless_deltas_follow(
+    make: Make, pieces: list[str], arguments: str
+) -> None:
+    call = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"city": "Paris", "n": 3}}
+    deltas = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": piece}}
+        for piece in pieces
+    ]
+    events: list[dict[str, Any]] = [START, {**BLOCK, "content_block": call}, *deltas, STOP, END]
+    stream = make()
+    told: list[Any] = [one for event in events for one in stream.feed(event)]
+
+    if isinstance(stream, ChatCompletionStream):
+        calls = fold_chat(told, usage=stream.usage).choices[0].message.tool_calls
+        assert calls and calls[0].function.arguments == arguments
+    else:
+        assert msgspec.to_builtins(fold_response(told).output[0])["arguments"] == arguments

@@ -132,7 +132,7 @@ def test_an_assistants_refusal_is_text() -> None:
         (file(file_id="file-1"), "m.content[1].file.file_id", "unsupported_value"),
         (file(), "m.content[1].file.file_data", "missing_required_parameter"),
         (file(file_data=data_url(b"\xff\xfe", "text/plain")), "m.content[1].file.file_data", "invalid_value"),
-        (file(file_data=data_url(b"PK", "application/zip")), "m.content[1].file.file_data", "unsupported_file"),
+        (file(file_data=data_url(b"PK\x03\x04", "application/zip")), "m.content[1].file.file_data", "unsupported_file"),
     ],
 )
 def test_what_claude_cannot_take_is_refused_by_its_index(part: Any, param: str, code: str) -> None:
@@ -140,3 +140,23 @@ def test_what_claude_cannot_take_is_refused_by_its_index(part: Any, param: str, 
         user_blocks([{"type": "text", "text": "see"}, part], "m")
 
     assert (caught.value.status, caught.value.param, caught.value.code) == (400, param, code)
+
+
+@pytest.mark.parametrize(
+    ("more", "title"),
+    [
+        ({"filename": "main.rs", "file_data": data_url(b"fn main(){}", "application/octet-stream")}, "main.rs"),
+        ({"filename": "a.ts", "file_data": data_url("let a = '\u00e9'\r\n".encode(), "video/mp2t")}, "a.ts"),
+        ({"file_data": base64.b64encode(b"hello").decode()}, None),
+    ],
+)
+def test_a_file_of_unknown_type_is_text_if_its_bytes_are(more: dict[str, Any], title: str | None) -> None:
+    (block,) = user_blocks([{"type": "file", "file": more}], "m")
+
+    assert (block["type"], block["source"]["type"], block.get("title")) == ("document", "text", title)
+
+
+@pytest.mark.parametrize("data", [b"", b"a\x00b", b"\xff\xfe", b"GIF89a\x01\x00", b"\x1f\x8b\x08"])
+def test_a_file_of_unknown_type_with_other_bytes_is_refused(data: bytes) -> None:
+    with pytest.raises(OpenAIError, match="neither a PDF nor text"):
+        user_blocks([{"type": "file", "file": {"file_data": data_url(data, "application/octet-stream")}}], "m")

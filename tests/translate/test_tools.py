@@ -143,7 +143,7 @@ def test_the_older_form_is_one_call_at_a_time() -> None:
         ({"tools": [{"type": "retrieval"}]}, "tools[0].type"),
         ({"tools": ["x"]}, "tools[0]"),
         ({"tools": "x"}, "tools"),
-        ({"tools": [function(), function()]}, "tools"),
+        ({"tools": [function(), function(description="Another.")]}, "tools"),
         ({"tools": [function(str(n)) for n in range(MAX_TOOLS + 1)]}, "tools"),
         ({"tools": [function(parameters="x")]}, "tools[0].function.parameters"),
         ({"tools": [function(parameters={"type": "array"})]}, "tools[0].function.parameters"),
@@ -177,6 +177,15 @@ def test_the_older_form_is_one_call_at_a_time() -> None:
 )
 def test_what_cannot_be_offered_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
     assert refusal(fields).param == param
+
+
+@pytest.mark.parametrize("name", ["tools", "functions"])
+def test_a_tool_that_is_given_twice_is_offered_once(name: str) -> None:
+    once: list[Any] = [function("a"), function("b")] if name == "tools" else [{"name": "a"}, {"name": "b"}]
+
+    twice = translate_tools({name: [once[0], *once, once[1]]}, can_force=True)
+
+    assert twice == translate_tools({name: once}, can_force=True)
 
 
 def test_ids_of_our_own_come_back_as_they_are() -> None:

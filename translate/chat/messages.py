@@ -11,6 +11,9 @@ Claude's user and assistant messages alternate, and the last one is the user's. 
   user message.
 - If the last message is the assistant's, Claude is asked to write the assistant's next message.
 - Claude's messages have no names. A name is put before the text, in ``<name>`` tags.
+- The older ``function_call`` and ``function`` messages need not come in pairs, as at OpenAI. A call without a result
+  gets an empty one. A result without a call becomes a text of the user, in ``<function_result>`` tags.
+- If the user says nothing at all, Claude is told so.
 """
 
 import json
@@ -53,6 +56,9 @@ NAME = re.compile(r"[^\s<|\\/>]{1,64}")
 # an assistant message there.
 GO_ON: ContentBlock = text_block("<system>\nWrite the assistant's next message.\n</system>")
 
+# OpenAI's models answer an empty message. Claude's API refuses a text without a visible character.
+SAID_NOTHING: ContentBlock = text_block("<system>\nThe user's message is empty.\n</system>")
+
 # The largest integer that JavaScript, and so Claude Code, represents exactly.
 MAX_SAFE_INTEGER = 2**53 - 1
 LONG_INTEGER = re.compile(r"\d{16}")
@@ -82,6 +88,7 @@ class _Conversation:
     """The conversation so far. ``_open`` has the tool calls without a result: the app's id -> Claude's ids.
 
     Some servers give all calls of a message the same id, so an id of the app can have several ids of Claude.
+    ``_function`` is the older ``function_call`` that the next message may answer: its name and Claude's id.
     """
 
     def __init__(self) -> None:
@@ -89,12 +96,16 @@ class _Conversation:
         self._turns: list[tuple[Literal["user", "assistant"], list[ContentBlock]]] = []
         self._ids = ToolUseIds()
         self._open: dict[str, deque[str]] = {}
+        self._function: tuple[str, str] | None = None
         self._asked_at = ""
+        self._asked = False
 
     def add(self, message: ChatMessage, path: str) -> None:
         """Add one message."""
         if self._open and not isinstance(message, (ToolMessage, FunctionMessage)):
             self._refuse_unanswered()
+        if not isinstance(message, FunctionMessage):
+            self._end_function()
         match message:
             case SystemMessage() | DeveloperMessage():
                 name = _name(message.name, path)
@@ -104,6 +115,7 @@ class _Conversation:
                 else:
                     self._system += texts
             case UserMessage():
+                self._asked = True
                 blocks = user_blocks(message.content, path)
                 name = _name(message.name, path)
                 self._extend("user", [text_block(name.rstrip()), *blocks] if name and blocks else blocks)
@@ -112,7 +124,7 @@ class _Conversation:
             case ToolMessage():
                 self._answer(message.tool_call_id, message.content, path)
             case FunctionMessage():
-                self._answer(_function_id(message.name), message.content or "", path)
+                self._function_result(message, path)
             case _:
                 assert_never(message)
 
@@ -120,7 +132,10 @@ class _Conversation:
         """Return the system prompt and the messages."""
         if self._open:
             self._refuse_unanswered()
+        self._end_function()
         system = "\n\n".join(self._system) or None
+        if not self._turns and self._asked:
+            self._extend("user", [SAID_NOTHING])
         if not self._turns:
             if system is None:
                 message = "Invalid 'messages': there is nothing in them to answer."
@@ -143,15 +158,14 @@ class _Conversation:
         if message.audio:
             error = f"Unsupported value: '{path}.audio': Claude has not heard what was said."
             raise OpenAIError(error, param=f"{path}.audio", code="unsupported_value")
-        thought = [block for detail in message.reasoning_details or () if (block := _thinking(detail)) is not None]
+        thought = [block for detail in message.reasoning_details or () if (block := thinking_of(detail)) is not None]
         blocks = text_blocks(message.content or "", path, ("text", "refusal"))
         if message.refusal and not is_blank(message.refusal):
             blocks.append(text_block(message.refusal))
         for index, call in enumerate(message.tool_calls or ()):
             blocks.append(self._tool_use(call, f"{path}.tool_calls[{index}]"))
         if message.function_call:
-            call = {"id": _function_id(message.function_call.get("name")), "function": message.function_call}
-            blocks.append(self._tool_use(call, f"{path}.function_call"))
+            blocks.append(self._function_call(message.function_call, f"{path}.function_call"))
         self._asked_at = path
         # The API: «the final block in an assistant message cannot be thinking».
         return [*thought, *blocks] if blocks else []
@@ -168,6 +182,32 @@ class _Conversation:
             case _:
                 error = f"Invalid '{path}': expected an id and a function with name and arguments."
                 raise OpenAIError(error, param=path, code="invalid_type")
+
+    def _function_call(self, call: dict[str, Any], path: str) -> ContentBlock:
+        match call:
+            case {"name": str() as name, "arguments": str() as arguments}:
+                id = self._ids.claim(f"function_{name}")
+                self._function = name, id
+                return {"type": "tool_use", "id": id, "name": name, "input": call_input(arguments)}
+            case _:
+                error = f"Invalid '{path}': expected a name and arguments."
+                raise OpenAIError(error, param=path, code="invalid_type")
+
+    def _function_result(self, message: FunctionMessage, path: str) -> None:
+        content = message.content or ""
+        if self._function is not None and self._function[0] == message.name:
+            self._end_function(text_blocks(content, path))
+            return
+        self._end_function()
+        name = _name(message.name, path).rstrip()
+        self._extend("user", [text_block(f"<function_result>\n{name}\n{content}\n</function_result>")])
+
+    def _end_function(self, result: Sequence[ContentBlock] = ()) -> None:
+        """Give the open ``function_call`` its result. Claude's API does not take a call without a result."""
+        if self._function is not None:
+            block: dict[str, Any] = {"type": "tool_result", "tool_use_id": self._function[1]}
+            self._function = None
+            self._extend("user", [{**block, "content": list(result)} if result else block])
 
     def _answer(self, call_id: str, content: Any, path: str) -> None:
         if call_id not in self._open:
@@ -207,7 +247,7 @@ def _name(name: str | None, path: str) -> str:
     return f"<name>{name}</name>\n"
 
 
-def _thinking(detail: Mapping[str, Any]) -> ContentBlock | None:
+def thinking_of(detail: Mapping[str, Any]) -> ContentBlock | None:
     """Return the thinking block in a ReasoningDetail; None if Claude would not accept it.
 
     Claude does not accept thinking of other models, and thinking that was cut before it was signed.
@@ -219,11 +259,6 @@ def _thinking(detail: Mapping[str, Any]) -> ContentBlock | None:
             return {"type": "thinking", "thinking": str(detail.get("text") or ""), "signature": signature}
         case _:
             return None
-
-
-def _function_id(name: Any) -> str:
-    """Return an id for a ``function_call``, which has none. Each is answered before the next one."""
-    return f"function_{name}"
 
 
 def call_input(arguments: str) -> dict[str, Any]:

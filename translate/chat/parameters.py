@@ -5,12 +5,13 @@ no effect. They are named in the header ``x-understudy-ignored`` and in the log.
 this table, and a test compares the table with OpenAI's OpenAPI document.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from translate.errors import OpenAIError
+from translate.known_keys import Ignored, same
 
 
 class Fate(Enum):
@@ -54,19 +55,27 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "top_p": Parameter(
         H, "as it is where the model takes it and `temperature` is not set; else accepted without effect"
     ),
-    "stop": Parameter(H, "Claude's `stop_sequences`; those of white space alone, which it does not take, are ours"),
+    "stop": Parameter(
+        H,
+        "Claude's `stop_sequences`; those of white space alone, which it does not take, are ours; empty ones stop"
+        " nothing",
+    ),
     "user": Parameter(
         H,
         "Claude's `metadata.user_id`; a digest of an address or a telephone number, which it must not be",
     ),
     "reasoning_effort": Parameter(H, "`none` and absent: thinking off where the model allows it; else Claude's effort"),
     "top_k": Parameter(H, "Claude's own, where the model takes it (OpenAI has none)"),
-    "thinking": Parameter(H, "Claude's own, as it is (OpenAI has none)"),
-    "n": Parameter(H, "as many turns at once, streamed interleaved; usage is their sum"),
+    "thinking": Parameter(
+        H,
+        "Claude's own, as it is (OpenAI has none); `enabled` without `budget_tokens`: by the reasoning effort, or"
+        " medium; `disabled`: as the effort `none`",
+    ),
+    "n": Parameter(H, "as many turns, 16 of them at once, streamed interleaved; usage is their sum"),
     "tools": Parameter(
         H,
         "functions, with their schemas exactly; `strict` as Claude's, without effect on schemas that refer to"
-        " themselves; custom tools are refused",
+        " themselves; one that is given twice is offered once; custom tools are refused",
     ),
     "tool_choice": Parameter(
         H,
@@ -74,7 +83,11 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
         " what may be called is offered, and an instruction says that it must be",
     ),
     "parallel_tool_calls": Parameter(H, "false: Claude's `disable_parallel_tool_use`"),
-    "functions": Parameter(H, "the older form of `tools`; calls come back as `function_call`, one at a time"),
+    "functions": Parameter(
+        H,
+        "the older form of `tools`; calls come back as `function_call`, one at a time; in `messages` calls and results"
+        " need not come in pairs",
+    ),
     "function_call": Parameter(H, "the older form of `tool_choice`"),
     "response_format": Parameter(
         H,
@@ -117,12 +130,11 @@ def check_parameters(body: Mapping[str, Any], table: Mapping[str, Parameter] = C
 
     Raises OpenAIError (400) for a refused parameter, and for one that OpenAI does not have.
     """
-    ignored = []
+    ignored: list[str] = []
+    refuse_unknown(body, table)
     for name, value in body.items():
-        row = table.get(name)
-        if row is None:
-            raise OpenAIError(f"Unrecognized request argument supplied: {name}", param=name, code="unknown_parameter")
-        if value is None or row.fate is H or any(_same(value, fine) for fine in row.unless):
+        row = table[name]
+        if value is None or row.fate is H or any(same(value, fine) for fine in row.unless):
             continue
         if row.fate is R:
             raise OpenAIError(
@@ -130,10 +142,12 @@ def check_parameters(body: Mapping[str, Any], table: Mapping[str, Parameter] = C
                 param=name,
                 code="unsupported_parameter",
             )
-        ignored.append(name)
+        ignored.append(Ignored(name, row.how))
     return ignored
 
 
-def _same(value: Any, fine: Any) -> bool:
-    # True == 1 in Python, but not in JSON.
-    return value == fine and isinstance(value, bool) == isinstance(fine, bool)
+def refuse_unknown(body: Mapping[str, Any], known: Container[str]) -> None:
+    """Raise OpenAIError (400) if the body of a request has a parameter that OpenAI does not have."""
+    for name in body:
+        if name not in known:
+            raise OpenAIError(f"Unrecognized request argument supplied: {name}", param=name, code="unknown_parameter")

@@ -7,15 +7,17 @@ from typing import Any
 import msgspec
 
 from translate.assemble import Assembly, Options
+from translate.chat.known_keys import REQUEST, superseded
 from translate.chat.messages import invalid_type, translate_messages
 from translate.chat.parameters import check_parameters
 from translate.chat.response_format import translate_response_format
 from translate.chat.wire import ChatCompletionRequest
 from translate.errors import OpenAIError
+from translate.known_keys import Ignored, ignored_keys
 from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP, choose_model
 from translate.tools import translate_tools
 from translate.turn import Turn
-from translate.web_search import WebSearchOptions, searches_by_itself, web_search_tool
+from translate.web_search import CONTEXT_SIZE, WebSearchOptions, searches_by_itself, web_search_tool
 
 # OpenAI's limit. Claude's API documents none.
 MAX_STOP_SEQUENCES = 4
@@ -23,7 +25,7 @@ MAX_STOP_SEQUENCES = 4
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """A translated request: the Turn, the request itself, and the parameters without effect.
+    """A translated request: the Turn, the request itself, and the paths of what has no effect in it.
 
     ``cuts`` are the stop sequences that Claude does not accept. The answer is cut at them here.
     """
@@ -75,7 +77,10 @@ def translate_request(
     strict = "response_format.json_schema.strict"
     turn, unused = assembly.turn(system, tools, output, strict=strict, stop_sequences=sequences)
     unused += _unused_of_search(asked, searches=bool(search))
-    return Translated(turn, request, (*ignored, *unused), choice.known, tools.legacy, cuts)
+    unused += superseded(fields, legacy=tools.legacy)
+    ignored += unused
+    ignored += ignored_keys(fields, REQUEST, skip=ignored)
+    return Translated(turn, request, tuple(ignored), choice.known, tools.legacy, cuts)
 
 
 def _options(request: ChatCompletionRequest, model: str, *, show_reasoning: bool) -> Options:
@@ -97,8 +102,10 @@ def _unused_of_search(options: WebSearchOptions | None, *, searches: bool) -> li
     if options is None:
         return []
     if not searches:
-        return ["web_search_options"]
-    return ["web_search_options.search_context_size"] if options.search_context_size not in (None, "medium") else []
+        return [Ignored("web_search_options", "Claude may not search the web for this request")]
+    if options.search_context_size in (None, "medium"):
+        return []
+    return [Ignored("web_search_options.search_context_size", CONTEXT_SIZE)]
 
 
 def _stop_sequences(stop: str | list[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -112,8 +119,6 @@ def _stop_sequences(stop: str | list[str] | None) -> tuple[tuple[str, ...], tupl
             param="stop",
             code="array_above_max_length",
         )
-    if "" in sequences:
-        message = f"Invalid 'stop[{sequences.index('')}]': a stop sequence must have at least one character."
-        raise OpenAIError(message, param="stop", code="invalid_value")
+    sequences = tuple(sequence for sequence in sequences if sequence)
     cuts = tuple(sequence for sequence in sequences if not sequence.strip())
     return tuple(sequence for sequence in sequences if sequence not in cuts), cuts

@@ -160,7 +160,7 @@ class ChatCompletionStream(ClaudeStream):
                 return [self._reasoning(text="".join(self._thinking), signature=self._signature)]
             case "tool_use" if not self._arguments:
                 # For a call without arguments Claude sends nothing, and OpenAI sends an empty object.
-                return [self._chunk(self._call(FunctionDelta(arguments="{}")))]
+                return [self._chunk(self._call(FunctionDelta(arguments=self._input or "{}")))]
             case _:
                 pass
         return []

@@ -185,7 +185,7 @@ class CompactionTriggerItem(msgspec.Struct, frozen=True):
 
 
 class AgentMessageItem(msgspec.Struct, frozen=True):
-    """A message from one agent to another. OpenAI's coding agent sends it. OpenAI's document lacks it."""
+    """A message from one agent to another. OpenAI's coding agent sends it."""
 
     content: str | list[Any]
 

@@ -19,10 +19,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from translate.chat.messages import GO_ON, MAX_IMAGES, call_input, invalid_type
+from translate.chat.messages import GO_ON, MAX_IMAGES, SAID_NOTHING, call_input, invalid_type
 from translate.chat.wire import ReasoningEffort
 from translate.content import PARTS, Part, blocks, text_block
 from translate.errors import OpenAIError
+from translate.known_keys import Ignored
 from translate.responses import reasoning
 from translate.responses.asked import (
     AdditionalToolsItem,
@@ -91,6 +92,8 @@ ITEMS: dict[str, type[InputItem]] = {
 
 _OPENAIS = "it tells of a tool that OpenAI runs, and Claude was not there"
 
+_MANY_AGENTS = "it tells of agents that OpenAI runs for one response, and Claude answers alone"
+
 # Every other type of item, and why it is refused. A test holds this to OpenAI's document.
 REFUSED_ITEMS: dict[str, str] = {
     "file_search_call": _OPENAIS,
@@ -108,6 +111,8 @@ REFUSED_ITEMS: dict[str, str] = {
     "mcp_approval_response": "nobody is asked for approval here",
     "program": _OPENAIS,
     "program_output": _OPENAIS,
+    "multi_agent_call": _MANY_AGENTS,
+    "multi_agent_call_output": _MANY_AGENTS,
 }
 
 
@@ -223,6 +228,7 @@ class _Conversation:
         self._effort: ReasoningEffort | None = None
         self._format: dict[str, Any] | None = None
         self._trigger: str | None = None
+        self._asked = False
         self.ignored: list[str] = []
 
     def add(self, raw: Any, path: str) -> Item:
@@ -250,7 +256,7 @@ class _Conversation:
                 self._found(item, path)
             case WebSearchCallItem():
                 # What was found is not in it; what was made of that is in the message that follows.
-                self.ignored.append(path)
+                self.ignored.append(Ignored(path, "what the search found is in the message that follows, not in it"))
             case McpListToolsItem():
                 pass  # what the server offers is offered anew
             case McpCallItem():
@@ -291,10 +297,13 @@ class _Conversation:
         messages = _alternating(self._sides)
         system = "\n\n".join(self._system) or None
         if not messages:
-            if system is None:
+            if system is None and not self._asked:
                 raise _invalid("input", "Invalid 'input': there is nothing in it to answer.")
             # Claude answers only to a user, so the words become the user's.
-            messages, system = [Message("user", (text_block(system),))], None
+            if self._asked:
+                messages = [Message("user", (SAID_NOTHING,))]
+            else:
+                messages, system = [Message("user", (text_block(system or ""),))], None
         if messages[-1].role == "assistant":
             messages.append(Message("user", (GO_ON,)))
         _check_images(messages)
@@ -319,6 +328,7 @@ class _Conversation:
         return self._sides[-1]
 
     def _message(self, message: MessageItem, path: str) -> None:
+        self._asked = self._asked or message.role == "user"
         found = blocks(_parts(message.content, f"{path}.content"), path, ROLES[message.role])
         if message.role in ("system", "developer"):
             texts = [block["text"] for block in found]
@@ -348,7 +358,7 @@ class _Conversation:
 
     def _search(self, item: ToolSearchCallItem, path: str) -> None:
         if item.call_id is None or item.execution == "server":
-            self.ignored.append(path)
+            self.ignored.append(Ignored(path, "Claude is told of all tools at once"))
             return
         self._call(item.call_id, TOOL_SEARCH, item.arguments if isinstance(item.arguments, dict) else {})
 
@@ -396,7 +406,7 @@ class _Conversation:
         sealed = item.encrypted_content or self._known.get(item.id or "", {}).get("encrypted_content")
         block = self._open_reasoning(sealed) if isinstance(sealed, str) and sealed else None
         if block is None or block["type"] not in reasoning.KINDS:
-            self.ignored.append(path)
+            self.ignored.append(Ignored(path, "it has no thinking that was sealed here"))
         else:
             self._side("assistant").blocks.append(block)
 
@@ -436,12 +446,16 @@ def _alternating(sides: Sequence[_Side]) -> list[Message]:
     return [Message(role, tuple(content)) for role, content in messages]
 
 
+def kind_of(item: Mapping[str, Any]) -> Any:
+    """Return the type of an item, which a message and a reference need not have."""
+    kind = item.get("type")
+    return ("item_reference" if "role" not in item and "id" in item else "message") if kind is None else kind
+
+
 def _decode(raw: Any, path: str) -> InputItem:
     if not isinstance(raw, dict):
         raise OpenAIError(f"Invalid type for '{path}': expected an object.", param=path, code="invalid_type")
-    kind = raw.get("type")
-    if kind is None:
-        kind = "item_reference" if "role" not in raw and "id" in raw else "message"
+    kind = kind_of(raw)
     if isinstance(kind, str) and kind in REFUSED_ITEMS:
         message = f"Unsupported value: '{path}.type': {kind!r} is not supported here: {REFUSED_ITEMS[kind]}."
         raise OpenAIError(message, param=f"{path}.type", code="unsupported_value")
@@ -495,7 +509,7 @@ def _is_https(url: str) -> bool:
 
 
 def _refuse_uploaded(raw: Mapping[str, Any], where: str, instead: str) -> None:
-    if raw.get("file_id"):
+    if raw.get("file_id") and raw.get(instead) is None:
         message = f"Unsupported value: '{where}.file_id': there are no uploaded files here; send '{instead}'."
         raise OpenAIError(message, param=f"{where}.file_id", code="unsupported_value")
 

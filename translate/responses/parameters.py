@@ -8,6 +8,7 @@ from typing import Any
 
 from translate.chat.parameters import Fate, Parameter
 from translate.errors import OpenAIError
+from translate.known_keys import Ignored
 
 H, R, A = Fate.HONOURED, Fate.REFUSED, Fate.ACCEPTED
 
@@ -83,7 +84,7 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
         H, "`auto` as Claude's, `default` as `standard_only`; Claude has no other: accepted without effect"
     ),
     "top_k": Parameter(H, "Claude's own, where the model takes it (OpenAI has none)"),
-    "thinking": Parameter(H, "Claude's own, as it is (OpenAI has none)"),
+    "thinking": Parameter(H, "as for chat completions (OpenAI has none)"),
     "truncation": Parameter(
         A, "nothing is dropped from the input: what is too long for the model is refused", unless=("disabled",)
     ),
@@ -92,6 +93,9 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
     "prompt_cache_retention": Parameter(A, "Claude's prompt cache goes by content"),
     "prompt_cache_options": Parameter(A, "Claude's prompt cache goes by content"),
     "client_metadata": Parameter(A, "what OpenAI's coding agent tells of itself (OpenAI's document has it not)"),
+    "multi_agent": Parameter(
+        R, "it lets OpenAI run several agents for one response, and Claude answers alone", unless=({"enabled": False},)
+    ),
     "prompt": Parameter(R, "there are no stored prompts here"),
     "moderation": Parameter(R, "no moderation is run on the answer"),
     "top_logprobs": Parameter(R, "Claude gives no log probabilities", unless=(0,)),
@@ -120,7 +124,7 @@ def check_include(include: Sequence[Any]) -> list[str]:
 
     Raises OpenAIError (400) for a refused entry, and for one that OpenAI does not have.
     """
-    ignored = []
+    ignored: list[str] = []
     for index, name in enumerate(include):
         row = INCLUDE.get(name) if isinstance(name, str) else None
         if row is None:
@@ -130,5 +134,5 @@ def check_include(include: Sequence[Any]) -> list[str]:
             message = f"Unsupported value: 'include[{index}]': {name!r} is not supported here: {row.how}."
             raise OpenAIError(message, param=f"include[{index}]", code="unsupported_value")
         if row.fate is A:
-            ignored.append(f"include[{index}]")
+            ignored.append(Ignored(f"include[{index}]", row.how))
     return ignored

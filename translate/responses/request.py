@@ -12,9 +12,11 @@ from translate.chat.messages import invalid_type
 from translate.chat.parameters import check_parameters
 from translate.chat.wire import ReasoningEffort
 from translate.errors import OpenAIError
+from translate.known_keys import Ignored, ignored_keys
 from translate.models import DEFAULT_MODEL, DEFAULT_MODEL_MAP, choose_model
 from translate.responses.asked import Conversation, Item, ResponseRequest, Text
 from translate.responses.input_items import Input, translate_input
+from translate.responses.known_keys import REQUEST, superseded
 from translate.responses.mcp import ListedTool, McpCall, McpServer, as_functions, listed_before, mcp_servers
 from translate.responses.offered import offered_tools
 from translate.responses.parameters import ENCRYPTED_REASONING, RESPONSE_PARAMETERS, SOURCES, check_include
@@ -34,9 +36,9 @@ from translate.turn import ContentBlock, Turn
 class TranslatedResponse:
     """A translated request.
 
-    ``ignored`` are the parameters, and the paths of fields inside them, that have no effect. ``items`` are the items of
-    this request with references resolved, in the form in which they are stored (without ids of their own). ``options``
-    decide what the answer shows. ``mcp_calls`` are the tools of MCP servers, by Claude's names for them.
+    ``ignored`` are the paths of what has no effect in it. ``items`` are the items of this request with references
+    resolved, in the form in which they are stored (without ids of their own). ``options`` decide what the answer shows.
+    ``mcp_calls`` are the tools of MCP servers, by Claude's names for them.
     """
 
     turn: Turn
@@ -64,10 +66,14 @@ class Needed:
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """A request whose fields have the right types. ``ignored`` are the parameters that have no effect."""
+    """A request whose fields have the right types. ``ignored`` are the parameters that have no effect.
+
+    ``fields`` are the fields of the body as the app sent them.
+    """
 
     request: ResponseRequest
     ignored: tuple[str, ...]
+    fields: Mapping[str, Any]
 
 
 def read_request(fields: Mapping[str, Any]) -> ReadRequest:
@@ -77,7 +83,7 @@ def read_request(fields: Mapping[str, Any]) -> ReadRequest:
     """
     ignored = check_parameters(fields, RESPONSE_PARAMETERS)
     try:
-        return ReadRequest(msgspec.convert(fields, ResponseRequest), tuple(ignored))
+        return ReadRequest(msgspec.convert(fields, ResponseRequest), tuple(ignored), fields)
     except msgspec.ValidationError as error:
         raise invalid_type(error) from None
 
@@ -162,7 +168,8 @@ def translate_response_request(
         compact=said.compact,
         tools=offered_tools([tool for _, tool in own], [tool for _, tool in said.tools], said.loaded),
     )
-    ignored += [*_without_effect(request, web_search=web_search), *said.ignored, *unused]
+    ignored += [*_without_effect(request, web_search=web_search), *said.ignored, *unused, *superseded(request)]
+    ignored += ignored_keys(read.fields, REQUEST, skip=ignored)
     return TranslatedResponse(turn, request, tuple(ignored), choice.known, said.items, options, mcp_calls)
 
 
@@ -239,7 +246,7 @@ def _turn(
         max_searches=request.max_tool_calls,
     )
     output = translate_text_format(_format(request), [request.input, request.instructions, previous])
-    return assembly.turn(said.system, tools, output, strict="text.format.strict")
+    return assembly.turn(said.system, tools, output, strict="text.format.strict", effort="reasoning.effort")
 
 
 def _options(request: ResponseRequest, model: str, effort: ReasoningEffort | None, *, show_reasoning: bool) -> Options:
@@ -268,13 +275,13 @@ def _summary(request: ResponseRequest) -> str | None:
 
 def _without_effect(request: ResponseRequest, *, web_search: bool) -> list[str]:
     """Return the paths of nested fields that have no effect."""
-    found = []
+    found: list[str] = []
     if request.reasoning and request.reasoning.context not in (None, "auto"):
-        found.append("reasoning.context")
+        found.append(Ignored("reasoning.context", "Claude decides itself which of its earlier thinking it reads"))
     if request.reasoning and request.reasoning.mode not in (None, "standard"):
-        found.append("reasoning.mode")
+        found.append(Ignored("reasoning.mode", "Claude has no such mode"))
     if request.text and request.text.verbosity not in (None, "medium"):
-        found.append("text.verbosity")
+        found.append(Ignored("text.verbosity", "Claude has no such knob"))
     return [*found, *without_effect(request.tools or (), web_search=web_search)]
 
 

@@ -154,6 +154,9 @@ class ResponseStream(ClaudeStream):
                 return self._start_block(block)
             case ContentBlockDelta(delta=delta):
                 return self._go_on(delta)
+            case ContentBlockStop() if self._input:
+                whole = Delta("input_json_delta", partial_json=self._input)
+                return [*self._go_on(whole), *self._stop_block()]
             case ContentBlockStop():
                 return self._stop_block()
             case MessageDelta() as end:

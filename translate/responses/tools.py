@@ -15,6 +15,7 @@ import msgspec
 from translate.chat.messages import invalid_type
 from translate.chat.response_format import OutputFormat, translate_response_format
 from translate.errors import OpenAIError
+from translate.known_keys import Ignored
 from translate.responses.asked import ToolSearchTool, WebSearchTool
 from translate.responses.mcp import echoed_mcp, mcp_name, of_server
 from translate.responses.offered import (
@@ -29,7 +30,7 @@ from translate.responses.offered import (
 )
 from translate.responses.words import reworded
 from translate.tools import Tools, translate_tools
-from translate.web_search import NAME, web_search_tool
+from translate.web_search import CONTEXT_SIZE, NAME, web_search_tool
 
 RUN_BY_OPENAI = "it is a tool that OpenAI runs, and nothing runs it here"
 IN_OPENAIS_FORM = "it is a tool that OpenAI's models are trained on; offer Claude a function instead"
@@ -95,7 +96,7 @@ def translate_response_tools(
         for path, search in searches[-1:]
         if web_search and search.external_web_access is not False
     ]
-    flat = _latest(flattened(own))
+    flat, replaced = _latest(flattened(own))
     paths = [path for path, _ in flat]
     wrapped = [_wrapped(tool, path) for path, tool in flat]
     names = [name for _, tool in flat if isinstance(tool, Mapping) and isinstance(name := tool.get("name"), str)]
@@ -115,7 +116,8 @@ def translate_response_tools(
         right = paths[int(place["index"])]
         raise reworded(error, {place.group(): right, f"{place.group()}.function": right}) from None
     places = [place for path in translated.loose if (place := _PLACE.match(path))]
-    return replace(translated, loose=tuple(f"{paths[int(place['index'])]}.strict" for place in places))
+    loose = tuple(f"{paths[int(place['index'])]}.strict" for place in places)
+    return replace(translated, loose=loose, replaced=tuple(replaced))
 
 
 def is_web_search(tool: Any) -> bool:
@@ -135,22 +137,21 @@ def draws(tool: Any) -> bool:
 
 def without_effect(tools: Sequence[Any], *, web_search: bool) -> list[str]:
     """Return the paths of tools and fields that have no effect. The tools must be valid."""
-    found = []
+    found: list[str] = []
     for index, tool in enumerate(tools):
         path = f"tools[{index}]"
         if is_web_search(tool):
             search = _typed(tool, WebSearchTool, path)
             if not web_search or search.external_web_access is False:
-                found.append(path)
+                found.append(Ignored(path, "Claude may not search the web for this request"))
             elif search.search_context_size not in (None, "medium"):
-                found.append(f"{path}.search_context_size")
+                found.append(Ignored(f"{path}.search_context_size", CONTEXT_SIZE))
         elif is_tool_search(tool) and tool.get("execution") != "client":
-            # Claude gets all tools at once, so there is nothing to search for.
-            found.append(path)
+            found.append(Ignored(path, "Claude is told of all tools at once, so there is nothing to search for"))
         elif draws(tool):
-            found.append(path)
+            found.append(Ignored(path, "Claude does not make images"))
         elif has_grammar(tool):
-            found.append(f"{path}.format")
+            found.append(Ignored(f"{path}.format", "Claude reads the grammar, but is not held to it"))
     return found
 
 
@@ -161,22 +162,28 @@ def _typed[T](tool: Mapping[str, Any], kind: type[T], path: str) -> T:
         raise invalid_type(error, path) from None
 
 
-def _latest(tools: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Return the tools. A tool from an input item replaces an earlier tool of the same name.
+def _latest(tools: Sequence[tuple[str, Any]]) -> tuple[list[tuple[str, Any]], list[str]]:
+    """Return the tools, and the paths of those that are replaced by another.
+
+    A tool from an input item replaces an earlier tool of the same name.
 
     Two tools of the same name in the request's ``tools`` both stay: :func:`translate_tools` refuses them.
     """
     found: list[tuple[str, Any]] = []
+    replaced: list[str] = []
     places: dict[str, int] = {}
     for path, tool in tools:
         name = tool.get("name") if isinstance(tool, dict) else None
         if isinstance(name, str) and name in places and not path.startswith("tools["):
+            earlier, instead = found[places[name]]
+            if instead != tool:
+                replaced.append(earlier)
             found[places[name]] = (path, tool)
             continue
         if isinstance(name, str):
             places[name] = len(found)
         found.append((path, tool))
-    return found
+    return found, replaced
 
 
 def echoed_tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

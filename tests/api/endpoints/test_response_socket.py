@@ -59,6 +59,29 @@ async def test_an_answer_is_the_events_of_a_response() -> None:
     assert not any("stream_id" in event for event in events)
 
 
+@pytest.mark.parametrize("generate", [True, False], ids=["answered", "only prepared"])
+async def test_the_first_message_of_an_answer_names_what_has_no_effect(generate: bool) -> None:
+    async with connected(Scripted(ANSWER, ANSWER)) as socket:
+        item = {"role": "user", "content": "Hi", "cache_control": {"type": "ephemeral"}}
+        await ask(socket, input=[item], stream_id="s", **({} if generate else {"generate": False}))
+        events = await answer(socket)
+        await ask(socket)
+        others = await answer(socket)
+
+    assert events[0]["headers"] == {"x-understudy-ignored": "input[0].cache_control"}
+    assert [event["stream_id"] for event in events] == ["s"] * len(events)
+    assert not any("headers" in event for event in [*events[1:], *others])
+
+
+async def test_several_agents_are_refused_by_name() -> None:
+    async with connected(Scripted(ANSWER)) as socket:
+        await ask(socket, multi_agent={"enabled": True})
+        (refused,) = await answer(socket)
+
+    assert (refused["status"], refused["error"]["param"]) == (400, "multi_agent")
+    assert refused["error"]["code"] == "unsupported_parameter"
+
+
 async def test_a_response_is_gone_on_from_though_it_was_not_to_be_stored() -> None:
     engine = Scripted(ANSWER, ANSWER, ANSWER)
     async with client(engine) as http:

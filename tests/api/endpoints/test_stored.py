@@ -355,6 +355,26 @@ async def test_what_is_no_conversation_is_refused(body: dict[str, Any]) -> None:
     assert answer.json()["error"]["param"].startswith(("items", "metadata"))
 
 
+async def test_a_key_that_openai_does_not_have_is_refused_wherever_something_is_kept() -> None:
+    async with client(Scripted(ANSWER)) as http:
+        kept = (await http.post("/v1/chat/completions", json={**CHAT, "store": True})).json()["id"]
+        made = (await http.post("/v1/conversations")).json()["id"]
+        paths = ("conversations", f"conversations/{made}", f"conversations/{made}/items", f"chat/completions/{kept}")
+        answers = [await http.post(f"/v1/{path}", json={"odd": 1}) for path in paths]
+
+    assert [(answer.status_code, answer.json()["error"]["param"]) for answer in answers] == [(400, "odd")] * 4
+
+
+async def test_keys_of_a_conversations_items_that_claude_is_not_told_of_are_named() -> None:
+    body = {"items": [{"role": "user", "content": "x", "cache_control": {}}]}
+    async with client(Scripted(ANSWER)) as http:
+        made = await http.post("/v1/conversations", json=body)
+        added = await http.post(f"/v1/conversations/{made.json()['id']}/items", json=body)
+
+    assert [answer.headers["x-understudy-ignored"] for answer in (made, added)] == ["items[0].cache_control"] * 2
+    assert added.json()["data"][0]["cache_control"] == {}
+
+
 async def test_a_conversation_that_is_not_there_is_told() -> None:
     async with client(Scripted(ANSWER)) as http:
         asked = await http.post("/v1/responses", json={**BODY, "conversation": "conv_none"})

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from translate.chat.messages import MAX_IMAGES, translate_messages
+from translate.chat.messages import GO_ON, MAX_IMAGES, SAID_NOTHING, translate_messages
 from translate.errors import OpenAIError
 
 type Turns = list[tuple[str, list[Any]]]
@@ -252,6 +252,7 @@ def test_a_refusal_is_what_the_assistant_said() -> None:
     assert result[1] == ("assistant", [text("No.")])
 
 
+FOUND = "<function_result>\n<name>g</name>\nr\n</function_result>"
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
 
 
@@ -259,7 +260,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
     ("messages", "param", "code"),
     [
         ([], "messages", "empty_array"),
-        ([said("user", " ")], "messages", "invalid_value"),
+        ([said("assistant", " ")], "messages", "invalid_value"),
         ([{"content": "x"}], "messages[0].role", "missing_required_parameter"),
         ([said("wizard", "x")], "messages[0].role", "invalid_value"),
         (["x"], "messages[0]", "invalid_type"),
@@ -291,3 +292,64 @@ def test_what_cannot_be_said_is_refused_by_its_place(messages: list[Any], param:
     error = refusal(*messages)
 
     assert (error.param, error.code) == (param, code)
+
+
+def wants(name: str, arguments: str = "{}") -> dict[str, Any]:
+    """Return an assistant's message with the older kind of call."""
+    return {"role": "assistant", "content": None, "function_call": {"name": name, "arguments": arguments}}
+
+
+def use(name: str, **input: Any) -> dict[str, Any]:
+    return {"type": "tool_use", "id": f"function_{name}", "name": name, "input": input}
+
+
+def result(name: str, *content: Any) -> dict[str, Any]:
+    block = {"type": "tool_result", "tool_use_id": f"function_{name}"}
+    return {**block, "content": list(content)} if content else block
+
+
+@pytest.mark.parametrize(
+    ("messages", "told"),
+    [
+        (
+            [wants("f", '{"a": 1}'), said("user", "y")],
+            [("assistant", [use("f", a=1)]), ("user", [result("f"), text("y")])],
+        ),
+        ([wants("f")], [("assistant", [use("f")]), ("user", [result("f")])]),
+        (
+            [wants("f"), said("assistant", "y")],
+            [("assistant", [use("f")]), ("user", [result("f")]), ("assistant", [text("y")]), ("user", [GO_ON])],
+        ),
+        (
+            [wants("f"), {"role": "function", "name": "f", "content": "r"}],
+            [("assistant", [use("f")]), ("user", [result("f", text("r"))])],
+        ),
+        (
+            [wants("f"), {"role": "function", "name": "g", "content": "r"}],
+            [("assistant", [use("f")]), ("user", [result("f"), text(FOUND)])],
+        ),
+    ],
+    ids=["a user goes on", "the last message", "the assistant goes on", "a pair", "another function's result"],
+)
+def test_the_older_calls_need_no_result(messages: list[Any], told: Turns) -> None:
+    _, translated = turns(said("user", "x"), *messages)
+
+    assert translated[1:] == told
+
+
+def test_the_older_results_need_no_call() -> None:
+    _, translated = turns(said("user", "x"), {"role": "function", "name": "g", "content": "r"}, said("user", "y"))
+
+    assert translated == [("user", [text("x"), text(FOUND), text("y")])]
+
+
+def test_calls_of_both_kinds_are_told_apart() -> None:
+    both = {**called("a"), "function_call": {"name": "f", "arguments": "{}"}}
+
+    assert "did not have response messages: a" in refusal(said("user", "x"), both, said("user", "y")).message
+
+
+@pytest.mark.parametrize("content", ["", " \n", [{"type": "text", "text": ""}]])
+def test_an_empty_message_alone_is_answered(content: Any) -> None:
+    assert turns(said("user", content)) == (None, [("user", [SAID_NOTHING])])
+    assert turns(said("system", "Be kind."), said("user", content)) == ("Be kind.", [("user", [SAID_NOTHING])])

@@ -255,7 +255,8 @@ def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
         ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
         ({"stop": [1]}, "stop[0]"),
         ({"stop": ["a"] * 5}, "stop"),
-        ({"stop": [""]}, "stop"),
+        ({"thinking": {"type": "on"}}, "thinking.type"),
+        ({"thinking": {}}, "thinking.type"),
         ({"reasoning_effort": "extreme"}, "reasoning_effort"),
         ({"n": 0}, "n"),
         ({"logit_bias": {"50256": -100}}, "logit_bias"),
@@ -274,3 +275,19 @@ def test_a_missing_model_is_named() -> None:
         translate_request({"messages": []})
 
     assert (caught.value.param, caught.value.code) == ("model", "missing_required_parameter")
+
+
+@pytest.mark.parametrize(
+    ("stop", "sequences", "cuts", "ignored"),
+    [
+        (["", "a"], ("a",), (), ("stop[0]",)),
+        (["", "\n"], (), ("\n",), ("stop[0]",)),
+        ("", (), (), ("stop",)),
+    ],
+)
+def test_an_empty_stop_sequence_stops_nothing(
+    stop: Any, sequences: tuple[str, ...], cuts: tuple[str, ...], ignored: tuple[str, ...]
+) -> None:
+    result = translated(stop=stop)
+
+    assert (result.turn.stop_sequences, result.cuts, result.ignored) == (sequences, cuts, ignored)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.translate.chat.test_stream import START, Event, call, end, start, stop, text, thinking
 from tests.translate.responses.test_stream import respond
 from tests.translate.test_corpus_tools import CORPUS, MESSAGES, exchanges
-from translate.chat.messages import MAX_IMAGES
+from translate.chat.messages import MAX_IMAGES, SAID_NOTHING
 from translate.errors import OpenAIError
 from translate.responses.compaction import INSTRUCTION
 from translate.responses.fold import fold
@@ -563,7 +563,13 @@ def test_an_item_is_refused_by_its_place(item: Any, param: str, code: str) -> No
     assert (error.param, error.code) == (param, code)
 
 
-@pytest.mark.parametrize("items", [[], "", " ", [{"role": "assistant", "content": ""}]])
+@pytest.mark.parametrize("items", ["", " ", [{"role": "user", "content": " "}]])
+def test_an_empty_message_alone_is_answered(items: Any) -> None:
+    assert turns(items) == [("user", [SAID_NOTHING])]
+    assert translated(items, instructions="Be kind.").system == "Be kind."
+
+
+@pytest.mark.parametrize("items", [[], [{"role": "assistant", "content": ""}]])
 def test_there_must_be_something_to_answer(items: Any) -> None:
     assert refusal(items).param == "input"
 

@@ -24,7 +24,7 @@ SPEC = (
 CLAUDES_OWN = {"top_k", "thinking"}
 # What OpenAI's coding agent sends.
 CODEX = {"client_metadata"}
-CODEX_ITEMS = {"configuration_update", "agent_message"}
+CODEX_ITEMS = {"configuration_update"}
 # OpenAI's document does not have them; recorded responses do.
 UNDOCUMENTED = {"store", "frequency_penalty", "presence_penalty", "tool_usage", "billing"}
 
@@ -57,7 +57,7 @@ def types(schemas: dict[str, Any], schema: dict[str, Any]) -> set[str]:
 
 @needs_spec
 def test_every_field_of_openais_request_has_a_row(schemas: dict[str, Any]) -> None:
-    assert set(RESPONSE_PARAMETERS) == fields(schemas, schemas["CreateResponse"]) | CLAUDES_OWN | CODEX
+    assert set(RESPONSE_PARAMETERS) == fields(schemas, schemas["BetaCreateResponse"]) | CLAUDES_OWN | CODEX
 
 
 @needs_spec
@@ -85,7 +85,7 @@ def test_every_type_of_tool_is_translated_or_refused_by_name(schemas: dict[str, 
 
 @needs_spec
 def test_every_type_of_item_is_translated_or_refused_by_name(schemas: dict[str, Any]) -> None:
-    assert types(schemas, schemas["InputItem"]) == (set(ITEMS) | set(REFUSED_ITEMS)) - CODEX_ITEMS
+    assert types(schemas, schemas["BetaInputItem"]) == (set(ITEMS) | set(REFUSED_ITEMS)) - CODEX_ITEMS
 
 
 def test_what_reaches_claude_is_decoded() -> None:
@@ -111,6 +111,7 @@ VALUES = {
     "prompt_cache_options": {"mode": "auto"},
     "prompt": {"id": "pmpt_1"},
     "moderation": {"model": "m"},
+    "multi_agent": {"enabled": True},
     "top_logprobs": 2,
 }
 
@@ -136,6 +137,10 @@ def test_what_is_refused_is_refused_by_name(name: str) -> None:
         )
 
     assert (caught.value.status, caught.value.param, caught.value.code) == (400, name, "unsupported_parameter")
+
+
+def test_a_request_may_say_that_it_wants_no_other_agents() -> None:
+    assert read_request(decode_object(request(multi_agent={"enabled": False}))).ignored == ()
 
 
 def test_entries_of_include_without_effect_are_told() -> None:

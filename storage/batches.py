@@ -1,0 +1,514 @@
+"""Batches: many requests that run when no other request waits, on any of the proxies that share the database.
+
+Theory of operation
+-------------------
+A batch goes through OpenAI's states. A proxy takes care of it under a lease (:mod:`storage.lease_renewal`) in two of
+them: while it is ``validating``, when its lines are read from the input file into rows, and when no line is left to
+run, to write the results to files. If that proxy dies, another one begins that step anew.
+
+Between the two, each line has a lease of its own. A proxy claims a waiting line, answers it, and stores the result. If
+it dies, another one claims the line after the lease and answers it again. A result is stored only by the proxy that has
+the lease, so a line has one result. A line whose proxies died :data:`MAX_ATTEMPTS` times fails.
+
+Rows are claimed with ``FOR UPDATE SKIP LOCKED``. On SQLite there is one writer at a time. Batches are served in turns,
+so a long one does not keep the others waiting.
+
+Source: ``/v1/batches`` of OpenAI's API.
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Row,
+    Select,
+    Text,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from storage.base import Clock, Item, Store, can_be_id, check_ids
+from storage.database import Database
+from storage.encryption import Encryption
+from storage.files import new_id
+from storage.lease_renewal import LEASE_S
+from storage.pagination import Page, UnknownCursorError, first_of
+from storage.tables import batch_lines, batches, files
+
+WINDOW_S = 86_400.0
+"""How long a batch may take. OpenAI has this one window."""
+
+MAX_ATTEMPTS = 3
+MAX_ACTIVE = 100
+"""How many batches of an owner may be under way."""
+
+ENDS = frozenset({"failed", "completed", "expired", "cancelled"})
+
+
+class TooManyError(Exception):
+    """The owner has as many batches under way as are allowed."""
+
+
+class LostError(Exception):
+    """The lease has run out, and another proxy may work on the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch. Times are in Unix seconds. ``times`` has the time of each change of the status, by its OpenAI name.
+
+    ``client_id`` is the id of the key that pays; None if no keys are required. ``client`` names the app
+    (:class:`translate.turn.Turn`). ``output_expires_s``: how long the files with the results are kept.
+    """
+
+    id: str
+    owner: str
+    client_id: str | None
+    created_at: float
+    expires_at: float
+    status: str
+    endpoint: str
+    input_file_id: str
+    output_file_id: str | None
+    error_file_id: str | None
+    total: int
+    completed: int
+    failed: int
+    times: Mapping[str, float]
+    client: str = ""
+    metadata: Mapping[str, Any] | None = None
+    output_expires_s: float | None = None
+    errors: Sequence[Mapping[str, Any]] = ()
+    model: str | None = None
+    usage: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that this proxy answers. ``request`` has ``custom_id`` and ``body``."""
+
+    batch: Batch
+    number: int
+    attempts: int
+    request: Item
+
+
+@dataclass(slots=True)
+class Held:
+    """What this proxy has leases on. They are renewed by :meth:`Batches.renew`."""
+
+    batches: set[str] = field(default_factory=set)
+    lines: set[tuple[str, int]] = field(default_factory=set)
+
+
+class Batches(Store):
+    """The batches in a database. ``worker`` is the id of this proxy. Without it a random one is made."""
+
+    def __init__(
+        self,
+        database: Database,
+        encryption: Encryption | None = None,
+        *,
+        clock: Clock | None = None,
+        worker: str | None = None,
+        lease_s: float = LEASE_S,
+    ) -> None:
+        super().__init__(database, encryption, clock=clock)
+        self._worker = worker or secrets.token_hex(16)
+        self.lease_s = lease_s
+        self.held = Held()
+        self.changed = asyncio.Event()
+        """Set when a batch was created or cancelled by this proxy, so that it need not wait for its next look."""
+
+    # What the owner asks for.
+
+    async def create(
+        self,
+        owner: str,
+        *,
+        endpoint: str,
+        input_file_id: str,
+        client_id: str | None,
+        client: str,
+        metadata: Mapping[str, Any] | None = None,
+        output_expires_s: float | None = None,
+    ) -> Batch:
+        """Store a new batch, which is to be validated. Raises TooManyError."""
+        check_ids(owner, endpoint, input_file_id)
+        about = {"client": client, "metadata": metadata, "output_expires_s": output_expires_s}
+        id, kept, row = new_id("batch"), self._vault.pack(about), batches.c
+
+        def work(connection: Connection) -> Batch:
+            under_way = select(func.count()).where(row.owner == owner, row.status.not_in(ENDS))
+            if connection.execute(under_way).scalar_one() >= MAX_ACTIVE:
+                raise TooManyError(f"There are {MAX_ACTIVE} batches of this key under way. Wait until one has ended.")
+            now = self._now(connection)
+            connection.execute(
+                insert(batches).values(
+                    id=id,
+                    owner=owner,
+                    client_id=client_id,
+                    created_at=now,
+                    expires_at=now + WINDOW_S,
+                    status="validating",
+                    endpoint=endpoint,
+                    input_file_id=input_file_id,
+                    total=0,
+                    completed=0,
+                    failed=0,
+                    served_at=0.0,
+                    not_before=0.0,
+                    lease_until=0.0,
+                    times="{}",
+                    about=kept,
+                )
+            )
+            return self._batch(connection.execute(_named(id, owner)).one())
+
+        batch = await self._database.awrite(work)
+        self.changed.set()
+        return batch
+
+    async def get(self, id: str, owner: str) -> Batch | None:
+        """Return a batch. None if it does not exist or belongs to another owner."""
+        if not can_be_id(id):
+            return None
+
+        def work(connection: Connection) -> Batch | None:
+            row = connection.execute(_named(id, owner)).one_or_none()
+            return None if row is None else self._batch(row)
+
+        return await self._database.aread(work)
+
+    async def list(self, owner: str, *, after: str | None = None, limit: int = 20) -> Page[Batch]:
+        """Return one page of the owner's batches, the newest first. Raises UnknownCursorError."""
+        row = batches.c
+
+        def work(connection: Connection) -> Page[Batch]:
+            query = select(batches).where(row.owner == owner).order_by(row.created_at.desc(), row.id.desc())
+            if after is not None:
+                begin = connection.execute(_named(after, owner)).one_or_none() if can_be_id(after) else None
+                if begin is None:
+                    raise UnknownCursorError(after)
+                mark = tuple_(literal(begin.created_at, Double), literal(begin.id, Text))
+                query = query.where(tuple_(row.created_at, row.id) < mark)
+            found = connection.execute(query.limit(limit + 1)).all()
+            return first_of([self._batch(one) for one in found], limit)
+
+        return await self._database.aread(work)
+
+    async def cancel(self, id: str, owner: str) -> Batch | None:
+        """Let no more lines of a batch begin. Return it as it is then; an ended one is unchanged."""
+        if not can_be_id(id):
+            return None
+
+        def work(connection: Connection) -> Batch | None:
+            row = connection.execute(_named(id, owner).with_for_update()).one_or_none()
+            if row is None:
+                return None
+            if row.status in ("validating", "in_progress"):
+                self._set(connection, row, "cancelling")
+            return self._batch(connection.execute(_named(id, owner)).one())
+
+        batch = await self._database.awrite(work)
+        self.changed.set()
+        return batch
+
+    # What proxies do with batches.
+
+    async def any_open(self) -> bool:
+        """Whether any batch is under way. This only reads, so that idle proxies do not wait for each other."""
+        query = select(batches.c.id).where(batches.c.status.not_in(ENDS)).limit(1)
+        return await self._database.aread(lambda connection: connection.execute(query).first() is not None)
+
+    async def claim(self) -> Batch | None:
+        """Take the lease of a batch that is to be validated or ended. Return None if there is none."""
+        row, line = batches.c, batch_lines.c
+
+        def work(connection: Connection) -> Batch | None:
+            now = self._now(connection)
+            open_lines = [line.status == "running", line.lease_until > now]
+            runs = select(line.number).where(line.batch_id == row.id, and_(*open_lines)).exists()
+            waits = select(line.number).where(line.batch_id == row.id, line.status.in_(("waiting", "running"))).exists()
+            due = or_(
+                row.status == "validating",
+                and_(row.status.in_(("cancelling", "finalizing")), ~runs),
+                and_(row.status == "in_progress", or_(~waits, and_(row.expires_at <= now, ~runs))),
+            )
+            query = select(batches).where(row.lease_until <= now, due).order_by(row.created_at).limit(1)
+            found = connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
+            if found is None:
+                return None
+            leased = {"worker": self._worker, "lease_until": now + self.lease_s}
+            connection.execute(update(batches).where(row.id == found.id).values(leased))
+            return self._batch(found)
+
+        batch = await self._database.awrite(work)
+        if batch is not None:
+            self.held.batches.add(batch.id)
+        return batch
+
+    async def add_lines(self, batch: Batch, first: int, requests: Sequence[Item]) -> None:
+        """Add lines to a batch that is validated here, numbered from ``first``. Raises LostError.
+
+        With ``first`` 0, lines of an earlier try are deleted.
+        """
+
+        def work(connection: Connection) -> None:
+            self._mine(connection, batch.id)
+            if first == 0:
+                connection.execute(delete(batch_lines).where(batch_lines.c.batch_id == batch.id))
+            rows = [
+                {
+                    "batch_id": batch.id,
+                    "number": number,
+                    "status": "waiting",
+                    "attempts": 0,
+                    "lease_until": 0.0,
+                    "request": self._vault.pack(request),
+                }
+                for number, request in enumerate(requests, start=first)
+            ]
+            if rows:
+                connection.execute(insert(batch_lines), rows)
+
+        await self._database.awrite(work)
+
+    async def begin(self, batch: Batch, total: int, model: str | None) -> None:
+        """Let the lines of a validated batch run. Raises LostError."""
+
+        def work(connection: Connection) -> None:
+            row = self._mine(connection, batch.id)
+            changes = {"total": total, "about": self._about(row, model=model)}
+            if row.status == "validating":
+                self._set(connection, row, "in_progress", **changes)
+            self._let_go(connection, row.id)
+
+        await self._own(batch, work)
+
+    async def fail(self, batch: Batch, errors: Sequence[Mapping[str, Any]]) -> None:
+        """End a batch whose input is not valid. Raises LostError."""
+
+        def work(connection: Connection) -> None:
+            row = self._mine(connection, batch.id)
+            connection.execute(delete(batch_lines).where(batch_lines.c.batch_id == row.id))
+            self._set(connection, row, "failed", about=self._about(row, errors=list(errors)))
+            self._let_go(connection, row.id)
+
+        await self._own(batch, work)
+
+    async def finalize(self, batch: Batch) -> Batch:
+        """Say that the results are being written, unless the batch ends in another way. Raises LostError."""
+
+        def work(connection: Connection) -> Batch:
+            row = self._mine(connection, batch.id)
+            if row.status == "in_progress" and row.expires_at > self._now(connection):
+                self._set(connection, row, "finalizing")
+            return self._batch(connection.execute(_named(row.id, row.owner)).one())
+
+        return await self._database.awrite(work)
+
+    async def results(self, batch: Batch, after: int, limit: int) -> Sequence[tuple[int, str, Item, Item | None]]:
+        """Return the number, the status, the request and the result of some lines, in order."""
+        line = batch_lines.c
+        query = select(batch_lines).where(line.batch_id == batch.id, line.number > after)
+
+        def work(connection: Connection) -> Sequence[tuple[int, str, Item, Item | None]]:
+            found = connection.execute(query.order_by(line.number).limit(limit)).all()
+            return [
+                (
+                    int(one.number),
+                    one.status,
+                    self._vault.unpack(one.request),
+                    None if one.result is None else self._vault.unpack(one.result),
+                )
+                for one in found
+            ]
+
+        return await self._database.aread(work)
+
+    async def end(
+        self,
+        batch: Batch,
+        status: str,
+        *,
+        output: tuple[str, int] | None,
+        errors: tuple[str, int] | None,
+        failed: int,
+        usage: Mapping[str, Any] | None,
+    ) -> None:
+        """End a batch: its files become ready, and its lines are deleted, all or nothing. Raises LostError.
+
+        ``output`` and ``errors`` are the ids of the files and their sizes in bytes. None: there is none.
+        """
+
+        def work(connection: Connection) -> None:
+            row = self._mine(connection, batch.id)
+            for id, size in filter(None, (output, errors)):
+                connection.execute(update(files).where(files.c.id == id).values(ready=1, bytes=size))
+            self._set(
+                connection,
+                row,
+                status,
+                output_file_id=output[0] if output else None,
+                error_file_id=errors[0] if errors else None,
+                failed=failed,
+                about=self._about(row, usage=usage),
+            )
+            connection.execute(delete(batch_lines).where(batch_lines.c.batch_id == row.id))
+            self._let_go(connection, row.id)
+
+        await self._own(batch, work)
+
+    async def leave(self, batch: Batch) -> None:
+        """Give up the lease of a batch, so that another proxy can take it at once."""
+        self.held.batches.discard(batch.id)
+        row = batches.c
+        mine = update(batches).where(row.id == batch.id, row.worker == self._worker)
+        await self._database.awrite(lambda connection: connection.execute(mine.values(lease_until=0.0)) and None)
+
+    # What proxies do with lines.
+
+    async def claim_line(self) -> Line | None:
+        """Take the lease of a line that is to be answered. Return None if there is none."""
+        row, line = batches.c, batch_lines.c
+
+        def work(connection: Connection) -> Line | None:
+            now = self._now(connection)
+            free = or_(line.status == "waiting", and_(line.status == "running", line.lease_until <= now))
+            may = and_(row.status == "in_progress", row.not_before <= now, row.expires_at > now)
+            has = select(line.number).where(line.batch_id == row.id, free).exists()
+            query = select(batches).where(may, has).order_by(row.served_at, row.id).limit(1)
+            batch = connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
+            if batch is None:
+                return None
+            wanted = select(batch_lines).where(line.batch_id == batch.id, free).order_by(line.number).limit(1)
+            found = connection.execute(wanted.with_for_update(skip_locked=True)).one_or_none()
+            if found is None:
+                return None
+            connection.execute(update(batches).where(row.id == batch.id).values(served_at=now))
+            leased = {"status": "running", "worker": self._worker, "lease_until": now + self.lease_s}
+            connection.execute(
+                update(batch_lines)
+                .where(line.batch_id == batch.id, line.number == found.number)
+                .values(attempts=found.attempts + 1, **leased)
+            )
+            request = self._vault.unpack(found.request)
+            return Line(self._batch(batch), int(found.number), int(found.attempts) + 1, request)
+
+        claimed = await self._database.awrite(work)
+        if claimed is not None:
+            self.held.lines.add((claimed.batch.id, claimed.number))
+        return claimed
+
+    async def finish_line(self, line: Line, result: Item, *, ok: bool) -> bool:
+        """Store the result of a line. Return whether this proxy still had the lease."""
+        status = "completed" if ok else "failed"
+
+        def work(connection: Connection) -> bool:
+            done = update(batch_lines).where(self._my_line(line))
+            changed = connection.execute(done.values(status=status, result=self._vault.pack(result), worker=None))
+            if not changed.rowcount:
+                return False
+            row = batches.c
+            counted = {status: row[status] + 1}
+            connection.execute(update(batches).where(row.id == line.batch.id).values(counted))
+            return True
+
+        self.held.lines.discard((line.batch.id, line.number))
+        return await self._database.awrite(work)
+
+    async def release_line(self, line: Line, *, after_s: float = 0.0, counts: bool = False) -> None:
+        """Put a line back. The batch waits for ``after_s`` seconds. ``counts``: it counts as an attempt."""
+        row = batches.c
+
+        def work(connection: Connection) -> None:
+            back = update(batch_lines).where(self._my_line(line))
+            attempts = line.attempts if counts else line.attempts - 1
+            connection.execute(back.values(status="waiting", attempts=attempts, worker=None, lease_until=0.0))
+            if after_s > 0:
+                until = self._now(connection) + after_s
+                connection.execute(update(batches).where(row.id == line.batch.id).values(not_before=until))
+
+        self.held.lines.discard((line.batch.id, line.number))
+        await self._database.awrite(work)
+
+    async def renew(self) -> None:
+        """Move the leases of this proxy forward."""
+        held, lines = tuple(self.held.batches), tuple(self.held.lines)
+        if not held and not lines:
+            return
+
+        def work(connection: Connection) -> None:
+            until = self._now(connection) + self.lease_s
+            mine = (batches.c.worker == self._worker) & batches.c.id.in_(held)
+            connection.execute(update(batches).where(mine).values(lease_until=until))
+            line = batch_lines.c
+            for id, number in lines:
+                own = (line.batch_id == id) & (line.number == number) & (line.worker == self._worker)
+                connection.execute(update(batch_lines).where(own).values(lease_until=until))
+
+        await self._database.awrite(work)
+
+    def _my_line(self, line: Line) -> ColumnElement[bool]:
+        row = batch_lines.c
+        return and_(
+            row.batch_id == line.batch.id,
+            row.number == line.number,
+            row.status == "running",
+            row.worker == self._worker,
+            row.attempts == line.attempts,
+        )
+
+    async def _own(self, batch: Batch, work: Any) -> None:
+        """Run the last transaction of this proxy on a batch, and stop renewing its lease even if that fails."""
+        try:
+            await self._database.awrite(work)
+        finally:
+            self.held.batches.discard(batch.id)
+
+    def _mine(self, connection: Connection, id: str) -> Row[Any]:
+        row = batches.c
+        query = select(batches).where(row.id == id, row.worker == self._worker, row.status.not_in(ENDS))
+        found = connection.execute(query.with_for_update()).one_or_none()
+        if found is None:
+            raise LostError(f"the batch {id} is no longer this proxy's")
+        return found
+
+    def _let_go(self, connection: Connection, id: str) -> None:
+        connection.execute(update(batches).where(batches.c.id == id).values(worker=None, lease_until=0.0))
+
+    def _set(self, connection: Connection, row: Row[Any], status: str, **changes: Any) -> None:
+        times = {**json.loads(row.times), f"{status}_at": self._now(connection)}
+        changed = update(batches).where(batches.c.id == row.id)
+        connection.execute(changed.values(status=status, times=json.dumps(times), **changes))
+
+    def _about(self, row: Row[Any], **more: Any) -> str:
+        return self._vault.pack({**self._vault.unpack(row.about), **more})
+
+    def _batch(self, row: Row[Any]) -> Batch:
+        names = (
+            *("id", "owner", "client_id", "created_at", "expires_at", "status", "endpoint", "input_file_id"),
+            *("output_file_id", "error_file_id"),
+        )
+        counts: dict[str, Any] = {name: int(getattr(row, name)) for name in ("total", "completed", "failed")}
+        own: dict[str, Any] = {name: getattr(row, name) for name in names}
+        return Batch(**own, **counts, times=json.loads(row.times), **self._vault.unpack(row.about))
+
+
+def _named(id: str, owner: str) -> Select[Any]:
+    return select(batches).where(batches.c.id == id, batches.c.owner == owner)

@@ -1,0 +1,325 @@
+"""Files that apps upload, and that batches make.
+
+The bytes of a file are in the database, in pieces of :data:`PIECE_BYTES`, so that all proxies on a database have them.
+No query holds more than some pieces at once.
+
+A file is stored in three steps: :meth:`Files.begin` checks the quotas and inserts its row; :meth:`Files.write` adds
+pieces; :meth:`Files.finish` makes it ready. Until then nobody can read it. :meth:`Files.put` does all three. If the
+process is killed in between, the rest is deleted after :data:`UNFINISHED_S`.
+
+The same rows hold the parts of uploads (:mod:`storage.uploads`).
+
+Source: ``/v1/files`` of OpenAI's API.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Row,
+    Select,
+    Text,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+
+from storage.base import Clock, Store, can_be_id, check_ids
+from storage.database import Database
+from storage.encryption import Encryption
+from storage.pagination import Order, Page, UnknownCursorError, first_of
+from storage.tables import file_pieces, files
+
+PIECE_BYTES = 1024 * 1024
+
+PIECES_AT_ONCE = 4
+"""How many pieces one transaction writes."""
+
+UNFINISHED_S = 3600.0
+"""After this time a file that is not ready is deleted: the process that wrote it has died."""
+
+MAX_FILES = 10_000
+"""How many files an owner may have, with the parts of uploads."""
+
+LOCKS = 2
+"""The first half of an advisory lock's key: quotas are checked by one transaction at a time."""
+
+
+class QuotaError(Exception):
+    """There is no room for a file. The message is for the owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many bytes the files of one owner may have, and those of all owners. None: without limit."""
+
+    owner_bytes: int | None = 1024 * 1024 * 1024
+    total_bytes: int | None = 10 * 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file without its bytes. ``size`` is their number. Times are in Unix seconds. ``media_type`` may be empty."""
+
+    id: str
+    created_at: float
+    expires_at: float | None
+    purpose: str
+    size: int
+    name: str
+    media_type: str
+
+
+class Files(Store):
+    """The files in a database. Methods return None if a file does not exist, has expired or belongs to another."""
+
+    def __init__(
+        self,
+        database: Database,
+        encryption: Encryption | None = None,
+        quota: Quota | None = None,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(database, encryption, clock=clock)
+        self._quota = quota or Quota()
+
+    async def put(
+        self,
+        owner: str,
+        name: str,
+        data: bytes,
+        *,
+        purpose: str,
+        media_type: str = "",
+        expires_s: float | None = None,
+        upload_id: str | None = None,
+    ) -> StoredFile:
+        """Store a file. ``expires_s``: how many seconds it is kept; None: until it is deleted. Raises QuotaError.
+
+        With ``upload_id`` it becomes a part of an upload.
+        """
+        file = await self.begin(
+            *(owner, name, len(data)),
+            purpose=purpose,
+            media_type=media_type,
+            expires_s=expires_s,
+            upload_id=upload_id,
+        )
+        try:
+            await self.write(file.id, 0, cut(data))
+            await self.finish(file.id)
+        except BaseException:
+            await self._database.awrite(lambda connection: forget(connection, [file.id]) and None)
+            raise
+        return file
+
+    async def begin(
+        self,
+        owner: str,
+        name: str,
+        size: int,
+        *,
+        purpose: str,
+        media_type: str = "",
+        expires_s: float | None = None,
+        upload_id: str | None = None,
+        has_room: bool = False,
+    ) -> StoredFile:
+        """Insert the row of a file of ``size`` bytes. Raises QuotaError if there is no room.
+
+        ``has_room``: do not ask whether there is room. The results of a batch have been paid for.
+        """
+        check_ids(owner, purpose)
+        id = new_id("part" if upload_id else "file")
+        about = self._vault.pack({"name": name, "media_type": media_type})
+
+        def work(connection: Connection) -> StoredFile:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:locks, 0)"), {"locks": LOCKS})
+            if not has_room:
+                self._check_room(connection, owner, size)
+            now = self._now(connection)
+            expires_at = None if expires_s is None else now + expires_s
+            connection.execute(
+                insert(files).values(
+                    id=id,
+                    owner=owner,
+                    created_at=now,
+                    expires_at=expires_at,
+                    purpose=purpose,
+                    bytes=size,
+                    ready=0,
+                    upload_id=upload_id,
+                    about=about,
+                )
+            )
+            return StoredFile(id, now, expires_at, purpose, size, name, media_type)
+
+        return await self._database.awrite(work)
+
+    async def write(self, id: str, position: int, pieces: Iterable[bytes]) -> int:
+        """Add pieces from a position on. Return the position after them. A piece that is there already is kept."""
+        some: list[bytes] = []
+        for piece in pieces:
+            some.append(piece)
+            if len(some) == PIECES_AT_ONCE:
+                position = await self._write(id, position, some)
+                some = []
+        return await self._write(id, position, some)
+
+    async def _write(self, id: str, position: int, pieces: Sequence[bytes]) -> int:
+        if not pieces:
+            return position
+
+        def work(connection: Connection) -> int:
+            rows = [
+                {"file_id": id, "position": place, "data": self._vault.seal_bytes(piece)}
+                for place, piece in enumerate(pieces, start=position)
+            ]
+            connection.execute(insert(file_pieces), rows)
+            return position + len(rows)
+
+        return await self._database.awrite(work)
+
+    async def finish(self, id: str) -> None:
+        """Make a file ready: from now on it can be read."""
+        done = update(files).where(files.c.id == id).values(ready=1)
+        await self._database.awrite(lambda connection: connection.execute(done) and None)
+
+    async def get(self, id: str, owner: str) -> StoredFile | None:
+        """Return a file."""
+        if not can_be_id(id):
+            return None
+
+        def work(connection: Connection) -> StoredFile | None:
+            row = connection.execute(self._named(connection, id, owner)).one_or_none()
+            return None if row is None else self._file(row)
+
+        return await self._database.aread(work)
+
+    async def list(
+        self,
+        owner: str,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        order: Order = "desc",
+        purpose: str | None = None,
+    ) -> Page[StoredFile]:
+        """Return one page of the owner's files, by creation time. Raises UnknownCursorError."""
+        row = files.c
+        if purpose is not None and not can_be_id(purpose):
+            return Page((), has_more=False)
+
+        def work(connection: Connection) -> Page[StoredFile]:
+            query = self._all(connection, owner)
+            if purpose is not None:
+                query = query.where(row.purpose == purpose)
+            if after is not None:
+                begin = (
+                    connection.execute(self._named(connection, after, owner)).one_or_none()
+                    if can_be_id(after)
+                    else None
+                )
+                if begin is None:
+                    raise UnknownCursorError(after)
+                query = query.where(_beyond(begin, order))
+            ordering = (row.created_at, row.id) if order == "asc" else (row.created_at.desc(), row.id.desc())
+            found = connection.execute(query.order_by(*ordering).limit(limit + 1)).all()
+            return first_of([self._file(one) for one in found], limit)
+
+        return await self._database.aread(work)
+
+    async def pieces(self, id: str) -> AsyncIterator[bytes]:
+        """Yield the bytes of a file, piece by piece. The caller has found the file with :meth:`get`."""
+        position = 0
+        while True:
+            query = select(file_pieces.c.data).where(file_pieces.c.file_id == id, file_pieces.c.position == position)
+            kept = await self._database.aread(
+                lambda connection, query=query: connection.execute(query).scalar_one_or_none()  # type: ignore[misc]
+            )
+            if kept is None:
+                return
+            yield self._vault.open_bytes(bytes(kept))
+            position += 1
+
+    async def read(self, id: str) -> bytes:
+        """Return all bytes of a file. The caller has checked its size."""
+        return b"".join([piece async for piece in self.pieces(id)])
+
+    async def delete(self, id: str, owner: str) -> bool:
+        """Delete a file. Return whether it existed."""
+        if not can_be_id(id):
+            return False
+
+        def work(connection: Connection) -> bool:
+            row = connection.execute(self._named(connection, id, owner)).one_or_none()
+            return row is not None and bool(forget(connection, [id]))
+
+        return await self._database.awrite(work)
+
+    def _check_room(self, connection: Connection, owner: str, size: int) -> None:
+        row, quota = files.c, self._quota
+        own = connection.execute(
+            select(func.count(), func.coalesce(func.sum(row.bytes), 0)).where(row.owner == owner)
+        ).one()
+        if own[0] >= MAX_FILES:
+            raise QuotaError(f"There are {MAX_FILES} files of this key. Delete some.")
+        if quota.owner_bytes is not None and int(own[1]) + size > quota.owner_bytes:
+            raise QuotaError(
+                f"The files of this key would have {int(own[1]) + size} bytes, and {quota.owner_bytes} are allowed."
+                " Delete some, or let files expire."
+            )
+        if quota.total_bytes is not None:
+            total = int(connection.execute(select(func.coalesce(func.sum(row.bytes), 0))).scalar_one())
+            if total + size > quota.total_bytes:
+                raise QuotaError("The files of all keys have as many bytes as are allowed. Try again later.")
+
+    def _all(self, connection: Connection, owner: str) -> Select[Any]:
+        row = files.c
+        alive = or_(row.expires_at.is_(None), row.expires_at > self._now(connection))
+        return select(files).where(row.owner == owner, row.ready == 1, row.upload_id.is_(None), alive)
+
+    def _named(self, connection: Connection, id: str, owner: str) -> Select[Any]:
+        return self._all(connection, owner).where(files.c.id == id)
+
+    def _file(self, row: Row[Any]) -> StoredFile:
+        about = self._vault.unpack(row.about)
+        return StoredFile(
+            row.id, row.created_at, row.expires_at, row.purpose, int(row.bytes), about["name"], about["media_type"]
+        )
+
+
+def cut(data: bytes) -> Iterable[bytes]:
+    """Cut bytes into pieces."""
+    return (data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES))
+
+
+def new_id(prefix: str) -> str:
+    """Return a new id, such as OpenAI's are."""
+    separator = "-" if prefix == "file" else "_"
+    return f"{prefix}{separator}{secrets.token_hex(16)}"
+
+
+def forget(connection: Connection, ids: Sequence[str]) -> int:
+    """Delete files with their pieces. Return how many were deleted."""
+    return connection.execute(delete(files).where(files.c.id.in_(ids))).rowcount
+
+
+def _beyond(begin: Any, order: Order) -> ColumnElement[bool]:
+    place = tuple_(files.c.created_at, files.c.id)
+    mark = tuple_(literal(begin.created_at, Double), literal(begin.id, Text))
+    beyond: ColumnElement[bool] = place > mark if order == "asc" else place < mark
+    return beyond
