@@ -1,4 +1,4 @@
-"""A script for mitmproxy (`mitmweb -s run_proxy.py`). Run as a program, it is the `understudy` command."""
+"""The addon script for mitmproxy (`mitmweb -s run_proxy.py`). Run as a program, it is the `understudy` command."""
 
 import os
 import sys
@@ -9,27 +9,27 @@ if TYPE_CHECKING:
 
 
 def addons_for_mitmproxy() -> tuple[Any, ...]:
-    """Return the addons, for a process that is mitmproxy's. It has no flags of ours."""
+    """Return the addons for one of mitmproxy's own programs. It has no flags of Understudy."""
     try:
         from understudy.rooms import NameTakenError, use_rooms
 
         try:
             use_rooms()
         except NameTakenError as error:
-            end(f"{error}. Understudy has a module of that name and cannot run beside it.")
-        # First, since a wrong setting is told before the addons are imported, which takes seconds.
+            end(f"{error}. Understudy has a module with the same name and cannot run beside it.")
+        # First the settings: then an error in them is shown before the addons are imported, which takes seconds.
         settings = settings_for_a_script()
         from cli.compose import compose
     except ModuleNotFoundError as error:
         end(
-            f"mitmproxy runs in an environment without {error.name!r}: {sys.prefix}. "
-            "Start the mitmproxy of the environment that Understudy is installed in."
+            f"mitmproxy runs in a Python environment without {error.name!r}: {sys.prefix}. "
+            "Start the mitmproxy that is installed in the same environment as Understudy."
         )
     return compose(settings, os.environ, shown=True, in_the_background=True).addons
 
 
 def settings_for_a_script() -> "Settings":
-    """Read the settings from the environment and the file. A wrong one ends mitmproxy with one line."""
+    """Read the settings from the environment and the settings file. A wrong setting ends mitmproxy with one line."""
     import settings as configuration
 
     try:
@@ -39,7 +39,7 @@ def settings_for_a_script() -> "Settings":
 
 
 def end(told: str) -> NoReturn:
-    """End mitmproxy with one line."""
+    """Print one line, and end mitmproxy with exit status 2."""
     print(f"understudy: {told}", file=sys.stderr)
     sys.exit(2)
 

@@ -1,8 +1,8 @@
-"""Flags, environment and file -> one frozen Settings.
+"""Reads all settings: from flags, environment variables and the settings file, into one frozen Settings.
 
-What is set on the command line wins over ``UNDERSTUDY_*`` in the environment, that over ``understudy.toml`` (in the
-working directory, else in the user's configuration folder), that over the defaults. Each value remembers where it came
-from. Only :func:`read_file` does I/O.
+The command line overrides ``UNDERSTUDY_*`` variables. These override ``understudy.toml`` (in the working directory, or
+else in the user's configuration folder). The file overrides the defaults. The source of each value is recorded. Only
+:func:`read_file` does I/O.
 """
 
 import difflib
@@ -29,23 +29,23 @@ FILE = "understudy.toml"
 PASSWORD = re.compile(
     r"(://[^/@:\s]*:)[^?&\s]+@|([?&][\w-]*(?:key|password|secret|token)[\w-]*=)[^&\s]+", re.IGNORECASE
 )
-"""A secret in a URL, and what stands before it: a password before the host, or a parameter of that name."""
+"""A secret in a URL, with the text before it: a password before the host, or a query parameter such as ``token=``."""
 OPENAI_HOSTS = ("api.openai.com",)
 
 
 NO_SETTINGS = frozenset({"UNDERSTUDY_CORPUS"})
-"""Variables of ours that are no settings: this one tells the tests where recorded traffic is."""
+"""Variables of Understudy that are not settings. The tests read this one: it is the folder with recorded traffic."""
 
-# What Kubernetes sets in each container for a service named `understudy` or `understudy-…`.
+# Kubernetes sets such variables in each container, for a service named `understudy` or `understudy-…`.
 SERVICE_HOST = "SERVICE_HOST"
 OF_A_SERVICE = re.compile(r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
 
 
 class SettingsError(Exception):
-    """A setting cannot be what it is set to, or there is no such setting. The message names it and where it was set.
+    """A setting has an invalid value, or there is no such setting. The message has its name and its source.
 
-    ``setting`` is the name of a setting whose value is wrong, ``source`` where the value came from as in
-    :class:`Sourced`, and ``reason`` what is wrong with it. All three are empty where no single value is wrong.
+    ``setting`` is the name of the setting with the invalid value. ``source`` is its source, as in :class:`Sourced`.
+    ``reason`` says what is wrong. All three are empty if the error is not about a single value.
     """
 
     def __init__(self, message: str = "", *, setting: str = "", source: str = "", reason: str = "") -> None:
@@ -54,7 +54,7 @@ class SettingsError(Exception):
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Read ``host:port`` or ``port`` (then on 127.0.0.1). Port 0 lets the system choose. Raises ValueError."""
+    """Parse ``host:port`` or ``port`` (on 127.0.0.1). Port 0 means any free port. Raises ValueError."""
     host, _, port = text.rpartition(":")
     if not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{text!r} is not host:port")
@@ -62,12 +62,12 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def write_address(host: str, port: int) -> str:
-    """Write an address as URLs have it, an IPv6 address in brackets."""
+    """Return an address as in a URL: an IPv6 address gets brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def parse_model_map(text: str) -> dict[str, str]:
-    """Read ``pattern=model,pattern=model``. Raises ValueError."""
+    """Parse ``pattern=model,pattern=model``. Raises ValueError."""
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
     if bad := [name for name, equals, model in pairs if not (name.strip() and equals and model.strip())]:
         raise ValueError(f"{bad[0]!r} is not pattern=model")
@@ -75,7 +75,7 @@ def parse_model_map(text: str) -> dict[str, str]:
 
 
 def parse_hosts(text: str) -> tuple[str, ...]:
-    """Read host names or patterns (``*.example.com``), separated by commas or spaces, to add to OpenAI's own.
+    """Parse host names or patterns (``*.example.com``), separated by commas or spaces. Add them to OpenAI's own hosts.
 
     Raises ValueError.
     """
@@ -86,7 +86,10 @@ def parse_hosts(text: str) -> tuple[str, ...]:
 
 
 def parse_patterns(text: str) -> tuple[str, ...]:
-    """Read host names, addresses or patterns, separated by commas or spaces; ``*`` is every host. Raises ValueError."""
+    """Parse host names, addresses or patterns, separated by commas or spaces. ``*`` means all hosts.
+
+    Raises ValueError.
+    """
     hosts = tuple(dict.fromkeys(host.lower().strip("[]") for host in re.split(r"[,\s]+", text) if host))
     if bad := [host for host in hosts if not re.fullmatch(r"[\w.*:-]+", host)]:
         raise ValueError(f"{bad[0]!r} is not a host name or pattern")
@@ -115,7 +118,7 @@ def _at_least(minimum: float, kind: type[int] | type[float]) -> Callable[[str], 
     def parse(text: str) -> int | float:
         number: int | float = _number(kind)(text)
         if number < minimum:
-            raise ValueError(f"{text} is below {minimum:g}, the least it can be")
+            raise ValueError(f"{text} is too small; it must be at least {minimum:g}")
         if not number < float("inf"):
             raise ValueError(f"{text!r} is not a finite number")
         return number
@@ -125,15 +128,15 @@ def _at_least(minimum: float, kind: type[int] | type[float]) -> Callable[[str], 
 
 def _priced_model(text: str) -> str:
     if not price_is_known(text):
-        raise ValueError(f"the price of {text!r} is not known; name one that it is known of, such as opus")
+        raise ValueError(f"the price of {text!r} is not known; use a model with a known price, such as opus")
     return text
 
 
 def _texts(raw: Any) -> tuple[str, ...]:
-    """Read a list of texts, one a line where it is a text itself: patterns and paths hold commas of their own."""
+    """Parse a list of texts. A single text has one item in each line, because patterns and paths can contain commas."""
     items = raw.splitlines() if isinstance(raw, str) else raw
     if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
-        raise ValueError("it is not a list of texts")
+        raise ValueError("it must be a list of texts")
     return tuple(item.strip() for item in items if item.strip())
 
 
@@ -150,7 +153,7 @@ def _json_paths(raw: Any) -> tuple[str, ...]:
 
 
 def _duration(text: str) -> float:
-    """Read ``90d``, ``12h``, ``30m`` or ``10s`` into seconds."""
+    """Parse ``90d``, ``12h``, ``30m`` or ``10s``. Return seconds. Raises ValueError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
     if match is None:
         raise ValueError(f"{text!r} is not a length of time such as 90d, 12h, 30m or 10s")
@@ -171,13 +174,13 @@ def _modes(raw: Any) -> tuple[str, ...]:
 def _proxy_url(text: str) -> str:
     url = urlsplit(text)
     if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError("it is not http://host:port")
+        raise ValueError("it must be http://host:port")
     try:
         port = url.port
-    except ValueError:  # its message would quote a part of the password
+    except ValueError:  # this error's message would quote a part of the password
         raise ValueError("its port is not a number") from None
     if port is None:
-        raise ValueError("it names no port")
+        raise ValueError("it has no port; write http://host:port")
     return text
 
 
@@ -197,21 +200,21 @@ def _setting(parse: Callable[[Any], Any], help: str, default: Any = MISSING, fac
 
 def _file_path(text: str) -> Path:
     if not text:
-        raise ValueError("it is empty, and would mean the working directory")
+        raise ValueError("it is empty; it must be a path")
     return Path(text).expanduser()
 
 
 def _cassette_path(text: str) -> Path:
-    """Read where to record into. A name like ``chat.txt`` would silently become a folder."""
+    """Parse the path of the cassette to record into. Refuse names like ``chat.txt``, which would become a folder."""
     path = _file_path(text)
     if path.suffix not in ("", ".jsonl") and not text.endswith(("/", os.sep)) and not path.is_dir():
-        raise ValueError(f"a cassette's name ends in .jsonl; a folder's name ends in /: {text!r} does neither")
+        raise ValueError(f"{text!r} must end in .jsonl (a cassette's file) or in / (a folder)")
     return path
 
 
 def _agents(raw: Any) -> Mapping[str, Agent]:
     if not isinstance(raw, Mapping):
-        raise ValueError("agents are written in a file, as [agent.NAME] tables")  # noqa: TRY004 - a person's mistake
+        raise ValueError("agents can only be set in the file, as [agent.NAME] tables")  # noqa: TRY004 - a user's mistake
     try:
         return read_agents(raw)
     except AgentError as error:
@@ -219,29 +222,29 @@ def _agents(raw: Any) -> Mapping[str, Agent]:
 
 
 SECRET = frozenset({"store_key"})
-"""What `understudy config` does not show."""
+"""Settings whose values `understudy config` hides."""
 
 LISTS = (_texts, _patterns, _json_paths, _modes, _agents)
-"""What takes TOML's lists as they are."""
+"""Parsers that take TOML's lists directly."""
 
 MANY = (parse_hosts, parse_patterns, parse_model_map)
-"""What takes a list of texts, and in text separates them by commas."""
+"""Parsers of lists that are separated by commas if they are written as one text."""
 
 TEXTS = (str, _file_path, _cassette_path, _proxy_url, *MANY)
-"""What TOML must write as text: made of a number or a date, it would be a name that nobody has written."""
+"""Parsers whose value must be a string in TOML. A number or a date there is probably a mistake."""
 
 
 TABLES = (parse_model_map, _agents)
-"""What takes TOML's tables whole."""
+"""Parsers that take TOML's tables directly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that can be set, with its default. The help texts are what `understudy config` shows."""
+    """All settings with their defaults. `understudy config` and docs/settings.md show the help texts."""
 
     listen: tuple[str, int] = _setting(parse_address, "where the proxy listens", ("127.0.0.1", 8080))
     base_url: tuple[str, int] | None = _setting(
-        parse_address, "where the base-URL door listens; empty: it is closed", None
+        parse_address, "where the base-URL door listens, for apps that can set OPENAI_BASE_URL; empty: nowhere", None
     )
     base_url_hosts: tuple[str, ...] = _setting(
         _texts,
@@ -252,7 +255,7 @@ class Settings:
         _texts, "origins of web pages that may use the base-URL door and the proxy's own page; * for all", ()
     )
     mode: tuple[str, ...] = _setting(
-        _modes, "further ways in, by mitmproxy's names: socks5, local:NAME, transparent, wireguard", ()
+        _modes, "also accept connections in these modes of mitmproxy: socks5, local:NAME, transparent, wireguard", ()
     )
     upstream_proxy: str | None = _setting(
         _proxy_url, "the proxy (http://…) for Understudy's own requests and for tunnelled traffic", None
@@ -264,16 +267,16 @@ class Settings:
     model_map: Mapping[str, str] = _setting(
         parse_model_map, "patterns of model names -> Claude models; they come before the built-in table", factory=dict
     )
-    default_model: str = _setting(str, "the Claude model for names that no pattern fits", DEFAULT_MODEL)
+    default_model: str = _setting(str, "the Claude model for names that no pattern matches", DEFAULT_MODEL)
     mcp_servers: tuple[str, ...] = _setting(
         _texts, "URLs of MCP servers that apps may let Claude use; * matches any part: https://mcp.example.com/*", ()
     )
     web_search: bool = _setting(_bool, "let apps use Anthropic's web search, which your account pays for", True)
     show_reasoning: bool = _setting(
-        _bool, "show Claude's thinking also to apps that do not ask for it with the header", False
+        _bool, "send Claude's thinking to all apps, not only to those that ask for it with the header", False
     )
     rehearsal: bool = _setting(_bool, "ask a simulated API instead of Anthropic's", False)
-    rehearsal_delay_s: float = _setting(_at_least(0, float), "the rehearsal's pause before each token", 0.02)
+    rehearsal_delay_s: float = _setting(_at_least(0, float), "the simulated API's pause before each token", 0.02)
     max_processes: int = _setting(_at_least(1, int), "how many turns run at once; more wait", 8)
     spare_processes: int = _setting(
         _at_least(0, int), "how many Claude Code processes are started ahead for the next requests", 1
@@ -293,11 +296,11 @@ class Settings:
         _at_least(0, float), "how long an idle process waits for its conversation to continue", 600.0
     )
     wait_s: float = _setting(_at_least(0, float), "how long a request may wait for a free process", 60.0)
-    timeout_s: float = _setting(_at_least(1, float), "how long a turn may take in all", 600.0)
+    timeout_s: float = _setting(_at_least(1, float), "how long a whole turn may take", 600.0)
     first_token_timeout_s: float = _setting(_at_least(1, float), "how long Claude may take to begin an answer", 300.0)
     idle_timeout_s: float = _setting(_at_least(1, float), "how long Claude may be silent within a turn", 300.0)
     keep_alive_s: float = _setting(
-        _at_least(1, float), "after this much silence a stream sends a comment, so that nobody closes it", 15.0
+        _at_least(1, float), "after this pause a stream sends a comment, so that the connection stays open", 15.0
     )
     retries: int = _setting(_at_least(0, int), "how often a turn that failed before its first token is tried again", 2)
     drain_s: float = _setting(_at_least(0, float), "how long `serve` waits for running answers when it is ended", 10.0)
@@ -306,19 +309,19 @@ class Settings:
     )
     max_bodies_mb: int = _setting(
         _at_least(1, int),
-        "the memory for all request bodies together; more get 503, except bodies up to 64 KiB. With client_auth a key"
-        " may use as much as is still free: one key gets half, two get a third each",
+        "the memory for all request bodies together; beyond it requests get 503, except bodies up to 64 KiB. With"
+        " client_auth, a key may use as much as is still free: one key gets half, two get a third each",
         128,
     )
     request_timeout_s: float = _setting(
         _at_least(0.1, float),
-        "how long a new connection may wait with its first request, the head of a request may take, and a body (408) or"
-        " a WebSocket message (1008) may pause",
+        "the longest time before the first request of a connection, for the head of a request, and for a pause in a"
+        " body (408) or a WebSocket message (1008)",
         30.0,
     )
     min_upload_bytes_per_s: float = _setting(
         _at_least(0, float),
-        "the least speed of a body or a WebSocket message after its first request_timeout_s; 0: no limit",
+        "the lowest speed of a body or a WebSocket message, after its first request_timeout_s; 0: no limit",
         1024.0,
     )
     max_connections: int = _setting(
@@ -337,7 +340,7 @@ class Settings:
     image_processes: int = _setting(_at_least(1, int), "how many images are scaled down at once; more wait", 1)
     image_memory_mb: int = _setting(
         _at_least(128, int),
-        "the memory for scaling an image down, where the system can limit it (not on macOS and Windows)",
+        "the memory for scaling an image down; without effect on macOS and Windows",
         768,
     )
     client_auth: bool = _setting(
@@ -345,14 +348,14 @@ class Settings:
     )
     unknown_price_as: str | None = _setting(
         _priced_model,
-        "the model whose price is used for models without a known price, for keys with a budget in US dollars; without"
-        " it such a key cannot use these models",
+        "for keys with a budget in US dollars: the model whose price is used for models without a known price; without"
+        " this setting such a key cannot use these models",
         None,
     )
     tunnel: tuple[str, ...] = _setting(
         parse_patterns,
-        "with client_auth: the only hosts besides `hosts` that a key may connect to; empty: every host with a public"
-        " address. A host that is named without * may have a private address",
+        "with client_auth: the only hosts besides `hosts` that a key may connect to; empty: all hosts with a public"
+        " address. A host that is listed without * may have a private address",
         (),
     )
     key_check_s: float = _setting(
@@ -382,7 +385,9 @@ class Settings:
         _at_least(0, int), "how many requests of batches this proxy answers at once; 0: it runs no batches", 2
     )
     store_lease_s: float = _setting(
-        _at_least(1, float), "how long the other proxies on a shared store take a silent proxy to be running", 30.0
+        _at_least(1, float),
+        "with a shared store: after this time without a sign of life, a proxy counts as ended",
+        30.0,
     )
     session_idle_s: float = _setting(_at_least(0, float), "after this idle time a session is deleted; 0: never", 3600.0)
     session_wait_s: float = _setting(
@@ -398,13 +403,16 @@ class Settings:
     api_key_helper: str | None = _setting(str, "a command that prints the API key for Claude Code", None)
     claude_env: tuple[str, ...] = _setting(
         _texts,
-        "further variables that `claude` and agents inherit; * matches any part: GIT_*. never UNDERSTUDY_*",
+        "further variables that `claude` and agents inherit, but never UNDERSTUDY_*; * matches any part: GIT_*",
         (),
+    )
+    claude_hosts: tuple[str, ...] = _setting(
+        _texts, "further hosts that `claude` may reach, beside its API; * matches any part: *.example.com", ()
     )
     cli_path: Path | None = _setting(_file_path, "a `claude` program to use instead of the SDK's own", None)
     data_dir: Path = _setting(
         _file_path,
-        "where the certificate authority, the store and Claude Code's own state are kept",
+        "the folder for the certificate authority, the store and Claude Code's own state",
         factory=lambda: platformdirs.user_data_path("understudy"),
     )
     agent: Mapping[str, Agent] = _setting(
@@ -433,34 +441,38 @@ class Settings:
     replay: Path | None = _setting(_file_path, "the cassette that answers requests, instead of Claude", None)
     replay_on_miss: OnMiss = _setting(
         _one_of(*get_args(OnMiss.__value__)),
-        "what happens to a request that is not in the cassette: fail (409), live, or record (live, and kept in the"
-        " cassette)",
+        "what to do with a request that is not in the cassette: fail (status 409), live (ask Claude), or record (ask"
+        " Claude and record the answer)",
         "fail",
     )
     replay_keep_errors: bool = _setting(
         _bool,
-        "also keep and play answers that failed at the proxy: no credentials, 401, 429, 5xx, time-outs, broken streams",
+        "also record and replay failures that the request did not cause: no credentials, 401, 429, 5xx, time-outs,"
+        " broken streams",
         False,
     )
     replay_expires_in: float | None = _setting(
-        _duration, "how old an entry may be: 90d, 12h, 30m, 10s; without it they never expire", None
+        _duration, "how old an entry may be: 90d, 12h, 30m, 10s; without this setting entries never expire", None
     )
     replay_on_expired: OnExpired = _setting(
         _one_of(*get_args(OnExpired.__value__)),
-        "what happens to an older entry: warn (and play it), fail (409), or record (live, and kept in the cassette)",
+        "what to do with an older entry: warn (and replay it), fail (status 409), or record (ask Claude and record the"
+        " answer)",
         "warn",
     )
-    replay_speed: float = _setting(_at_least(0, float), "how many times faster than recorded; 0: at once", 1.0)
+    replay_speed: float = _setting(
+        _at_least(0, float), "the speed of replayed answers: 2 is twice as fast as recorded; 0: at once", 1.0
+    )
     replay_recut: int | None = _setting(
-        _number(int), "a seed: cut streams at other places, at random, to test a client's parser", None
+        _number(int), "a seed for cutting streams at random places, to test a client's parser", None
     )
     replay_faults: Path | None = _setting(_file_path, "a file of faults to play with the answers", None)
     replay_only: tuple[str, ...] = _setting(_texts, "compare only these keys of a body", ())
     replay_ignore_paths: tuple[str, ...] = _setting(
-        _json_paths, "places of bodies that may differ from what was recorded", IGNORED_PATHS
+        _json_paths, "JSON paths of bodies that are not compared", IGNORED_PATHS
     )
     replay_ignore_patterns: tuple[str, ...] = _setting(
-        _patterns, "parts of texts that may differ, besides ids, UUIDs and times: regular expressions of RE2", ()
+        _patterns, "parts of texts that are not compared, besides ids, UUIDs and times: regular expressions of RE2", ()
     )
     replay_in_order: bool = _setting(_bool, "requests must come in the recorded order", False)
     replay_once: bool = _setting(_bool, "each entry answers only once", False)
@@ -468,17 +480,17 @@ class Settings:
     log_file: Path | None = _setting(_file_path, "also append the log to this file", None)
 
     def store_place(self) -> str | Path:
-        """Where the store is."""
+        """Return the place of the store: a file, or a database URL."""
         return self.store or self.data_dir / "understudy.db"
 
     def full_model_map(self) -> dict[str, str]:
-        """The person's patterns, then the built-in ones."""
+        """Return the user's patterns, then the built-in ones."""
         return {**self.model_map, **{k: v for k, v in DEFAULT_MODEL_MAP.items() if k not in self.model_map}}
 
 
 @dataclass(frozen=True, slots=True)
 class Sourced:
-    """Settings, and where each value came from: ``flag``, a variable's name, a file's path, ``default``."""
+    """Settings, and the source of each value: ``flag``, a variable's name, a file's path, or ``default``."""
 
     settings: Settings
     source: Mapping[str, str]
@@ -487,9 +499,10 @@ class Sourced:
 def load(
     flags: Mapping[str, Any], environ: Mapping[str, str], file: tuple[Path, Mapping[str, Any]] | None = None
 ) -> Sourced:
-    """Put the settings together. Flags that are None were not given.
+    """Return the settings. A flag that is None was not given.
 
-    Raises SettingsError, also for a name of the file, or an ``UNDERSTUDY_*`` variable, that is not a setting's.
+    Raises SettingsError for an invalid value, and for a name in the file or an ``UNDERSTUDY_*`` variable that is not a
+    setting.
     """
     values: dict[str, Any] = {}
     source: dict[str, str] = {}
@@ -515,9 +528,9 @@ def load(
 
 
 def suggest(unknown: Iterable[str], known: Iterable[str], *, variables: bool = False) -> str:
-    """Write the names that are not known, each with the known one that it is most like, if there is one.
+    """Return the unknown names as a text, each with the most similar known name if there is one.
 
-    ``variables``: the unknown ones are names of variables, and so are those that are suggested.
+    ``variables``: write unknown and suggested names as environment variables.
 
     >>> suggest(["max_proceses", "colour", "speed"], ["max_processes", "replay_speed"])
     'max_proceses (did you mean max_processes?), colour, speed (did you mean replay_speed?)'
@@ -531,13 +544,13 @@ def suggest(unknown: Iterable[str], known: Iterable[str], *, variables: bool = F
 
 
 def _like(name: str, known: Sequence[str]) -> str | None:
-    """Return the known name that a name is most like: a misspelling of it, or its end, as options are called."""
+    """Return the known name that is most similar, or that ends with this name (as options do). Else return None."""
     near = difflib.get_close_matches(name, known, n=1)
     return next(iter([*near, *(one for one in known if one.endswith(f"_{name}"))]), None)
 
 
 def _unknown_variables(environ: Mapping[str, str], known: Iterable[str]) -> list[str]:
-    """Return the variables that begin like a setting's and are none, but for those of a service of Kubernetes'."""
+    """Return the ``UNDERSTUDY_*`` variables that are not settings. Leave out those of a Kubernetes service."""
     settings = {PREFIX + name.upper() for name in known} | NO_SETTINGS
     services = [name.removesuffix(SERVICE_HOST) for name in environ if name.endswith(f"_{SERVICE_HOST}")]
     return [
@@ -550,7 +563,10 @@ def _unknown_variables(environ: Mapping[str, str], known: Iterable[str]) -> list
 
 
 def _flat(table: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Make names of a file's sections: ``[record.redact] headers`` is ``record_redact_headers``, ``file`` the whole."""
+    """Return the settings in a file's tables by name: ``[record.redact] headers`` is ``record_redact_headers``.
+
+    ``[record] file`` is ``record``, and ``[replay] file`` is ``replay``.
+    """
     flat: dict[str, Any] = {}
     for key, value in table.items():
         name = f"{prefix}{key.replace('-', '_')}"
@@ -562,7 +578,7 @@ def _flat(table: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") 
 
 
 def _value(spec: Field[Any], raw: Any, source: str) -> Any:
-    """Make a setting's value of text, or of what TOML has richer types for."""
+    """Parse the value of a setting, from text or from a TOML value. Raises SettingsError."""
     try:
         if spec.metadata["parse"] in LISTS:
             return spec.metadata["parse"](raw)
@@ -572,26 +588,27 @@ def _value(spec: Field[Any], raw: Any, source: str) -> Any:
 
 
 MAY_BE_EMPTY = (*LISTS, *MANY, _bool)
-"""What a variable can set to nothing. For others an empty variable is none: CI systems set all that they know."""
+"""Parsers for which an empty variable is an empty value. For all others an empty variable counts as not set, because CI
+systems define variables without a value."""
 
 
 def _text(parse: Callable[[Any], Any], raw: Any) -> str:
-    """Write what TOML has richer types for as text. Raises ValueError for a type that the setting does not take."""
+    """Return a TOML value as text for a parser. Raises ValueError if the setting does not take this type."""
     if isinstance(raw, Mapping):
         if parse is not parse_model_map or not all(isinstance(model, str) for model in raw.values()):
-            raise ValueError("it is not a table of texts" if parse is parse_model_map else "it cannot be a table")
+            raise ValueError("it must be a table of texts" if parse is parse_model_map else "it cannot be a table")
         return ",".join(f"{name}={model}" for name, model in raw.items())
     if isinstance(raw, (list, tuple)):
         if parse not in MANY or not all(isinstance(item, str) for item in raw):
-            raise ValueError("it is not a list of texts" if parse in MANY else "it cannot be a list")
+            raise ValueError("it must be a list of texts" if parse in MANY else "it cannot be a list")
         return ",".join(raw)
     if parse in TEXTS and not isinstance(raw, (str, Path)):
-        raise ValueError(f"{raw} is not a text; write it in quotes")
+        raise ValueError(f"{raw} is not a text; put it in quotes")
     return str(raw)
 
 
 def read_file(explicit: Path | None = None, cwd: Path | None = None) -> tuple[Path, dict[str, Any]] | None:
-    """Read the configuration file: the one named, else the first that exists. Raises SettingsError."""
+    """Read the settings file: ``explicit``, or else the first one that exists. Raises SettingsError."""
     if explicit is not None and not explicit.is_file():
         raise SettingsError(f"there is no file {explicit}")
     usual = [(cwd or Path.cwd()) / FILE, platformdirs.user_config_path("understudy") / FILE]
@@ -599,7 +616,7 @@ def read_file(explicit: Path | None = None, cwd: Path | None = None) -> tuple[Pa
     if path is None:
         return None
     try:
-        # Editors of Windows begin a file with a byte order mark.
+        # Editors on Windows put a byte order mark at the start of a file.
         return path, tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or error}") from None
@@ -611,7 +628,7 @@ def read_file(explicit: Path | None = None, cwd: Path | None = None) -> tuple[Pa
 
 
 def show(value: Any) -> str:
-    """Write a setting's value as it would be given; of a URL's password only that there is one."""
+    """Write a setting's value as a user would write it. Passwords in URLs are hidden."""
     match value:
         case None:
             return "-"
@@ -631,7 +648,7 @@ def show(value: Any) -> str:
 
 
 def hide_password(text: str) -> str:
-    """Replace the passwords in a text's URLs by ``…``.
+    """Replace the passwords in URLs with ``…``.
 
     >>> hide_password("postgresql://ann:secret@db/x?sslpassword=secret")
     'postgresql://ann:…@db/x?sslpassword=…'
@@ -640,12 +657,12 @@ def hide_password(text: str) -> str:
 
 
 def shown(name: str, value: Any) -> str:
-    """Write a setting's value; of secrets only how many there are."""
+    """Write a setting's value. For secrets, write only their number."""
     return f"{len(value)} of them" if name in SECRET and value else show(value)
 
 
 def as_json(name: str, value: Any) -> Any:
-    """Return a setting's value as JSON has it, with what :func:`shown` hides hidden."""
+    """Return a setting's value for JSON. Secrets are hidden as in :func:`shown`."""
     match value:
         case None | bool() | int() | float():
             return value
@@ -673,7 +690,7 @@ def default_of(name: str) -> Any:
 
 
 def rows(loaded: Sourced) -> list[tuple[str, str, str, str]]:
-    """Return (name, value, source, what it is) for every setting."""
+    """Return (name, value, source, help) for every setting."""
     return [
         (
             spec.name,

@@ -1,6 +1,7 @@
 """`uv run python -m bench [first_token|responses|translate|load|recording|startup|pytest_plugin|soak|stalls|chaos]`.
 
-`--rounds N` says how often; `--minutes N` is the same for `soak` and `chaos`. The status is 1 if `chaos` finds a fault.
+`--rounds N` sets the number of rounds. `soak` and `chaos` take `--minutes N` instead. Exit status 1: `chaos` found a
+fault.
 """
 
 import argparse
@@ -26,13 +27,13 @@ from bench.statistics import Summary
 
 RESULTS = Path(__file__).with_name("results")
 GROWTH = Path(__file__).parents[1] / "docs" / "bench-growth.png"
-# LiteLLM's program, from an environment of its own: `uv tool install 'litellm[proxy]'` or the variable.
+# LiteLLM's program, from its own environment: `uv tool install 'litellm[proxy]'`, or set the variable LITELLM.
 LITELLM = next((Path(path) for path in [os.environ.get("LITELLM", ""), which("litellm") or ""] if path), None)
 console = Console()
 
 
 def run_first_token(rounds: int) -> dict[str, Any]:
-    """Measure, print and return what goes into the JSON."""
+    """Measure, print the tables, and return the data for the JSON file."""
     console.print(f"first_token: {rounds} rounds, about {14 * (rounds + 1)} s", style="dim")
     timings = asyncio.run(first_token.measure(rounds, LITELLM))
     rows, comparisons = first_token.rows(timings), first_token.comparisons(timings)
@@ -62,7 +63,7 @@ def run_first_token(rounds: int) -> dict[str, Any]:
 
 
 def run_responses(rounds: int) -> dict[str, Any]:
-    """Measure, print and return what goes into the JSON."""
+    """Measure, print the tables, and return the data for the JSON file."""
     console.print(f"responses: {rounds} rounds, about {14 * (rounds + 1)} s", style="dim")
     timings = asyncio.run(responses.measure(rounds))
     comparisons = responses.comparisons(timings)
@@ -82,7 +83,7 @@ def run_responses(rounds: int) -> dict[str, Any]:
 
 
 def run_translate(rounds: int) -> dict[str, Any]:
-    """Measure, print and return what goes into the JSON."""
+    """Measure, print the tables, and return the data for the JSON file."""
     rows = translate.measure(rounds)
     table = Table("", "µs", "p10–p90", "per", "a second", "aim", title=f"translate, median of {rounds} rounds")
     for row in rows:
@@ -94,7 +95,7 @@ def run_translate(rounds: int) -> dict[str, Any]:
 
 
 def run_recording(rounds: int) -> dict[str, Any]:
-    """Measure, print and return what goes into the JSON."""
+    """Measure, print the tables, and return the data for the JSON file."""
     console.print(f"recording: {rounds} rounds, about {60 + 25 * rounds} s", style="dim")
     found = recording.measure(rounds)
     plain, taped = found["request_ms"]["plain"], found["request_ms"]["recorded"]
@@ -111,7 +112,7 @@ def run_recording(rounds: int) -> dict[str, Any]:
 
 
 def run_startup(rounds: int) -> dict[str, Any]:
-    """Measure, print and return what goes into the JSON."""
+    """Measure, print the tables, and return the data for the JSON file."""
     console.print(f"startup: {rounds} rounds, about {10 * (rounds + 1)} s", style="dim")
     rows = startup.measure(rounds)
     table = Table("", "s", "p10–p90", "× mitmdump", "p10–p90", "aim", title=f"startup, median of {rounds} rounds")
@@ -124,7 +125,7 @@ def run_startup(rounds: int) -> dict[str, Any]:
 
 
 def run_pytest_plugin(rounds: int) -> dict[str, Any]:
-    """Measure, print and return what goes into the JSON."""
+    """Measure, print the tables, and return the data for the JSON file."""
     console.print(f"pytest_plugin: {rounds} rounds, about {15 * rounds} s", style="dim")
     costs = pytest_plugin.measure(rounds)
     table = Table(
@@ -142,7 +143,7 @@ def run_pytest_plugin(rounds: int) -> dict[str, Any]:
 
 
 def spread(summary: Summary, digits: int) -> str:
-    """Write how far measurements spread."""
+    """Write the range of measurements, from the 10th to the 90th percentile."""
     return f"{summary.p10:.{digits}f}–{summary.p90:.{digits}f}"
 
 
@@ -154,7 +155,7 @@ def aim(value: float, most: float | None) -> str:
 
 
 def run_load(rounds: int) -> dict[str, Any]:
-    """Measure, print and return what goes into the JSON."""
+    """Measure, print the tables, and return the data for the JSON file."""
     console.print(f"load: {rounds} rounds, about {60 + 25 * rounds} s", style="dim")
     results: dict[str, Any] = {}
     table = Table("", "proxy", "beside it", "", "aim", title="load")
@@ -195,7 +196,7 @@ def run_load(rounds: int) -> dict[str, Any]:
 
 
 def run_soak(minutes: int) -> dict[str, Any]:
-    """Run, print and return what goes into the JSON."""
+    """Run, print the result, and return the data for the JSON file."""
     report = asyncio.run(soak.soak(minutes * 60))
     result = soak.as_json(report)
     console.print_json(json.dumps(result))
@@ -206,7 +207,7 @@ def run_soak(minutes: int) -> dict[str, Any]:
 
 
 def run_stalls(rounds: int) -> dict[str, Any]:
-    """Measure, print and return what goes into the JSON."""
+    """Measure, print the tables, and return the data for the JSON file."""
     console.print(f"stalls: {rounds} rounds, about {100 * rounds} s", style="dim")
     found = [stall for _ in range(rounds) for stall in asyncio.run(stalls.measure())]
     title = "stalls: the longest time between two pieces of an innocent stream, sent 5 ms apart, ms"
@@ -221,7 +222,7 @@ def run_stalls(rounds: int) -> dict[str, Any]:
 
 
 def run_chaos(minutes: int) -> dict[str, Any]:
-    """Run, print and return what goes into the JSON. ``faults`` says what must not be."""
+    """Run, print the result, and return the data for the JSON file. ``faults`` lists what must not happen."""
     report = asyncio.run(chaos.chaos(minutes * 60))
     table = Table(
         "after", "times", "s until all is answered again", "ended by itself", title=f"chaos on {report.database}"
@@ -267,12 +268,12 @@ def at_least_one(text: str) -> int:
 
 
 def main() -> None:
-    """Run the bench that is named, or all."""
+    """Run the bench that the command line names, or all."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements; see docs/bench.md.")
-    parser.add_argument("bench", nargs="?", choices=list(BENCHES), help="without it: all")
+    parser.add_argument("bench", nargs="?", choices=list(BENCHES), help="the bench to run; default: all")
     parser.add_argument(
         "--rounds", "--minutes", type=at_least_one,
-        help="how often, of soak and chaos how many minutes; each bench has its own default",
+        help="the number of rounds, or of minutes for soak and chaos; each bench has its own default",
     )  # fmt: skip
     options = parser.parse_args()
     machine = {

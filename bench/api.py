@@ -1,8 +1,8 @@
-"""The rehearsal, telling when it wrote each delta: `python -m bench.api` prints its address, then one line an answer.
+"""The simulated API, with the time of each delta: `python -m bench.api` prints its address, then one line per answer.
 
-A line is JSON: the last words of the prompt and the list of seconds (``time.monotonic()``, the same clock in every
-process of the machine) at which the answer's deltas were about to be written. A prompt may end in ``[N deltas, S s
-apart]``; one that offers tools is answered by calls until ten results have come.
+A line is JSON: the last words of the prompt, and the times just before each delta was written. The times are seconds of
+``time.monotonic()``, which is the same clock in all processes of a machine. A prompt may end in ``[N deltas, S s
+apart]``. A request with tools is answered with tool calls until ten results have come.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ PACE = re.compile(r"\[(\d+) deltas, ([\d.]+) s apart\]$")
 
 
 def text_of(deltas: int) -> str:
-    """Return a text of so many deltas."""
+    """Return a text of ``deltas`` deltas."""
     return ("".join(f"{n:03d} " for n in range(deltas)))[: deltas * DELTA_CHARS]
 
 
 class Answer:
-    """One answer: its gates keep the pace and note the time, each just before its delta."""
+    """One answer. Its gates keep the pace, and record the time just before each delta."""
 
     def __init__(self, received: ReceivedRequest) -> None:
         self._began = time.monotonic()
@@ -40,12 +40,12 @@ class Answer:
         self._told = asyncio.create_task(self._tell(received), name="tell when the deltas were written")
 
     def reply(self) -> Reply:
-        """Return what the rehearsal is to play."""
+        """Return the reply for the rehearsal."""
         return Reply(text=text_of(self._deltas), delay_s=0, gates={k: self._gate(k) for k in range(self._deltas)})
 
     def _gate(self, k: int) -> Callable[[], Awaitable[None]]:
         async def wait() -> None:
-            # A schedule, not a pause after each: what sending costs does not add up.
+            # Wait for a fixed time, not for a pause after each delta. So the time for sending does not add up.
             await asyncio.sleep(max(0.0, self._began + (k + 1) * self._delta_s - time.monotonic()))
             self._written_at.append(time.monotonic())
 
@@ -57,14 +57,14 @@ class Answer:
 
 
 def calls_tool(received: ReceivedRequest) -> bool:
-    """Whether a request is a step of a tool loop that is to go on."""
+    """Return whether a request is a step of a tool loop that should continue."""
     blocks = [b for m in received.body["messages"] if isinstance(m["content"], list) for b in m["content"]]
     return bool(received.body.get("tools")) and sum(b["type"] == "tool_result" for b in blocks) < TOOL_STEPS
 
 
 async def serve() -> None:
-    """Serve until the process is ended."""
-    answers: list[Answer] = []  # the latest, so that their tasks are kept
+    """Serve until the process is stopped."""
+    answers: list[Answer] = []  # the latest answers, so that their tasks are not garbage-collected
 
     def script(received: ReceivedRequest) -> Reply | None:
         if "[rehearse:" in last_user_text(received.body):

@@ -1,7 +1,7 @@
-"""An app that asks with an unmodified client: `python -m bench.app openai`, `… anthropic`, or the SDK: `… sdk`.
+"""An app with an unmodified client: `python -m bench.app openai`, `… anthropic`, or `… sdk` for the SDK.
 
-All that it knows of its surroundings is its environment, as with any app. For each line on its input it asks once, on
-a client that is kept, and prints a line of JSON: what :class:`Answer` holds.
+Like any app, it is configured only by environment variables. For each line on stdin it sends one request, always with
+the same client, and prints an :class:`Answer` as a line of JSON.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ CLAUDE_MODEL = "claude-haiku-4-5"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a client saw: when it asked, and each non-empty piece of text, when and how long (``time.monotonic()``).
+    """The observations of a client: the time of the request, and (time, length) of each non-empty piece of text.
 
-    ``process`` is how Understudy says that it came by its Claude Code process; None where nothing says so.
+    Times are ``time.monotonic()``. ``process`` says how Understudy got its ``claude`` process; None if unknown.
     """
 
     asked_at: float
@@ -41,12 +41,12 @@ class Answer:
 
 
 def timed(texts: Iterator[str | None]) -> list[tuple[float, int]]:
-    """Take the texts as they come and note when each that is not empty came."""
+    """Read the texts as they come, and return (time, length) of each non-empty one."""
     return [(time.monotonic(), len(text)) for text in texts if text]
 
 
 def ask_openai(client: OpenAI, system: str | None = None) -> Answer:
-    """Ask as OpenAI's own documentation does."""
+    """Send a request as in OpenAI's documentation."""
     messages: list[Any] = [{"role": "user", "content": PROMPT}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
@@ -57,7 +57,7 @@ def ask_openai(client: OpenAI, system: str | None = None) -> Answer:
 
 
 class Continued:
-    """A chat that goes on: the app sends all of it each time, or, with a session, only what is new."""
+    """A continued chat. The app sends all of it each time, or, with a session, only the new message."""
 
     def __init__(self, session: str | None = None) -> None:
         self._client = OpenAI(max_retries=0)
@@ -79,7 +79,7 @@ class Continued:
 
 
 class Taken:
-    """Texts that are passed on, and kept."""
+    """Passes texts on, and keeps them."""
 
     def __init__(self, texts: Iterator[str | None]) -> None:
         self._texts = texts
@@ -95,7 +95,7 @@ class Taken:
 
 
 class Responses:
-    """The Responses API: each question by itself, or going on from the last."""
+    """The Responses API: each request is independent, or continues the one before."""
 
     def __init__(self, *, store: bool = True, goes_on: bool = False) -> None:
         self._client = OpenAI(max_retries=0)
@@ -140,7 +140,7 @@ class OverWebSocket:
 
 
 def ask_anthropic(client: "Anthropic") -> Answer:
-    """Ask as Anthropic's own documentation does."""
+    """Send a request as in Anthropic's documentation."""
     asked_at = time.monotonic()
     stream = client.messages.create(
         model=CLAUDE_MODEL, max_tokens=1000, messages=[{"role": "user", "content": PROMPT}], stream=True
@@ -149,12 +149,12 @@ def ask_anthropic(client: "Anthropic") -> Answer:
 
 
 def asker(name: str) -> Callable[[], Answer]:
-    """Return what asks once, with the client that is named, made once."""
+    """Make the named client. Return a function that sends one request with it."""
     if name == "openai":
         openai = OpenAI(max_retries=0)
         return lambda: ask_openai(openai)
     if name == "openai-new-system":
-        # No process has this system prompt: it is a fresh one that answers.
+        # No process has this system prompt, so a new one must answer.
         openai, numbers = OpenAI(max_retries=0), itertools.count()
         return lambda: ask_openai(openai, f"You are number {next(numbers)}.")
     others: dict[str, Callable[[], Callable[[], Answer]]] = {
@@ -167,14 +167,14 @@ def asker(name: str) -> Callable[[], Answer]:
     }
     if name in others:
         return others[name]()
-    from anthropic import Anthropic  # here, since it takes seconds to import and the other kinds do not need it
+    from anthropic import Anthropic  # imported here: it takes seconds, and the other clients do not need it
 
     anthropic = Anthropic(max_retries=0)
     return lambda: ask_anthropic(anthropic)
 
 
 async def sdk(kind: str) -> None:
-    """Ask once for each line with the SDK itself: on one client that is kept, or on a new one connected beforehand."""
+    """Send a request with the SDK for each line, with the same client or with a new one that is connected."""
     options = sdk_options()
     client = ClaudeSDKClient(options)
     await client.connect()
@@ -195,7 +195,7 @@ async def sdk(kind: str) -> None:
 
 
 def sdk_options() -> ClaudeAgentOptions:
-    """Return options that ask for what the engine asks for, as far as the SDK's own client can."""
+    """Return the same options as the engine uses, as far as the SDK's own client has them."""
     return ClaudeAgentOptions(
         model=CLAUDE_MODEL,
         tools=[],

@@ -1,8 +1,8 @@
-"""Minutes of disturbances, and what they may not do: mix answers, lose what was acknowledged, leave processes behind.
+"""Disturbs a proxy for minutes, and checks that it mixes no answers, loses no stored data and leaves no processes.
 
-Clients ask for streams of chat completions and for responses that are stored. Each question carries a mark of its own,
-which the simulated API quotes. Meanwhile :mod:`bench.disturbances` are done to the :class:`bench.stand.Stand`, one
-after the other, in an order that a seed gives. After each one the time is taken until new clients are answered again.
+Clients ask for streams of chat completions and for stored responses. Each question has its own mark, which the
+simulated API quotes. Meanwhile :mod:`bench.disturbances` are applied to the :class:`bench.stand.Stand`, one after the
+other. A seed decides their order. After each one, the time until new clients get answers again is measured.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ from cassettes.read import read
 SEED = 15
 CLIENTS = 4
 PAUSE_S = 5.0
-"""How long the stand is left alone after it has recovered."""
+"""The pause after the stand has recovered."""
 RECOVERS_S = 60.0
-"""After so long without an answer it counts as not recovered."""
+"""After this time without an answer, it counts as not recovered."""
 PROBE_S = 20.0
 MARK = re.compile(r"mark-[0-9a-f]{16}")
 FAILURES = (openai.APIError, OSError, TimeoutError)
@@ -38,7 +38,7 @@ FAILURES = (openai.APIError, OSError, TimeoutError)
 
 @dataclass(slots=True)
 class Tally:
-    """What the clients have seen. ``acknowledged`` maps a stored response's id to its mark."""
+    """The observations of the clients. ``acknowledged`` maps the id of a stored response to its mark."""
 
     answers: int = 0
     mixed: int = 0
@@ -47,7 +47,7 @@ class Tally:
     refused: Counter[str] = field(default_factory=Counter)
 
     def check(self, text: str, mark: str, *, whole: bool = True) -> None:
-        """Look whose answer a text is. One that was broken off may be too short to say."""
+        """Check that a text has its own mark and no other. An incomplete answer may have no mark."""
         found = set(MARK.findall(text))
         self.answers += whole
         self.mixed += bool(found - {mark})
@@ -56,9 +56,9 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """How long it took after a disturbance until new clients were answered, in seconds; None: it never was.
+    """The time from a disturbance until new clients get answers, in seconds. None: they never did.
 
-    ``ended`` are programs that had ended by themselves and were started again.
+    ``ended`` lists the programs that had ended by themselves and were started again.
     """
 
     after: str
@@ -68,7 +68,7 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a chaos run went. ``refused`` counts errors by their kind: these are allowed, as clients can try again."""
+    """The result of a chaos run. ``refused`` counts errors by kind. Errors are allowed, because clients can retry."""
 
     answers: int
     mixed: int
@@ -84,7 +84,7 @@ class Report:
 
     @property
     def faults(self) -> list[str]:
-        """What must not be, in words."""
+        """What must not happen, in words."""
         counts = {
             "mixed answers": self.mixed,
             "answers without their mark": self.unmarked,
@@ -97,13 +97,13 @@ class Report:
 
 
 def marks(chance: random.Random) -> Iterator[str]:
-    """Yield marks, each another."""
+    """Yield different marks."""
     while True:
         yield f"mark-{chance.randrange(16**16):016x}"
 
 
 async def chaos(seconds: float, names: Sequence[str] = tuple(DISTURBANCES), seed: int = SEED) -> Report:
-    """Disturb for so long, each of the named disturbances at least once, and count."""
+    """Disturb for ``seconds``, and apply each named disturbance at least once. Return the result."""
     tally, recoveries, orphans = Tally(), [], 0
     async with stand() as it:
         possible = [name for name in names if it.database is not None or name != "PostgreSQL stopped"]
@@ -130,13 +130,13 @@ async def chaos(seconds: float, names: Sequence[str] = tuple(DISTURBANCES), seed
 
 
 def in_turn(names: Sequence[str], chance: random.Random) -> Iterator[str]:
-    """Yield all names in some order, then all in another."""
+    """Yield all names in random order, then again in another order, and so on."""
     while names:
         yield from chance.sample(names, len(names))
 
 
 async def recovery(after: str, it: Stand, tally: Tally, probes: Iterator[str]) -> Recovery:
-    """Ask with new clients until each kind of question is answered at each door."""
+    """Send requests with new clients until each kind of request is answered at each address."""
     began = time.monotonic()
     ended: list[str] = []
     while time.monotonic() - began < RECOVERS_S:
@@ -155,7 +155,7 @@ async def recovery(after: str, it: Stand, tally: Tally, probes: Iterator[str]) -
 
 @contextlib.asynccontextmanager
 async def clients(it: Stand, tally: Tally, seed: int) -> AsyncIterator[None]:
-    """Have clients ask one thing after the other, and let them finish in the end."""
+    """Run clients that send one request after the other. At the end, let them finish."""
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for number in range(CLIENTS):
@@ -167,7 +167,7 @@ async def clients(it: Stand, tally: Tally, seed: int) -> AsyncIterator[None]:
 
 
 async def keep_asking(client: openai.AsyncOpenAI, chance: random.Random, tally: Tally, stop: asyncio.Event) -> None:
-    """Ask until it is over; what fails is counted, and the client waits a little as clients do."""
+    """Send requests until ``stop`` is set. Count failures, and wait a little after each, as real clients do."""
     mark = marks(chance)
     async with client:
         while not stop.is_set():
@@ -181,7 +181,7 @@ async def keep_asking(client: openai.AsyncOpenAI, chance: random.Random, tally: 
 
 
 async def chat(client: openai.AsyncOpenAI, mark: str, tally: Tally) -> None:
-    """Ask for a stream of a chat completion."""
+    """Request a chat completion as a stream."""
     text, whole = "", False
     messages: Any = [{"role": "user", "content": f"{mark} is what you quote, and nothing else {mark}"}]
     stream = await client.chat.completions.create(model=OPENAI_MODEL, messages=messages, stream=True)
@@ -195,7 +195,7 @@ async def chat(client: openai.AsyncOpenAI, mark: str, tally: Tally) -> None:
 
 
 async def response(client: openai.AsyncOpenAI, mark: str, tally: Tally) -> None:
-    """Ask for a response that is stored."""
+    """Request a stored response."""
     answer = await client.responses.create(model=OPENAI_MODEL, input=f"{mark} please")
     tally.check(answer.output_text, mark)
     if getattr(answer, "store", True):
@@ -203,7 +203,7 @@ async def response(client: openai.AsyncOpenAI, mark: str, tally: Tally) -> None:
 
 
 async def streamed_response(client: openai.AsyncOpenAI, mark: str, tally: Tally) -> None:
-    """Ask for a response that is stored, as a stream."""
+    """Request a stored response, as a stream."""
     text, whole = "", False
     stream = await client.responses.create(model=OPENAI_MODEL, input=f"{mark} please", stream=True)
     try:
@@ -219,7 +219,7 @@ async def streamed_response(client: openai.AsyncOpenAI, mark: str, tally: Tally)
 
 
 async def lost_of(client: openai.AsyncOpenAI, acknowledged: dict[str, str]) -> int:
-    """Read every acknowledged response, and count those that are not there or are not what they were."""
+    """Read all acknowledged responses. Return the number of those that are missing or changed."""
     lost = 0
     async with client:
         for name, mark in acknowledged.items():

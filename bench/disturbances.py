@@ -1,4 +1,4 @@
-"""What a chaos run does to a stand. Each disturbance is bounded in time and takes back what it did."""
+"""The disturbances of a chaos run. Each one takes a limited time and undoes its changes."""
 
 import asyncio
 import contextlib
@@ -19,11 +19,11 @@ BODIES = 12
 BODY = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "' + b"a" * (4 * 1024 * 1024) + b'"}]}'
 
 type Disturbance = Callable[[Stand], Awaitable[int]]
-"""Disturbs, takes back what it did, and returns how many orphans it has seen."""
+"""Disturbs, undoes its changes, and returns the number of orphaned processes."""
 
 
 async def kill_the_proxy(it: Stand) -> int:
-    """Kill the proxy amid its answers, and start it again."""
+    """Kill the proxy during its answers, and start it again."""
     orphans = await it.end_proxy(signal.SIGKILL)
     it.start_proxy()
     return orphans
@@ -38,7 +38,7 @@ async def kill_claude(it: Stand) -> int:
 
 
 async def kill_the_api(it: Stand) -> int:
-    """Kill the API, and start it again after a while."""
+    """Kill the simulated API, and start it again after a time."""
     if it.api is not None:
         it.api.kill()
         await asyncio.to_thread(it.api.wait)
@@ -48,7 +48,7 @@ async def kill_the_api(it: Stand) -> int:
 
 
 async def stop_the_database(it: Stand) -> int:
-    """Stop PostgreSQL without a farewell, and start it again after a while."""
+    """Stop PostgreSQL abruptly, and start it again after a time."""
     if it.database is not None:
         await asyncio.to_thread(it.database.stop)
         try:
@@ -59,9 +59,9 @@ async def stop_the_database(it: Stand) -> int:
 
 
 async def fill_the_disk(it: Stand) -> int:
-    """Leave no room for the recording: on its file system where it has one of its own, else by a limit of file sizes.
+    """Leave no room for the recording: fill its own file system, or else limit the size of files.
 
-    The limit is of all files that the proxy writes.
+    That limit is for all files that the proxy writes.
     """
     if it.has_disk:
         usage = os.statvfs(it.cassettes)
@@ -122,7 +122,7 @@ def address_space(pid: int) -> int:
 
 
 def send_large(door: tuple[str, int]) -> None:
-    """Send one large request, and wait a little for what comes."""
+    """Send one large request, and wait a short time for an answer."""
     with contextlib.suppress(OSError), socket.create_connection(door, timeout=LASTS_S) as connection:
         head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         connection.sendall(f"{head}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY)
@@ -131,7 +131,7 @@ def send_large(door: tuple[str, int]) -> None:
 
 @contextlib.contextmanager
 def limited(pid: int, kind: int, soft: int) -> Iterator[None]:
-    """Keep a running process to a limit. What has ended needs none."""
+    """Set a limit for a process while the block runs. Ignore a process that has ended."""
     with contextlib.suppress(ProcessLookupError):
         limit(pid, kind, soft)
     try:

@@ -1,7 +1,7 @@
-"""Time to the first token and to the last, and how long a delta is on its way: through the proxy, and beside it.
+"""Measures the time to the first and the last token, and the delay of a delta, with the proxy and without it.
 
-All ask one rehearsal, in turn, round by round. The rehearsal (:mod:`bench.api`), the two proxies and the apps
-(:mod:`bench.app`) each run in a process of their own in a clean environment; ``query()`` runs in this one.
+All ask the same simulated API, alternately, round by round. The API (:mod:`bench.api`), the two proxies and the apps
+(:mod:`bench.app`) each run in their own process in a clean environment. ``query()`` runs in this process.
 """
 
 import asyncio
@@ -38,16 +38,16 @@ WARM = "proxy, warm"
 COLD = "proxy, cold"
 LITELLM = "LiteLLM's proxy"
 
-# Between requests a person thinks; in that time the spare process is replaced.
+# The pause between requests, as of a user who thinks. During it the spare process is replaced.
 PAUSE_S = 1.2
 
-# Puts an app behind the proxy exactly as the README tells a person to.
+# Starts an app behind the proxy, exactly as in the README.
 BEHIND_PROXY = 'eval "$(cd "$HOME" && "$1" env --listen "$2")" && exec "$3" -m bench.app "$4"'
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One answer, in milliseconds: to the first and the last piece of text, how many pieces, each delta's way."""
+    """One answer, in ms: the time to the first and the last piece, the number of pieces, and each delta's delay."""
 
     first_ms: float
     total_ms: float
@@ -57,7 +57,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one yardstick showed, in milliseconds. ``fewest`` and ``most`` are pieces received of those sent."""
+    """The result of one yardstick, in milliseconds. ``fewest`` and ``most`` are numbers of received pieces."""
 
     name: str
     first: Summary
@@ -69,7 +69,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two yardsticks compared; ``aim`` is what the median should be at most, None where none is set."""
+    """A comparison of two yardsticks. ``aim`` is the upper limit for the median; None: there is none."""
 
     what: str
     unit: str
@@ -82,9 +82,9 @@ type Yardstick = Callable[[], Awaitable[Answer]]
 
 
 async def measure(rounds: int, litellm: Path | None = None) -> Timings:
-    """Measure every yardstick ``rounds`` times, in turn, after one round that is not counted.
+    """Measure all yardsticks alternately, ``rounds`` times, after one round that is not counted.
 
-    ``litellm`` is LiteLLM's program, where it is to be measured too.
+    ``litellm`` is LiteLLM's program. None: do not measure it.
     """
     async with contextlib.AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="understudy-bench-")))
@@ -117,7 +117,7 @@ async def measure(rounds: int, litellm: Path | None = None) -> Timings:
 
 
 async def interleaved(yardsticks: Mapping[str, Yardstick], api: Process, rounds: int) -> Timings:
-    """Use the yardsticks in turn; each round begins with another one, so that none always follows the same."""
+    """Use the yardsticks alternately. Each round begins with another one, so that their order changes."""
     timings: dict[str, list[Timing]] = {name: [] for name in yardsticks}
     names = list(yardsticks)
     for number in range(rounds + 1):
@@ -132,7 +132,7 @@ async def interleaved(yardsticks: Mapping[str, Yardstick], api: Process, rounds:
 
 
 def timing(answer: Answer, written_at: list[float]) -> Timing:
-    """Work out the times. Raises ValueError when the API's record is not of this answer."""
+    """Compute the times. Raises ValueError if the API's record does not belong to this answer."""
     if len(written_at) != DELTAS or not written_at[0] > answer.asked_at:
         raise ValueError("the API answered something else than what was asked")
     (first_at, _), (last_at, _) = answer.pieces[0], answer.pieces[-1]

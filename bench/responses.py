@@ -1,6 +1,6 @@
-"""The Responses API beside Chat Completions, and conversations that we remember beside those that the app repeats.
+"""Compares the Responses API with Chat Completions, and stored conversations with those that the app sends again.
 
-Everything asks one rehearsal, in turn, round by round, each app behind a proxy of its own (:mod:`bench.first_token`).
+All ask the same simulated API, alternately, round by round. Each app has its own proxy (:mod:`bench.first_token`).
 """
 
 import contextlib
@@ -30,7 +30,7 @@ CONTINUED = "chat, continued by the app"
 PREVIOUS = "responses, by previous_response_id"
 SESSION = "chat, by session"
 
-# How each app is called (bench.app), and by what kind of process each of its answers after the first comes.
+# The name of each app (bench.app), and the kind of process that gives all its answers after the first.
 APPS: dict[str, tuple[str, str | None]] = {
     CHAT: ("openai", "reused"),
     RESPONSES: ("openai-responses", "reused"),
@@ -43,7 +43,7 @@ APPS: dict[str, tuple[str, str | None]] = {
 
 
 async def measure(rounds: int) -> Timings:
-    """Measure every way ``rounds`` times, in turn, after one round that is not counted."""
+    """Measure all ways alternately, ``rounds`` times, after one round that is not counted."""
     async with contextlib.AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="understudy-bench-")))
         api, base_url = await stack.enter_async_context(rehearsal(clean(home / "api")))
@@ -51,7 +51,7 @@ async def measure(rounds: int) -> Timings:
         yardsticks: dict[str, Yardstick] = {}
         for name, (kind, process) in APPS.items():
             app = await stack.enter_async_context(proxied_app(clean(home / kind) | asks, kind))
-            # The first of all has nothing to go on from.
+            # The first request has nothing to continue.
             await by_app(app, None if process is None else "warm")
             await line(api)
             yardsticks[name] = partial(by_app, app, process)
@@ -59,7 +59,7 @@ async def measure(rounds: int) -> Timings:
 
 
 def comparisons(timings: Timings) -> list[Comparison]:
-    """Return what is quoted, taken round by round: each beside its likeness."""
+    """Return the comparisons, round by round: each way with its counterpart."""
     first = {name: [t.first_ms for t in them] for name, them in timings.items()}
     way = {name: deltas_ms(them) for name, them in timings.items()}
     alike = [(RESPONSES, CHAT), (UNSTORED, CHAT), (WEBSOCKET, CHAT), (PREVIOUS, CONTINUED), (SESSION, CONTINUED)]

@@ -1,8 +1,8 @@
-"""Ten minutes of everything at once, and what is left afterwards.
+"""Runs a mixture of all kinds of traffic for ten minutes, and checks what remains afterwards.
 
-Plain questions, conversations, tool loops, long histories, apps that hang up, an API that refuses, breaks off, stalls
-and is overloaded, and Claude Code processes that are killed. Each prompt carries a name that the rehearsal quotes, so
-that an answer that belongs to another is seen.
+The mixture has plain questions, conversations, tool loops, long histories, apps that disconnect, an API that refuses,
+breaks off, stalls and is overloaded, and ``claude`` processes that are killed. Each prompt has a name that the
+simulated API quotes. So an answer that went to the wrong client is found.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ KILL_EVERY_S = 7.0
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What there is when nothing runs."""
+    """The resources in use when nothing runs."""
 
     file_descriptors: int
     resident_mib: float
@@ -42,7 +42,7 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a soak went. ``foreign`` are answers with another conversation's name: there must be none."""
+    """The result of a soak. ``foreign`` is the number of answers with another conversation's name. It must be 0."""
 
     counts: dict[str, int]
     foreign: int
@@ -52,7 +52,7 @@ class Report:
 
 
 async def soak(seconds: float) -> Report:
-    """Run the mixture for so long and look at what is left."""
+    """Run the mixture for ``seconds``, and return the counts and the remaining resources."""
     counts: Counter[str] = Counter()
     chance = random.Random(4)
     async with place(spare_processes="2", timeout_s="20", idle_timeout_s="5") as to:
@@ -69,7 +69,7 @@ async def soak(seconds: float) -> Report:
 
 
 async def worker(to: Place, number: int, until: float, chance: random.Random, counts: Counter[str]) -> None:
-    """Ask one thing after the other."""
+    """Send one request after the other."""
     done = 0
     while time.monotonic() < until:
         done += 1
@@ -86,7 +86,7 @@ async def worker(to: Place, number: int, until: float, chance: random.Random, co
 
 
 async def answer(to: Place, messages: list[Any], name: str, counts: Counter[str], **fields: Any) -> dict[str, Any]:
-    """Have the conversation answered, and look whose answer it is."""
+    """Send a conversation, and check that the answer belongs to it."""
     completion = await to.through.chat.completions.create(model=OPENAI_MODEL, messages=messages, **fields)
     message = completion.choices[0].message
     text = message.content or ""
@@ -97,12 +97,12 @@ async def answer(to: Place, messages: list[Any], name: str, counts: Counter[str]
 
 
 async def plain(to: Place, name: str, _: random.Random, counts: Counter[str]) -> None:
-    """One question."""
+    """Send one question."""
     await answer(to, [{"role": "user", "content": f"{name} [rehearse: delay=0]"}], name, counts)
 
 
 async def conversation(to: Place, name: str, chance: random.Random, counts: Counter[str]) -> None:
-    """Some turns."""
+    """Send a conversation of some turns."""
     messages: list[Any] = [{"role": "system", "content": f"You are {chance.randrange(3)}."}]
     for turn in range(chance.randint(2, 6)):
         messages.append({"role": "user", "content": f"{name} {turn} [rehearse: delay=0]"})
@@ -110,7 +110,7 @@ async def conversation(to: Place, name: str, chance: random.Random, counts: Coun
 
 
 async def loop(to: Place, name: str, chance: random.Random, counts: Counter[str]) -> None:
-    """A tool loop."""
+    """Run a tool loop."""
     messages: list[Any] = [{"role": "user", "content": f"{name} [rehearse: tool calls={chance.randint(1, 3)}]"}]
     message = await answer(to, messages, name, counts, tools=[TOOL])
     messages.append(message)
@@ -123,7 +123,7 @@ async def loop(to: Place, name: str, chance: random.Random, counts: Counter[str]
 
 
 async def long(to: Place, name: str, chance: random.Random, counts: Counter[str]) -> None:
-    """A long history at once."""
+    """Send a long history at once."""
     history = [
         {"role": role, "content": f"{name} {n}"}
         for n in range(chance.choice([20, 150]))
@@ -133,7 +133,7 @@ async def long(to: Place, name: str, chance: random.Random, counts: Counter[str]
 
 
 async def hang_up(to: Place, name: str, chance: random.Random, _: Counter[str]) -> None:
-    """Leave amid an answer, or before it."""
+    """Disconnect during an answer, or before it."""
     prompt = chance.choice(["words=60 delay=0.02", "hang", "stall after=3"])
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(chance.choice([0.05, 0.2, 0.8])):
@@ -145,7 +145,7 @@ async def hang_up(to: Place, name: str, chance: random.Random, _: Counter[str]) 
 
 
 async def fault(to: Place, name: str, chance: random.Random, counts: Counter[str]) -> None:
-    """Something goes wrong at the API."""
+    """Make the simulated API fail."""
     prompt = f"{name} [rehearse: {chance.choice(FAULTS)}]"
     await answer(to, [{"role": "user", "content": prompt}], name, counts)
 
@@ -177,14 +177,14 @@ async def kill_now_and_then(pid: int, chance: random.Random, counts: Counter[str
 
 
 async def status(to: Place) -> dict[str, Any]:
-    """Ask the proxy for its state."""
+    """Return the state of the proxy."""
     answer = await to.through.get("https://api.openai.com/understudy/status", cast_to=httpx.Response)
     state: dict[str, Any] = answer.json()
     return state
 
 
 async def at_rest(to: Place) -> Rest:
-    """Wait until nothing runs, and count what there is."""
+    """Wait until nothing runs, and return the resources in use."""
     while (state := await status(to))["running"] or any(  # noqa: ASYNC110 - the proxy tells nobody by itself
         one["state"] not in ("idle", "spare") for one in state["processes"]
     ):
@@ -193,7 +193,7 @@ async def at_rest(to: Place) -> Rest:
 
 
 def rest_of(pid: int, known: int) -> Rest:
-    """Count what a proxy holds."""
+    """Return the resources that a proxy uses."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return Rest(
         file_descriptors=len(list(Path(f"/proc/{pid}/fd").iterdir())),
@@ -204,5 +204,5 @@ def rest_of(pid: int, known: int) -> Rest:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Return a report as JSON has it."""
+    """Return a report as JSON."""
     return asdict(report)

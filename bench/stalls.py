@@ -1,8 +1,8 @@
-"""How long an innocent stream stands still while somebody attacks the proxy.
+"""Measures how long an innocent stream stalls while another client attacks the proxy.
 
-A stream of pieces 5 ms apart goes through the proxy, again and again; the longest time between two pieces is what
-counts. At the same time an equal stream goes to the simulated API directly: where that stands still too, it is the
-machine, since the attackers take their share of its processors. The attackers run in a process of their own.
+A stream with pieces 5 ms apart goes through the proxy, again and again. The longest time between two pieces is the
+result. At the same time an equal stream goes to the simulated API directly. If that one stalls too, the machine is the
+cause, because the attackers also use its processors. The attackers run in their own process.
 """
 
 import asyncio
@@ -35,21 +35,21 @@ from tests.attacks.victim import MIB, chunk, flood, head_on
 PIECES = 600
 PROMPT = f"Count, please. [{PIECES} deltas, 0.005 s apart]"
 AT_LEAST_S = 3.0
-"""How long the stream is watched beside each attack, also after one that is over at once."""
+"""The stream is measured at least this long for each attack, even if the attack ends at once."""
 AT_MOST_S = 60.0
-"""An attack that takes longer is ended."""
+"""An attack that takes longer is stopped."""
 IDLE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The base-URL door that is attacked, and a key that opens it."""
+    """The attacked base-URL door, and a valid key for it."""
 
     port: int
     key: str
 
     def open(self) -> socket.socket:
-        """Connect with the door."""
+        """Connect to the door."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=AT_MOST_S)
 
     def head(self, *lines: str, request: str = "POST /v1/chat/completions", key: bool = True) -> bytes:
@@ -58,7 +58,7 @@ class Target:
         return "\r\n".join([f"{request} HTTP/1.1", "Host: localhost", *lines, *login, "", ""]).encode()
 
     def post(self, body: bytes) -> int:
-        """Ask for a chat completion with the key. Return the status, 0 if none comes."""
+        """Request a chat completion with the key. Return the status, or 0 if there is none."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=AT_MOST_S)
         headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
         with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
@@ -75,16 +75,16 @@ def chat(*messages: object, **fields: object) -> bytes:
 
 
 def user(content: object) -> dict[str, object]:
-    """Return a message of a user's."""
+    """Return a user message."""
     return {"role": "user", "content": content}
 
 
 def nothing(_: Target) -> None:
-    """Attack nobody."""
+    """Do not attack."""
 
 
 def keyless_bodies(to: Target) -> None:
-    """Send 64 MiB without a key, by length and in chunks."""
+    """Send 64 MiB without a key, once with Content-Length and once chunked."""
     for framing, piece in (
         (f"Content-Length: {64 * MIB}", b"a" * MIB),
         ("Transfer-Encoding: chunked", chunk(b"a" * MIB)),
@@ -95,12 +95,12 @@ def keyless_bodies(to: Target) -> None:
 
 
 def quadratic_prompt(to: Target) -> None:
-    """Have 256 KiB recorded that a backtracking pattern would take a minute for."""
+    """Send 256 KiB to record. A backtracking pattern would take a minute for them."""
     to.post(chat(user("-eyJ" * (64 * 1024) + " [2 deltas, 0 s apart]")))
 
 
 def image_bombs(to: Target) -> None:
-    """Send twelve images at once that unpack to 137 MiB each, and twelve that would to 337."""
+    """Send twelve images at once that unpack to 137 MiB each, and then twelve that would unpack to 337 MiB."""
     for side in (6000, 9400):
         body = chat(user([{"type": "image_url", "image_url": {"url": bomb(side)}}]))
         with ThreadPoolExecutor(12) as pool:
@@ -108,7 +108,7 @@ def image_bombs(to: Target) -> None:
 
 
 def idle_connections(to: Target) -> None:
-    """Open a thousand connections and say nothing."""
+    """Open a thousand connections, and send nothing."""
     with contextlib.ExitStack() as stack:
         for _ in range(1000):
             with contextlib.suppress(OSError):
@@ -130,14 +130,14 @@ def websocket_fragments(to: Target) -> None:
 
 
 def small_messages(to: Target) -> None:
-    """Have ten MiB of messages recorded, of 64 bytes each."""
+    """Send ten MiB of messages to record, of 64 bytes each."""
     each = user("a" * 30)
     count = 10 * MIB // len(json.dumps(each))
     to.post(chat(*[each] * count, user("[2 deltas, 0 s apart]")))
 
 
 def deep_json(to: Target) -> None:
-    """Send JSON of great depth: a schema of 5,000, and 1,000,000 brackets."""
+    """Send deeply nested JSON: a schema with 5,000 levels, and 1,000,000 brackets."""
     schema = '{"type":"object","properties":{"a":' * 5000 + "{}" + "}}" * 5000
     tools = f'[{{"type":"function","function":{{"name":"f","parameters":{schema}}}}}]'.encode()
     to.post(chat(user("[2 deltas, 0 s apart]"))[:-1] + b', "tools": ' + tools + b"}")
@@ -145,7 +145,7 @@ def deep_json(to: Target) -> None:
 
 
 def not_found(to: Target) -> None:
-    """Have a MiB of lines logged: a thousand paths of a KiB each that are not there, from each of four connections."""
+    """Cause long log lines: each of four connections asks for a thousand unknown paths of one KiB."""
 
     def ask_on(number: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", to.port, timeout=AT_MOST_S)
@@ -175,9 +175,9 @@ ATTACKS: dict[str, Callable[[Target], None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """The longest gaps between pieces beside an attack, in ms: through the proxy, and of the API asked directly.
+    """The longest times between two pieces during an attack, in ms: through the proxy, and from the API directly.
 
-    ``failed`` are innocent streams that failed; ``over`` is False where the attack had to be ended.
+    ``failed`` is the number of innocent streams that failed. ``over`` is False if the attack had to be stopped.
     """
 
     attack: str
@@ -189,7 +189,7 @@ class Stall:
 
 
 async def measure(names: Sequence[str] = tuple(ATTACKS)) -> list[Stall]:
-    """Run each attack once beside the innocent streams."""
+    """Run each attack once, together with the innocent streams."""
     attackers = multiprocessing.get_context("spawn")
     async with contextlib.AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="understudy-bench-")))
@@ -213,7 +213,7 @@ async def measure(names: Sequence[str] = tuple(ATTACKS)) -> list[Stall]:
 
 
 async def beside(name: str, place: Place, target: Target, context: SpawnContext) -> Stall:
-    """Run an attack and watch the innocent streams until it is over, and their own ends."""
+    """Run an attack, and measure the innocent streams until the attack and the streams have ended."""
     attacker = context.Process(target=ATTACKS[name], args=(target,), name=name)
     began = time.monotonic()
     attacker.start()
@@ -230,7 +230,7 @@ async def beside(name: str, place: Place, target: Target, context: SpawnContext)
 
 
 async def longest_gap(place: Place, direct: bool, attacker: BaseProcess, began: float) -> tuple[float, int]:
-    """Ask for streams while the attack lasts; return the longest time between two pieces, and how many have failed."""
+    """Request streams during the attack. Return the longest time between two pieces, and the number of failures."""
     longest, failed = 0.0, 0
     while attacker.is_alive() or time.monotonic() - began < AT_LEAST_S:
         try:
@@ -244,13 +244,13 @@ async def longest_gap(place: Place, direct: bool, attacker: BaseProcess, began: 
 
 
 async def made_key(environment: Mapping[str, str], name: str) -> str:
-    """Make a key of the proxy's."""
+    """Make a key for the proxy, and return it."""
     command = [UNDERSTUDY, "keys", "make", name]
     async with program(command, environment, Path(environment["HOME"]), stdout=PIPE) as process:
         return await line(process)
 
 
 async def drained(api: Process) -> None:
-    """Read what the API tells, so that its pipe never fills."""
+    """Read the output of the API, so that its pipe never fills."""
     while True:
         await line(api)

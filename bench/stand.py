@@ -1,6 +1,6 @@
-"""What a chaos run disturbs: a simulated API, a database and a proxy, each a process that can end and be started again.
+"""The programs that a chaos run disturbs: a simulated API, a database and a proxy. Each can be stopped and restarted.
 
-All keep their addresses, so that clients find them again. Whatever a stand has started is ended by its process id.
+Their addresses stay the same, so that clients find them again. A stand ends its own processes, by their ids.
 """
 
 import asyncio
@@ -26,15 +26,15 @@ from tests.postgres import Postgres, programs
 STARTED_S = 60.0
 """How long a program may take until it listens."""
 ENDED_S = 10.0
-"""How long what a proxy has started may outlive it before it counts as an orphan."""
+"""A process that outlives its proxy by this time counts as an orphan."""
 DISK = "256m"
-"""How much the disk of the cassettes holds, where the system allows one of their own."""
+"""The size of the cassettes' own file system, if the system allows one."""
 OPEN_FILES = 256
-"""How many files the proxy may have open."""
+"""The largest number of open files of the proxy."""
 
 
 class Stand:
-    """A running proxy before a running API. ``database`` is None where PostgreSQL's programs are not installed."""
+    """A running proxy and a running API. ``database`` is None if PostgreSQL's programs are not installed."""
 
     def __init__(self, folder: Path, database: Postgres | None) -> None:
         self.database = database
@@ -64,7 +64,7 @@ class Stand:
         self.api = self._start(command, self._api_environment, ROOT)
 
     def start_proxy(self) -> None:
-        """Start the proxy, which records and may have few files open."""
+        """Start the proxy. It records, and it may have only few open files."""
         command = [
             UNDERSTUDY, "serve", "--listen", f"127.0.0.1:{self._port}",
             "--base-url", f"127.0.0.1:{self._door_port}", "--record", f"{self.cassettes}/",
@@ -79,7 +79,7 @@ class Stand:
             )
 
     async def ready(self) -> None:
-        """Wait until the API and both doors of the proxy take connections. Raises TimeoutError."""
+        """Wait until the API and both addresses of the proxy accept connections. Raises TimeoutError."""
         async with asyncio.timeout(STARTED_S):
             for port in (self._api_port, self._port, self._door_port):
                 while not await takes_connections(port):  # noqa: ASYNC110 - a port tells nobody by itself

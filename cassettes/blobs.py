@@ -1,8 +1,8 @@
-"""Large base64 is kept beside a cassette, once, by the SHA-256 of what it encodes.
+"""Stores large base64 beside a cassette, once, in files named by the SHA-256 of the decoded bytes.
 
-In the cassette ``{"$blob": "sha256:…", "media": "image/png", "before": "data:image/png;base64,"}`` stands where the
-string was; ``before`` only for a data URL. An object of the app's that has such a key itself is wrapped:
-``{"$literal": {…}}``. Reading puts back exactly what was there.
+In the cassette, ``{"$blob": "sha256:…", "media": "image/png", "before": "data:image/png;base64,"}`` replaces the
+string. Only a data URL has ``before``. If the app's own JSON has an object with such a key, it is wrapped:
+``{"$literal": {…}}``. Reading restores the original value exactly.
 """
 
 import base64
@@ -21,13 +21,13 @@ from storage.private_files import write_private_file
 
 MIN_CHARACTERS = 4096
 MAX_BYTES = 256 * 1024 * 1024
-"""As much as a line of a cassette may have."""
+"""The largest size of a blob. It is also the limit for a line of a cassette."""
 
 _DATA_URL = re.compile(r"data:(?P<media>[\w.+/-]{1,100})(?:;[\w=.+-]{0,100}){0,4};base64,")
 _BASE64 = re2.compile(r"[A-Za-z0-9+/]+={0,2}")
 _REFERENCE = re.compile(r"sha256:([0-9a-f]{64})")
 _OURS = frozenset({"$blob", "$literal"})
-_MAGIC = (  # what files begin with
+_MAGIC = (  # the first bytes of file types
     (b"\x89PNG", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"GIF8", "image/gif"),
@@ -38,17 +38,17 @@ _MAGIC = (  # what files begin with
 
 
 class BlobError(Exception):
-    """A blob that a cassette names is not there, or is not what it was."""
+    """A blob that a cassette names is missing, or its content has changed."""
 
 
 class Blobs:
-    """The blobs in one folder, which is made when the first is put there."""
+    """The blobs in one folder. The folder is made when the first blob is stored."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def put(self, data: bytes) -> str:
-        """Keep the bytes and return their name, ``sha256:…``. Raises OSError."""
+        """Store bytes and return their name, ``sha256:…``. Raises OSError."""
         digest = hashlib.sha256(data).hexdigest()
         path = self._folder / digest
         if not path.exists():
@@ -73,11 +73,11 @@ class Blobs:
         return data
 
     def put_away(self, value: Any) -> Any:
-        """Return the JSON-like value with references in the place of large base64. Raises OSError."""
+        """Return the JSON-like value with references instead of large base64. Raises OSError."""
         return _map(value, self._put_string)
 
     def put_back(self, value: Any, problems: list[str]) -> Any:
-        """Undo :meth:`put_away`. Where a blob cannot be had its reference stays, and ``problems`` gets the reason."""
+        """Undo :meth:`put_away`. If a blob cannot be read, keep its reference and append the reason to ``problems``."""
         if isinstance(value, list):
             return [self.put_back(item, problems) for item in value]
         if not isinstance(value, dict):
@@ -112,7 +112,7 @@ class Blobs:
 
 
 def media_type(data: bytes) -> str:
-    """Tell what a file is by its first bytes."""
+    """Return the media type of a file, by its first bytes."""
     return next((media for magic, media in _MAGIC if data.startswith(magic)), "application/octet-stream")
 
 

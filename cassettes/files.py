@@ -1,8 +1,8 @@
-"""Which files a cassette is made of.
+"""The files of a cassette.
 
-``NAME.jsonl`` goes on in ``NAME.2.jsonl``, ``NAME.3.jsonl`` … when it has grown to its limit. Beside them lies
-``NAME.jsonl.d`` with their blobs, indexes and the journals of exchanges that still run. A folder given as a cassette
-has one ``.jsonl`` (and its parts) for each run.
+When ``NAME.jsonl`` has reached its size limit, it continues in ``NAME.2.jsonl``, ``NAME.3.jsonl`` and so on. The folder
+``NAME.jsonl.d`` beside them has the blobs, the indexes and the journals of exchanges that still run. If a cassette is a
+folder, it has one ``.jsonl`` (and its parts) for each run.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ _IGNORED = "names\nlock\n*.part\n*.index\n.gitignore\n"
 
 
 def side_folder(file: Path) -> Path:
-    """Return the folder that belongs to a cassette's file; a part has its cassette's."""
+    """Return the side folder (``NAME.jsonl.d``) of a cassette's file. All parts of a cassette share one."""
     first = first_of(file)
     owner = first if first.exists() else file
     return owner.with_name(owner.name + ".d")
 
 
 def make_side_folder(folder: Path) -> None:
-    """Make a folder that belongs to a cassette, if there is none: for its owner alone, and git takes only its blobs.
+    """Make the side folder of a cassette, if there is none. Only its owner can read it, and git ignores all but blobs.
 
-    Raises OSError, also where the folder is a link: a cassette of somebody else's must not have us write elsewhere.
+    Raises OSError, also if the folder is a link: a cassette from another person must not make us write elsewhere.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.is_symlink():
@@ -40,12 +40,12 @@ def make_side_folder(folder: Path) -> None:
 
 
 def open_regular(path: Path, most_bytes: int | None = None) -> BinaryIO:
-    """Open a file of a cassette for reading. Raises OSError, also for what is no regular file, or larger than that.
+    """Open a file of a cassette for reading. Raises OSError, also if it is not a regular file, or is too large.
 
-    A cassette may come from somebody else. A named pipe beside it would have us wait for ever, a device or a file with
-    a hole read until the memory is full.
+    A cassette may come from another person. A named pipe would make us wait forever. A device or a sparse file could
+    fill the memory.
     """
-    # Opening a pipe without it would wait for somebody who writes.
+    # Without O_NONBLOCK, opening a pipe would wait for a writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
     file = os.fdopen(os.open(path, flags), "rb")
     about = os.fstat(file.fileno())
@@ -59,7 +59,7 @@ def open_regular(path: Path, most_bytes: int | None = None) -> BinaryIO:
 
 
 def index_path(file: Path) -> Path:
-    """Return where a file's index is kept."""
+    """Return the path of a file's index."""
     return side_folder(file) / f"{file.name.removesuffix('.jsonl')}.index"
 
 
@@ -80,7 +80,7 @@ def parts(first: Path) -> list[Path]:
 
 
 def all_files(path: Path) -> list[Path]:
-    """Return the files of a cassette, be it a file or a folder, in the order in which they are read."""
+    """Return the files of a cassette (a file or a folder), in the order in which they are read."""
     if not path.is_dir():
         return parts(path)
     names = sorted(file for file in path.glob("*.jsonl") if file.is_file())
@@ -89,13 +89,13 @@ def all_files(path: Path) -> list[Path]:
 
 
 def journals(file: Path) -> list[Path]:
-    """Return the journals that lie beside a cassette's file."""
+    """Return the journals of a cassette's file."""
     folder = side_folder(file)
     found = folder.glob("*.part") if folder.is_dir() else ()
     return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
 
 def first_of(file: Path) -> Path:
-    """Return the file that a part goes on from, or the file itself."""
+    """Return the first file of the cassette that a part belongs to, or the file itself."""
     match = re.fullmatch(r"(.+)\.(?:[2-9]|[1-9]\d{1,8})\.jsonl", file.name)
     return file.with_name(f"{match[1]}.jsonl") if match else file

@@ -1,7 +1,7 @@
 """The first words of a question and of an answer, for lists. Pure.
 
-The question is the last thing that was said to the model; before a tool's result stands ``←``, before a call ``→``.
-Shapes: OpenAI's API reference. What is of no known shape has no words.
+The question is the last message to the model. A tool's result begins with ``←``, a tool call with ``→``. Shapes:
+OpenAI's API reference. A value of an unknown shape has no words.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,13 +12,13 @@ import msgspec
 from cassettes.openai_bodies import MESSAGE_KEYS, array, error_in, inner, mapping
 
 MAX_WORDS = 120
-"""So many characters are kept."""
+"""The largest number of characters."""
 
 _TEXTS = ("text", "refusal", "content", "output", "summary")
 
 
 class _Asked(msgspec.Struct):
-    """Where a request has its question. Long histories stay undecoded, but for their last message."""
+    """The fields of a request that can hold its question. Of a long history only the last message is decoded."""
 
     messages: msgspec.Raw = msgspec.Raw(b"null")
     input: msgspec.Raw = msgspec.Raw(b"null")
@@ -30,9 +30,9 @@ _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def question(request: bytes | msgspec.Raw) -> str:
-    """Return the first words of what a request's JSON asks, "" where there are none.
+    """Return the first words of the question in a request's JSON, "" if there are none.
 
-    Of JSON that is at hand already, :func:`question_of` tells it without reading all of it again.
+    For JSON that is already decoded, use :func:`question_of`.
     """
     try:
         asked = _asked.decode(request)
@@ -55,7 +55,7 @@ def _said_last(raw: msgspec.Raw) -> str:
 
 
 def question_of(request: Any) -> str:
-    """Return the first words of what a request asks, "" where there are none."""
+    """Return the first words of the question in a decoded request, "" if there are none."""
     if not isinstance(request, Mapping):
         return ""
     try:
@@ -118,6 +118,6 @@ def _call(call: Any) -> str:
 
 
 def shortened(text: str) -> str:
-    """Return a text's beginning in one line."""
+    """Return the beginning of a text in one line, with ``…`` if it was cut."""
     line = " ".join(text[: MAX_WORDS * 8].split())
     return line if len(line) <= MAX_WORDS else f"{line[: MAX_WORDS - 1]}…"

@@ -103,7 +103,7 @@ def asked(started: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
     }
     try:
         _encoder.encode(fields)
-    except UnicodeEncodeError:  # a lone surrogate, which the line has as an escape
+    except UnicodeEncodeError:  # a lone surrogate; in the line it is an escape
         return None
     return fields
 

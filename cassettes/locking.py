@@ -1,4 +1,4 @@
-"""Locks on files, which the system lets go of when their owner dies."""
+"""File locks. The system releases a lock when its process ends."""
 
 import contextlib
 import sys
@@ -9,12 +9,12 @@ if sys.platform == "win32":
     import msvcrt
 
     def lock(file: IO[Any], *, wait: bool) -> None:
-        """Lock a file for this process alone. Raises OSError if another has it, and with ``wait`` after some time."""
+        """Lock a file for this process. Raises OSError if another process has the lock; with ``wait``, after a time."""
         file.seek(0)
         msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
 
     def unlock(file: IO[Any]) -> None:
-        """Let go of the lock."""
+        """Release the lock."""
         file.seek(0)
         msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
 
@@ -22,11 +22,11 @@ else:
     import fcntl
 
     def lock(file: IO[Any], *, wait: bool) -> None:
-        """Lock a file for this process alone. Without ``wait`` raises BlockingIOError if another has it."""
+        """Lock a file for this process. Without ``wait``, raises BlockingIOError if another process has the lock."""
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def unlock(file: IO[Any]) -> None:
-        """Let go of the lock."""
+        """Release the lock."""
         fcntl.flock(file, fcntl.LOCK_UN)
 
 

@@ -1,8 +1,8 @@
-"""How an exchange ended, and whose doing a failure was. Pure.
+"""How an exchange ended, and whether the request or the proxy caused a failure. Pure.
 
-A cassette tells three things of an end: ``how`` the connection ended, the ``status``, and the ``error`` that the answer
-told. An answer of 503 whose connection ended well is ``done`` there, because a replay must end it as cleanly. People
-and counters want to know something else: whether the app got what it asked for. That is the outcome.
+A cassette has three facts about the end of an exchange: ``how`` the connection ended, the ``status``, and the ``error``
+in the answer. A complete answer with status 503 is ``done`` there, because a replay must also end it cleanly. The
+outcome says something else: whether the app got what it asked for.
 """
 
 from collections.abc import Mapping
@@ -14,20 +14,20 @@ DONE: Literal["done"] = "done"
 FAILED: Literal["failed"] = "failed"
 
 PASSING = frozenset({401, 402, 403, 407, 408, 409, 425, 429})
-"""Statuses below 500 that tell of credentials, limits and states of the proxy, and nothing of the request itself."""
+"""Statuses below 500 that are caused by credentials, limits or the state of the proxy, not by the request."""
 
 OF_THE_PROXY = frozenset({"invalid_api_key", "permission_denied", "forbidden"})
-"""Codes of ``invalid_request_error`` that tell of the proxy's own credentials."""
+"""Codes of ``invalid_request_error`` that are caused by the proxy's own credentials."""
 
 OF_THE_APP = frozenset({"invalid_prompt", "context_length_exceeded", "request_too_large"})
-"""Codes that tell of the request, in errors that name no type: those of a response that failed."""
+"""Codes that are caused by the request. The errors of failed responses have a code but no type."""
 
 
 def outcome(how: How, status: int | None, error: Any = None, method: str = "POST") -> How:
     """Return how an exchange ended: ``done``, ``failed``, ``cut_by_app`` or ``interrupted``.
 
-    Whatever has a status of 400 or more has failed, and so has an answer that tells an error after it had begun with
-    200. Asking for something that failed earlier (GET) is no failure.
+    An answer with a status of 400 or more has failed. So has an answer that began with 200 and has an error later. A
+    GET that returns an earlier failure has not failed.
     """
     if how != DONE:
         return how
@@ -39,12 +39,12 @@ def outcome(how: How, status: int | None, error: Any = None, method: str = "POST
 def failed_at_the_proxy(
     how: How, status: int | None, error: Any = None, method: str = "POST", *, said: bool = True
 ) -> bool:
-    """Whether an exchange failed through nothing that the app had asked: the same request may be answered next time.
+    """Return whether an exchange failed, but not because of the request. The same request may succeed the next time.
 
-    That is so without credentials, at a limit (429), after a time-out, with a stream that broke off, and for every
-    status of 500 and more. It is not so for what Claude or the proxy refuse because of the request (400, 404, 413,
-    422), and not for an answer that the app itself left, as far as there was one: with nothing ``said`` until then, the
-    app had waited in vain.
+    This is true for missing credentials, limits (429), time-outs, broken streams, and every status of 500 or more. It
+    is false if the request itself was refused (400, 404, 413, 422). It is also false if the app disconnected during
+    the answer. If nothing was ``said`` before the app disconnected, it is true: the app waited for an answer that did
+    not come.
     """
     ended = outcome(how, status, error, method)
     if ended == "interrupted" or (ended == "cut_by_app" and not said):
@@ -57,7 +57,7 @@ def failed_at_the_proxy(
 
 
 def _is_of_the_request(error: Any) -> bool:
-    """Whether an error that a stream told is about the request. One without any shape tells that the stream broke."""
+    """Return whether an error in a stream is about the request. An error that is only a text means a broken stream."""
     if not isinstance(error, Mapping):
         return False
     inner = error.get("error")
@@ -67,7 +67,7 @@ def _is_of_the_request(error: Any) -> bool:
 
 
 def reason(status: int | None, error: Any) -> str:
-    """Say in a few words why an exchange failed: ``401 invalid_api_key``, ``overloaded``, ``Client disconnected.``"""
+    """Return in a few words why an exchange failed: ``401 invalid_api_key``, ``overloaded``, ``it broke off``."""
     status_text = str(status) if status is not None and status >= 400 else ""
     if isinstance(error, Mapping):
         told = error.get("code") or error.get("type") or error.get("message")

@@ -1,4 +1,4 @@
-"""What a list shows of one entry of a cassette."""
+"""The summary of an entry, for lists."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from translate.usage import MessageUsage
 
 
 class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a list shows of an entry. ``offset`` and ``length``: its block in ``file``, in bytes; ``ms``: in all.
+    """The summary of an entry.
 
-    ``usage`` is what the app was told; ``claude_usage`` what Claude told of its messages; ``cost_usd`` is there if it
-    was computed from that. :func:`cassettes.usage.summary_usage` says what they come to.
-    ``error``: type, code and the beginning of the message of the error that was told, or the text of one that has no
-    shape. ``question``, ``answer``: their first words.
+    ``offset`` and ``length``: its block in ``file``, in bytes. ``ms``: the total time. ``usage``: the usage that was
+    sent to the app. ``claude_usage``: the usage that Claude reported for its messages. ``cost_usd``: the cost, if it
+    was computed from ``claude_usage``. Use :func:`cassettes.usage.summary_usage` to read them. ``error``: type, code
+    and the beginning of the message of the error, or its text. ``question``, ``answer``: their first words.
     """
 
     id: str
@@ -33,7 +33,7 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     usage: dict[str, Any] | None = None
     claude_usage: list[MessageUsage] | None = None
     claude_model: str | None = None
-    """The Claude model that the request was translated for, as the answer's header says."""
+    """The Claude model that the request was translated for, from the answer's header."""
     cost_usd: float | None = None
     file: str = ""
     error: dict[str, Any] | str | None = None
@@ -42,10 +42,10 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def outcome(self) -> How:
-        """How the exchange ended, for people: ``done`` only if the app got what it asked for."""
+        """How the exchange ended. ``done`` only if the app got what it asked for."""
         return outcome(self.how, self.status, self.error, self.method)
 
     @property
     def failed_at_the_proxy(self) -> bool:
-        """Whether it failed through nothing that the app had asked."""
+        """Whether it failed, but not because of the request."""
         return failed_at_the_proxy(self.how, self.status, self.error, self.method, said=bool(self.answer))

@@ -1,4 +1,4 @@
-"""Undoing content encodings (https://www.rfc-editor.org/rfc/rfc9110#name-content-codings), within a limit."""
+"""Decodes content encodings (https://www.rfc-editor.org/rfc/rfc9110#name-content-codings), up to a size limit."""
 
 import gzip
 import io
@@ -9,10 +9,10 @@ import zstandard
 
 
 def unpack(body: bytes, encoding: str, most: int) -> bytes:
-    """Return a body without its encoding, of one that is longer than ``most`` bytes the beginning.
+    """Return a body without its content encoding. If it is longer than ``most`` bytes, return only the beginning.
 
-    Without a limit a small body can become one that fills the memory. The library of ``br`` may give somewhat more. An
-    encoding that is not known leaves the body as it is. Raises ValueError for a body that is not so encoded.
+    Without a limit, a small body could fill the memory. With ``br`` the result can be slightly longer than ``most``. A
+    body with an unknown encoding is returned unchanged. Raises ValueError if the body does not have this encoding.
     """
     try:
         match encoding.strip().lower():
@@ -33,7 +33,7 @@ def unpack(body: bytes, encoding: str, most: int) -> bytes:
 
 
 def _inflate(body: bytes, most: int) -> bytes:
-    for window in (zlib.MAX_WBITS, -zlib.MAX_WBITS):  # servers leave out zlib's own frame, too
+    for window in (zlib.MAX_WBITS, -zlib.MAX_WBITS):  # some servers leave out the zlib header
         undo = zlib.decompressobj(window)
         try:
             data = undo.decompress(body, most)

@@ -1,1 +1,1 @@
-"""The command line: one file a command, and the small pieces that they share. ``cli/app.py`` puts them together."""
+"""The command line: one file for each command, and helpers for several commands. ``cli/app.py`` lists the commands."""

@@ -1,11 +1,11 @@
-"""`understudy addon-path`: the script that mitmproxy's own programs load."""
+"""`understudy addon-path`: the path of the addon script for mitmproxy's own programs."""
 
 from pathlib import Path
 
 SCRIPT = Path(__file__).parents[1] / "run_proxy.py"
-"""It lies beside the rooms, in a checkout and in the wheel."""
+"""The script lies beside the rooms, both in a checkout and in the wheel."""
 
 
 def addon_path() -> None:
-    """Print the path of the script that mitmproxy loads: mitmweb -s "$(understudy addon-path)"."""
+    """Print the path of the addon script for mitmproxy. Use: mitmweb -s "$(understudy addon-path)"."""
     print(SCRIPT)

@@ -1,7 +1,7 @@
-"""The `understudy` command: which module each command is in.
+"""The `understudy` program: which module has which command.
 
-A command's module is imported when the command is asked for. Together the modules need the proxy, the SDK and the
-database, which take a second or more to import; the help and most commands need none of them.
+A command's module is imported only when that command is used. All modules together need the proxy, the SDK and the
+database. These take a second or more to import, and the help and most commands do not need them.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from cli.version import understudy
 def _run(cli: typer.Typer) -> None:
     from cli.run import run
 
-    # The program's own words begin at the first word that is no option; `--` may stand before it.
+    # The first word that is not an option starts the program's own command line. `--` can stand before it.
     cli.command(context_settings={"allow_interspersed_args": False})(run)
 
 
@@ -40,7 +40,7 @@ def _demo(cli: typer.Typer) -> None:
 def _show(cli: typer.Typer) -> None:
     from cli.show import NUMBERS, show
 
-    cli.command(context_settings=NUMBERS)(show)  # -1 is an exchange's number, not an option
+    cli.command(context_settings=NUMBERS)(show)  # -1 is the number of an exchange, not an option
 
 
 def _diff(cli: typer.Typer) -> None:
@@ -105,7 +105,7 @@ def _auth(cli: typer.Typer) -> None:
     from settings import Settings
 
     def own_spawn(settings: Settings, source: Source) -> Spawn:
-        """Return how Claude Code is started for a check of the credentials: as it is for the app's turns."""
+        """Return how to start Claude Code for a check of the credentials. The app's turns start it the same way."""
         return spawn_for(settings, source, os.environ, environment(source, os.environ))
 
     cli.add_typer(auth_command(settings_of, own_spawn), name="auth")
@@ -162,11 +162,14 @@ ADD: dict[str, Callable[[typer.Typer], None]] = {
     "addon-path": _addon_path,
     "pytest-proxy": _pytest_proxy,
 }
-"""What imports a command's module and adds the command to an app. It may add other commands of the module as well."""
+"""For each command: the function that imports its module and adds it to an app.
+
+The function can also add other commands of the same module.
+"""
 
 
 class AllCommands(Commands):
-    """Every command of `understudy`."""
+    """All commands of `understudy`."""
 
     add = ADD
 
@@ -175,7 +178,7 @@ app = typer.Typer(
     cls=AllCommands,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
-    # A traceback with the values of variables in it could show a secret.
+    # A traceback that shows the values of variables could show a secret.
     pretty_exceptions_show_locals=False,
 )
 

@@ -1,6 +1,6 @@
-"""`understudy auth`: which credentials Claude Code gets, and the two ways to get some.
+"""`understudy auth`: show the credentials that Claude Code uses, and two commands to get some.
 
-Both ways are Claude Code's own commands, run in the person's terminal. Nothing else in this project starts a login.
+These two run Claude Code's own commands in the user's terminal. Nothing else in this project starts a login.
 """
 
 import asyncio
@@ -24,46 +24,50 @@ from translate.errors import Kind
 from translate.money import exact
 
 USABLE, NOT_USABLE, WRONG = 0, 1, 2
-"""Exit statuses: there are credentials (with --check: and they work); there are none (or they do not); a mistake."""
+"""Exit statuses. 0: there are credentials (with --check: they work). 1: there are none, or they do not work. 2: a usage
+error."""
 
-# What a person can do about a turn that failed; for the rest its kind says enough.
+# What the user can do about a failed turn. For other kinds of error, the name of the kind is enough.
 ADVICE: dict[Kind, str] = {
-    "not_logged_in": "Claude Code finds no credentials: `understudy auth login`",
-    "authentication_error": "the API does not take these credentials",
-    "permission_error": "the credentials are good, but may not use this model",
+    "not_logged_in": "Claude Code finds no credentials: run `understudy auth login`",
+    "authentication_error": "the API rejects these credentials",
+    "permission_error": "the credentials are valid, but may not use this model",
     "billing_error": "the account has no credit",
-    "not_found_error": "the API knows no such model: --model names another",
+    "not_found_error": "the API does not know this model: use --model to ask another",
     "connection_error": "no answer came: is the address right, and does the cloud's own login work?",
-    "cli_not_found": "there is no `claude` program; set cli_path to where it is",
+    "cli_not_found": "there is no `claude` program: set cli_path to its path",
 }
 
 NAMES = ", ".join(source.name for source in PROVIDERS)
 
-Extra = Annotated[list[str] | None, typer.Argument(metavar="CLAUDE OPTIONS", help="Options for `claude` itself.")]
+Extra = Annotated[list[str] | None, typer.Argument(metavar="CLAUDE OPTIONS", help="Options to pass to `claude`.")]
 PASS_ON = {"ignore_unknown_options": True}
 
 
 def auth_command(load_settings: Callable[..., Settings], spawn_for: Callable[[Settings, Source], Spawn]) -> typer.Typer:
     """Return the command `auth`.
 
-    ``load_settings`` is called with ``--config``'s path or None; ``spawn_for`` says how Claude Code is started with a
-    source's credentials, the same as for the app's turns.
+    ``load_settings`` gets the path of ``--config``, or None. ``spawn_for`` returns how to start Claude Code with the
+    credentials of a source. The app's turns start it the same way.
     """
-    auth = typer.Typer(no_args_is_help=True, help="The credentials that Claude Code uses: see them, or log in.")
+    auth = typer.Typer(no_args_is_help=True, help="Show the credentials that Claude Code uses, or log in.")
 
     @auth.command("status")
     def show_status(
         as_json: AsJson = False,
         provider: Annotated[
-            str | None, typer.Option(metavar="NAME", help=f"Look at this source alone: {NAMES}.")
+            str | None, typer.Option(metavar="NAME", help=f"Check only this source of credentials: {NAMES}.")
         ] = None,
         ask: Annotated[
-            bool, typer.Option("--check", help="Ask Claude one short question, which costs some tokens.")
+            bool,
+            typer.Option(
+                "--check", help="Test the credentials: ask Claude one short question. This costs some tokens."
+            ),
         ] = False,
-        model: Annotated[str | None, typer.Option(metavar="MODEL", help="The model that --check asks.")] = None,
+        model: Annotated[str | None, typer.Option(metavar="MODEL", help="The model for --check.")] = None,
         config: ConfigFile = None,
     ) -> None:
-        """Say which credentials Claude Code gets. Ends with 0 if there are some, with 1 if not."""
+        """Show which credentials Claude Code uses. Exit status 1: there are none, or --check failed."""
         settings = load_settings(config)
         wanted, helper = _asked_for(settings, provider)
         with _mistakes_said():
@@ -78,7 +82,7 @@ def auth_command(load_settings: Callable[..., Settings], spawn_for: Callable[[Se
 
     @auth.command("login", context_settings=PASS_ON)
     def login(extra: Extra = None, config: ConfigFile = None) -> None:
-        """Log in with `claude auth login`, in this terminal. Its own options may follow."""
+        """Log in with `claude auth login`, in this terminal."""
         _in_the_terminal(load_settings(config), "auth", "login", *(extra or ()))
 
     @auth.command("token", context_settings=PASS_ON)
@@ -90,21 +94,21 @@ def auth_command(load_settings: Callable[..., Settings], spawn_for: Callable[[Se
 
 
 def _asked_for(settings: Settings, provider: str | None) -> tuple[str | None, str | None]:
-    """Return which provider is forced and the helper's command, from the flag and the settings."""
+    """Return the forced provider and the command of the API key helper, from the flag and the settings."""
     return provider or getattr(settings, "provider", None), getattr(settings, "api_key_helper", None)
 
 
 def _in_the_terminal(settings: Settings, *arguments: str) -> None:
-    """Become Claude Code's own command. Without a person at a terminal it would wait for ever (fact F98)."""
+    """Replace this process with a command of Claude Code. Without a terminal it would wait forever (fact F98)."""
     if not sys.stdin.isatty():
-        typer.echo(f"understudy: `claude {' '.join(arguments[:2])}` needs a person at a terminal", err=True)
+        typer.echo(f"understudy: `claude {' '.join(arguments[:2])}` needs an interactive terminal", err=True)
         raise typer.Exit(WRONG)
     with _mistakes_said():
         command = [str(find_cli(settings.cli_path)), *arguments]
         try:
             if os.name != "nt":
                 os.execv(command[0], command)  # noqa: S606 - a program, not a shell's text
-            # On Windows the terminal would be given back at once to the shell, which both would then read from.
+            # On Windows `execv` ends this process at once. The shell and `claude` would then both read the terminal.
             raise typer.Exit(subprocess.run(command, check=False).returncode)
         except OSError as error:
             raise SourceError(f"{command[0]} cannot be run: {error.strerror}") from None
@@ -121,7 +125,7 @@ def _mistakes_said() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_logging() -> Iterator[None]:
-    """Say nothing of how a turn goes: an API's own words may repeat what it was sent."""
+    """Switch logging off: an API's error message can repeat a part of the request."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -148,13 +152,13 @@ def _lines(known: Status, checked: Check | None) -> Iterator[str]:
     else:
         yield "Claude Code has no credentials. Log in with `understudy auth login`, or set ANTHROPIC_API_KEY."
     if known.base_url:
-        yield f"Its address: {known.base_url}"
+        yield f"API address: {known.base_url}"
     if known.custom_headers:
-        yield "With each request: ANTHROPIC_CUSTOM_HEADERS"
+        yield "Sent with each request: ANTHROPIC_CUSTOM_HEADERS"
     if known.losers:
-        yield f"Found too, and not used: {', '.join(map(_named, known.losers))}"
+        yield f"Also found, but not used: {', '.join(map(_named, known.losers))}"
     if login.problem:
-        yield f"Whether `claude` keeps a login is not known: {login.problem}"
+        yield f"It is not known whether `claude` has a stored login: {login.problem}"
     if checked is None:
         for what in known.not_verified if known.usable else ():
             yield f"Not verified: {what}"

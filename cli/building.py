@@ -1,4 +1,4 @@
-"""What the commands build of the settings: the program and a proxy."""
+"""Builds the program and a proxy from the settings, for the commands."""
 
 import contextlib
 import dataclasses
@@ -24,7 +24,7 @@ from settings import Settings
 
 
 def program_for(settings: Settings, *, shown: bool = False) -> Program:
-    """Build the program and begin to record if that was asked for, or end the program with one line."""
+    """Build the program, and start to record if the settings say so. On an error, exit with one line on stderr."""
     try:
         program = compose(settings, os.environ, shown=shown)
         program.record.running()
@@ -34,7 +34,7 @@ def program_for(settings: Settings, *, shown: bool = False) -> Program:
 
 
 def say_score(program: Program, settings: Settings) -> bool:
-    """Say what a replay came to, if there was one. Returns whether a request was refused: nothing answered it."""
+    """Print the result of a replay, if there was one. Return whether a request was refused as not recorded."""
     player = program.player
     if player is None:
         return False
@@ -50,7 +50,7 @@ def say_score(program: Program, settings: Settings) -> bool:
 
 @contextlib.asynccontextmanager
 async def own_proxy(settings: Settings) -> AsyncIterator[tuple[str, Path]]:
-    """Run the proxy for a command of ours; yields its URL and the file of its authority."""
+    """Run the proxy for one of Understudy's own commands. Yield its URL and the file of its root certificate."""
     ca = authority(settings)
     options = options_for(settings, ca.certificate.parent, os.environ)
     async with proxy(options, program_for(settings).addons) as (address, *_):
@@ -58,7 +58,7 @@ async def own_proxy(settings: Settings) -> AsyncIterator[tuple[str, Path]]:
 
 
 async def watch(settings: Settings, watcher: Watcher, command: Sequence[str]) -> int:
-    """Run a command through a proxy that only watches."""
+    """Run a command through a proxy that only observes. Return the command's exit status."""
     ca = authority(settings)
     own = dataclasses.replace(settings, listen=("127.0.0.1", 0), base_url=None, mode=(), upstream_proxy=None)
     with tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True) as directory:

@@ -1,4 +1,4 @@
-"""`understudy ca`: where the certificate authority is, what it may sign for, how to trust it, how to replace it."""
+"""`understudy ca`: show the certificate authority, print how to trust it, or replace it."""
 
 import json
 import shlex
@@ -16,30 +16,30 @@ from auth.certificates.authority import FOLDER, Authority, AuthorityError
 from cli.options import AsJson, ConfigFile
 
 INTRODUCTION = """\
-None of this is needed for programs started by `understudy run`, or from a shell that loaded `understudy env`: those are
-told to trust the authority by themselves. It is for programs that are started in other ways.
-The authority can sign only for {names}, with all names below, and for no address: whoever trusts it
-trusts it for nothing else. It ends on {end:%Y-%m-%d} and is replaced before; the new one must be trusted again then.
+Programs that `understudy run` starts do not need this. Programs in a shell that loaded `understudy env` do not need it
+either. Environment variables make them trust the authority. These commands are for all other programs.
+The authority can sign only for {names} and for names below them. It cannot sign for other hosts or for IP
+addresses. It is valid until {end:%Y-%m-%d}. Understudy replaces it before that date. You must then trust the new one.
 """
 
 
 class TrustSettings(Protocol):
-    """What is needed of the settings."""
+    """The part of the settings that is needed here."""
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The hosts that Understudy stands in for."""
+        """The hosts that Understudy answers for."""
 
     @property
     def data_dir(self) -> Path:
-        """The folder in which the authority has its own."""
+        """The data folder. The authority has its own folder in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """How something is told to trust the root, and to forget it again.
+    """The shell commands that make a platform trust the root certificate, and those that undo it.
 
-    The lines may hold ``{path}``, the certificate's file, quoted; and ``{name}``, its common name.
+    They can contain ``{path}`` (the certificate's file, quoted) and ``{name}`` (its common name).
     """
 
     title: str
@@ -49,12 +49,12 @@ class Platform:
 
 
 def _windows_quote(path: str) -> str:
-    return f'"{path}"'  # in no path on Windows is there a double quote
+    return f'"{path}"'  # a path on Windows cannot contain a double quote
 
 
 PLATFORMS = {
     "debian": Platform(
-        "Debian, Ubuntu and theirs: the system's store (curl, wget, Go, OpenSSL)",
+        "Debian, Ubuntu and related systems: the system's store (curl, wget, Go, OpenSSL)",
         [
             "sudo install -m 644 {path} /usr/local/share/ca-certificates/understudy.crt",
             "sudo update-ca-certificates",
@@ -62,7 +62,7 @@ PLATFORMS = {
         ["sudo rm /usr/local/share/ca-certificates/understudy.crt", "sudo update-ca-certificates --fresh"],
     ),
     "fedora": Platform(
-        "Fedora, RHEL and theirs: the system's store (curl, wget, Go, OpenSSL, the packaged Java)",
+        "Fedora, RHEL and related systems: the system's store (curl, wget, Go, OpenSSL, the packaged Java)",
         ["sudo install -m 644 {path} /etc/pki/ca-trust/source/anchors/understudy.pem", "sudo update-ca-trust"],
         ["sudo rm /etc/pki/ca-trust/source/anchors/understudy.pem", "sudo update-ca-trust"],
     ),
@@ -78,23 +78,23 @@ PLATFORMS = {
         _windows_quote,
     ),
     "nss": Platform(
-        "Firefox, and Chromium on Linux, whose stores are NSS databases (Debian: apt install libnss3-tools). For "
-        "Firefox put sql: and its profile folder in place of sql:$HOME/.pki/nssdb",
+        "Firefox, and Chromium on Linux: their stores are NSS databases (Debian: apt install libnss3-tools). For "
+        "Firefox replace sql:$HOME/.pki/nssdb with sql: and its profile folder",
         ['certutil -d "sql:$HOME/.pki/nssdb" -A -n understudy -t C,, -i {path}'],
         ['certutil -d "sql:$HOME/.pki/nssdb" -D -n understudy'],
     ),
     "java": Platform(
-        "Java: the store of the JDK whose keytool this is (9 or later), for all that runs on it",
+        "Java: the store of the JDK that `keytool` belongs to (9 or later), for all programs that run on it",
         ["keytool -importcert -noprompt -cacerts -storepass changeit -alias understudy -file {path}"],
         ["keytool -delete -cacerts -storepass changeit -alias understudy"],
     ),
     "node": Platform(
-        "Node.js has no store to install into; the file is added by the environment",
+        "Node.js has no certificate store; an environment variable adds the file",
         ["export NODE_EXTRA_CA_CERTS={path}"],
         ["unset NODE_EXTRA_CA_CERTS"],
     ),
     "python": Platform(
-        "Python: requests and httpx bring their own store, certifi, and heed a bundle in its place",
+        "Python: requests and httpx have their own store (certifi); these variables replace it with a bundle",
         [
             'cat "$(python -m certifi)" {path} > ~/understudy-bundle.pem',
             "export SSL_CERT_FILE=~/understudy-bundle.pem REQUESTS_CA_BUNDLE=~/understudy-bundle.pem",
@@ -105,9 +105,9 @@ PLATFORMS = {
 
 
 def ca_command(load: Callable[[Path | None], TrustSettings]) -> typer.Typer:
-    """Return the commands. ``load`` reads the settings, with the configuration file that was named, if one was."""
+    """Return the commands. ``load`` reads the settings; it gets the path of ``--config``, or None."""
     ca = typer.Typer(
-        no_args_is_help=True, help="The certificate authority that programs must trust: see, install or replace it."
+        no_args_is_help=True, help="Show, install or replace the certificate authority that programs must trust."
     )
 
     @ca.command()
@@ -120,26 +120,26 @@ def ca_command(load: Callable[[Path | None], TrustSettings]) -> typer.Typer:
         as_json: AsJson = False,
         config: ConfigFile = None,
     ) -> None:
-        """Show what the authority is, how long it lasts, and what it may sign for."""
+        """Show the authority, how long it is valid, and which hosts it can sign for."""
         authority = _open(load(config))
         typer.echo(as_json_text(authority) if as_json else as_text(authority))
 
     @ca.command("install-help")
     def install_help(
         platform: Annotated[
-            str | None, typer.Argument(metavar="PLATFORM", help=f"One of {', '.join(PLATFORMS)}. All without it.")
+            str | None, typer.Argument(metavar="PLATFORM", help=f"One of {', '.join(PLATFORMS)}. Default: all.")
         ] = None,
         config: ConfigFile = None,
     ) -> None:
-        """Print how to make a system or a runtime trust the authority. Changes nothing."""
+        """Print the commands that make a system or a runtime trust the authority. Nothing is changed."""
         if platform is not None and platform not in PLATFORMS:
-            raise _fatal(f"there is no help for {platform!r}; there is for {', '.join(PLATFORMS)}")
+            raise _fatal(f"there is no help for {platform!r}; use one of {', '.join(PLATFORMS)}")
         chosen = PLATFORMS if platform is None else {platform: PLATFORMS[platform]}
         typer.echo(instructions(_open(load(config)), chosen.values()))
 
     @ca.command()
     def rotate(config: ConfigFile = None) -> None:
-        """Replace the authority by a new one. Whatever trusts the old one must be told to trust the new."""
+        """Replace the authority with a new one. Programs that trust the old one must then trust the new one."""
         settings = load(config)
         try:
             authority = Authority.at(settings.data_dir / FOLDER, settings.hosts)
@@ -149,29 +149,29 @@ def ca_command(load: Callable[[Path | None], TrustSettings]) -> typer.Typer:
             raise _fatal(str(error)) from None
         kept = f" The old one is kept in {authority.old}." if authority.old.exists() else ""
         typer.echo(
-            f"\nThis authority is new.{kept} Whoever was told to trust the old one must be told to trust this one "
-            "(`understudy ca install-help`), and a running `understudy serve` must be started again."
+            f"\nThis authority is new.{kept} Programs that trust the old one must trust this one "
+            "(`understudy ca install-help`). Restart each running `understudy serve`."
         )
 
     return ca
 
 
 def as_text(authority: Authority) -> str:
-    """Describe an authority for a person."""
+    """Describe an authority as text."""
     root = authority.root()
     return "\n".join(
         (
             f"subject      {root.subject.rfc4514_string()}",
             f"SHA-256      {fingerprint(root)}",
             f"valid        {root.not_valid_before_utc:%Y-%m-%d} to {root.not_valid_after_utc:%Y-%m-%d}",
-            f"signs for    {', '.join(authority.permitted)}, with all names below; for no address and nothing else",
+            f"signs for    only {', '.join(authority.permitted)} and names below; no IP addresses",
             f"certificate  {authority.certificate}",
         )
     )
 
 
 def as_json_text(authority: Authority) -> str:
-    """Describe an authority for a program: times are ISO 8601 in UTC; each permitted name also permits those below."""
+    """Describe an authority as JSON. Times are ISO 8601 in UTC. Each permitted name also permits the names below it."""
     root = authority.root()
     described = {
         "subject": root.subject.rfc4514_string(),
@@ -190,7 +190,7 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 
 def instructions(authority: Authority, platforms: Iterable[Platform]) -> str:
-    """Write how each platform is told to trust an authority, and to forget it again."""
+    """Return the commands that make each platform trust an authority, and those that undo it."""
     root = authority.root()
     (name,) = root.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     text = [INTRODUCTION.format(names=", ".join(authority.permitted), end=root.not_valid_after_utc)]
@@ -200,7 +200,7 @@ def instructions(authority: Authority, platforms: Iterable[Platform]) -> str:
             [f"    {line.format(path=path, name=name.value)}" for line in lines]
             for lines in (platform.install, platform.remove)
         )
-        text += [platform.title, *install, "  and to undo it", *remove, ""]
+        text += [platform.title, *install, "  to undo it:", *remove, ""]
     return "\n".join(text).rstrip()
 
 

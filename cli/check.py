@@ -1,4 +1,4 @@
-"""The commands that do something once more with a cassette: retranslate, reassemble, again, check, fixture."""
+"""The commands that process a cassette again: retranslate, reassemble, again, check, fixture."""
 
 import asyncio
 import contextlib
@@ -24,15 +24,21 @@ from cli.options import CassetteFile, Given, with_settings
 from settings import Settings
 
 FINE, DIFFERENT, WRONG = 0, 1, 2
-"""Exit statuses: done, or all is the same; something differs; a mistake."""
+"""Exit statuses. 0: done, or no difference. 1: something differs. 2: a usage error."""
 
-Which = Annotated[str | None, typer.Argument(metavar="N|ID", help="One exchange, as `understudy show` lists them.")]
+Which = Annotated[
+    str | None,
+    typer.Argument(metavar="N|ID", help="Only this exchange: its number in `understudy show FILE`, or its id."),
+]
 Model = Annotated[str | None, typer.Option(help="Ask for this model instead.")]
-Change = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=JSON", help="Another value for a parameter.")]
+Change = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=JSON", help="Set a parameter of the requests to this value. Can be repeated."),
+]
 
 
 def retranslate(file: CassetteFile, which: Which = None) -> None:
-    """Translate Claude's recorded events again. Ends with 1 if an app would get another answer."""
+    """Translate Claude's recorded events again. Exit status 1: an app would get a different answer."""
     counts = {"same": 0, "differs": 0, "skipped": 0}
     retranslator = Retranslator()
     with _told():
@@ -48,15 +54,15 @@ def retranslate(file: CassetteFile, which: Which = None) -> None:
 
 
 def reassemble(file: CassetteFile) -> None:
-    """Rebuild the recorded bytes of answers whose messages you edited by hand."""
+    """Rebuild the recorded bytes of each answer whose message you edited by hand."""
     with _told():
         open_cassette(file)
         done, problems = rewrite(file)
     for problem in problems:
         typer.echo(f"understudy: {one_line(problem)}", err=True)
     for id in done:
-        print(one_line(f"{id}: made anew"))
-    print(f"{len(done)} made anew")
+        print(one_line(f"{id}: rebuilt"))
+    print(f"{len(done)} rebuilt")
 
 
 @with_settings("rehearsal")
@@ -67,7 +73,7 @@ def again(
     model: Model = None,
     change: Change = None,
     into: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Record here instead of beside the old answers.")
+        Path | None, typer.Option(metavar="FILE", help="Record the new answers into this cassette, not into FILE.")
     ] = None,
 ) -> None:
     """Send recorded requests to Claude again, and record the new answers."""
@@ -80,7 +86,7 @@ def again(
 
 @with_settings("rehearsal")
 def check(given: Given, file: CassetteFile, which: Which = None) -> None:
-    """Send recorded requests to Claude again. Ends with 1 if an answer has another shape than before."""
+    """Send recorded requests to Claude again. Exit status 1: an answer has a different structure now."""
     with _told():
         settings = _live(load_for(given.config, **given.flags), record=None)
         answers = asyncio.run(_ask_all(_entries(file, which), settings, {}))
@@ -88,7 +94,7 @@ def check(given: Given, file: CassetteFile, which: Which = None) -> None:
         for n, entry, answer in answers:
             lines = drift(entry, answer)
             changed += bool(lines)
-            print(one_line(f"{n} {entry.id}: {'changed' if lines else 'the same shape'}"))
+            print(one_line(f"{n} {entry.id}: {'changed' if lines else 'the same structure'}"))
             for line in lines:
                 print(f"    {safe(line)}")
     print(f"{changed} of {len(answers)} have changed")
@@ -97,10 +103,10 @@ def check(given: Given, file: CassetteFile, which: Which = None) -> None:
 
 def fixture(
     file: CassetteFile,
-    which: Annotated[str, typer.Argument(metavar="N|ID", help="The exchange.")],
-    into: Annotated[Path, typer.Option(metavar="FILE", help="The cassette to make. It must not exist yet.")],
+    which: Annotated[str, typer.Argument(metavar="N|ID", help="The exchange: its number or its id.")],
+    into: Annotated[Path, typer.Option(metavar="FILE", help="The new cassette. It must not exist yet.")],
 ) -> None:
-    """Copy one exchange into a cassette of its own, as a test for `understudy retranslate`."""
+    """Copy one exchange into a new cassette, as a test for `understudy retranslate`."""
     with _told():
         row = open_cassette(file).find(which)
         write_fixture(row.file, row.summary, into)
@@ -109,7 +115,7 @@ def fixture(
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """Say what goes wrong in one line."""
+    """Turn an error into one line on stderr and an exit status."""
     try:
         yield
     except (LookError, FixtureError) as error:
@@ -117,7 +123,7 @@ def _told() -> Iterator[None]:
     except httpx.HTTPError as error:
         raise _wrong(f"the proxy did not answer: {error}") from None
     except BrokenPipeError:
-        raise  # whoever reads has read enough, and is told nothing more
+        raise  # the reader of the pipe has closed it: print no error
     except (OSError, ValueError) as error:
         raise _wrong(str(error)) from None
 
@@ -128,7 +134,7 @@ def _wrong(message: str) -> typer.Exit:
 
 
 def _entries(file: Path, which: str | None) -> Iterator[tuple[int, Entry]]:
-    """Yield the exchanges of a cassette with their numbers, one at a time. Raises LookError."""
+    """Yield (number, exchange) for each exchange of a cassette. Raises LookError."""
     cassette = open_cassette(file)
     for row in [cassette.find(which)] if which else cassette.rows:
         entry, problems = load(row)
@@ -138,12 +144,12 @@ def _entries(file: Path, which: str | None) -> Iterator[tuple[int, Entry]]:
 
 
 def _changes(model: str | None, given: list[str] | None) -> dict[str, Any]:
-    """Read ``--set``. Raises ValueError."""
+    """Return the changes to a request's parameters, from ``--model`` and ``--set``. Raises ValueError."""
     changes: dict[str, Any] = {} if model is None else {"model": model}
     for text in given or []:
         name, equals, value = text.partition("=")
         if not (name and equals):
-            raise ValueError(f"--set wants NAME=JSON, not {text}")
+            raise ValueError(f"--set needs NAME=JSON, not {text}")
         try:
             changes[name] = json.loads(value)
         except ValueError:
@@ -152,7 +158,7 @@ def _changes(model: str | None, given: list[str] | None) -> dict[str, Any]:
 
 
 def _live(settings: Settings, record: Path | None) -> Settings:
-    """Return the settings of a proxy that is asked by nobody but us."""
+    """Return the settings of a proxy that only this command uses."""
     return dataclasses.replace(
         settings, listen=("127.0.0.1", 0), base_url=None, client_auth=False, replay=None, record=record
     )
@@ -161,10 +167,10 @@ def _live(settings: Settings, record: Path | None) -> Settings:
 async def _ask_all(
     entries: Iterator[tuple[int, Entry]], settings: Settings, changes: dict[str, Any]
 ) -> list[tuple[int, Entry, Answered]]:
-    # Imported here, because most of these commands only read a cassette.
+    # Imported here: most of these commands only read a cassette and do not need the proxy.
     from cli.building import own_proxy
 
-    # All of them first: what is recorded meanwhile is not asked again.
+    # Read all exchanges first. The new recordings may go into the same cassette, and must not be sent again.
     chosen = list(entries)
     numbers = [n for n, _ in chosen]
     async with own_proxy(settings) as (url, authority):
@@ -174,7 +180,7 @@ async def _ask_all(
 
 
 def drift(entry: Entry, answer: Answered) -> list[str]:
-    """Return how an answer differs in shape from the recorded one; nothing if it does not."""
+    """Return a diff between the structure of an answer and of the recorded one. It is empty if they are the same."""
     old = {"status": entry.status, "answer": shape(entry.message)}
     new = {"status": answer.status, "answer": shape(answer.message)}
     if old == new:

@@ -1,7 +1,7 @@
-"""The program, built of its settings. This is the one module that knows every part.
+"""Builds the program from its settings. This is the one module that knows every part.
 
-:func:`compose` makes everything and connects it; nothing is changed from outside afterwards. The proxy's addons begin
-to work when mitmproxy runs them. :func:`origin` is entered then: it starts what needs an event loop.
+:func:`compose` makes all parts and connects them. Nothing is changed from outside afterwards. The addons begin to work
+when mitmproxy runs them. Then :func:`origin` is entered, which starts the parts that need an event loop.
 """
 
 import asyncio
@@ -82,35 +82,36 @@ if TYPE_CHECKING:
 log = logging.getLogger("understudy")
 
 FOR_A_PERSON = (SourceError, StoreError, OSError)
-"""What keeps the program from starting and is the person's to mend. It is told in one line, without a traceback."""
+"""Errors at the start that the user can fix. They are shown in one line, without a traceback."""
 
 PORTS = 8
-"""mitmproxy keeps five connections to one address; 8 × 5 lets 32 streams of one HTTP/2 connection run at once."""
+"""The number of ports of the local API server. For each client connection, mitmproxy opens at most five connections to
+one address. With 8 × 5 connections, 32 streams of one HTTP/2 connection can run at once."""
 
 NOT_RECORDED = ("/v1/models", "/health", "/v1/auth/status", STATUS_PATH, RECORD_PATH)
-"""What a replay answers by itself if the cassette does not have it: no Claude is asked for it."""
+"""The paths that a replay answers by itself if they are not in the cassette. They do not need Claude."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The proxy's addons in their order, and the parts of the program that commands use."""
+    """The proxy's addons in their order, and the parts that the commands use."""
 
     addons: tuple[Any, ...]
     serve: ServeOrigin
     record: Record
     requests: Requests
-    """How many requests came."""
+    """The number of requests so far."""
     totals: Totals
-    """What they used."""
+    """The tokens and the cost of these requests."""
     player: Player | None
-    """What answers from a cassette; None: nothing does."""
+    """Answers from a cassette. None: there is no replay."""
     rehearsal: Rehearsal | None
-    """The simulated API that Claude Code asks; None: it asks the real one."""
+    """The simulated API that Claude Code asks. None: it asks the real one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What is made before the proxy runs, and used both by the addons and by the origin."""
+    """The parts that are made before the proxy runs. The addons and the origin share them."""
 
     settings: Settings
     environ: Mapping[str, str]
@@ -134,10 +135,10 @@ def compose(
 ) -> Program:
     """Build the program.
 
-    ``environ`` is the environment that Claude Code's processes may inherit from. ``shown``: the flows are shown in one
-    of mitmproxy's programs. ``in_the_background``: mitmproxy does not wait for the start (:class:`ServeOrigin`).
-    ``around`` wraps the engine, for example to observe its events.
-    Raises ReplayError for a cassette that is to answer and cannot be played.
+    ``environ`` is the environment that ``claude`` processes can inherit from. ``shown``: one of mitmproxy's programs
+    shows the flows. ``in_the_background``: mitmproxy does not wait for the start (:class:`ServeOrigin`). ``around``
+    wraps the engine, for example to observe its events.
+    Raises ReplayError if the cassette to replay cannot be read.
     """
     observers = Observers()
     made = Made(
@@ -155,7 +156,7 @@ def compose(
         origin(made),
         token=made.token,
         drain_s=settings.drain_s,
-        # Recordings wait for what their turns used, which the engine tells as long as it runs.
+        # A recording waits for the usage of its turns. The engine reports it, so it must still run.
         before_done=made.record.settle,
         expected=FOR_A_PERSON,
         in_the_background=in_the_background,
@@ -175,9 +176,9 @@ def compose(
 def addons_of(made: Made, serve: ServeOrigin, count: CountRequests, *, shown: bool) -> tuple[Any, ...]:
     """Return the addons in their order.
 
-    The order matters: the origin must listen before a flow is sent to it; a flow's real address must be put back before
-    anything looks at the finished flow; and a connection's bytes wait between the first addon that sees a head and the
-    one that judges it.
+    The order matters for three reasons. The origin must listen before a flow is sent to it. A flow's real address must
+    be restored before any other addon reads the finished flow. A connection's bytes wait between the first addon that
+    sees the head of a request and the addon that accepts or refuses it.
     """
     settings = made.settings
     connections = BoundConnections(settings)
@@ -215,7 +216,7 @@ def addons_of(made: Made, serve: ServeOrigin, count: CountRequests, *, shown: bo
 
 @dataclass(frozen=True, slots=True)
 class RunningOrigin:
-    """The origin while it listens: what :class:`ServeOrigin` needs of it."""
+    """The parts of the listening origin that :class:`ServeOrigin` needs."""
 
     server: Server
     stores: Stores
@@ -225,11 +226,11 @@ class RunningOrigin:
 
     @property
     def addresses(self) -> Sequence[tuple[str, int]]:
-        """Where it listens."""
+        """The addresses that it listens on."""
         return self.server.addresses
 
     def refuse_new(self) -> Collection[asyncio.Task[Any]]:
-        """Refuse new requests from now on. Returns the tasks of those that are still being answered."""
+        """Refuse new requests from now on. Return the tasks of the requests that are still being answered."""
         self.is_ending.set()
         self.server.say_ending()
         return {*self.server.tasks, *self.stores.tasks.values(), *self.runner.tasks}
@@ -278,7 +279,7 @@ async def origin(made: Made) -> AsyncIterator[RunningOrigin]:
             totals=made.totals,
             credentials=about_auth(claude.source),
             more=lambda: {**made.log.status(), **made.record.status()},
-            # A key gives access to Claude, but not to the requests of other clients, which a recording would hold.
+            # A recording contains the requests of all clients. A key gives access to Claude, but not to these.
             record=None if settings.client_auth else made.record.switch,
         )
         app = App(
@@ -287,7 +288,7 @@ async def origin(made: Made) -> AsyncIterator[RunningOrigin]:
                 status=status,
                 gate=Gate(made.token, is_ending.is_set, access),
                 agents=claude.agents,
-                # Proxies that share a store share its key, and must open what another has sealed.
+                # Proxies that share a store share its key. Each must be able to decrypt what another has encrypted.
                 sealer=Sealer(*map(derived_key, settings.store_key), sealing_key(settings.data_dir)),
                 mcp_servers=settings.mcp_servers,
                 observers=made.observers,
@@ -305,16 +306,16 @@ async def origin(made: Made) -> AsyncIterator[RunningOrigin]:
 
 
 def about_auth(source: Source | None) -> dict[str, Any]:
-    """Return which kind of credentials Claude Code gets, and nothing of them."""
+    """Return the kind of Claude Code's credentials, without any secret."""
     if source is None:
         return {"provider": None}
-    # Only a turn can tell whether they work. What the CLI says of them is not reliable (F97 to F99).
+    # Only a turn shows whether they work. The CLI's own status is not reliable (F97 to F99).
     return {"provider": source.kind, "variable": source.variable, "verified": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Claude:
-    """What asks Claude: the engine, the agents by their model names, and whose credentials they use (None: none).
+    """The engine, the agents by their model names, and the source of their credentials (None: there are none).
 
     ``count_tokens`` counts tokens with the same credentials. None if they may not do that.
     """
@@ -327,7 +328,7 @@ class Claude:
 
 @contextlib.asynccontextmanager
 async def claude_code(made: Made) -> AsyncIterator[Claude]:
-    """Start what runs Claude Code, and end every process of it. Raises SourceError."""
+    """Start the engine and the agents, and end all their processes afterwards. Raises SourceError."""
     settings, environ = made.settings, made.environ
     helper = settings.api_key_helper
     source = find_source(environ, forced=settings.provider, api_key_helper=helper)
@@ -344,7 +345,7 @@ async def claude_code(made: Made) -> AsyncIterator[Claude]:
             log.warning("%s", NO_CREDENTIALS)
         else:
             log.info("Claude Code runs with: %s%s", source.kind, f" ({source.variable})" if source.variable else "")
-        # Without keys all requests come from this machine, and nobody else is kept waiting.
+        # Reserved processes protect one key from another. Without keys all requests come from this machine.
         kept = settings.kept_processes if settings.client_auth else 0
         cost_check = CostCheck()
         reach = reach_for(source, {**environ, **env})
@@ -366,7 +367,7 @@ async def claude_code(made: Made) -> AsyncIterator[Claude]:
         )
         agents: dict[str, AgentEngine] = {}
         for agent in settings.agent.values():
-            # Not at the top of the file: it imports the SDK, which Claude without tools does later (engine/pool.py).
+            # Imported here because it imports the SDK. Without agents the SDK is imported later (engine/pool.py).
             await import_late("engine.agent_engine")
             from engine import agent_engine
 
@@ -393,7 +394,7 @@ async def claude_code(made: Made) -> AsyncIterator[Claude]:
 
 
 def player_of(settings: Settings) -> Player:
-    """Open the cassette that answers. Raises ReplayError."""
+    """Open the cassette to replay. Raises ReplayError."""
     assert settings.replay is not None  # noqa: S101 - that is what it is called for
     if settings.replay_on_miss == "fail" and not settings.replay.exists():
         raise ReplayError(f"there is no cassette {settings.replay} to replay")
@@ -411,7 +412,7 @@ def player_of(settings: Settings) -> Player:
     )
     limit = settings.replay_expires_in
     expiry = None if limit is None else Expiry(limit, settings.replay_on_expired)
-    # Where Claude can be asked, a failure is no answer. Where it cannot, one is better than none, and says what it is.
+    # If Claude can be asked, do not replay a recorded failure. If not, a recorded failure is better than no answer.
     failures: Failures = "last" if settings.replay_on_miss == "fail" else "never"
     try:
         return Player.of(
@@ -428,7 +429,7 @@ def player_of(settings: Settings) -> Player:
 
 
 def stores_on(database: Database, settings: Settings) -> Stores:
-    """Return what is kept in a database, within the settings' limits. Raises EncryptionKeyError."""
+    """Return the stores of a database, with the limits of the settings. Raises EncryptionKeyError."""
     days = settings.store_days * 86400 or None
     limits = Limits(
         responses_s=days,

@@ -1,4 +1,4 @@
-"""`understudy config`: the settings, their values and where each came from."""
+"""`understudy config`: the settings, their values and where each value comes from."""
 
 import json
 import os
@@ -22,9 +22,9 @@ from translate.model_table import priced
 
 SETTINGS = ("setting", "value", "from", "what it is")
 WIDEST = 40
-"""How wide a column is made at most where nothing is folded; a longer cell moves the rest of its row."""
+"""The largest width of a column when the output is not a terminal. A longer cell shifts the rest of its row."""
 WIDE = 120
-"""A terminal of so many columns shows whole tables."""
+"""From this width on, a terminal shows all columns."""
 MODELS = ("model name", "answered by", "from", "price")
 
 
@@ -32,16 +32,16 @@ def config(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", help="Show this setting alone, and how it is set.", autocompletion=configuration.names
+            metavar="NAME", help="Show only this setting, and how to set it.", autocompletion=configuration.names
         ),
     ] = None,
     changed: Annotated[
-        bool, typer.Option("--changed", help="Only the settings that are not at their default.")
+        bool, typer.Option("--changed", help="Show only the settings that are not at their default.")
     ] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Show the settings, their values and where each came from. Secrets are not shown."""
+    """Show all settings, their values and where each value comes from. Secrets are hidden."""
     loaded = load_settings(config)
     wanted = configuration.names() if name is None else [known(name)]
     if changed:
@@ -60,11 +60,14 @@ def config(
             print()
             _print_table(MODELS, models(loaded))
             if sys.stdout.isatty():
-                print("\n`understudy config NAME` explains one; `--changed` shows yours.")
+                print("\n`understudy config NAME` explains one; `--changed` hides defaults.")
 
 
 def known(name: str) -> str:
-    """Return the setting that a name means: its own, or its variable's, option's or table's. Else end the program."""
+    """Return the setting that a name means, or exit with an error.
+
+    The name can be that of the setting, its variable, its option or its TOML table.
+    """
     plain = name.removeprefix(PREFIX).lower().replace("-", "_").replace(".", "_")
     plain = plain.removesuffix("_file") if plain in ("record_file", "replay_file") else plain
     options = {option_of(one).removeprefix("--").replace("-", "_"): one for one in FLAGGED}
@@ -76,7 +79,7 @@ def known(name: str) -> str:
 
 
 def described(name: str, loaded: Sourced) -> dict[str, Any]:
-    """Describe a setting for a program. ``value`` and ``default`` are as TOML would have them; secrets are hidden."""
+    """Describe a setting as JSON. ``value`` and ``default`` have the same types as in TOML. Secrets are hidden."""
     value, default = getattr(loaded.settings, name), configuration.default_of(name)
     told = {
         "name": name,
@@ -93,7 +96,7 @@ def described(name: str, loaded: Sourced) -> dict[str, Any]:
 
 
 def lines(name: str, loaded: Sourced) -> Iterator[str]:
-    """Describe a setting for a person."""
+    """Yield the lines that describe a setting as text."""
     told = described(name, loaded)
     value, default = (
         configuration.shown(name, one) or "-"
@@ -104,21 +107,21 @@ def lines(name: str, loaded: Sourced) -> Iterator[str]:
     yield f"    from:     {told['from']}"
     yield f"    default:  {default}"
     places = [told["option"], told["variable"], f"{name} in {configuration.FILE}"]
-    if name == "agent":  # tables, which no variable holds
+    if name == "agent":  # agents are TOML tables: a variable cannot set them
         places = [f"[agent.NAME] in {configuration.FILE}"]
     yield f"    set by:   {', '.join(place for place in places if place)}"
     if name == "model_map":
-        yield "    The first pattern that fits decides:"
+        yield "    The first pattern that matches a name decides:"
         yield from (f"        {pattern} = {model}  ({source})" for pattern, model, source, _ in models(loaded))
 
 
 def models(loaded: Sourced) -> list[tuple[str, str, str, str]]:
-    """Return which Claude model answers for which names, in the order in which the patterns are tried; prices last."""
+    """Return (pattern, Claude model, source, price) for each pattern, in the order in which the patterns are tried."""
     return [(row.pattern, row.resolved, row.source, priced(row.price)) for row in table_of(loaded)]
 
 
 def hidden(told: Any) -> Any:
-    """Hide what one setting may hold of another's secrets, such as a key in the command that prints it."""
+    """Hide secrets that are part of another setting's value, such as a key in the command that prints it."""
     match told:
         case str():
             return redact(told, secrets_in(os.environ))
@@ -131,7 +134,7 @@ def hidden(told: Any) -> Any:
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table. A terminal that is too narrow for all columns shows the first two; a pipe gets a row a line."""
+    """Print a table. A narrow terminal shows only the first two columns. A pipe gets one line for each row."""
     cells = [[hidden(cell) or "-" for cell in row] for row in rows]
     if sys.stdout.isatty():
         console = Console()

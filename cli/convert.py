@@ -1,4 +1,4 @@
-"""`understudy convert IN OUT`: cassettes into other formats, and other formats into cassettes."""
+"""`understudy convert IN OUT`: converts cassettes to other formats, and other formats to cassettes."""
 
 import contextlib
 import tempfile
@@ -30,15 +30,15 @@ def add_convert_command(cli: typer.Typer) -> None:
 
     @cli.command()
     def convert(
-        source: Annotated[Path, typer.Argument(metavar="IN", help="What is converted: .jsonl, .har, .flow, .yaml.")],
-        target: Annotated[Path, typer.Argument(metavar="OUT", help="What is written: .jsonl, .har, .flow.")],
+        source: Annotated[Path, typer.Argument(metavar="IN", help="The file to convert: .jsonl, .har, .flow, .yaml.")],
+        target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .jsonl, .har, .flow.")],
         kind: Annotated[
             str | None,
-            typer.Option("--format", help="The format of OUT, if its suffix does not tell: har, flows, openai-jsonl."),
+            typer.Option("--format", help="The format of OUT: har, flows, openai-jsonl. Default: by the suffix."),
         ] = None,
         force: Annotated[bool, typer.Option("--force", help="Overwrite OUT if it exists.")] = False,
     ) -> None:
-        """Convert a cassette to HAR, mitmproxy flows or JSON lines, or HAR, flows or vcrpy YAML to one."""
+        """Convert a cassette to HAR, mitmproxy flows or JSON lines. Or make one of HAR, flows or vcrpy YAML."""
         try:
             done = _convert(source, target, kind, force=force)
         except (ConvertError, LookError, CassetteError) as error:
@@ -50,17 +50,17 @@ def add_convert_command(cli: typer.Typer) -> None:
 
 def _convert(source: Path, target: Path, kind: str | None, *, force: bool) -> str:
     if target.exists() and not force:
-        raise ConvertError(f"{target} is there already (--force writes over it)")
+        raise ConvertError(f"{target} already exists (--force overwrites it)")
     have = "cassette" if source.is_dir() else SUFFIXES.get(source.suffix.lower())
     want = kind or SUFFIXES.get(target.suffix.lower())
     if have is None:
-        raise ConvertError(f"{source}: its suffix is none of {', '.join(SUFFIXES)}")
+        raise ConvertError(f"{source}: its suffix must be one of {', '.join(SUFFIXES)}")
     if have != "cassette":
         if want != "cassette":
-            raise ConvertError(f"{source} can be converted to a cassette (.jsonl) alone")
+            raise ConvertError(f"{source} can only be converted to a cassette (.jsonl)")
         return f"{_into_cassette(READ[have](source), target)} exchanges"
     if want not in WRITE:
-        raise ConvertError(f"{target}: its suffix is none of .har and .flow; or --format openai-jsonl")
+        raise ConvertError(f"{target}: its suffix must be .har or .flow; or use --format openai-jsonl")
     cassette = open_cassette(source)
     with _beside(target) as new:
         return WRITE[want](_entries(cassette), new)
@@ -73,14 +73,14 @@ def _har(entries: Iterator[Entry], new: Path) -> str:
 
 
 def _flows(entries: Iterator[Entry], new: Path) -> str:
-    # Some exchanges do not say when they were, as a flow must.
+    # A flow must have a start time. Some exchanges have none; they are left out.
     counted = _Counted(entry for entry in entries if entry.started)
     to_flows(counted, new)
     return f"{counted.count} exchanges"
 
 
 class _Counted:
-    """Counts what is taken from an iterator."""
+    """Counts the items that are taken from an iterator."""
 
     def __init__(self, entries: Iterator[Entry]) -> None:
         self._entries = entries
@@ -103,9 +103,9 @@ WRITE: dict[str, Callable[[Iterator[Entry], Path], str]] = {"har": _har, "flows"
 
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """Yield where to write what takes the place of ``target`` when the block ends well; else nothing is left of it."""
+    """Yield a temporary file. It replaces ``target`` when the block succeeds, and is deleted when it fails."""
     if target.exists() and not target.is_file():
-        yield target  # a pipe, a terminal: nothing can take its place
+        yield target  # a pipe or a terminal cannot be replaced: write to it directly
         return
     if not target.absolute().parent.is_dir():
         raise ConvertError(f"there is no folder {target.parent}")
@@ -117,7 +117,7 @@ def _beside(target: Path) -> Iterator[Path]:
 
 
 def _into_cassette(exchanges: Iterator[Exchange], target: Path) -> int:
-    """Write a cassette, which takes the place of what is there only when all could be read."""
+    """Write a cassette and return the number of exchanges. It replaces ``target`` only when all could be read."""
     if target.suffix != ".jsonl":
         raise ConvertError(f"{target} must end in .jsonl")
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:

@@ -1,4 +1,4 @@
-"""`understudy env`: the lines that send a shell's programs through `understudy serve`, and those that undo it."""
+"""`understudy env`: shell commands that send a shell's programs through `understudy serve`, and commands to undo it."""
 
 import os
 from typing import Annotated
@@ -16,7 +16,7 @@ from settings import write_address
 
 
 def shells() -> list[str]:
-    """Return the shells that there are lines for, for the shell's completion."""
+    """Return the supported shells, for the shell's completion."""
     return list(SHELLS)
 
 
@@ -24,11 +24,13 @@ def shells() -> list[str]:
 def env(
     given: Given,
     unset: Annotated[
-        bool, typer.Option("--unset", help="Print the lines that undo it: each variable gets back what it was before.")
+        bool, typer.Option("--unset", help="Print the commands that undo it. Each variable gets its old value back.")
     ] = False,
-    shell: Annotated[str, typer.Option(metavar="SHELL", help=f"{', '.join(SHELLS)}.", autocompletion=shells)] = "sh",
+    shell: Annotated[
+        str, typer.Option(metavar="SHELL", help=f"The shell: {', '.join(SHELLS)}.", autocompletion=shells)
+    ] = "sh",
 ) -> None:
-    """Print the shell lines that send programs through `understudy serve`: eval "$(understudy env)"."""
+    """Print shell commands that send programs through `understudy serve`. Use: eval "$(understudy env)"."""
     try:
         if unset:
             lines = unset_lines(os.environ, shell)

@@ -1,4 +1,4 @@
-"""`understudy explain FILE`: what becomes of each key of a request, and what Claude would be asked."""
+"""`understudy explain FILE`: shows how each key of a request is handled, and what Claude would be asked."""
 
 import json
 import sys
@@ -30,37 +30,37 @@ REFUSED = 1
 STDIN = Path("-")
 
 MOST_MESSAGES = 20
-"""How many messages are shown. Of a longer conversation, the first and the last ones are."""
+"""The largest number of messages that are shown. Of a longer conversation, the first and the last ones are shown."""
 MOST_CHARACTERS = 300
-"""How much is shown of a text."""
+"""The largest number of characters that are shown of a text."""
 
 
 @with_settings("model_map", "default_model")
 def explain(
     given: Given,
-    request: Annotated[Path, typer.Argument(metavar="FILE", help="The body of a request, as JSON. - is stdin.")],
+    request: Annotated[Path, typer.Argument(metavar="FILE", help="The JSON body of a request. - means stdin.")],
     endpoint: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="chat, responses or completions. If it is not given, the keys of the body tell.",
+            help="The endpoint: chat, responses or completions. Default: guessed from the keys of the body.",
             autocompletion=endpoints,
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what becomes of each key of a request, and what Claude would be asked. Asks nobody.
+    """Show how each key of a request is handled, and what Claude would be asked. Nothing is sent.
 
-    Each key is honoured, ignored or refused, and the table says how or why. Ends with 1 if the request would be
+    Each key is honoured, ignored or refused, and the table says how or why. Exit status 1: the request would be
     refused.
     """
     settings = load_settings(given.config, **given.flags).settings
     fields = _read(request)
     chosen = endpoint or guess_endpoint(fields)
     if chosen is None:
-        raise fatal(f"the keys of the body do not tell its endpoint. Use --endpoint {', '.join(endpoints())}.")
+        raise fatal(f"the endpoint cannot be guessed from the body. Use --endpoint with {', '.join(endpoints())}.")
     if chosen not in PATHS:
-        raise fatal(f"--endpoint: {chosen!r} is none of {', '.join(endpoints())}.")
+        raise fatal(f"--endpoint: {chosen!r} is not one of {', '.join(endpoints())}.")
     told = explained(chosen, fields, _operator(settings))
     if as_json:
         print(safe_json(_as_json(told)))
@@ -78,11 +78,11 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return decode_object(body)
     except OpenAIError:
-        raise fatal(f"{'stdin' if file == STDIN else file}: this is no JSON object.{_place(body)}") from None
+        raise fatal(f"{'stdin' if file == STDIN else file}: this is not a JSON object.{_place(body)}") from None
 
 
 def _place(body: bytes) -> str:
-    """Say where JSON ends to be JSON; "" if it is JSON, and no object."""
+    """Return the place of the first error in the JSON. Return "" if the JSON is valid but not an object."""
     try:
         json.loads(body)
     except json.JSONDecodeError as error:
@@ -93,7 +93,7 @@ def _place(body: bytes) -> str:
 
 
 def _operator(settings: Settings) -> Operator:
-    # The key is made when a proxy first needs it. Here it is only used if there is one.
+    # A proxy makes this key when it needs it. This command only uses an existing key.
     kept = [sealing_key(settings.data_dir)] if (settings.data_dir / "reasoning.key").exists() else []
     sealer = Sealer(*map(derived_key, settings.store_key), *kept)
     return Operator(
@@ -128,7 +128,7 @@ def _print(told: Explanation) -> None:
         print(f"model: {one_line(told.asked_model)} is answered by {one_line(claude_model)}")
     print()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("key", "what becomes of it", "how, or why"):
+    for column in ("key", "handling", "how, or why"):
         table.add_column(column, overflow="fold")
     for one in told.rows:
         table.add_row(*(escape(one_line(cell)) for cell in (one.path, one.what, one.how)))
@@ -151,7 +151,7 @@ def _asked(turn: Turn) -> Iterator[str]:
     left_out = len(turn.messages) - MOST_MESSAGES
     for index, message in enumerate(turn.messages):
         if left_out > 0 and index == MOST_MESSAGES // 2:
-            yield f"({left_out} messages more)"
+            yield f"({left_out} more messages)"
         if left_out > 0 and MOST_MESSAGES // 2 <= index < MOST_MESSAGES // 2 + left_out:
             continue
         for block in message.content:

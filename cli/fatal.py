@@ -1,4 +1,4 @@
-"""How a command ends when it cannot do its work: one line on stderr, and status 2."""
+"""Ends a command that cannot do its work: one line on stderr, and exit status 2."""
 
 import os
 
@@ -11,11 +11,11 @@ from cli.sign_of_life import sign_of_life
 from settings import hide_password
 
 stderr = Console(stderr=True, soft_wrap=True)
-"""Where the commands write what is not their output. Its lines are folded by nobody but the terminal."""
+"""Where the commands write messages that are not their output. It does not wrap lines; only the terminal does."""
 
 
 def fatal(message: str) -> typer.Exit:
-    """Say what is wrong, in one line without a secret in it, and return what ends the program with status 2."""
+    """Print an error in one line, without secrets, and return the exception that exits with status 2."""
     sign_of_life.erase()
     line = " ".join(hide_password(redact(message, secrets_in(os.environ))).split("\n"))
     stderr.print(f"[bold]understudy:[/] {escape(line)}", highlight=False)

@@ -1,6 +1,6 @@
-"""The group of all commands: its help, in panels, and what it says of a mistyped line.
+"""The group of all commands: its help, in panels, and its errors for a mistyped command line.
 
-The help and the shell's completion list the commands from a table. A command's module is imported when it is asked for.
+The help and the shell's completion read the commands from a table. A command's module is imported only when it is used.
 """
 
 import gc
@@ -15,55 +15,55 @@ from typer.main import get_group
 
 PANELS: dict[str, dict[str, str]] = {
     "Run": {
-        "run": "Run a program and answer its OpenAI requests with Claude. Ends with the program's own exit status.",
-        "serve": "Run the proxy for programs that are started elsewhere, until Ctrl-C.",
-        "env": 'Print the shell lines that send programs through `understudy serve`: eval "$(understudy env)".',
-        "demo": "Show an unmodified OpenAI program at work, and both sides of what goes over the wire.",
+        "run": "Run a program and answer its OpenAI requests with Claude. The exit status is the program's own.",
+        "serve": "Run the proxy until Ctrl-C, for programs that you start yourself.",
+        "env": 'Print shell commands that send programs through `understudy serve`. Use: eval "$(understudy env)".',
+        "demo": "Run a small OpenAI program, and show its traffic on OpenAI's side and on Claude's side.",
     },
-    "Look": {
-        "show": "List a cassette's exchanges, or show one like a conversation.",
-        "diff": "Compare two exchanges, or two cassettes exchange by exchange. Ends with 1 if they differ.",
-        "explain": "Say what becomes of each key of a request, and what Claude would be asked. Asks nobody.",
-        "convert": "Convert a cassette to HAR, mitmproxy flows or JSON lines, or HAR, flows or vcrpy YAML to one.",
+    "Recordings": {
+        "show": "List the exchanges of a cassette (recorded traffic), or show one exchange as a conversation.",
+        "diff": "Compare two exchanges, or two cassettes exchange by exchange. Exit status 1: they differ.",
+        "convert": "Convert a cassette to HAR, mitmproxy flows or JSON lines. Or make one of HAR, flows or vcrpy YAML.",
+        "explain": "Show how each key of a request is handled, and what Claude would be asked. Nothing is sent.",
     },
-    "Test": {
-        "check": "Send recorded requests to Claude again. Ends with 1 if an answer has another shape than before.",
+    "Tests": {
+        "check": "Send recorded requests to Claude again. Exit status 1: an answer has a different structure now.",
         "again": "Send recorded requests to Claude again, and record the new answers.",
-        "rehearsal": "Serve the simulated Anthropic API alone, on this machine. Prints its address first.",
+        "rehearsal": "Run only the simulated Anthropic API, on this machine. The first line of output is its address.",
     },
-    "Operate": {
-        "doctor": "Check this machine for what may keep an app from working. Ends with 1 if there is a fault.",
-        "config": "Show the settings, their values and where each came from. Secrets are not shown.",
-        "models": "Show which Claude model answers for which name, its price, and where that was set.",
-        "auth": "The credentials that Claude Code uses: see them, or log in.",
-        "keys": "Keys for those who use the proxy: make, list and revoke them.",
-        "ca": "The certificate authority that programs must trust: see, install or replace it.",
-        "addon-path": 'Print the path of the script that mitmproxy loads: mitmweb -s "$(understudy addon-path)".',
+    "Operation": {
+        "doctor": "Check this machine for problems that can stop an app from working. Exit status 1: there is one.",
+        "config": "Show all settings, their values and where each value comes from. Secrets are hidden.",
+        "models": "Show which Claude model answers for which model name, its price, and where that is set.",
+        "auth": "Show the credentials that Claude Code uses, or log in.",
+        "keys": "Make, list and revoke the keys that apps use at this proxy.",
+        "ca": "Show, install or replace the certificate authority that programs must trust.",
+        "addon-path": 'Print the path of the addon script for mitmproxy. Use: mitmweb -s "$(understudy addon-path)".',
     },
-    "Seldom needed": {
-        "fixture": "Copy one exchange into a cassette of its own, as a test for `understudy retranslate`.",
-        "retranslate": "Translate Claude's recorded events again. Ends with 1 if an app would get another answer.",
-        "reassemble": "Rebuild the recorded bytes of answers whose messages you edited by hand.",
+    "Rarely needed": {
+        "fixture": "Copy one exchange into a new cassette, as a test for `understudy retranslate`.",
+        "retranslate": "Translate Claude's recorded events again. Exit status 1: an app would get a different answer.",
+        "reassemble": "Rebuild the recorded bytes of each answer whose message you edited by hand.",
     },
 }
-"""The panels of the help in their order, the commands in each, and what the help says of each command.
+"""The panels of the help in their order, the commands in each, and the help of each command.
 
-It is the first paragraph of the command's own help. A test compares the two.
+This help is the first paragraph of the command's own help. A test compares the two.
 """
 
 
 class Commands(TyperGroup):
-    """A group whose commands are imported when they are asked for.
+    """A group of commands. A command is imported only when it is used.
 
-    A mistyped line ends with one line on stderr and status 2.
+    A mistyped command line gets one line on stderr and exit status 2.
     """
 
     add: ClassVar[Mapping[str, Callable[[typer.Typer], None]]] = {}
-    """For each command, what adds it to an app, perhaps together with others."""
+    """For each command: the function that adds it to an app, sometimes together with others."""
 
     def __init__(self, **attrs: Any) -> None:
         super().__init__(**attrs)
-        # These stand in for the commands where only their names and the help are needed.
+        # Placeholders. The help and the completion need only names and help texts.
         self.commands = {
             name: TyperCommand(name, help=help, rich_help_panel=panel)
             for panel, commands in PANELS.items()
@@ -73,12 +73,12 @@ class Commands(TyperGroup):
         self._loaded: dict[str, Any] = {}
 
     def load(self, name: str) -> Any:
-        """Return a command, with its parameters. Imports its module. Raises KeyError."""
+        """Import a command's module and return the command with its parameters. Raises KeyError for an unknown name."""
         if name not in self._loaded:
             one = typer.Typer(rich_markup_mode=self.rich_markup_mode)
             self.add[name](one)
-            # main() has switched the collector off: what is imported is never garbage, and walking through it again and
-            # again takes a tenth of the start.
+            # main() has switched the garbage collector off. Imported modules are never garbage, and searching them
+            # again and again takes a tenth of the start.
             gc.freeze()
             gc.enable()
             command = self._loaded[name] = get_group(one).commands[name]
@@ -86,7 +86,7 @@ class Commands(TyperGroup):
         return self._loaded[name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Return the command that a line names, and the rest of the line."""
+        """Return the command that a command line names, and the remaining arguments."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if name is None else self.load(name), rest
 
@@ -99,16 +99,16 @@ class Commands(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the command that the arguments name; standalone, end the program with its status."""
+        """Run the command that the arguments name. In standalone mode, exit with its status."""
         _hide_types(self, self.context_settings.get("help_option_names", ["--help"]))
         try:
             status = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.TyperException as error:
             if not standalone_mode:
                 raise
-            # Where no arguments were given, the help has been printed, and nothing is left to say.
+            # Without arguments the help was printed. The message is empty then.
             if error.format_message().strip():
-                # Imported here: it needs the settings, which the help does without.
+                # Imported here: it imports the settings, which the help does not need.
                 from cli.fatal import fatal
 
                 fatal(self.explain(error))
@@ -122,7 +122,7 @@ class Commands(TyperGroup):
         sys.exit(status if isinstance(status, int) else 0)
 
     def explain(self, error: Any) -> str:
-        """Say in one line what was mistyped, what is like it, and where the help is."""
+        """Return one line: what was mistyped, the most similar name, and where the help is."""
         told = error.message if hasattr(error, "possibilities") else error.format_message()
         told = f"{told[:1].lower()}{told[1:]}".rstrip(".")
         if hasattr(error, "possibilities"):
@@ -146,7 +146,7 @@ class Commands(TyperGroup):
 
 
 def _hide_types(command: Any, help_option_names: Sequence[str]) -> None:
-    """Hide the Python types that the help of a command, and of a group's commands, would show: `<bool>`, `<str>`."""
+    """Hide the Python types (`<bool>`, `<str>`) in the help of a command, and of all commands of a group."""
     for one in getattr(command, "commands", {}).values():
         _hide_types(one, help_option_names)
     for param in command.get_params(typer.Context(command, help_option_names=list(help_option_names))):
@@ -157,4 +157,4 @@ def _hide_types(command: Any, help_option_names: Sequence[str]) -> None:
 
 
 def _no_type(ctx: typer.Context) -> None:
-    """Show no type: an argument's name says what it takes."""
+    """Return no type. The name of an argument says what it takes."""

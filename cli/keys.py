@@ -1,4 +1,4 @@
-"""``understudy keys``: make, list and revoke the keys that people are given."""
+"""``understudy keys``: makes, lists and revokes the keys that apps use at this proxy."""
 
 import json
 import re
@@ -27,26 +27,26 @@ RequestsPerMinute = Annotated[int | None, typer.Option(metavar="N", help="The mo
 TokensPerMinute = Annotated[
     int | None, typer.Option(metavar="N", help="The most tokens, in and out, in any 60 seconds.")
 ]
-Concurrent = Annotated[int | None, typer.Option(metavar="N", help="The most requests at once.")]
+Concurrent = Annotated[int | None, typer.Option(metavar="N", help="The most requests at the same time.")]
 UsdPerDay = Annotated[float | None, typer.Option(metavar="USD", help="The most US dollars a day (UTC).")]
-UsdTotal = Annotated[float | None, typer.Option(metavar="USD", help="The most US dollars in all.")]
+UsdTotal = Annotated[float | None, typer.Option(metavar="USD", help="The most US dollars in total.")]
 Model = Annotated[
     list[str] | None,
-    typer.Option(metavar="MODEL", help="A model that the key may use. Wildcards work. May be given several times."),
+    typer.Option(metavar="MODEL", help="A model that the key may use. Wildcards work. Can be repeated."),
 ]
 Agent = Annotated[
     list[str] | None,
     typer.Option(
         metavar="AGENT",
-        help="An agent that the key may use; without this option, none. Wildcards work. May be given several times.",
+        help="An agent that the key may use. Default: none. Wildcards work. Can be repeated.",
     ),
 ]
 
 
 def keys_command(open_store: Callable[[], Database], print_table: Callable[[Table], None]) -> typer.Typer:
-    """Build the command. ``open_store`` is called by each subcommand, which closes what it gets."""
+    """Return the command. Each subcommand calls ``open_store``, and closes the database at its end."""
     app = typer.Typer(
-        no_args_is_help=True, add_completion=False, help="Keys for those who use the proxy: make, list and revoke them."
+        no_args_is_help=True, add_completion=False, help="Make, list and revoke the keys that apps use at this proxy."
     )
 
     @contextmanager
@@ -59,7 +59,7 @@ def keys_command(open_store: Callable[[], Database], print_table: Callable[[Tabl
 
     @app.command()
     def make(
-        name: Annotated[str, typer.Argument(metavar="NAME", help="Who gets the key.")],
+        name: Annotated[str, typer.Argument(metavar="NAME", help="A name for the key, such as its user's.")],
         expires: Expires = None,
         requests_per_minute: RequestsPerMinute = None,
         tokens_per_minute: TokensPerMinute = None,
@@ -71,7 +71,7 @@ def keys_command(open_store: Callable[[], Database], print_table: Callable[[Tabl
     ) -> None:
         """Make a key and print it. It cannot be shown again.
 
-        Without options it may use every model and no agent, and has no limits.
+        Without options the key may use every model but no agent, and it has no limits.
         """
         try:
             budget = Budget(requests_per_minute, tokens_per_minute, concurrent, usd_per_day, usd_total)
@@ -82,8 +82,8 @@ def keys_command(open_store: Callable[[], Database], print_table: Callable[[Tabl
             secret = Clients(database).make(
                 name, expires_at=expires_at, budget=budget, models=model or (), agents=agent or ()
             )
-        # The secret alone on stdout, so that `KEY=$(understudy keys make alice)` works.
-        typer.echo("This is shown once. The app takes it as its OPENAI_API_KEY:", err=True)
+        # Only the secret goes to stdout, so that `KEY=$(understudy keys make alice)` works.
+        typer.echo("This key is shown only once. Set it as the app's OPENAI_API_KEY:", err=True)
         typer.echo(secret)
 
     @app.command("list")
@@ -99,15 +99,15 @@ def keys_command(open_store: Callable[[], Database], print_table: Callable[[Tabl
             print_table(_as_table(keys, used))
 
     @app.command()
-    def revoke(name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")]) -> None:
-        """Make a key invalid for good, from the next request on. Its name can be used again."""
+    def revoke(name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the key.")]) -> None:
+        """Revoke a key for good. It is invalid from the next request on. Its name can be used again."""
         with opened() as database:
             Clients(database).revoke(name)
         typer.echo(f"{name}'s key is revoked.", err=True)
 
     @app.command("encryption-key")
     def encryption_key() -> None:
-        """Print a new key for the setting store_key, which encrypts what is stored. It is kept nowhere."""
+        """Print a new key for the setting store_key, which encrypts stored data. The key is not saved."""
         print(Fernet.generate_key().decode("ascii"))
 
     return app
@@ -117,7 +117,7 @@ def seconds(text: str) -> int:
     """Read ``90m``, ``12h``, ``30d`` or ``8w``. Raises ValueError."""
     found = re.fullmatch(r"([1-9][0-9]{0,4})([mhdw])", text.strip())
     if not found:
-        raise ValueError(f"{text!r} is no length of time; write 90m, 12h, 30d or 8w")
+        raise ValueError(f"{text!r} is not a length of time; write 90m, 12h, 30d or 8w")
     return int(found[1]) * UNIT_S[found[2]]
 
 
@@ -152,7 +152,7 @@ def _as_json(key: Client, used: Spent) -> dict[str, Any]:
         "used": {
             "requests": used.requests,
             "tokens": used.tokens,
-            # What is not known is no zero.
+            # An unknown cost is None, not 0.
             "usd": used.usd if used.usd or not used.requests_unpriced else None,
             "usd_estimated": used.usd_estimated,
             "usd_today": used.usd_today if used.usd or not used.requests_unpriced else None,
@@ -194,7 +194,7 @@ def _limits(key: Client) -> list[str]:
 
 
 def _used(used: Spent) -> str:
-    """Write «≈» before dollars of which some are an estimate, and how many requests have no price."""
+    """Write what a key has used. «≈»: a part of the cost is estimated. «≥»: some requests have no known price."""
     counted = f"{used.requests} requests, {used.tokens} tokens"
     if used.requests_unpriced and not used.usd:
         return f"{counted}, USD unknown"

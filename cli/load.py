@@ -1,4 +1,4 @@
-"""Flags, environment and file become settings, or one line that says what is wrong with them."""
+"""Makes settings of the flags, the environment and the settings file. An error ends the program with one line."""
 
 import os
 from pathlib import Path
@@ -12,9 +12,9 @@ from settings import Settings, SettingsError, Sourced
 
 
 def load_settings(config: Path | None, **flags: Any) -> Sourced:
-    """Put the settings together; what is wrong with them ends the program with one line.
+    """Return the settings. A wrong setting ends the program with one line on stderr.
 
-    ``flags`` are the options that were given, by the names of the settings; None: it was not given.
+    ``flags`` maps names of settings to the values of their options. None means that the option was not given.
     """
     try:
         lists = {name: ",".join(value) for name, value in flags.items() if isinstance(value, list)}
@@ -28,12 +28,12 @@ def load_settings(config: Path | None, **flags: Any) -> Sourced:
 
 
 def settings_of(config: Path | None) -> Settings:
-    """Put the settings together, for the commands that live in other rooms."""
+    """Return the settings, without the sources of the values."""
     return load_settings(config).settings
 
 
 def load_for(config: Path | None, **flags: Any) -> Settings:
-    """Put the settings together, for the commands that ask something live; warnings are shown on the terminal."""
+    """Return the settings for a command that may ask Claude. Also start the log: warnings go to the terminal."""
     settings = load_settings(config, **flags).settings
     log_to_stderr("warning", file=settings.log_file, file_level=settings.log_level)
     return settings

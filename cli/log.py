@@ -1,8 +1,7 @@
-"""Where the log goes, what a line of it looks like, and whose words are in it.
+"""Sets up the log: where it goes, the format of a line, and which loggers are shown.
 
-On a terminal a line has the local time of day, and is as long as it is: the terminal folds it, so that a URL is copied
-whole. Where stderr is no terminal, and in a log file, a line has the date too, in local time with its offset from UTC
-(ISO 8601), and nothing folds it.
+On a terminal a line has the local time of day. Only the terminal wraps a long line, so a URL can be copied whole. In a
+pipe and in a log file a line also has the date, in local time with the offset from UTC (ISO 8601). It is never wrapped.
 """
 
 import contextlib
@@ -25,14 +24,14 @@ from cli.fatal import fatal, stderr
 from settings import hide_password
 
 LOGGED = ("understudy", "addons", "api", "auth", "cassettes", "engine", "rehearsal", "storage")
-"""The loggers that `--log-level` is about; of all others only warnings are shown."""
+"""The loggers that `--log-level` applies to. All other loggers show only warnings."""
 
 log = logging.getLogger("understudy")
-"""What the commands log with."""
+"""The logger of the commands."""
 
 
 class OnTerminal(RichHandler):
-    """Writes a record in one line, however long: only the terminal itself may fold it."""
+    """Writes a record in one line of any length. Only the terminal wraps it."""
 
     def render(
         self, *, record: logging.LogRecord, traceback: Traceback | None, message_renderable: ConsoleRenderable
@@ -55,7 +54,7 @@ class Dated(logging.Formatter):
 
 
 class DatedWithoutPasswords(Dated):
-    """Writes the same, without the passwords and tokens of URLs: a file is kept, and mitmweb's URL lets in."""
+    """Writes the same, but hides passwords and tokens in URLs. A log file is stored, and mitmweb's URL gives access."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record."""
@@ -63,32 +62,32 @@ class DatedWithoutPasswords(Dated):
 
 
 class InFile(logging.handlers.WatchedFileHandler):
-    """Writes to a file, and to a new one of that name when it was moved away. Says once that it cannot."""
+    """Writes to a file. If the file was moved away, begins a new one of that name. Shows a write error only once."""
 
     told = False
-    # Closing does it, and does not raise.
+    # close() flushes, and suppresses errors.
     flushOnClose = False  # noqa: N815 - logging's name
 
     def close(self) -> None:
-        """Close the file, though what is left to write may not fit on the disk."""
+        """Close the file. Ignore an error when the remaining lines do not fit on the disk."""
         with contextlib.suppress(OSError):
             super().close()
 
     def reopenIfNeeded(self) -> None:  # noqa: N802 - logging's name
-        """Look whether the file was moved away; on Windows an open file cannot be."""
+        """Open a new file if the old one was moved away. On Windows an open file cannot be moved."""
         if os.name == "posix":
             super().reopenIfNeeded()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Say what is wrong in one line, the first time."""
+        """Print the error in one line, the first time."""
         if not self.told:
             self.told = True
-            reason = getattr(sys.exc_info()[1], "strerror", None) or "it does not take what is written"
+            reason = getattr(sys.exc_info()[1], "strerror", None) or "a write failed"
             fatal(f"the log file cannot be written any more: {self.baseFilename}: {reason}")
 
 
 class InPipe(logging.Handler):
-    """Writes to whatever is stderr at the moment, and folds nothing."""
+    """Writes to the current ``sys.stderr``, and wraps nothing."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
@@ -100,10 +99,10 @@ class InPipe(logging.Handler):
 
 
 def log_to_stderr(level: str, *, file: Path | None = None, file_level: str | None = None) -> None:
-    """Log to stderr and, if one is named, to a file, without a secret in either.
+    """Log to stderr and to ``file``, if there is one. Secrets are masked in both.
 
-    ``file_level``: from which level on it is written to the file, where that is lower than what is shown. Ends the
-    program if the file cannot be opened.
+    ``file_level`` is the level for the file, if it is lower than ``level``. Ends the program with an error if the file
+    cannot be opened.
     """
     shown = _on_stderr()
     handlers = [shown]
@@ -127,7 +126,7 @@ def _on_stderr() -> logging.Handler:
         pipe = InPipe()
         pipe.setFormatter(Dated())
         return pipe
-    # rich's highlighter underlines a URL together with the punctuation behind it.
+    # rich's highlighter would underline a URL together with the punctuation after it.
     handler = OnTerminal(console=stderr, show_path=False, rich_tracebacks=False, highlighter=NullHighlighter())
     handler.setFormatter(logging.Formatter("%(message)s"))
     return handler

@@ -1,4 +1,4 @@
-"""`understudy models`: which Claude model answers for which name, and at what price."""
+"""`understudy models`: shows which Claude model answers for which model name, and its price."""
 
 import os
 import sys
@@ -25,9 +25,9 @@ from translate.prices import AS_OF, Price
 @with_settings("model_map", "default_model")
 def models(
     given: Given,
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only who answers for these names.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Show only these model names.")] = None,
 ) -> None:
-    """Show which Claude model answers for which name, its price, and where that was set."""
+    """Show which Claude model answers for which model name, its price, and where that is set."""
     loaded = load_settings(given.config, **given.flags)
     rows = [_answering(name, loaded) for name in names] if names else table_of(loaded)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -38,8 +38,8 @@ def models(
         table.add_row(escape(each.pattern), escape(each.resolved), *prices, *([] if names else [escape(each.source)]))
     print_table(table)
     Console().print(
-        f"US dollars per million tokens, as of {AS_OF}. Of the patterns the first that fits decides."
-        " Claude's own names (claude-*) pass as they are.",
+        f"Prices are US dollars per million tokens, as of {AS_OF}. The first pattern that matches decides."
+        " Claude's own names (claude-*) are used unchanged.",
         style="dim",
         highlight=False,
         soft_wrap=not sys.stdout.isatty(),
@@ -47,7 +47,7 @@ def models(
 
 
 def table_of(loaded: Sourced) -> list[ModelRow]:
-    """Return the effective model map."""
+    """Return the effective model map: the user's patterns, then the built-in ones."""
     settings, source = loaded.settings, loaded.source
     return model_table(
         settings.model_map,
@@ -58,12 +58,12 @@ def table_of(loaded: Sourced) -> list[ModelRow]:
 
 
 def log_models(loaded: Sourced) -> None:
-    """Say which Claude model answers for which names, at what price, and which of them will hardly answer."""
+    """Log which Claude model answers for which names and its price. Warn of models that probably do not exist."""
     settings = loaded.settings
     agents = [agent.model_name for agent in settings.agent.values()]
     told = [("model_map", model) for model in settings.model_map.values()]
     for setting, model in dict.fromkeys([*told, ("default_model", settings.default_model)]):
-        # A cloud's deployments may be called anything.
+        # A deployment in a cloud can have any name.
         if (why := doubt(model, agents)) and not _is_of_a_cloud(settings):
             log.warning("%s: %s", setting, why)
     for line in summary(table_of(loaded)):
@@ -82,7 +82,7 @@ def _answering(name: str, loaded: Sourced) -> ModelRow:
 def _is_of_a_cloud(settings: Settings) -> bool:
     try:
         return find_source(os.environ, forced=settings.provider, api_key_helper=settings.api_key_helper).is_cloud
-    except SourceError:  # said when the engine starts
+    except SourceError:  # the engine reports it when it starts
         return False
 
 

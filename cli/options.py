@@ -1,7 +1,7 @@
-"""The options of the command line that several commands have, each declared once.
+"""The options that several commands share. Each is declared once.
 
-An option that sets a setting stands in ``SETTINGS``; a command names those that it has (:func:`with_settings`). The
-help shows options in panels. What most people need stands in the first panel, "Options".
+``SETTINGS`` has the options that set a setting. A command lists the ones that it takes with :func:`with_settings`. The
+help shows options in panels. The first panel, "Options", has what most users need.
 """
 
 import inspect
@@ -12,13 +12,13 @@ from typing import Annotated, Any, Concatenate
 
 import typer
 
-MODELS = "Who answers"
+MODELS = "Models"
 REPLAYING = "With --replay"
-DOORS = "Hosts and doors"
+DOORS = "Hosts and connections"
 REST = "Settings and log"
 
 REPLAY = "replay_"
-"""The prefix of settings that only a replay uses. Their options have no such prefix: ``--on-miss``."""
+"""The prefix of settings that only a replay uses. Their options leave it out: ``--on-miss``."""
 
 
 def levels() -> list[str]:
@@ -35,7 +35,8 @@ SETTINGS: Mapping[str, Any] = {
     "rehearsal": Annotated[
         bool | None,
         typer.Option(
-            "--rehearsal", help="Ask a simulated API instead of Claude. Needs no account; the answers say so."
+            "--rehearsal",
+            help="Ask a simulated API instead of Claude. Needs no account. The answers say that they are simulated.",
         ),
     ],
     "record": Annotated[
@@ -49,30 +50,30 @@ SETTINGS: Mapping[str, Any] = {
         ),
     ],
     "listen": Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Where the proxy listens. Port 0 takes one that is free.")
+        str | None, typer.Option(metavar="HOST:PORT", help="The address of the proxy. Port 0 means any free port.")
     ],
     "base_url": Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Also listen here for apps that can set OPENAI_BASE_URL."),
+        typer.Option(metavar="HOST:PORT", help="Also listen on this address, for apps that can set OPENAI_BASE_URL."),
     ],
     "model_map": Annotated[
         list[str] | None,
         typer.Option(
             metavar="PATTERN=MODEL",
-            help="Which Claude model answers for a model name, such as 'gpt-4*=opus'. May be given several times.",
+            help="The Claude model for a model name or a pattern of names: 'gpt-4*=opus'. Can be repeated.",
             rich_help_panel=MODELS,
         ),
     ],
     "default_model": Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Which Claude model answers where no pattern fits.", rich_help_panel=MODELS),
+        typer.Option(metavar="MODEL", help="The Claude model for all other model names.", rich_help_panel=MODELS),
     ],
     "replay_on_miss": Annotated[
         str | None,
         typer.Option(
             metavar="WHAT",
-            help="What a request gets that is not in the cassette: fail (409), live (Claude answers), or record "
-            "(Claude answers, and the answer is kept).",
+            help="What to do with a request that is not in the cassette. fail: answer with status 409. live: ask "
+            "Claude. record: ask Claude, and record the answer.",
             autocompletion=misses,
             rich_help_panel=REPLAYING,
         ),
@@ -81,21 +82,23 @@ SETTINGS: Mapping[str, Any] = {
         str | None,
         typer.Option(
             metavar="TIMES",
-            help="How many times faster than recorded. 0 sends each answer at once.",
+            help="The speed of the answers: 2 is twice as fast as recorded. 0 sends each answer at once.",
             rich_help_panel=REPLAYING,
         ),
     ],
     "replay_faults": Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Faults to play with the answers (docs/faults.md).", rich_help_panel=REPLAYING
+            metavar="FILE",
+            help="A file of faults (errors, pauses, cuts) to play with the answers: docs/faults.md.",
+            rich_help_panel=REPLAYING,
         ),
     ],
     "hosts": Annotated[
         list[str] | None,
         typer.Option(
             metavar="HOST",
-            help="One more host to answer for, besides api.openai.com. Wildcards work. May be given several times.",
+            help="Answer for this host too, besides api.openai.com. Wildcards work. Can be repeated.",
             rich_help_panel=DOORS,
         ),
     ],
@@ -103,7 +106,7 @@ SETTINGS: Mapping[str, Any] = {
         bool | None,
         typer.Option(
             "--passthrough",
-            help="Send paths that Understudy does not support to the real host, with the app's key.",
+            help="Send requests for paths that Understudy does not support to the real host, with the app's key.",
             rich_help_panel=DOORS,
         ),
     ],
@@ -111,7 +114,7 @@ SETTINGS: Mapping[str, Any] = {
         str | None,
         typer.Option(
             metavar="URL",
-            help="The proxy that Understudy's own traffic must go through: http://[user:password@]HOST:PORT.",
+            help="Send Understudy's own traffic through this proxy: http://[user:password@]HOST:PORT.",
             rich_help_panel=DOORS,
         ),
     ],
@@ -119,7 +122,7 @@ SETTINGS: Mapping[str, Any] = {
         bool | None,
         typer.Option(
             "--client-auth",
-            help="Ask each app for a key (`understudy keys make`). Needed to listen for other machines.",
+            help="Require a key from each app (`understudy keys make`). Needed to listen for other machines.",
             rich_help_panel=DOORS,
         ),
     ],
@@ -127,23 +130,26 @@ SETTINGS: Mapping[str, Any] = {
         list[str] | None,
         typer.Option(
             metavar="MODE",
-            help="One more way in, in mitmproxy's words: socks5@1080, local:curl, transparent, wireguard. May be given "
-            "several times.",
+            help="Also accept connections in this mode of mitmproxy: socks5@1080, local:curl, transparent, wireguard. "
+            "Can be repeated.",
             rich_help_panel=DOORS,
         ),
     ],
     "log_level": Annotated[
         str | None,
         typer.Option(
-            metavar="LEVEL", help="debug, info, warning or error.", autocompletion=levels, rich_help_panel=REST
+            metavar="LEVEL",
+            help="The lowest level to log: debug, info, warning or error.",
+            autocompletion=levels,
+            rich_help_panel=REST,
         ),
     ],
     "log_file": Annotated[
         Path | None,
-        typer.Option("--log-file", metavar="FILE", help="Also write the log to this file.", rich_help_panel=REST),
+        typer.Option("--log-file", metavar="FILE", help="Also append the log to this file.", rich_help_panel=REST),
     ],
 }
-"""For each setting that has an option: the type of the option's value, its help and its panel."""
+"""For each setting that has an option: the option's type, help and panel."""
 
 FLAGGED = frozenset(SETTINGS)
 """The settings that have an option."""
@@ -151,7 +157,7 @@ FLAGGED = frozenset(SETTINGS)
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", help="Another configuration file than understudy.toml.", rich_help_panel=REST
+        "--config", metavar="FILE", help="Read this settings file instead of understudy.toml.", rich_help_panel=REST
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -160,14 +166,14 @@ CassetteFile = Annotated[Path, typer.Argument(metavar="FILE", help="A cassette: 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the user typed: the file of ``--config``, and a value for each setting's option, None without it."""
+    """What the user typed: the file of ``--config``, and the value of each setting's option (None: not given)."""
 
     config: Path | None
     flags: Mapping[str, Any]
 
 
 def option_of(setting: str) -> str:
-    """Return the name of a setting's option.
+    """Return the name of the option that sets a setting.
 
     >>> option_of("replay_on_miss"), option_of("hosts"), option_of("model_map")
     ('--on-miss', '--host', '--model-map')
@@ -178,9 +184,9 @@ def option_of(setting: str) -> str:
 def with_settings[**P](
     *settings: str,
 ) -> Callable[[Callable[Concatenate[Given, P], None]], Callable[..., None]]:
-    """Give a command ``--config`` and the options of these settings, in this order.
+    """Add ``--config`` and the options of these settings to a command, in this order.
 
-    The command gets their values as its first parameter, :class:`Given`. Its own parameters follow.
+    The command gets their values as its first parameter, a :class:`Given`. Its own parameters follow.
     """
     options = {option_of(setting)[2:].replace("-", "_"): setting for setting in settings}
 

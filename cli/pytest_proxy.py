@@ -1,11 +1,12 @@
-"""`understudy pytest-proxy`: the program that the pytest plugin starts. It plays one cassette after another.
+"""`understudy pytest-proxy`: the program that the pytest plugin starts. It replays one cassette after another.
 
-The plugin talks to it over one connection on 127.0.0.1; :data:`understudy.recording_modes.PROTOCOL` says how. Only the
-process that started the program knows the token: it came over stdin. A connection that does not begin with the token is
-closed without an answer, and when the plugin has connected, nobody else can connect any more.
+The plugin sends commands over one connection on 127.0.0.1. :data:`understudy.recording_modes.PROTOCOL` is the version
+of their protocol. The plugin sends a token over stdin at the start, so that no other process knows it. A connection
+that does not begin with the token is closed without an answer. Once the plugin has connected, no further connection is
+accepted.
 
-Each test has a proxy of its own: a port, addons and a connection to the cassette that no other test has. What all of
-them share costs time to make and does not change: the certificate authority, and the files that make programs trust it.
+Each test has its own proxy: its own port, addons and cassette. All proxies share the certificate authority and the
+files that make programs trust it. These take time to make, and they do not change.
 """
 
 import asyncio
@@ -48,28 +49,28 @@ from understudy.recording_modes import MODES, PROTOCOL
 HOST = "127.0.0.1"
 
 CONNECT_S = 60.0
-"""How long the plugin may take to connect. It does so at once; after this time it is gone."""
+"""How long the plugin may take to connect. It connects at once, so after this time it is no longer running."""
 
 TOKEN_S = 5.0
 """How long a connection may take to send its token."""
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
-"""How long a command may be. It has the variables that a test has changed."""
+"""The largest size of a command. A command contains the environment variables that a test has changed."""
 
 MOST_LOGGED = 1000
 
 TRUST_VARIABLES = (*BUNDLE_VARIABLES, *EXTRA_VARIABLES, "JAVA_HOME", "JAVA_TOOL_OPTIONS", "PATH")
-"""What the files of trusted certificates depend on."""
+"""The variables that the certificate files depend on."""
 
 
 def pytest_proxy() -> None:
-    """Run the proxy for Understudy's pytest plugin, which starts this command by itself."""
+    """Run the proxy for Understudy's pytest plugin. The plugin starts this command by itself."""
     log_to_stderr("warning")
     raise typer.Exit(run_to_end(converse()))
 
 
 async def converse() -> int:
-    """Let the plugin connect, and obey it until it closes the connection."""
+    """Accept the plugin's connection, and run its commands until it closes the connection. Return the exit status."""
     token = await _agree()
     connected: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = (
         asyncio.get_running_loop().create_future()
@@ -104,7 +105,7 @@ async def converse() -> int:
 
 
 async def _agree() -> str:
-    """Read the token from stdin, or end the program."""
+    """Read the protocol version and the token from stdin. Return the token. On an error, exit."""
     try:
         told = json.loads(await asyncio.to_thread(sys.stdin.buffer.readline, MAX_LINE_BYTES))
         protocol, token = told["protocol"], str(told["token"])
@@ -112,19 +113,19 @@ async def _agree() -> str:
         raise fatal("only Understudy's pytest plugin can use this command.") from None
     if protocol != PROTOCOL:
         _say_hello()
-        raise fatal(f"the pytest plugin speaks protocol {protocol}, and this Understudy speaks protocol {PROTOCOL}.")
+        raise fatal(f"the pytest plugin uses protocol {protocol}, but this Understudy uses protocol {PROTOCOL}.")
     return token
 
 
 def _say_hello(**more: Any) -> None:
-    """Tell the plugin who we are. Afterwards nothing is written to stdout, which nobody reads any more."""
+    """Print our version for the plugin. Then redirect stdout to nowhere, because the plugin stops reading it."""
     print(json.dumps({"protocol": PROTOCOL, "version": version("understudy"), **more}), flush=True)
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 class Desk:
-    """Does what the plugin asks for, one thing after the other. It plays one cassette at a time."""
+    """Runs the plugin's commands, one after the other. It replays one cassette at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._shared = Shared(folder)
@@ -141,7 +142,7 @@ class Desk:
         await self._stack.aclose()
 
     async def answer(self, line: bytes) -> dict[str, Any]:
-        """Obey one command. The answer has ``error`` if that was not possible."""
+        """Run one command, given as a line of JSON. The answer has ``error`` if the command failed."""
         try:
             command = json.loads(line)
             return await self._obey(command.pop("do"), **command)
@@ -151,13 +152,13 @@ class Desk:
             return {"error": f"{error.filename or 'the proxy'}: {error.strerror or error}"}
         except Exception as error:
             log.exception("a command of the pytest plugin failed")
-            return {"error": f"a fault in Understudy: {type(error).__name__}: {error}"}
+            return {"error": f"an internal error of Understudy: {type(error).__name__}: {error}"}
 
     async def _obey(self, do: str, **more: Any) -> dict[str, Any]:
         if do == "begin":
             return await self._begin(**more)
         if self._play is None:
-            raise ReplayError(f"nothing is played, so there is nothing to {do}")
+            raise ReplayError(f"no cassette is being replayed: the command {do} must come after begin")
         if do == "state":
             return self._play.state()
         if do == "report":
@@ -167,7 +168,7 @@ class Desk:
         raise ReplayError(f"there is no command {do}")
 
     async def _begin(self, cassette: str, mode: str, root: str, environment: Mapping[str, Any]) -> dict[str, Any]:
-        # What the plugin has not ended was cut short in it.
+        # A test that was interrupted has not sent "end".
         await self._close()
         environ = {**os.environ, **environment["set"]}
         for name in environment["unset"]:
@@ -197,7 +198,7 @@ class Desk:
 
 
 class Logged(logging.Handler):
-    """Keeps the last warnings for the plugin, without a secret in them."""
+    """Keeps the last warnings for the plugin. Secrets are masked."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -210,9 +211,10 @@ class Logged(logging.Handler):
 
 
 class Shared:
-    """What the proxies of all tests use. It is made when it is needed first, and again if what it is made of differs.
+    """The certificate authorities and trust files that the proxies of all tests share.
 
-    ``folder``: where its files are written.
+    They are made at the first use, and again when the settings or variables that they depend on change. ``folder`` is
+    where the trust files are written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -221,7 +223,7 @@ class Shared:
         self._trust: dict[tuple[Path, tuple[str | None, ...]], TrustFiles] = {}
 
     def authority(self, settings: Settings) -> tuple[Authority, CertStore]:
-        """Return the certificate authority, and the certificates that it has made so far. Raises AuthorityError."""
+        """Return the certificate authority and its store of issued certificates. Raises AuthorityError."""
         key = settings.data_dir, settings.hosts
         if key not in self._authorities:
             made = Authority.open(settings.data_dir / FOLDER, settings.hosts)
@@ -239,15 +241,15 @@ class Shared:
 
 
 class Play:
-    """One cassette that is played, and what came of it.
+    """One replay of a cassette, and its result.
 
-    ``mode``: one of MODES. ``failed`` first removes from the cassette what failed when it was recorded. ``again``
-    records into a new cassette, which :meth:`put_in_place` moves to the place of the old one.
+    ``mode`` is one of MODES. ``failed`` first removes the exchanges that failed when they were recorded. ``again``
+    records into a new cassette. :meth:`put_in_place` then replaces the old cassette with it.
     """
 
     def __init__(self, cassette: Path, mode: str, root: Path, logged: Logged) -> None:
         if mode in ("again", "failed") and (cassette.is_dir() or cassette.suffix != ".jsonl"):
-            raise CassetteError(f"{cassette}: only a cassette of its own (.jsonl) can be recorded again")
+            raise CassetteError(f"{cassette}: only a single file (.jsonl) can be recorded again, not a folder")
         self.cassette = cassette
         self._mode = mode
         self._root = root
@@ -258,18 +260,18 @@ class Play:
 
     @contextlib.asynccontextmanager
     async def proxy(self, environ: Mapping[str, str], shared: Shared) -> AsyncIterator[tuple[str, dict[str, str]]]:
-        """Run the proxy while the block runs. Yields its URL, and the variables that lead programs to it.
+        """Run the proxy while the block runs. Yield its URL, and the variables that send programs to it.
 
-        ``environ``: the environment of the tests.
+        ``environ`` is the environment of the tests.
         """
-        # What the person has set counts here too: their account, their model map, the rehearsal.
+        # The user's own settings apply here too: the account, the model map, the rehearsal.
         loaded = configuration.load({}, environ, configuration.read_file()).settings
         if self._mode == "failed":
             drop_failures(self.cassette)
         place = self.cassette
         if self._mode == "again":
             place = self._new = Path(tempfile.mkdtemp(dir=shared.folder, prefix="again-")) / self.cassette.name
-        # Most of an old cassette's tests ask nothing. A process of Claude Code is started when one does.
+        # With an existing cassette most tests never ask Claude. So a `claude` process starts only when one does.
         spare = 0 if self.cassette.exists() and self._mode != "again" else loaded.spare_processes
         settings = dataclasses.replace(
             loaded,
@@ -294,7 +296,7 @@ class Play:
             yield url, environment_for(environ, proxy_url=url, trust=trust, hosts=settings.hosts).changes
 
     def put_in_place(self, *, passed: bool) -> None:
-        """Move a new cassette to the place of the old one, if nothing is lost by it. Raises OSError, CassetteError."""
+        """Replace the old cassette with the new one, if nothing is lost. Raises OSError, CassetteError."""
         self._passed = passed
         if self._new is not None and self._may_replace:
             put_in_place(self._new, self.cassette)
@@ -318,7 +320,7 @@ class Play:
         return self._player.score.missed if self._player else []
 
     def state(self) -> dict[str, Any]:
-        """Return what came through the proxy so far."""
+        """Return the counts and lists of requests so far."""
         return {
             "asked": self._asked,
             "answered": sum(self._player.score.used.values()) if self._player else 0,
@@ -329,7 +331,7 @@ class Play:
         }
 
     def report(self, since: Sequence[int] = ()) -> dict[str, list[str]]:
-        """Return where each answer came from, and what was warned of, beginning at a mark of :meth:`state`."""
+        """Return the source of each answer, and the warnings. ``since`` is a mark of :meth:`state` to begin at."""
         asked, missed, not_kept, logged = since or (0, 0, 0, 0)
         return {
             "answers": list(self._answers(asked, missed, not_kept)),
@@ -347,7 +349,7 @@ class Play:
         failed = self._not_kept[not_kept:]
         for one in list(self._player.score.told)[-new:] if self._player and new else ():
             if one.file is None:
-                # Of several alike the first is taken for the one that failed: the next were its further tries.
+                # If several equal requests were sent, the first of them failed, and the next ones are its retries.
                 why = next((told for told in failed if told.startswith(f"{one.request}: ")), None)
                 if why is None:
                     yield f"{one.request}: asked live, {where}"
@@ -358,18 +360,18 @@ class Play:
                 failure = f" (a recorded failure of the proxy: {one.failure})" if one.failure else ""
                 yield f"{one.request}: {self._name(one.file)}, exchange {one.entry}{failure}"
         if self._mode == "none":
-            yield from (f"{one}: nothing in {cassette} answers it" for one in self._missed[missed:])
+            yield from (f"{one}: no exchange in {cassette} matches it" for one in self._missed[missed:])
         yield from (f"failed at the proxy, and so not recorded: {one}" for one in failed)
 
     def _lines(self) -> Iterator[str]:
-        """Say what the replay came to."""
+        """Yield the lines that describe the result of the replay."""
         yield from self._player.score.lines() if self._player else ()
         if self._mode == "again" and self._asked and not self._may_replace:
-            why = "could be asked again" if self._not_kept else "was run and has passed"
-            yield one_line(f"replay: {self.cassette} stays as it was: not everything {why}")
+            why = "a request failed" if self._not_kept else "a test failed or did not run"
+            yield one_line(f"replay: {self.cassette} stays as it was: {why}")
 
     def _name(self, path: Path) -> str:
-        """Name a file as a person at the root of the tests would."""
+        """Return a file's path relative to the root of the tests, or the whole path if it is outside."""
         try:
             return str(path.resolve().relative_to(self._root.resolve()))
         except ValueError:

@@ -1,4 +1,4 @@
-"""`understudy run`: runs a program with its OpenAI traffic answered by Claude."""
+"""`understudy run`: runs a program, and answers its OpenAI requests with Claude."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ from launch.python import advice, launcher, near_program, quoted
 from settings import Settings, hide_password
 
 SIGNALLED = 128
-"""The status of a command that a signal ended is this and the signal's number."""
+"""The exit status of a command that a signal ended is 128 plus the signal's number."""
 
 
 @with_settings(
@@ -46,21 +46,21 @@ def run(
         bool | None,
         typer.Option(
             "--summary",
-            help="Print a summary at the end: the requests and what they cost. By default only on a terminal.",
+            help="Print a summary at the end: the requests and their cost. Default: only on a terminal.",
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print neither the starting line nor the summary.")] = False,
 ) -> None:
-    """Run a program and answer its OpenAI requests with Claude. Ends with the program's own exit status."""
-    # The proxy's one client is the program that it starts.
+    """Run a program and answer its OpenAI requests with Claude. The exit status is the program's own."""
+    # The only client of this proxy is the program that it starts, so a free port will do, and no key is needed.
     loaded = load_settings(given.config, **given.flags, listen="127.0.0.1:0", client_auth=False)
-    # The terminal is the program's; unless asked for, only what is wrong is said on it.
+    # The terminal belongs to the program. Unless --log-level is given, only warnings and errors are shown there.
     only_warnings = loaded.source["log_level"] == "default"
     level = loaded.settings.log_level
     log_to_stderr("warning" if only_warnings else level, file=loaded.settings.log_file, file_level=level)
     keep_below_log()
     log_models(loaded)
-    if sys.prefix != sys.base_prefix:  # else Understudy's environment is the system's, and everybody's
+    if sys.prefix != sys.base_prefix:  # otherwise Understudy is in the system's Python, which all programs share
         options = sys.argv[2 : len(sys.argv) - len(command)]
         if line := advice(command, os.environ, Path.cwd(), Path(sys.prefix), options):
             log.warning("%s", hide_password(line))
@@ -74,7 +74,7 @@ def run(
 async def run_wrapped(settings: Settings, command: list[str], *, is_summed_up: bool) -> int:
     """Start the proxy, run the command through it, and return the command's exit status.
 
-    ``is_summed_up``: a line at the end says what came through the proxy.
+    ``is_summed_up``: print a summary of the requests at the end.
     """
     ca = authority(settings)
     with tempfile.TemporaryDirectory(prefix="understudy-", ignore_cleanup_errors=True) as directory:
@@ -93,9 +93,9 @@ async def run_wrapped(settings: Settings, command: list[str], *, is_summed_up: b
 
 
 def say_summary(program: Program, settings: Settings, command: Sequence[str], status: int) -> None:
-    """Say what came through the proxy and what it cost, or what to do if nothing came.
+    """Print the number of requests and their cost. If there was no request, print what to do.
 
-    A command that a signal ended (``status`` above 128) may have had no time to ask: then nothing is said of that.
+    If a signal ended the command (``status`` above 128), it may not have had time for a request. Then print nothing.
     """
     if program.requests.all:
         line = summary_of(
@@ -110,13 +110,13 @@ def say_summary(program: Program, settings: Settings, command: Sequence[str], st
         return
     else:
         line = why_nothing_came(command, status, Path.cwd())
-    # The command is the person's own, and may hold a key.
+    # The user's command line can contain a key.
     line = hide_password(redact(line, secrets_in(os.environ)))
     stderr.print(f"[bold]understudy:[/] {escape(line)}", highlight=False, soft_wrap=True)
 
 
 def why_nothing_came(command: Sequence[str], status: int, cwd: Path) -> str:
-    """Say what to do about a command that made no request."""
+    """Return a line that says what to do about a command that made no request."""
     own = launcher(os.environ, Path(sys.prefix))
     if status and (programs := near_program(command, os.environ, cwd)):
         found, other = programs

@@ -1,4 +1,4 @@
-"""A command's coroutine is run until it ends, or until a signal ends it."""
+"""Runs a command's coroutine until it ends, or until a signal ends it."""
 
 import asyncio
 import signal
@@ -10,11 +10,11 @@ from cli.fatal import fatal
 from launch.signals import known, listening
 
 ENDING = ("SIGTERM", "SIGHUP", "SIGBREAK")
-"""By name, since no system has all of them."""
+"""The names of the signals. No system has all of them."""
 
 
 def run_to_end(main: Coroutine[Any, Any, int]) -> int:
-    """Run a coroutine; the signals of :data:`ENDING` end it as Ctrl-C does, with everything that it started."""
+    """Run a coroutine and return its exit status. The signals of :data:`ENDING` cancel it, as Ctrl-C does."""
 
     async def guarded() -> int:
         loop = asyncio.get_running_loop()

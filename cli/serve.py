@@ -1,4 +1,4 @@
-"""`understudy serve`: the proxy in the foreground, for programs started elsewhere."""
+"""`understudy serve`: runs the proxy in the foreground, for programs that the user starts."""
 
 import asyncio
 import os
@@ -24,10 +24,10 @@ from cli.wrapped import authority
 from settings import Settings, Sourced
 
 WEB = "127.0.0.1:8082"
-"""Where mitmweb listens if nothing else is said."""
+"""The default address of mitmweb."""
 
 DEFAULT_LISTEN = configuration.write_address(*Settings().listen)
-"""Where `understudy env` sends programs if nothing else is said."""
+"""The default address to which `understudy env` sends programs."""
 
 
 @with_settings(
@@ -38,14 +38,14 @@ DEFAULT_LISTEN = configuration.write_address(*Settings().listen)
 def serve(
     given: Given,
     web: Annotated[
-        bool, typer.Option("--web", help="Show the exchanges in the browser, in mitmweb, as conversations.")
+        bool, typer.Option("--web", help="Also start mitmweb, which shows the exchanges in a browser.")
     ] = False,
     web_listen: Annotated[
         str | None,
-        typer.Option("--web-listen", metavar="HOST:PORT", help="Where mitmweb listens, if not at 127.0.0.1:8082."),
+        typer.Option("--web-listen", metavar="HOST:PORT", help="The address of mitmweb. Default: 127.0.0.1:8082."),
     ] = None,
 ) -> None:
-    """Run the proxy for programs that are started elsewhere, until Ctrl-C."""
+    """Run the proxy until Ctrl-C, for programs that you start yourself."""
     loaded = load_settings(given.config, **given.flags)
     log_to_stderr(loaded.settings.log_level, file=loaded.settings.log_file)
     if web_listen is not None and not web:
@@ -55,16 +55,16 @@ def serve(
     except ValueError as error:
         raise fatal(f"--web-listen: {error}") from None
     if where is not None and not is_loopback(where[0]):
-        raise fatal("--web-listen: what went over the wire is shown on this machine alone: 127.0.0.1:PORT")
+        raise fatal("--web-listen: mitmweb shows recorded traffic, so it must listen on loopback: 127.0.0.1:PORT")
     raise typer.Exit(run_to_end(serve_until_ended(loaded, where)))
 
 
 async def serve_until_ended(loaded: Sourced, web: tuple[str, int] | None = None) -> int:
-    """Run the proxy until the program is told to end; ``web``: where mitmweb shows it."""
+    """Run the proxy until the program is stopped. ``web`` is the address of mitmweb (None: without mitmweb)."""
     settings = loaded.settings
     raise_descriptors()
     options = options_for(settings, authority(settings).certificate.parent, os.environ)
-    # Before anything is opened or said: a port in use is then the only line.
+    # Check the ports before anything is opened or logged. Then the error about a used port is the only line.
     check_doors(doors_of(options, web))
     program = program_for(settings, shown=web is not None)
     async with proxy(options, program.addons, web, say_web=_say_web) as addresses:
@@ -73,19 +73,22 @@ async def serve_until_ended(loaded: Sourced, web: tuple[str, int] | None = None)
         try:
             await asyncio.Event().wait()
         finally:
-            # A second signal cuts this short.
+            # A second signal ends this wait.
             await program.serve.drain()
             say_score(program, settings)
     return 0
 
 
 def _say_web(url: str) -> None:
-    """Say where mitmweb is. Its token is a secret that the log masks, but the person needs it to get in."""
+    """Print the URL of mitmweb. It contains a token, which the log would mask, but the user needs it."""
     print(f"mitmweb: {url}", file=sys.stderr, flush=True)
 
 
 def _say_addresses(settings: Settings, addresses: list[str]) -> None:
-    """Say where the proxy listens and how programs get there. Terminals make what follows a URL a part of it."""
+    """Log the addresses, and how to send programs there.
+
+    Each URL stands at the end of its line, because terminals would treat text after a URL as a part of it.
+    """
     at, *more = addresses
     log.info("answering for %s; the proxy listens at http://%s", ", ".join(settings.hosts), at)
     for door in more[:1] if settings.base_url else []:

@@ -26,9 +26,9 @@ from cassettes.show.timeline import timeline
 from cli.options import AsJson, CassetteFile
 
 FINE, DIFFERENT, WRONG = 0, 1, 2
-"""Exit statuses: it was shown, or all is the same; something differs; a mistake, or nothing to look at."""
+"""Exit statuses. 0: shown, or no difference. 1: something differs. 2: a usage error, or there is nothing to show."""
 
-# A negative number is no option.
+# Let a negative number through: it is the number of an exchange, not an option.
 NUMBERS = {"ignore_unknown_options": True}
 NEGATIVE = re.compile(r"-\d+")
 
@@ -38,25 +38,30 @@ def show(
     file: CassetteFile,
     which: Annotated[
         str | None,
-        typer.Argument(metavar="N|ID", help="One exchange: its number as listed (-1 is the last), or its id."),
+        typer.Argument(metavar="N|ID", help="Show this exchange: its number in the list (-1: the last), or its id."),
     ] = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="List only what failed, broke off or was cut by its app.")
+        bool, typer.Option("--failed", help="List only exchanges that failed, broke off, or were cut off by the app.")
     ] = False,
     grep: Annotated[
         str | None,
-        typer.Option(metavar="PATTERN", help="List only where question or answer have this, in any case."),
+        typer.Option(
+            metavar="PATTERN",
+            help="List only exchanges whose question or answer matches this regular expression, in any letter case.",
+        ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="List only what was asked of, or answered by, such a model: opus, 'gpt-4*'."),
+        typer.Option(
+            metavar="NAME", help="List only exchanges whose requested or answering model matches: opus, 'gpt-4*'."
+        ),
     ] = None,
     slow: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=0, help="List only what took so long or longer.")
+        float | None, typer.Option(metavar="SECONDS", min=0, help="List only exchanges that took at least this long.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List a cassette's exchanges, or show one like a conversation."""
+    """List the exchanges of a cassette (recorded traffic), or show one exchange as a conversation."""
     _refuse_options(context, (str(file), which))
     with _screen() as screen:
         choice = Choice(failed, _pattern(grep), model, None if slow is None else slow * 1000)
@@ -69,7 +74,7 @@ def show(
             return
         if not choice.is_all:
             raise LookError(
-                f"{one_line(which)} names one exchange; --failed, --grep, --model and --slow choose from all"
+                f"{one_line(which)} selects one exchange: --failed, --grep, --model and --slow only work without it"
             )
         row = cassette.find(which)
         entry, problems = load(row)
@@ -83,11 +88,11 @@ def show(
 
 def diff(
     a: Annotated[str, typer.Argument(metavar="A[:N]", help="A cassette, or one exchange of it.")],
-    b: Annotated[str, typer.Argument(metavar="B[:N]", help="What it is compared with.")],
-    timing: Annotated[bool, typer.Option("--timing", help="Other times count as a difference too.")] = False,
+    b: Annotated[str, typer.Argument(metavar="B[:N]", help="The cassette or exchange to compare it with.")],
+    timing: Annotated[bool, typer.Option("--timing", help="Count different times as a difference too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two exchanges, or two cassettes exchange by exchange. Ends with 1 if they differ."""
+    """Compare two exchanges, or two cassettes exchange by exchange. Exit status 1: they differ."""
     found = []
     with _screen() as screen:
         is_one_of_many = comparing.parse(a)[1] is None
@@ -109,7 +114,7 @@ def diff(
 
 
 def _pattern(grep: str | None) -> re.Pattern[str] | None:
-    """Read a pattern. Raises LookError."""
+    """Compile the pattern of ``--grep``. Raises LookError if it is not a regular expression."""
     try:
         return None if grep is None else re.compile(grep, re.IGNORECASE)
     except re.error as error:
@@ -117,7 +122,10 @@ def _pattern(grep: str | None) -> re.Pattern[str] | None:
 
 
 def _refuse_options(context: typer.Context, words: Iterable[str | None]) -> None:
-    """Raise UnknownOptionError for words that look like options: so that -1 is a word, all of them are let through."""
+    """Raise UnknownOptionError for arguments that look like options.
+
+    The parser lets all unknown options through, because -1 is an argument here.
+    """
     for word in words:
         if word is not None and word.startswith("-") and word != "-" and not NEGATIVE.fullmatch(word):
             option = word.partition("=")[0]
@@ -126,7 +134,7 @@ def _refuse_options(context: typer.Context, words: Iterable[str | None]) -> None
 
 
 class UnknownOptionError(typer.TyperException):
-    """There is no such option; it has what typer's own error of that kind has."""
+    """There is no such option. It has the same attributes as typer's own error of this kind."""
 
     exit_code = 2
 
@@ -138,17 +146,17 @@ class UnknownOptionError(typer.TyperException):
 
 
 class _Screen:
-    """Where the answer goes: a terminal, whose lines are folded with their indent, or a file, whose lines are not."""
+    """Where the output goes. On a terminal, wrapped lines keep their indent. In a file, lines are not wrapped."""
 
     def __init__(self) -> None:
         self.status = FINE
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has every alphabet
+            sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal can show every character
         self._console = _Console(markup=False, highlight=False, emoji=False)
         self.width = self._console.width if self._console.is_terminal else None
 
     def lines(self, lines: Iterable[Line]) -> None:
-        """Write lines, each with how far it is indented. Texts must be safe already."""
+        """Write lines, given as (indent, text). Control characters must already be removed from the texts."""
         for indent, line in lines:
             if self.width is None:
                 prefix = " " * indent
@@ -169,7 +177,7 @@ class _Screen:
             leave()
 
     def end(self) -> None:
-        """Write what is not written yet. Raises OSError."""
+        """Flush the output. Raises OSError."""
         try:
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -183,8 +191,8 @@ class _Console(Console):
 
 
 def leave() -> None:
-    """Go on silently when whoever reads has read enough: `understudy show FILE | head`."""
-    # Else the interpreter would try to write what is left when it ends, and say that it could not.
+    """Discard all further output when the reader has closed the pipe: `understudy show FILE | head`."""
+    # Otherwise the interpreter would flush stdout at its end, and print an error about the closed pipe.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
@@ -192,7 +200,7 @@ def leave() -> None:
 
 @contextlib.contextmanager
 def _screen() -> Iterator[_Screen]:
-    """Run a command; what goes wrong is one line and status 2."""
+    """Run a command's output. An error becomes one line on stderr and exit status 2."""
     screen = _Screen()
     try:
         yield screen
@@ -200,9 +208,9 @@ def _screen() -> Iterator[_Screen]:
     except LookError as error:
         raise _fatal(str(error)) from None
     except RecursionError:
-        raise _fatal("it is nested too deeply to be shown") from None
+        raise _fatal("the exchange is nested too deeply to be shown") from None
     except OSError as error:
-        raise _fatal(f"it cannot be written: {error.strerror or error}") from None
+        raise _fatal(f"the output cannot be written: {error.strerror or error}") from None
     raise typer.Exit(screen.status)
 
 

@@ -1,7 +1,7 @@
-"""A line on the terminal while `understudy run` starts, gone before the program says anything.
+"""Shows a line on the terminal while `understudy run` starts, and erases it before the program prints anything.
 
-It is shown before most of Understudy is imported, which takes as long as the rest of the start. So this module imports
-nothing but the standard library. Where stderr is no terminal nothing is written.
+The line is shown before most of Understudy is imported: the import takes half of the start. So this module imports only
+the standard library. Nothing is written if stderr is not a terminal.
 """
 
 import contextlib
@@ -14,9 +14,9 @@ LINE = "understudy: starting ..."
 
 
 class SignOfLife:
-    """The line: shown at once, and erased for good when Understudy has started or cannot.
+    """The line. It is shown at once, and erased for good when the start has succeeded or failed.
 
-    What is logged in between stands above it: :meth:`make_room` before it is written, :meth:`come_back` afterwards.
+    Log lines during the start appear above it: :meth:`make_room` runs before each of them, :meth:`come_back` after it.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -25,17 +25,17 @@ class SignOfLife:
         self._is_shown = False
 
     def show(self) -> None:
-        """Write the line, if somebody can see it."""
+        """Write the line, if the stream is a terminal."""
         self._is_wanted = self._stream is not None and self._stream.isatty()
         self.come_back()
 
     def erase(self) -> None:
-        """Take the line back for good."""
+        """Erase the line for good."""
         self._is_wanted = False
         self.make_room()
 
     def make_room(self) -> None:
-        """Take the line back for a while. With blanks: not every console knows the escape sequence for it."""
+        """Erase the line for a moment. It is overwritten with blanks: not every console knows the escape sequence."""
         if self._is_shown:
             self._write(f"\r{' ' * len(LINE)}\r")
             self._is_shown = False
@@ -53,7 +53,7 @@ class SignOfLife:
 
 
 sign_of_life = SignOfLife()
-"""The one of this process."""
+"""The line of this process."""
 
 
 class _BeforeLog(logging.Handler):
@@ -67,13 +67,13 @@ class _AfterLog(logging.Handler):
 
 
 def keep_below_log() -> None:
-    """Have the line make room for what is logged. The log's own handlers must be there already."""
+    """Make the line stay below what is logged. Call this after the log's own handlers are installed."""
     handlers = logging.getLogger().handlers
     handlers[:] = [_BeforeLog(), *handlers, _AfterLog()]
 
 
 def is_wanted(arguments: Sequence[str]) -> bool:
-    """Whether a command line is one of `understudy run` that starts a program, and does not ask for quiet."""
+    """Return whether a command line is an `understudy run` that starts a program, without --quiet."""
     if not arguments or arguments[0] != "run":
         return False
     own = arguments[1 : arguments.index("--")] if "--" in arguments else arguments[1:]

@@ -1,4 +1,4 @@
-"""The line with which `understudy run` ends: what came through the proxy, what it used, and who answered. Pure."""
+"""The last line of `understudy run`: the number of requests, the tokens, the cost and the models. Pure functions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from cassettes.usage import Total
 from translate.models import ALIASES
 
 MOST_SHOWN = 6
-"""How many names that apps asked for are shown."""
+"""The largest number of model names that are shown."""
 
 _SHORT = {model: alias for alias, model in ALIASES.items() if alias != "default"}
 
@@ -24,11 +24,11 @@ def summary(
     recorded: Path | None = None,
     rehearsal: bool = False,
 ) -> str:
-    """Return the line, for at least one request.
+    """Return the line. There must have been at least one request.
 
-    ``total`` is what Claude used in all, ``names`` the same by the names that the app asked for. ``replayed``: so many
-    requests were answered from the cassette. ``recorded``: the cassette they were recorded into. ``rehearsal``: no
-    model was asked, and nothing is paid.
+    ``total`` is Claude's usage for all requests. ``names`` is the usage for each model name that the app asked for.
+    ``replayed`` is the number of requests that the cassette answered. ``recorded`` is the cassette that they were
+    recorded into. ``rehearsal``: the API was simulated, so there is no cost.
     """
     parts = [_requests(requests)]
     if replayed:
@@ -57,9 +57,9 @@ def _tokens(count: int) -> str:
 
 
 def _who(name: NameUse, *, with_cost: bool) -> str:
-    """Return ``gpt-5 → opus 3 ($0.035)``: the app's name, who answered, how often, and the cost."""
+    """Return ``gpt-5 → opus 3 ($0.035)``: the app's model name, the Claude model, the number of requests, the cost."""
     model = _SHORT.get(name.model, name.model)
-    # The name is the app's, and may be anything.
+    # The app chose the name. It can contain anything.
     asked = "" if name.asked in (name.model, model, "") else f"{one_line(name.asked)} → "
     return f"{asked}{model} {name.requests:,}" + (f" ({_cost(name.total)})" if with_cost else "")
 
@@ -74,10 +74,10 @@ def _cost(total: Total) -> str:
 
 
 def dollars(amount: float) -> str:
-    """Write an amount with what matters of it: ``$12.35``, ``$0.041``, ``$0.00042``."""
+    """Write an amount with a useful number of digits: ``$12.35``, ``$0.041``, ``$0.00042``."""
     if amount >= 1:
         return f"${amount:,.2f}"
     if amount >= 0.01:
         return f"${amount:.3f}"
-    # Two digits, and never an exponent.
+    # Two significant digits, without an exponent.
     return "$" + f"{float(f'{amount:.2g}'):.9f}".rstrip("0").rstrip(".")

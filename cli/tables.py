@@ -9,7 +9,7 @@ UNBOUNDED = 10_000
 
 
 def print_table(table: Table) -> None:
-    """Print a table: fitted to a terminal, and with a row a line where there is none."""
+    """Print a table. A terminal gets a table that fits its width. A pipe gets one line for each row."""
     if sys.stdout.isatty():
         Console().print(table)
         return

@@ -1,4 +1,4 @@
-"""`understudy --version`: the versions of Understudy and of what it uses."""
+"""`understudy --version`: the versions of Understudy and of the programs that it uses."""
 
 import importlib.metadata
 import json
@@ -15,23 +15,23 @@ def understudy(
     version: Annotated[bool, typer.Option("--version", help="Show the versions and exit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --version: print JSON.")] = False,
 ) -> None:
-    """Run programs that speak the OpenAI API, unchanged, with Claude's answers, through Claude Code."""
+    """Run unchanged programs that use the OpenAI API. Claude answers them, through Claude Code."""
     if version:
         found = versions()
         print(json.dumps(found, indent=2) if as_json else told(found))
         raise typer.Exit
     if as_json:
-        # Imported here: it needs the settings, which the help does without.
+        # Imported here: it imports the settings, which the help does not need.
         from cli.fatal import fatal
 
-        raise fatal("--json belongs behind a command, or beside --version.")
+        raise fatal("--json can only be used after a command, or with --version.")
     if context.invoked_subcommand is None:
         print(context.get_help())
 
 
 def versions() -> dict[str, str]:
-    """Return the versions: Understudy's own, Claude Code's that the SDK brings, the SDK's, mitmproxy's and Python's."""
-    # Imported here: the help does without it.
+    """Return the versions of Understudy, of the Claude Code in the SDK, of the SDK, mitmproxy and Python."""
+    # Imported here: the help does not need it.
     from engine.spawn import VERIFIED_CLI
 
     return {

@@ -1,6 +1,6 @@
-"""The certificate authority, and the environment that sends a program through the proxy.
+"""Opens the certificate authority, and makes the environment that sends a program through the proxy.
 
-It needs nothing of the proxy itself, so that `understudy env` imports nothing of it.
+This module does not import the proxy, so `understudy env` starts fast.
 """
 
 import os
@@ -15,7 +15,7 @@ from settings import Settings, write_address
 
 
 def authority(settings: Settings) -> Authority:
-    """Open the certificate authority, or end the program with one line."""
+    """Open the certificate authority. On an error, exit with one line on stderr."""
     try:
         return Authority.open(settings.data_dir / FOLDER, settings.hosts)
     except AuthorityError as error:
@@ -25,12 +25,12 @@ def authority(settings: Settings) -> Authority:
 def wrapped_environment(settings: Settings, proxy_address: tuple[str, int], directory: Path) -> WrappedEnvironment:
     """Return the environment that sends a program through the proxy and makes it trust our certificates.
 
-    The files that it names are written to ``directory``. Ends the program with one line if they cannot be written.
+    The certificate files that it names are written to ``directory``. If that fails, exit with one line on stderr.
     """
     try:
         trust = write_trust_files(directory, authority(settings).certificate, os.environ)
     except OSError as error:
-        raise fatal(f"the files of trusted certificates cannot be written: {directory}: {error.strerror}") from None
+        raise fatal(f"the certificate files cannot be written: {directory}: {error.strerror}") from None
     for warning in trust.warnings:
         log.warning("%s", warning)
     return environment_for(

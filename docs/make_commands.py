@@ -14,28 +14,26 @@ PAGE = Path(__file__).with_name("commands.md")
 HEAD = """\
 # Commands
 
-Made from the commands by `docs/make_commands.py`; a test keeps the two alike. `understudy -h` and
-`understudy COMMAND -h` show the same. Most options are settings too, which can stand in the environment or in a file:
-see [settings](settings.md).
+`docs/make_commands.py` writes this page from the help of the commands. `understudy -h` and `understudy COMMAND -h` show
+the same. Most options are also [settings](settings.md): you can set them with a variable or in a file.
 
-- **Options and programs.** `run` and `doctor` start a program. The program begins at the first word that is no option,
-  or behind `--`. All that follows is its own. What stands before it is Understudy's, and an unknown option there is
-  refused.
-- **Mistakes.** A mistyped line or a wrong setting ends with one line on stderr and status 2. The line names the option,
-  command or setting that is most like what was typed.
-- **Options for a replay** (`--on-miss`, `--speed`, `--faults`) are refused without a replay. As settings they may stand
-  in the file for when there is one.
-- **The log** goes to stderr. On a terminal a line has the time of day, and only the terminal folds it, so that an
-  address can be copied whole. Elsewhere, and in the file that `--log-file` names, a line has the local time with its
-  offset from UTC (ISO 8601), the level and the message: `2026-11-30T21:28:11.042+01:00 INFO …`. Nothing folds it.
-  Set `TZ=UTC` for UTC.
-- **The log file** is added to. When it is moved away, as logrotate does, a new one is begun. `run` shows only warnings
-  on the terminal unless `--log-level` is given; the file has everything from the level on. Secrets are masked in both,
-  and mitmweb's address, whose token lets in, is printed once on stderr and is not written to the file.
+- **Options and programs.** `run` and `doctor` start a program. Its command line begins at the first word that is not an
+  option, or after `--`. Options before it belong to Understudy. Options after it belong to the program.
+- **Mistakes.** A mistyped command line or a wrong setting gets one line on stderr and exit status 2. The line suggests
+  the most similar option, command or setting.
+- **Options for a replay** (`--on-miss`, `--speed`, `--faults`) need `--replay`. In the settings file they can stand
+  without it; they then have no effect until there is a replay.
+- **The log** goes to stderr. On a terminal, a line begins with the time of day. In a pipe and in the file of
+  `--log-file`, it begins with the local date and time with the offset from UTC (ISO 8601):
+  `2026-11-30T21:28:11.042+01:00 INFO …`. Set `TZ=UTC` for UTC. Understudy never wraps a line; only the terminal does.
+- **The log file.** New lines are appended. If the file is moved away, as logrotate does, a new one is begun. Without
+  `--log-level`, `run` shows only warnings on the terminal. The file gets all lines of the log level (by default `info`)
+  or higher. Secrets are masked in both. mitmweb's address contains a token that gives access. It is printed once on
+  stderr, and not written to the file.
 - **Completion.** `understudy --install-completion` makes your shell complete commands, options and their values.
-- **Versions.** `understudy --version` shows the versions of Understudy, Claude Code, its SDK, mitmproxy and Python,
-  with `--json` as JSON.
-- **Undoing `env`.** `eval "$(understudy env --unset)"` gives each variable back the value that it had before
+- **Versions.** `understudy --version` shows the versions of Understudy, Claude Code, its SDK, mitmproxy and Python.
+  With `--json` it prints JSON.
+- **Undoing `env`.** `eval "$(understudy env --unset)"` gives each variable the value that it had before
   `eval "$(understudy env)"`. In fish: `understudy env --shell fish --unset | source`. In PowerShell:
   `understudy env --shell powershell --unset | Out-String | Invoke-Expression`.
 """
@@ -47,7 +45,7 @@ def page() -> str:
 
 
 def lines() -> Iterator[str]:
-    """Yield the commands, by their panels."""
+    """Yield the lines of all commands, panel by panel."""
     group: Any = get_command(app)
     for panel, names in PANELS.items():
         yield f"\n## {panel}"
@@ -56,7 +54,7 @@ def lines() -> Iterator[str]:
 
 
 def described(path: str, command: Any) -> Iterator[str]:
-    """Yield what a command is, its arguments and options; of a group its commands."""
+    """Yield a command's usage, help, arguments and options. For a group, yield those of its commands."""
     if commands := getattr(command, "commands", {}):
         for name, one in commands.items():
             yield from described(f"{path} {name}", one)
@@ -72,13 +70,13 @@ def described(path: str, command: Any) -> Iterator[str]:
 
 
 def argument(param: Any) -> str:
-    """Return an argument as the usage has it."""
+    """Return an argument as the usage line shows it."""
     name = (param.metavar or param.name.upper()) + ("..." if param.nargs == -1 else "")
     return name if param.required else f"[{name}]"
 
 
 def cell(param: Any) -> str:
-    """Return an argument's or an option's name, and what it takes."""
+    """Return the name of an argument or option, and its value's name."""
     if param.param_type_name == "argument":
         return f"`{argument(param)}`".replace("|", "\\|")
     takes = "" if param.is_bool_flag else f" {param.metavar or param.name.upper()}"
@@ -86,7 +84,7 @@ def cell(param: Any) -> str:
 
 
 def default(param: Any) -> str:
-    """Return what holds where an option is not given, if that is not nothing."""
+    """Return the text about an option's default, or "" if it has none."""
     return f" Default: `{param.default}`." if param.default not in (None, False, (), []) else ""
 
 

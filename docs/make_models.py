@@ -11,7 +11,7 @@ PAGE = Path(__file__).with_name("models.md")
 HEAD = f"""\
 # Which Claude model answers
 
-Made from the tables in `translate/` by `docs/make_models.py`; a test keeps the two alike.
+`docs/make_models.py` writes this page from the tables in `translate/`.
 
 An app asks for a model by OpenAI's name. This table says which Claude model answers. Prices are Anthropic's list
 prices in US dollars per million tokens, as of {AS_OF}. **The `gpt-5` family and the `o` models go to Opus, the
@@ -27,7 +27,7 @@ The rules, in this order:
 1. If the map has exactly this name, without `*`, its model answers.
 2. Claude's own names are passed on unchanged: `claude-*`, the aliases below, and the names of Bedrock
    (`us.anthropic.claude-…`) and Vertex (`claude-…@20250929`).
-3. The first pattern that fits decides. `*` matches anything. Upper and lower case are the same. Your own patterns
+3. The first pattern that matches decides. `*` matches anything. Upper and lower case are the same. Your own patterns
    come before the built-in ones.
 4. For any other name `default_model` answers.
 

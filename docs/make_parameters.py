@@ -11,16 +11,16 @@ from translate.responses.parameters import RESPONSE_PARAMETERS
 PAGE = Path(__file__).with_name("parameters.md")
 
 HEAD = """\
-# What becomes of each parameter
+# How each parameter is handled
 
-Made from the tables in `translate/` by `docs/make_parameters.py`; a test keeps the two alike.
+`docs/make_parameters.py` writes this page from the tables in `translate/`.
 
-- **honoured**: it reaches Claude, or shapes the answer.
-- **refused**: 400 with `code: unsupported_parameter` and the parameter's name in `param`.
-- **accepted without effect**: named in the answer's header `x-understudy-ignored`, and in the log.
+- **honoured**: the parameter reaches Claude, or changes the answer.
+- **refused**: the request gets a 400 with `code: unsupported_parameter` and the parameter's name in `param`.
+- **accepted without effect**: the answer's header `x-understudy-ignored` and the log name the parameter.
 
-null, and a value that asks for nothing special (in the last column), is always fine. A name that OpenAI does not
-know gets OpenAI's 400.
+null is always accepted, and so are the values in the last column, which ask for nothing special. A parameter that
+OpenAI does not know gets a 400, as at OpenAI.
 
 The same holds for the keys inside a parameter, at every depth: in messages, content parts, items, tools, `tool_choice`,
 `response_format` and the rest. A key that nothing reads is named by its path: `messages[2].content[0].cache_control`.
@@ -32,19 +32,19 @@ Over a [WebSocket](responses.md) an answer has no headers. There the first messa
 field `headers`: `{"type": "response.created", …, "headers": {"x-understudy-ignored": "input[0].cache_control"}}`.
 `POST /v1/conversations` and its items name the keys of items in the same header. The items are kept whole.
 
-`understudy explain request.json` shows all this for one request and asks nobody: what becomes of each key and why,
+`understudy explain request.json` shows all this for one request, and sends nothing: how each key is handled and why,
 which Claude model answers, and the system prompt, messages, tools and parameters that Claude would get. `-` reads the
-request from stdin, and `--json` prints JSON. It ends with 1 if the request would be refused.
+request from stdin, and `--json` prints JSON. The exit status is 1 if the request would be refused.
 
 ```console
 $ understudy explain request.json
 POST /v1/chat/completions
 model: gpt-5-mini is answered by claude-haiku-5-5
 
-key                                 what becomes of it  how, or why
-model                               honoured            mapped onto a Claude model; …
-messages[].content[].cache_control  ignored             Claude Code sets its own cache breakpoints, and …
-seed                                ignored             Claude does not sample by seed; …
+key                                 handling  how, or why
+model                               honoured  mapped onto a Claude model; …
+messages[].content[].cache_control  ignored   Claude Code sets its own cache breakpoints, and …
+seed                                ignored   Claude does not sample by seed; …
 …
 Claude is asked:
   system: Be kind.
@@ -58,7 +58,7 @@ one. So the prompt is cached anyway, up to the last message.
 
 ## POST /v1/chat/completions
 
-| parameter | fate | how, or why | fine values |
+| parameter | handling | how, or why | always accepted |
 |---|---|---|---|
 """
 
@@ -66,14 +66,14 @@ one. So the prompt is cached anyway, up to the last message.
 RESPONSES = """
 ## POST /v1/responses
 
-| parameter | fate | how, or why | fine values |
+| parameter | handling | how, or why | always accepted |
 |---|---|---|---|
 """
 
 COMPLETIONS = """
 ## POST /v1/completions
 
-| parameter | fate | how, or why | fine values |
+| parameter | handling | how, or why | always accepted |
 |---|---|---|---|
 """
 
@@ -85,9 +85,9 @@ REASONS = """
 """
 
 BLOCKS_HEAD = """
-A stop reason that is not in the table ends in `stop`: the message did end, and that is all there is to know.
+A stop reason that is not in the table becomes `stop`, because the message has ended.
 
-## What becomes of each kind of Claude's content blocks
+## How each kind of Claude's content blocks is handled
 
 | block | in the answer |
 |---|---|

@@ -12,21 +12,21 @@ PAGE = Path(__file__).with_name("settings.md")
 HEAD = """\
 # Settings
 
-Made from `settings.py` by `docs/make_settings.py`; a test keeps the two alike. `understudy config` shows each setting's
-value and where it came from.
+`docs/make_settings.py` writes this page from `settings.py`. `understudy config` shows the value of each setting and
+where it comes from.
 
 A flag overrides the environment, the environment overrides `understudy.toml`, and the file overrides the default. The
-file is in the working directory, else in your configuration folder; `--config` names another. `understudy run --help`
-and `understudy serve --help` list the flags.
+file is in the working directory, or else in your configuration folder. `--config` names another file.
+`understudy run --help` and `understudy serve --help` list the flags.
 
-- In the environment `max_processes` is `UNDERSTUDY_MAX_PROCESSES`. Yes is `1`, no is `0`. A list has one item a line.
-  An empty variable counts as not set, except for lists and for yes or no.
-- In the file it is `max_processes = 8`. Tables work too: `[record] max_mb` is `record_max_mb`,
+- **As a variable**, `max_processes` is `UNDERSTUDY_MAX_PROCESSES`. True is `1`, false is `0`. A list has one item in
+  each line. An empty variable counts as not set, except for lists and for true or false.
+- **In the file**, it is `max_processes = 8`. Tables work too: `[record] max_mb` is `record_max_mb`,
   `[record.redact] headers` is `record_redact_headers`, `[record] file` is `record`, `[replay] file` is `replay`.
 - `model_map` is `pattern=model,pattern=model` or a table `[model_map]`. `hosts` and `mode` may use commas too.
 - Times are in seconds if no unit is given. A MB is 1,048,576 bytes.
-- A wrong value ends the program with one line and status 2. So does an unknown name in the file, and an unknown
-  variable `UNDERSTUDY_…`. The line names the most similar setting. The variables that Kubernetes sets for a service
+- A wrong value ends the program with one line and exit status 2. So does an unknown name in the file, and an unknown
+  variable `UNDERSTUDY_…`. The line suggests the most similar setting. The variables that Kubernetes sets for a service
   named `understudy` or `understudy-…` are ignored.
 - `understudy config --changed` shows the settings that are not at their default. `understudy config NAME` shows one
   setting and how to set it. `--json` prints the same for programs. Passwords, keys and tokens are not shown.
@@ -37,12 +37,12 @@ TABLE = """
 |---|---|---|
 """
 
-SECTIONS = {  # the first setting of each
-    "listen": "Doors and hosts",
+SECTIONS = {  # the first setting of each section
+    "listen": "Addresses and hosts",
     "model_map": "Models and tools",
     "rehearsal": "The rehearsal",
     "max_processes": "Limits",
-    "client_auth": "Keys and what is kept",
+    "client_auth": "Keys and stored data",
     "provider": "Claude Code",
     "record": "Recording",
     "replay": "Replaying",

@@ -33,6 +33,7 @@ from engine.progress import Wait, waiting_for
 from engine.spawn import Spawn
 from engine.tasks import TaskSet
 from engine.transcript import Transcript, resumable, transcript
+from engine.valve import Valve
 from engine.watchdog import Watchdog
 from translate.errors import Kind
 from translate.money import exact
@@ -48,8 +49,7 @@ log = logging.getLogger(__name__)
 # The start of a process takes about this long. A spare process does not report when it is ready.
 BOOT_S = 0.6
 
-# No spare process is started this soon after the first token of an answer. The start would slow down a short answer,
-# and the pool would see its end too late to keep Claude Code from asking again (fact F43).
+# No spare process is started this soon after the first token of an answer. The start would slow down a short answer.
 ANSWER_FIRST_S = 0.3
 
 # The time limit from the start of a program to its answer to `initialize`.
@@ -170,6 +170,7 @@ class Pool:
         self._refilling = False
         self._open = False
         self._watchdog = Watchdog()
+        self._valve = Valve()
         self.counts: Counter[str] = Counter()
         """The number of turns for each way to get a process, and for each outcome."""
 
@@ -200,12 +201,14 @@ class Pool:
             "memory_bytes": self._memory_used,
             "memory_limit_bytes": self.memory_bytes,
             "watchdog": self._watchdog.active,
+            "valve": self._valve.status(),
             "counts": dict(sorted(self.counts.items())),
         }
 
     async def __aenter__(self) -> Self:
         self._open = True
         await self._watchdog.__aenter__()
+        await self._valve.__aenter__()
         self._tasks.start(self._keep_house(), "housekeeping")
         self.refill()
         return self
@@ -216,6 +219,7 @@ class Pool:
         await asyncio.gather(*(self._stop(process) for process in list(self._processes)), return_exceptions=True)
         self._spare.clear()
         self._idle.clear()
+        await self._valve.__aexit__()
         await self._watchdog.__aexit__()
 
     @contextlib.asynccontextmanager
@@ -340,6 +344,7 @@ class Pool:
             idle_timeout_s=self._idle_timeout_s,
             first_token_timeout_s=self._first_token_timeout_s,
             cost_check=self._cost_check,
+            valve=self._valve,
         )
         process.how = how
         self._processes.add(process)
@@ -389,7 +394,7 @@ class Pool:
 
     def _give_back(self, play: Play, process: "ClaudeProcess", turn: Turn, outcome: Outcome, began: float) -> None:
         self.counts[outcome.process] += 1
-        if outcome.how == "cut" or (outcome.error is not None and outcome.error.kind in BEYOND_REPAIR):
+        if not process.alive or (outcome.error is not None and outcome.error.kind in BEYOND_REPAIR):
             self._discard(process)
             self._end(play, process, outcome, began)
             return
@@ -404,7 +409,7 @@ class Pool:
         self, play: Play, process: "ClaudeProcess", turn: Turn, outcome: Outcome, began: float
     ) -> None:
         try:
-            if outcome.how == "finished":
+            if outcome.how in ("finished", "cut"):
                 await process.settle(turn.model)
             else:
                 await process.abandon()
@@ -439,7 +444,8 @@ class Pool:
         after_s = time.monotonic() - began
         usd = cost_of(play.messages)
         cost = "at an unknown price" if usd is None else f"{exact(usd)} USD"
-        log.debug("%r: turn %s after %.3f s, %s", process, outcome.how, after_s, cost)
+        api = "" if process.api_wait_s is None else f" (the API began to answer after {process.api_wait_s:.3f} s)"
+        log.debug("%r: turn %s after %.3f s%s, %s", process, outcome.how, after_s, api, cost)
 
     # Housekeeping.
 

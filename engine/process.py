@@ -13,7 +13,8 @@ Then the app has its answer. What follows depends on the stop reason (:meth:`Cla
 
 - after ``end_turn`` and ``stop_sequence`` with visible text, Claude Code reports its result and holds the answer;
 - after ``tool_use``, the calls wait in the park (:mod:`engine.park`) until the app sends their results;
-- after any other reason Claude Code would ask again by itself, so the process is killed at once (F40, F41, F43).
+- after any other reason Claude Code asks again by itself (F40, F41, F43). The valve (:mod:`engine.valve`) keeps that
+  request back, and the process is interrupted. Without the valve the process is killed at once.
 """
 
 import asyncio
@@ -45,6 +46,7 @@ from engine.sdk import (
 )
 from engine.spawn import VERIFIED_CLI, Spawn
 from engine.transcript import Transcript, remove
+from engine.valve import Valve
 from translate.content import is_blank
 from translate.turn import Message, Turn
 from translate.usage import UsageReader
@@ -60,9 +62,12 @@ MAX_STDERR_CHARS = 500
 # The time limit after an answer until the result is reported, or the tool calls are in the park.
 SETTLE_S = 5.0
 
-# The time limit for an interrupted process to end its turn (a few ms, fact F63). Then it is killed, so that the request
-# to the API ends within 100 ms.
+# The time limit for an interrupted process to end its turn (a few ms, fact F63). Then its connections are closed, so
+# that the request to the API ends within 100 ms. Without the valve it is killed.
 INTERRUPT_S = 0.06
+
+# The time limit for a process without connections to end its turn. Then it is killed.
+CUT_OFF_S = 1.0
 
 
 class ClaudeProcess:
@@ -75,8 +80,9 @@ class ClaudeProcess:
         idle_timeout_s: float,
         first_token_timeout_s: float = 600.0,
         cost_check: CostCheck | None = None,
+        valve: Valve | None = None,
     ) -> None:
-        self._connection = Connection(spawn, self._on_stderr, self._on_event)
+        self._connection = Connection(spawn, self._on_stderr, self._on_event, valve, self._on_held)
         self._idle_timeout_s = idle_timeout_s
         self._first_token_timeout_s = first_token_timeout_s
         self._closing: asyncio.Task[None] | None = None
@@ -87,6 +93,8 @@ class ClaudeProcess:
         self._answer: AnswerSoFar | None = None
         self._stop_reason = ""
         self._visible = False
+        # Whether the stop reason of the present answer was read.
+        self._ended = True
         # Whether a question was sent whose result has not come; None while the turn is prepared. An interruption during
         # the preparation would leave an incomplete history.
         self._asked: bool | None = False
@@ -119,6 +127,11 @@ class ClaudeProcess:
     def held(self) -> Sequence[Held]:
         """The conversation that it holds, oldest first."""
         return self._held
+
+    @property
+    def api_wait_s(self) -> float | None:
+        """How long the API took from the end of the last request to the beginning of its answer, if that is known."""
+        return self._connection.api_wait_s
 
     @property
     def backlog(self) -> int:
@@ -180,7 +193,8 @@ class ClaudeProcess:
     async def settle(self, model: str) -> None:
         """After a complete answer, wait until the next turn can come. Raises ClaudeError if it cannot."""
         if self.cut:
-            raise ClaudeError("cli_failed", detail="it would have asked again by itself")
+            await self._interrupt(SETTLE_S)
+            return
         answer, self._answer = self._answer or AnswerSoFar(), None
         with sdk_errors():
             try:
@@ -216,22 +230,34 @@ class ClaudeProcess:
 
         The incomplete answer stays in the conversation, and the next rewind removes it (fact F64).
         """
-        self._answer = None
-        if self._asked is None or not self.alive or self.cut:
+        if self._asked is None or not self.alive:
             raise ClaudeError("cli_failed", detail="it was interrupted during its preparation")
-        if not self._asked:
-            return
-        try:
-            with sdk_errors():
-                async with asyncio.timeout(INTERRUPT_S):
-                    await self._connection.control("interrupt")
-                    await self._until_result(ended_early=True)
-        except TimeoutError:
-            raise ClaudeError("cli_failed", detail="it did not end its turn") from None
+        if self._asked:
+            await self._interrupt(INTERRUPT_S)
+
+    async def _interrupt(self, within_s: float) -> None:
+        """End the turn. Then close its request, if it has not ended ``within_s`` seconds. Raises ClaudeError."""
+        self._answer = None
+        with sdk_errors():
+            ending = asyncio.create_task(self._end_turn(), name=f"interrupt {self!r}")
+            try:
+                await asyncio.wait({ending}, timeout=within_s)
+                if not ending.done() and self._connection.cut_off():
+                    await asyncio.wait({ending}, timeout=CUT_OFF_S)
+                if not ending.done():
+                    raise ClaudeError("cli_failed", detail="it did not end its turn")
+                ending.result()
+            finally:
+                ending.cancel()
+                await asyncio.gather(ending, return_exceptions=True)
         # Otherwise the next rewind would wait for ever for these calls.
         self._connection.forget_calls()
         self._held.append(UNKNOWN)
         self._asked = False
+
+    async def _end_turn(self) -> None:
+        await self._connection.control("interrupt")
+        await self._until_result(ended_early=True)
 
     def kill(self) -> None:
         """End the program at once, without waiting."""
@@ -326,6 +352,7 @@ class ClaudeProcess:
 
     async def _send_question(self, message: Message, name: str) -> None:
         self._asked = True
+        self._connection.open_gate()
         await self._connection.send(_question(message, name))
 
     async def _remember(self, message: Message, identity: bytes, turn: Turn) -> None:
@@ -424,22 +451,30 @@ class ClaudeProcess:
         self._compared = len(self._told[0].messages)
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
-        """Kill the process at a stop reason after which it would ask again by itself.
+        """Keep the process from asking again by itself.
 
         It asks within milliseconds, and the reader of the events may be too late to prevent it. So this happens here.
         """
         self._told[-1].feed(event)
         match event:
             case {"type": "message_start"}:
-                self._visible = False
+                self._visible, self._ended = False, False
+                self._connection.shut_gate()
             case {"type": "content_block_delta", "delta": {"text": str() as text}}:
                 self._visible = self._visible or not is_blank(text)
             case {"type": "message_delta", "delta": {"stop_reason": str() as reason}}:
+                self._ended = True
                 if not (reason == "tool_use" or (reason in CLEAN_STOPS and self._visible)):
-                    self._connection.kill()
+                    if not self._connection.holds:
+                        self._connection.kill()
                     self.cut = True
             case _:
                 pass
+
+    def _on_held(self) -> None:
+        """The valve holds a request back. Without this, a turn whose answer broke off would wait for it."""
+        if not self._ended:
+            self._connection.fail("it asked again amid its answer")
 
     def _on_stderr(self, line: str) -> None:
         log.debug("claude[%s]: %s", self._connection.pid, line[:MAX_STDERR_CHARS])

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 import certifi
@@ -118,20 +118,8 @@ def reach_of(url: str, environ: Mapping[str, str]) -> Reach:
     return Reach(name, host, port, tls=tls, authorities=authorities)
 
 
-def _proxy(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> tuple[str, int] | None:
-    """Return the proxy for a host from the usual environment variables."""
-    url = proxy_url(scheme, host, port, environ)
-    if url is None:
-        return None
-    try:
-        parts = urlsplit(url)
-        return (parts.hostname, parts.port or PORTS.get(parts.scheme, 80)) if parts.hostname else None
-    except ValueError:
-        return None
-
-
 def proxy_url(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> str | None:
-    """Return the URL of the proxy for a host from the usual environment variables. None: there is none."""
+    """Return the URL of the proxy for a host from the usual environment variables; None if there is none."""
 
     def value(name: str) -> str:
         return environ.get(name.lower()) or environ.get(name) or ""
@@ -140,6 +128,29 @@ def proxy_url(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> 
     if not url or proxy_bypass_environment(f"{host}:{port}", {"no": value("NO_PROXY")}):
         return None
     return url if "://" in url else f"http://{url}"
+
+
+def proxy_before(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> SplitResult | None:
+    """Return the parts of that URL. Raises ValueError if it cannot be read."""
+    url = proxy_url(scheme, host, port, environ)
+    parts = urlsplit(url) if url is not None else None
+    if parts is None or not parts.hostname:
+        return None
+    port_of(parts)
+    return parts
+
+
+def port_of(parts: SplitResult) -> int:
+    """Return the port of a URL, or that of its scheme. Raises ValueError if the port is not a number."""
+    return parts.port or PORTS.get(parts.scheme, 80)
+
+
+def _proxy(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> tuple[str, int] | None:
+    try:
+        parts = proxy_before(scheme, host, port, environ)
+    except ValueError:
+        return None
+    return (parts.hostname, port_of(parts)) if parts is not None and parts.hostname else None
 
 
 def write(host: str, port: int) -> str:

@@ -17,7 +17,7 @@ import json
 import logging
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
@@ -44,11 +44,13 @@ from claude_agent_sdk._internal.transport.subprocess_cli import SubprocessCLITra
 from claude_agent_sdk.types import Message
 
 from engine.agents import Agent
+from engine.destinations import UnusableProxyError, destinations
 from engine.errors import ClaudeError
 from engine.inherited import inherited
 from engine.park import SERVER, Park, Rpc
 from engine.spawn import VERIFIED_CLI, Spawn
 from engine.transcript import Transcript, remove
+from engine.valve import Gate, Valve
 
 __all__ = [
     "SDK_VERSION",
@@ -125,6 +127,10 @@ OWN_BLOCKS = frozenset(
 # The time limit for the program to ask for a changed list of tools. Usually it takes a few milliseconds.
 LIST_S = 1.0
 
+# How late a timer may fire on an event loop that has read all that was there, and how often a busy one is asked.
+LATE_S = 0.02
+QUIET_TRIES = 100
+
 # docs/claude-code.md has the reason for each line.
 ENVIRONMENT: dict[str, str] = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -191,6 +197,8 @@ class ControlTransport(SubprocessCLITransport):
         self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._ids = (f"understudy-{n}" for n in itertools.count(1))
         self._killed = False
+        self.read = 0
+        """How many messages of the program were read."""
         self.request_id: str | None = None
         """The API's id of the request that it answered with an error. The SDK does not pass it on."""
 
@@ -214,8 +222,8 @@ class ControlTransport(SubprocessCLITransport):
 
     @property
     def alive(self) -> bool:
-        """Whether the program was started and has not ended."""
-        return self._process is not None and self._process.returncode is None
+        """Whether the program was started, and was neither killed nor has ended."""
+        return self._process is not None and self._process.returncode is None and not self._killed
 
     async def write(self, data: str) -> None:
         """Send a line. The system prompt is added to ``initialize``."""
@@ -232,6 +240,7 @@ class ControlTransport(SubprocessCLITransport):
         park."""
         try:
             async for message in super().read_messages():
+                self.read += 1
                 if message.get("type") == "control_response" and self._is_ours(message["response"]):
                     continue
                 if message.get("type") == "control_request" and message["request"].get("subtype") == "mcp_message":
@@ -324,8 +333,18 @@ class Connection:
     """One program, and the SDK's client for it."""
 
     def __init__(
-        self, spawn: Spawn, on_stderr: Callable[[str], None], on_event: Callable[[Mapping[str, Any]], None]
+        self,
+        spawn: Spawn,
+        on_stderr: Callable[[str], None],
+        on_event: Callable[[Mapping[str, Any]], None],
+        valve: Valve | None = None,
+        on_held: Callable[[], None] = lambda: None,
     ) -> None:
+        inherits = inherited(os.environ, spawn.inherits, spawn.not_inherited)
+        env = {**ENVIRONMENT, **spawn.env}
+        self._gate = _gate(valve, spawn, {**inherits, **env}, self._until_read, on_held)
+        if self._gate is not None:
+            env |= self._gate.environment
         self._options = ClaudeAgentOptions(
             tools=[],
             setting_sources=[],
@@ -342,13 +361,12 @@ class Connection:
             cwd=spawn.cwd,
             cli_path=spawn.cli_path,
             settings=str(spawn.settings) if spawn.settings else None,
-            env={**ENVIRONMENT, **spawn.env},
+            env=env,
             stderr=on_stderr,
             extra_args=dict.fromkeys(["no-session-persistence", *(["bare"] if spawn.bare else [])]),
         )
         if spawn.agent is not None:
             self._options = agent_options(self._options, spawn.agent)
-        inherits = inherited(os.environ, spawn.inherits, spawn.not_inherited)
         self._transport = ControlTransport(self._options, inherits=inherits, has_park=spawn.agent is None)
         # Called for each event as soon as it is read, before the event waits in queues.
         self._transport.on_event = on_event
@@ -388,7 +406,8 @@ class Connection:
     def _yield_to_us(self) -> None:
         """Give the program a lower priority than this process.
 
-        After a stop reason there are only a few milliseconds to kill it before it asks again (fact F43).
+        Without the valve there are only a few milliseconds after a stop reason to kill it before it asks again (fact
+        F43).
         """
         with contextlib.suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, self._transport.pid or 0, NICE)
@@ -453,6 +472,48 @@ class Connection:
         line = {**message, "parent_tool_use_id": None, "session_id": "default", "client_composed": True}
         await self._transport.write(json.dumps(line) + "\n")
 
+    def open_gate(self) -> None:
+        """Let the request of a turn pass the valve."""
+        if self._gate is not None:
+            self._gate.open()
+
+    def shut_gate(self) -> None:
+        """Let no further request pass the valve: the answer has begun."""
+        if self._gate is not None:
+            self._gate.shut_behind()
+
+    def cut_off(self) -> bool:
+        """Close the program's connections to the API. Returns whether there is a valve to do it."""
+        if self._gate is not None:
+            self._gate.cut_off()
+        return self._gate is not None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the valve keeps the program from asking again in this turn."""
+        return self._gate is not None and self._gate.holds
+
+    @property
+    def api_wait_s(self) -> float | None:
+        """How long the API took to begin its answer, as the valve has seen it."""
+        return self._gate.api_wait_s if self._gate is not None else None
+
+    async def _until_read(self, quiet_s: float) -> None:
+        """Wait until the program has reported nothing for ``quiet_s`` seconds.
+
+        A timer that fires late says nothing: the event loop was busy, so there may be reports that it has not read.
+        """
+        loop = asyncio.get_running_loop()
+        for _ in range(QUIET_TRIES):
+            before, began = self._transport.read, loop.time()
+            await asyncio.sleep(quiet_s)
+            if self._transport.read == before and loop.time() - began < quiet_s + LATE_S:
+                return
+
+    def fail(self, why: str) -> None:
+        """End the turn with an error, after the messages that were read."""
+        self._messages.put_nowait(ClaudeSDKError(why))
+
     async def next(self) -> Message:
         """Return the program's next message. Raises ClaudeSDKError if the program has ended.
 
@@ -481,6 +542,8 @@ class Connection:
     def kill(self) -> None:
         """Kill the program."""
         self._transport.kill()
+        if self._gate is not None:
+            self._gate.close()
 
     async def terminate(self, within_s: float) -> None:
         """Ask the program to end with the commands that it runs, and wait for up to ``within_s`` seconds."""
@@ -493,6 +556,27 @@ class Connection:
             await asyncio.gather(self._pump, return_exceptions=True)
         await self._client.disconnect()
         await self._transport.close()
+        if self._gate is not None:
+            self._gate.close()
+
+
+def _gate(
+    valve: Valve | None,
+    spawn: Spawn,
+    environ: Mapping[str, str],
+    until_read: Callable[[float], Awaitable[None]],
+    on_held: Callable[[], None],
+) -> Gate | None:
+    """Return the program's gate in the valve; None if it goes without."""
+    if valve is None:
+        return None
+    to = destinations(environ, spawn.hosts)
+    try:
+        to.check_proxy()
+    except UnusableProxyError as error:
+        log.warning("Claude Code goes without the valve, which cannot use the proxy of the environment: %s", error)
+        return None
+    return valve.gate(to, until_read, on_held)
 
 
 def agent_options(options: ClaudeAgentOptions, agent: Agent) -> ClaudeAgentOptions:

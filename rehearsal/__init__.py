@@ -1,7 +1,7 @@
 """A simulated Anthropic Messages API on loopback, so that the real Claude SDK and CLI run without an account.
 
-No model is asked: the rehearsal says so in its answers. What it does keep is the API's behaviour: the events and their
-order, stop reasons, errors, token counts that add up, a prompt cache, tools called with valid arguments.
+No model is asked, and the answers say so. The simulation has the API's behaviour: the events and their order, stop
+reasons, errors, consistent token counts, a prompt cache, and tool calls with valid arguments.
 
 Glossary:
 

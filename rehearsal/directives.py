@@ -1,7 +1,7 @@
 """Directives in a prompt: `[rehearse: stop=refusal]`. Pure. The list is in docs/rehearsal.md.
 
-A directive is a row of words, each alone or with a value: `stall after=3`. Values with spaces or a closing bracket
-stand in double quotes and are read as JSON strings. Several directives in one prompt add up.
+A directive is a list of words. Each word stands alone or has a value: `stall after=3`. Values with spaces or a closing
+bracket need double quotes and are read as JSON strings. Several directives in one prompt are combined.
 """
 
 import json
@@ -21,11 +21,11 @@ MAX_CALLS = 128
 
 
 class DirectiveError(ValueError):
-    """A directive that cannot be read. The message is for the person who wrote it."""
+    """A directive that cannot be read. The message explains the mistake to its author."""
 
 
 def find(text: str) -> dict[str, str | None]:
-    """Return the words of all directives in a text, with their values; a word alone has None. Empty without any."""
+    """Return the words of all directives in a text, with their values. The value of a single word is None."""
     words: dict[str, str | None] = {}
     for directive in _DIRECTIVE.finditer(text):
         inside, at = directive[1].rstrip(), 0
@@ -46,7 +46,7 @@ def without(text: str) -> str:
 def reply_from(words: Mapping[str, str | None]) -> Reply:
     """Turn a directive's words into a reply.
 
-    Raises DirectiveError for an unknown word or a value that does not fit.
+    Raises DirectiveError for an unknown word or an invalid value.
     """
     fields: dict[str, Any] = {}
     for word in words:
@@ -57,7 +57,7 @@ def reply_from(words: Mapping[str, str | None]) -> Reply:
 
 
 def words_of(count: int) -> str:
-    """Return a text of so many words that says what it is."""
+    """Return a text of ``count`` words. It says that it is simulated."""
     sentence = _SENTENCE.split()
     return " ".join(sentence[index % len(sentence)] for index in range(count))
 
@@ -155,7 +155,7 @@ def _search(words: _Words) -> dict[str, Any]:
 
 
 def _of(*owners: str) -> Callable[[_Words], dict[str, Any]]:
-    """A word that another one reads, and that means nothing without it."""
+    """A word that is an option of another word, and means nothing without it."""
 
     def fields(words: _Words) -> dict[str, Any]:
         if not any(owner in words for owner in owners):

@@ -1,4 +1,4 @@
-"""Anthropic's error statuses and their types, and the body both travel in."""
+"""Anthropic's error statuses, their types, and the body of an error."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ ERROR_TYPES: Mapping[int, str] = {  # HTTP status -> Anthropic's error.type
     529: "overloaded_error",
 }
 
-_MESSAGES: Mapping[int, str] = {  # as recorded or reported, where a recording exists
+_MESSAGES: Mapping[int, str] = {  # from recordings or reports, if there are any
     400: "Error",
     401: "invalid x-api-key",
     402: "Your credit balance is too low to access the Anthropic API.",
@@ -37,12 +37,12 @@ _MESSAGES: Mapping[int, str] = {  # as recorded or reported, where a recording e
 
 
 def error_type(status: int) -> str:
-    """Return Anthropic's word for a status; one it does not name is api_error, below 500 invalid_request_error."""
+    """Return Anthropic's error type for a status. Unknown: api_error from 500 on, else invalid_request_error."""
     return ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
 
 
 def error_status(kind: str) -> int:
-    """Return the status that Anthropic sends with an error type; 500 for a type it does not have."""
+    """Return the status that Anthropic sends with an error type; 500 for an unknown type."""
     return next((status for status, name in ERROR_TYPES.items() if name == kind), 500)
 
 
@@ -52,7 +52,7 @@ def error_message(status: int) -> str:
 
 
 def error_body(kind: str, message: str, request_id: str | None) -> dict[str, Any]:
-    """Build the body of an error. Inside a stream Anthropic gives no request id: pass None."""
+    """Return the body of an error. Error events in a stream have no request id: pass None."""
     body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": message}}
     if request_id is not None:
         body["request_id"] = request_id

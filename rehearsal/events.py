@@ -1,7 +1,7 @@
-"""Anthropic's stream events, built, written and folded. Pure.
+"""Builds, writes and folds Anthropic's stream events. Pure.
 
-A block of an answer is cut into deltas of one token each (see `tokens`), so the number of deltas is the number of
-output tokens. The events and their fields are those of recorded streams.
+A block of an answer is split into deltas of one token each (see `tokens`), so the number of deltas is the number of
+output tokens. The events have the same fields as in recorded streams.
 """
 
 import json
@@ -15,7 +15,7 @@ type Event = dict[str, Any]
 
 CITED = "This page is rehearsed: nothing was searched."
 
-# The signature of a thinking block is opaque; this one says in base64 what it is: "rehearsal, not a signature".
+# The signature of a thinking block is opaque. This one is base64 of "rehearsal, not a signature".
 SIGNATURE = "cmVoZWFyc2FsLCBub3QgYSBzaWduYXR1cmU="
 
 
@@ -28,7 +28,7 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text block. ``cites`` is the address of a page that it goes by, one that a search has found."""
+    """A text block. ``cites`` is the URL of a found page that it cites."""
 
     text: str
     cites: str | None = None
@@ -36,7 +36,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """A tool_use block. `input_json` is what is streamed, whole or cut short."""
+    """A tool_use block. `input_json` is the streamed text, complete or cut."""
 
     id: str
     name: str
@@ -45,7 +45,7 @@ class ToolUse:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A server_tool_use block: a search of the web, which the API does itself. `input_json` is what is streamed."""
+    """A server_tool_use block: a web search by the API itself. `input_json` is the streamed text."""
 
     id: str
     input_json: str
@@ -53,7 +53,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A web_search_tool_result block: the pages that the search of this id found. It comes in one piece."""
+    """A web_search_tool_result block: the pages that the search with this id found. It is sent in one piece."""
 
     id: str
     urls: tuple[str, ...]
@@ -64,7 +64,7 @@ type Block = Thinking | Text | ToolUse | Search | Found
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A whole answer, before it is cut into events."""
+    """A whole answer, before it is split into events."""
 
     id: str
     model: str
@@ -84,11 +84,11 @@ DELTAS: Mapping[type[Block], tuple[str, str]] = {
     ToolUse: ("input_json_delta", "partial_json"),
     Search: ("input_json_delta", "partial_json"),
 }
-"""The type of a block's deltas, and where their text is."""
+"""For each kind of block: the type of its deltas, and the key of their text."""
 
 
 def block_text(block: Block) -> str:
-    """Return the characters of a block that are streamed, and counted."""
+    """Return the text of a block that is streamed and counted."""
     match block:
         case ToolUse() | Search():
             return block.input_json
@@ -99,12 +99,12 @@ def block_text(block: Block) -> str:
 
 
 def output_tokens(blocks: Iterable[Block]) -> int:
-    """Count the tokens, which are also the deltas, of an answer."""
+    """Return the number of tokens of an answer. It is also the number of its deltas."""
     return sum(len(pieces(block_text(block))) for block in blocks)
 
 
 def events_of(message: Message) -> Iterator[Event]:
-    """Give the events of a message in order, from message_start to message_stop."""
+    """Yield the events of a message in order, from message_start to message_stop."""
     yield _message_start(message)
     if not message.blocks:
         yield {"type": "ping"}
@@ -119,7 +119,7 @@ def events_of(message: Message) -> Iterator[Event]:
 
 
 def is_delta(event: Event) -> bool:
-    """Whether an event carries a token: what pace, gates and max_tokens count."""
+    """Return whether an event has a token. The pace, the gates and max_tokens count these events."""
     if event.get("type") != "content_block_delta":
         return False
     delta = event.get("delta")
@@ -127,20 +127,20 @@ def is_delta(event: Event) -> bool:
 
 
 def encode(event: Event) -> bytes:
-    """Write an event as server-sent events have it."""
+    """Return an event in the format of server-sent events."""
     return f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
 
 def parse_sse(text: str) -> list[tuple[bytes, Event]]:
-    """Split recorded SSE text into its events: the exact bytes, and the data decoded ({} where it is not JSON)."""
+    """Split recorded SSE text into events: the exact bytes, and the decoded data ({} if it is not JSON)."""
     parts = text.replace("\r\n", "\n").split("\n\n")
     return [((part + "\n\n").encode(), _data_of(part)) for part in parts if part.strip()]
 
 
 def fold(events: Iterable[Event]) -> dict[str, Any]:
-    """Fold a stream into the body of the non-streamed answer.
+    """Fold a stream into the body of the answer without streaming.
 
-    Returns Anthropic's error body when the stream has an error event. A tool's input that was cut short is {}.
+    If the stream has an error event, return Anthropic's error body. A tool input that was cut is {}.
     """
     message: dict[str, Any] = {}
     partial: dict[int, str] = {}

@@ -1,8 +1,8 @@
-"""One value that is valid by a JSON schema: what the rehearsal calls tools with. Pure, and always the same.
+"""Makes one valid value for a JSON schema. The rehearsal uses it as the arguments of tool calls. Pure, deterministic.
 
-It follows object (all properties, only the required ones when nested deep), array, string, number, integer, boolean,
-null, enum, const, anyOf and oneOf (the first alternative), allOf, $ref inside the document, and the bounds of each.
-It does not follow pattern, not, if, dependencies or a format that it does not know.
+Supported are object (all properties; only the required ones if nested deeply), array, string, number, integer,
+boolean, null, enum, const, anyOf and oneOf (the first alternative), allOf, $ref inside the document, and the limits of
+each. Not supported are pattern, not, if, dependencies and unknown formats.
 """
 
 import json
@@ -13,7 +13,7 @@ from urllib.parse import unquote
 type Schema = Mapping[str, Any] | bool
 
 MAX_DEPTH = 5
-_LIMIT = 24  # below this only null, {} and [] are left to say
+_LIMIT = 24  # values that are nested more deeply are null, {} or []
 _MAX_ITEMS = 50
 _FORMATS = {
     "date": "2026-01-31",
@@ -58,7 +58,7 @@ def _value(schema: Schema, root: Schema, name: str, depth: int) -> Any:
 
 
 def _merged(schema: Mapping[str, Any], root: Schema, depth: int) -> Mapping[str, Any]:
-    """Follow $ref, allOf and the chosen alternative into one schema without them."""
+    """Merge $ref, allOf and the chosen alternative into one schema."""
     merged = dict(schema)
     for _ in range(_LIMIT):
         parts: list[Schema] = []
@@ -90,7 +90,7 @@ def _both(one: dict[str, Any], other: Schema) -> dict[str, Any]:
 
 
 def _alternative(alternatives: list[Schema], depth: int) -> Schema:
-    """Choose the first alternative; nested deep, one that ends the recursion."""
+    """Choose the first alternative. If nested deeply, choose one that ends the recursion."""
     if depth > MAX_DEPTH:
         ends = [part for part in alternatives if isinstance(part, Mapping) and "$ref" not in part]
         nulls = [part for part in ends if isinstance(part, Mapping) and part.get("type") == "null"]
@@ -146,7 +146,7 @@ def _array(schema: Mapping[str, Any], root: Schema, name: str, depth: int) -> li
 
 
 def _unlike(items: list[Any], schema: Mapping[str, Any], root: Schema) -> list[Any]:
-    """Make equal items differ, where their type allows it."""
+    """Make equal items different, if their type allows it."""
     part = schema.get("items", {})
     choices = _merged(part, root, 0).get("enum") if isinstance(part, Mapping) else None
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""What a request is to be answered with."""
+"""Describes the answer to one request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,23 +17,23 @@ AT_START = -1
 
 
 class FaultKind(StrEnum):
-    """How a stream goes wrong."""
+    """The kinds of broken streams."""
 
     DROP = "drop"
-    """The connection is cut before any answer; `after` does not matter."""
+    """The connection is cut before any answer. `after` is ignored."""
     CUT = "cut"
     """The connection is cut in the middle."""
     END = "end"
     """The stream ends cleanly, but before message_stop."""
     MALFORMED = "malformed"
-    """One event's data is not JSON; the stream then goes on."""
+    """The data of one event is not JSON. Then the stream continues."""
     SSE_ERROR = "sse-error"
     """An error event, then a clean end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A defect after `after` deltas. With None it comes before the first event, right after the headers."""
+    """A fault after `after` deltas. None: before the first event, right after the headers."""
 
     kind: FaultKind
     after: int | None = None
@@ -43,20 +43,20 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool to call. `input` None: arguments made from the tool's schema. `name` None: the first tool there is."""
+    """A tool to call. `input` None: make the arguments from the tool's schema. `name` None: the first tool."""
 
     name: str | None = None
     input: Mapping[str, Any] | None = None
     input_json: str | None = None
-    """The arguments as text, sent as they are, valid or not. Wins over `input`."""
+    """The arguments as text, sent unchanged, valid or not. It overrides `input`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An answer. The default is the rehearsal's own paragraph, at the rehearsal's own pace.
+    """An answer. The default is the rehearsal's own text, at the rehearsal's own pace.
 
-    max_tokens, stop_sequences, tool_choice and the output format of the request are honoured whatever the reply says,
-    unless it says the opposite: `stop_reason` given explicitly is sent as it is.
+    The answer always follows max_tokens, stop_sequences, tool_choice and the output format of the request. An explicit
+    `stop_reason` overrides them: it is sent unchanged.
     """
 
     text: str | None = None
@@ -65,16 +65,16 @@ class Reply:
     """A thinking block before the text."""
     tool_calls: tuple[ToolCall, ...] = ()
     search: str | None = None
-    """What the web is searched for before the text, if the request allows that. The text then cites what is "found"."""
+    """A query for a web search before the text, if the request allows one. The text then cites a simulated page."""
     stop_reason: str | None = None
-    """None: what follows from the content. Any word is allowed, also one that the API does not have."""
+    """None: derived from the content. Any text is allowed, also one that the API does not use."""
     stop_sequence: str | None = None
     stop_details: Mapping[str, Any] | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
-    """Fields that replace those of the counted input usage, for example input_tokens."""
+    """Fields that replace fields of the counted input usage, for example input_tokens."""
 
     status: int = 200
-    """Anything but 200 makes an error body of `error_type` and `message`."""
+    """For any status except 200, the body is an error with `error_type` and `message`."""
     error_type: str | None = None
     message: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -83,27 +83,27 @@ class Reply:
     delay_s: float | None = None
     """Seconds before each delta; None: the rehearsal's own."""
     gates: Mapping[int, Gate] = field(default_factory=dict)
-    """What to wait for before delta k (from 0), AT_HEAD or AT_START. A key past the end holds the last events back."""
+    """What to wait for before delta k (from 0), AT_HEAD or AT_START. A key beyond the end delays the last events."""
     stall_after: int | None = None
     """Hold the stream before this delta (or AT_HEAD, AT_START) until `Rehearsal.release()` or the client leaves."""
     fault: Fault | None = None
 
     sse: str | None = None
-    """A recorded stream, played as it is."""
+    """A recorded stream, sent unchanged."""
     body: Any = None
-    """A JSON body, sent as it is whether or not a stream was asked for."""
+    """A JSON body, sent unchanged, even if the request asks for a stream."""
 
     @classmethod
     def recorded(cls, sse: str, **fields: Any) -> Self:
-        """Play recorded SSE text byte by byte as it is. A request that asks for no stream gets it folded."""
+        """Send recorded SSE text unchanged. A request without streaming gets it folded into one body."""
         return cls(sse=sse, **fields)
 
     @classmethod
     def json(cls, body: Any, *, status: int = 200, **fields: Any) -> Self:
-        """Send a JSON body as it is."""
+        """Send a JSON body unchanged."""
         return cls(body=body, status=status, **fields)
 
     @classmethod
     def error(cls, status: int, kind: str | None = None, message: str | None = None, **fields: Any) -> Self:
-        """Answer with an error in Anthropic's shape; type and message follow from the status unless given."""
+        """Answer with an error in Anthropic's shape. The default type and message depend on the status."""
         return cls(status=status, error_type=kind or error_type(status), message=message, **fields)

@@ -1,6 +1,6 @@
-"""What the API refuses. Pure. Only rules that are known from Anthropic's documentation or from recorded errors.
+"""The requests that the API refuses. Pure. The rules come from Anthropic's documentation or from recorded errors.
 
-A rule gives the message of the 400 as the API words it, or as near as is known.
+A rule yields the message of the 400, in the API's own words as far as they are known.
 """
 
 import re
@@ -11,12 +11,12 @@ from rehearsal.tokens import content_blocks
 
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _TOOL_NAME_MESSAGE = "String should match pattern '^[a-zA-Z0-9_-]{1,128}$'"
-# A row of role system stands between turns; Claude Code sends such rows under a beta header.
+# Claude Code sends messages of the role system between the turns, with a beta header.
 _ROLES = ("user", "assistant", "system")
 
 
 def refusals(body: Mapping[str, Any], *, counting: bool = False) -> Iterator[str]:
-    """Give what is wrong with a request; the API names the first. `counting`: for count_tokens, without max_tokens."""
+    """Yield the errors of a request. The API reports the first. `counting`: for count_tokens, without max_tokens."""
     if not isinstance(body.get("model"), str) or not body["model"]:
         yield "model: Field required" if "model" not in body else "model: Input should be a valid string"
     if not counting:
@@ -77,7 +77,7 @@ def _messages(messages: list[Any]) -> Iterator[str]:
 
 
 def _tool_results(messages: list[Any]) -> Iterator[str]:
-    """Each tool_use is answered in the very next turn, and nothing else is."""
+    """Check that each turn has the results of exactly the tool_use blocks of the turn before it."""
     turns = [(index, message) for index, message in enumerate(messages) if message["role"] != "system"]
     open_ids: list[str] = []
     for place, (index, message) in enumerate(turns):

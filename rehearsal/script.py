@@ -1,4 +1,4 @@
-"""Works out the answer to one request. Pure: a request and a `Reply` in, a `Score` out, the bytes to play in steps."""
+"""Makes the answer to one request. Pure: from a request and a `Reply` to a `Score`, the bytes to send in steps."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ from rehearsal.tokens import TOKEN_CHARS, content_blocks, count, with_counts
 SEARCH_TYPE = "web_search_"
 FOUND_URL = "https://example.com/rehearsal"
 QUOTE_CHARS = 400
-# What the proxy says in the system prompt where the API cannot be asked for it. A model does as it is told.
+# The proxy's instructions in the system prompt, for what the API has no parameter for. A model would follow them.
 _TOLD_TO_CALL = re.compile(
     r"Answer by calling (the tool (?P<name>[\w-]+)|at least one of the tools)\. Do not answer in text\."
 )
@@ -51,28 +51,28 @@ class Step:
     data: bytes
     is_delta: bool
     usage: Json | None = None
-    """The usage that the event tells, if it tells one."""
+    """The usage in the event, if it has one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A reply worked out for one request."""
+    """The complete answer to one request."""
 
     status: int
     steps: tuple[Step, ...]
-    """The events. Where no stream is sent they still give the pace."""
+    """The events. Without streaming, they only give the pace."""
     body: bytes | None
     """The whole body; None: the steps are streamed."""
     is_cut: bool = False
     """Whether the connection is cut after the steps."""
     usage: Json | None = None
-    """The usage that the body tells, if it tells one."""
+    """The usage in the body, if it has one."""
 
 
 def last_user_text(body: Json) -> str:
-    """Return the text of the last message, "" when it has none or is not the user's.
+    """Return the text of the last message, "" if it has none or is not from the user.
 
-    Its blocks are joined by line breaks; what Claude Code itself puts in between <system-reminder> tags is left out.
+    The blocks are joined by line breaks. The <system-reminder> blocks that Claude Code adds are left out.
     """
     last = _last_turn(body)
     if last.get("role") != "user":
@@ -82,13 +82,13 @@ def last_user_text(body: Json) -> str:
 
 
 def failure(status: int, kind: str | None, message: str | None, request_id: str) -> Score:
-    """Give the score of an error."""
+    """Return the score of an error."""
     body = error_body(kind or error_type(status), message or error_message(status), request_id)
     return Score(status, (), _json_bytes(body))
 
 
 def compose(body: Json, reply: Reply, usage: Json, number: int) -> Score:
-    """Work out the answer to request `number` (which makes the ids). `usage` is the input side of the usage."""
+    """Make the answer to request `number` (the ids depend on it). `usage` is the input side of the usage."""
     if reply.body is not None:
         return Score(reply.status, (), _json_bytes(reply.body))
     if reply.status != 200:
@@ -106,7 +106,7 @@ def compose(body: Json, reply: Reply, usage: Json, number: int) -> Score:
 
 
 def usage_in(event: Event) -> Json | None:
-    """Return the usage that an event tells, None if it tells none."""
+    """Return the usage in an event, None if it has none."""
     usage = event.get("message", event).get("usage")
     return usage if isinstance(usage, Mapping) else None
 
@@ -119,7 +119,7 @@ def request_id(number: int) -> str:
 def cut_to_limits(blocks: Sequence[Block], body: Json) -> tuple[list[Block], str | None, str | None]:
     """Cut an answer at the request's stop_sequences and max_tokens.
 
-    Returns the blocks that are left, the stop reason (None: nothing was cut), and the stop sequence that was met.
+    Return the remaining blocks, the stop reason (None: nothing was cut), and the stop sequence that was found.
     """
     kept: list[Block] = []
     reason = sequence = None
@@ -143,7 +143,7 @@ def cut_to_limits(blocks: Sequence[Block], body: Json) -> tuple[list[Block], str
 
 
 def default_text(body: Json) -> str:
-    """Return what the rehearsal says by itself: that it is one, and what it was sent."""
+    """Return the rehearsal's default text: that it is a rehearsal, and what it received."""
     blocks = content_blocks(_last_turn(body))
     parts = ["This is a rehearsal: no model was asked."]
     results = [_result_text(block) for block in blocks if block.get("type") == "tool_result"]
@@ -224,7 +224,7 @@ def _calls(body: Json, reply: Reply, number: int) -> Iterator[ToolUse]:
 
 
 def _next_tool(body: Json, tools: Iterable[str]) -> str | None:
-    """Return the tool that was called least: an agent that must call one comes to the one that ends its loop."""
+    """Return the tool that was called least often. So an agent gets to the tool that ends its loop."""
     blocks = [block for message in body.get("messages") or [] for block in content_blocks(message)]
     called = [block.get("name") for block in blocks if block.get("type") == "tool_use"]
     return min(tools, key=called.count, default=None)
@@ -287,7 +287,7 @@ def _with_fault(score: Score, fault: Fault | None) -> Score:
 
 
 def _position(steps: Sequence[Step], deltas: int) -> int:
-    """Return the index of the step after so many deltas: that of the next delta, or the one after the last."""
+    """Return the index of the step after ``deltas`` deltas: that of the next delta, or the one after the last delta."""
     places = [index for index, step in enumerate(steps) if step.is_delta]
     if deltas < len(places):
         return places[deltas]
@@ -295,7 +295,7 @@ def _position(steps: Sequence[Step], deltas: int) -> int:
 
 
 def _whole(steps: tuple[Step, ...], events: Sequence[Event], fault: Fault | None, request: str) -> Score:
-    """Fold the events into one body. A fault of the stream becomes the nearest fault that a body can have."""
+    """Fold the events into one body. A fault of the stream becomes the most similar fault of a body."""
     folded = fold(events)
     status = error_status(folded["error"]["type"]) if folded.get("type") == "error" else 200
     body = _json_bytes(folded)

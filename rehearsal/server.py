@@ -1,7 +1,6 @@
-"""The rehearsal's server: receives, asks `script` what to answer, and plays it at its pace.
+"""The rehearsal's server: receives requests, gets the answers from `script`, and sends them at their pace.
 
-Everything that a test may want to wait for is an order of events, not a time: a request that came in, a delta that was
-sent, a gate, a client that left.
+Tests can wait for events instead of times: a received request, a sent delta, a gate, a client that disconnects.
 """
 
 import asyncio
@@ -33,12 +32,12 @@ type Script = Callable[[ReceivedRequest], Reply | None]
 
 
 def hidden(value: str) -> str:
-    """Return what stands for a secret in recorded headers: equal secrets look equal, and none can be read."""
+    """Return a text that replaces a secret in recorded headers. Equal secrets get equal texts."""
     return f"[secret {hashlib.sha256(value.encode()).hexdigest()[:8]}]"
 
 
 class ReceivedRequest:
-    """A request as it came in, and how far its answer has got."""
+    """A received request, and the progress of its answer."""
 
     def __init__(self, request: Request, number: int) -> None:
         self.number = number
@@ -47,18 +46,18 @@ class ReceivedRequest:
         self.query = request.query
         self.headers = tuple((name, _hide(name, value)) for name, value in request.headers)
         self.body: Any = _decoded(request.body)
-        """The JSON, None where there is none."""
+        """The JSON body, None if there is none."""
         self.sent = 0
-        """How many deltas were sent."""
+        """The number of deltas sent so far."""
         self.told: dict[str, Any] = {}
-        """The usage that the answer has told so far: later counts in place of earlier ones. Empty before any."""
+        """The usage in the answer so far. Later counts replace earlier ones. Empty at first."""
         self.arrived_at = time.monotonic()
         self.first_delta_at: float | None = None
         """When the first delta was written, by time.monotonic()."""
         self.disconnected = asyncio.Event()
-        """Set when the client left before its answer was complete."""
+        """Set when the client disconnects before its answer is complete."""
         self.ended = asyncio.Event()
-        """Set when the answer has ended, in whatever way."""
+        """Set when the answer has ended, for any reason."""
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     def __repr__(self) -> str:
@@ -70,7 +69,7 @@ class ReceivedRequest:
         return next((value for key, value in self.headers if key == name), None)
 
     async def wait_for_sent(self, deltas: int) -> None:
-        """Wait until so many deltas were sent."""
+        """Wait until this many deltas were sent."""
         if self.sent < deltas:
             future = asyncio.get_running_loop().create_future()
             self._waiting.append((deltas, future))
@@ -89,7 +88,7 @@ class ReceivedRequest:
 class Rehearsal:
     """A simulated Messages API. `async with Rehearsal(delay_s=0) as rehearsal:` listens at `rehearsal.base_url`.
 
-    `delay_s` is the time before each delta; `keep` how many received requests are kept, the latest.
+    `delay_s` is the time before each delta. `keep` is the number of the latest requests that are kept.
     """
 
     def __init__(self, *, delay_s: float = 0.02, host: str = "127.0.0.1", port: int = 0, keep: int = 1000) -> None:
@@ -123,19 +122,19 @@ class Rehearsal:
 
     @property
     def requests(self) -> list[ReceivedRequest]:
-        """Every request that was received and is still kept, oldest first."""
+        """The received requests that are kept, oldest first."""
         return list(self._received)
 
     @property
     def turns(self) -> list[ReceivedRequest]:
-        """The requests to /v1/messages among them: those that ask for an answer."""
+        """The received requests to /v1/messages."""
         return [received for received in self._received if received.path == MESSAGES]
 
     def script(self, *replies: Reply | Script) -> None:
         """Answer the next requests to /v1/messages with these, one each.
 
-        A function is asked for every request that finds no Reply waiting; where it returns None, the prompt's own
-        directives decide. It replaces an earlier function.
+        A function is called for every request for which there is no Reply. If it returns None, the directives in the
+        prompt decide. A new function replaces an earlier one.
         """
         for reply in replies:
             if isinstance(reply, Reply):
@@ -144,12 +143,12 @@ class Rehearsal:
                 self._script = reply
 
     def release(self) -> None:
-        """Let every stalled stream go on."""
+        """Let all stalled streams continue."""
         self._released.set()
         self._released = asyncio.Event()
 
     def reset(self) -> None:
-        """Forget scripts, received requests and the prompt cache. Running answers go on."""
+        """Forget scripts, received requests and the prompt cache. Running answers continue."""
         self._replies.clear()
         self._script = None
         self._received.clear()
@@ -157,7 +156,7 @@ class Rehearsal:
         self._cache = PromptCache()
 
     async def wait_for_requests(self, n: int, path: str = MESSAGES) -> list[ReceivedRequest]:
-        """Wait until `n` requests to a path came in since the start (or reset); return those still kept."""
+        """Wait until `n` requests to a path have arrived since the start (or reset). Return those that are kept."""
         while self._counts.get(path, 0) < n:
             await self._arrival.wait()
         return [received for received in self._received if received.path == path]
@@ -184,7 +183,7 @@ class Rehearsal:
         return received
 
     def _decide(self, received: ReceivedRequest) -> tuple[Reply, Score]:
-        """Choose what to answer. Decides only; `_play` does the sending."""
+        """Choose the answer. `_play` sends it."""
         problem = _refusal(received)
         if problem:
             status, message = problem
@@ -233,7 +232,7 @@ class Rehearsal:
         gates: "_Gates",
         delay_s: float,
     ) -> None:
-        """Send the steps at their pace; without an exchange keep the pace and send nothing."""
+        """Send the steps at their pace. Without an exchange, only wait as long."""
         clock = asyncio.get_running_loop().time
         deadline = clock()
         total = sum(step.is_delta for step in steps)
@@ -241,7 +240,7 @@ class Rehearsal:
             if step.is_delta:
                 if await gates.wait_at(received.sent):
                     deadline = clock()
-                # A deadline, not a pause: what sending costs does not add up.
+                # Wait for a fixed time, not for a pause. So the time for sending does not add up.
                 deadline += delay_s
                 await asyncio.sleep(max(0.0, deadline - clock()))
             elif received.sent == total and index > 0:
@@ -255,7 +254,7 @@ class Rehearsal:
 
 
 class _Gates:
-    """The gates of one reply, each passed once."""
+    """The gates of one reply. Each is used once."""
 
     def __init__(self, reply: Reply, released: asyncio.Event) -> None:
         self._gates: dict[int, list[Gate]] = {k: [gate] for k, gate in reply.gates.items()}
@@ -263,14 +262,14 @@ class _Gates:
             self._gates.setdefault(reply.stall_after, []).append(released)
 
     async def wait_at(self, k: int) -> bool:
-        """Wait at gate k; return whether there was one."""
+        """Wait at gate k. Return whether there was one."""
         gates = self._gates.pop(k, None) if self._gates else None
         for gate in gates or ():
             await (gate.wait() if isinstance(gate, asyncio.Event) else gate())
         return gates is not None
 
     async def wait_for_rest(self) -> None:
-        """Wait at all gates that are left, in order."""
+        """Wait at all remaining gates, in order."""
         for k in sorted(self._gates):
             await self.wait_at(k)
 
@@ -305,7 +304,7 @@ def _decoded(body: bytes) -> Any:
 
 
 def _refusal(received: ReceivedRequest) -> tuple[int, str] | None:
-    """Return the status and message of what is wrong with a request, None if nothing is."""
+    """Return (status, message) if a request is wrong, else None."""
     known = {("POST", MESSAGES), ("POST", f"{MESSAGES}/count_tokens"), ("GET", "/v1/models")}
     is_model = received.method == "GET" and received.path.startswith("/v1/models/")
     if (received.method, received.path) not in known and not is_model:
@@ -326,7 +325,7 @@ def _refusal(received: ReceivedRequest) -> tuple[int, str] | None:
 
 
 def _look_up(received: ReceivedRequest) -> Mapping[str, Any]:
-    """Answer everything that is no turn."""
+    """Return the answer to a request that is not a turn."""
     if received.path == f"{MESSAGES}/count_tokens":
         return {"input_tokens": count_prompt(received.body)}
     if received.path == "/v1/models":

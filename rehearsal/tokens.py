@@ -1,8 +1,8 @@
-"""Counting tokens, and the simulated prompt cache. Pure but for the cache's own memory.
+"""Counts tokens, and simulates the prompt cache. Pure, except for the memory of the cache.
 
-The estimate: one token is four characters, begun is counted. It is the same for input and output, and the answer is
-streamed in exactly these pieces, so a request that reads its own answer back is billed what the answer was. Images and
-documents count a flat 1,500. Claude's real tokenizer gives other numbers.
+The estimate: one token is four characters, rounded up. It is the same for input and output, and answers are streamed in
+exactly these pieces. So an answer counts the same when it comes back as input. Images and documents count 1,500 tokens
+each. Claude's real tokenizer gives other numbers.
 
 The cache follows the real one's rules in small: the prompt is tools, then system, then messages; each cache_control
 marker makes everything up to it readable by later requests for the same model; what a request begins with that an
@@ -23,7 +23,7 @@ _BILLING_PREFIX = "x-anthropic-billing-header:"
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of the prompt that a cache marker may end."""
+    """A piece of the prompt. A cache marker can stand at its end."""
 
     place: str
     text: str
@@ -33,7 +33,7 @@ class Segment:
 
 
 def pieces(text: str) -> list[str]:
-    """Cut text into tokens."""
+    """Split a text into tokens."""
     return [text[start : start + TOKEN_CHARS] for start in range(0, len(text), TOKEN_CHARS)]
 
 
@@ -43,12 +43,12 @@ def count(text: str) -> int:
 
 
 def segments(body: Mapping[str, Any]) -> Iterator[Segment]:
-    """Give the pieces of a request's prompt in the order in which the cache sees them."""
+    """Yield the pieces of a request's prompt, in the order of the cache."""
     for tool in body.get("tools") or []:
         yield _segment("tool", tool)
     system = body.get("system") or []
     for block in [{"type": "text", "text": system}] if isinstance(system, str) else system:
-        # Claude Code's billing block is no part of the prompt, and may differ with each request.
+        # Claude Code's billing block is not a part of the prompt. It can differ in each request.
         if not str(block.get("text", "")).startswith(_BILLING_PREFIX):
             yield _segment("system", block)
     for message in body.get("messages") or []:
@@ -68,7 +68,7 @@ def count_prompt(body: Mapping[str, Any]) -> int:
 
 
 class PromptCache:
-    """Remembers which prompts were marked. Holds `limit` of them, the oldest given up first."""
+    """Remembers the last `limit` marked prompts."""
 
     def __init__(self, limit: int = 4096) -> None:
         self._limit = limit
@@ -107,10 +107,10 @@ class PromptCache:
 
 
 def with_counts(usage: Mapping[str, Any], counts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a usage with other counts in it.
+    """Return a usage with some counts replaced.
 
-    What is written to the cache is told twice, as a sum and by how long it is kept. As the API's, the two agree: where
-    only one of them is given, the other follows it.
+    A usage has the tokens written to the cache twice: as a sum, and by their lifetime. As in the API, both agree: if
+    only one of them is replaced, the other is adapted.
     """
     changed = {**usage, **counts}
     created, split = "cache_creation_input_tokens", "cache_creation"

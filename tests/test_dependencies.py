@@ -58,7 +58,7 @@ def imported() -> Iterator[tuple[str, str]]:
 IMPORTED = sorted(set(imported()))
 
 
-def test_what_is_imported_is_declared() -> None:
+def test_every_imported_package_is_declared() -> None:
     undeclared = {
         (distribution, where)
         for name, where in IMPORTED
@@ -69,7 +69,7 @@ def test_what_is_imported_is_declared() -> None:
     assert {distribution for distribution, _ in undeclared} == set(UNDECLARED), undeclared
 
 
-def test_what_is_declared_is_imported() -> None:
+def test_every_declared_package_is_imported() -> None:
     used = {normal(one) for name, _ in IMPORTED for one in DISTRIBUTIONS[name.partition(".")[0]]}
 
     assert set(DECLARED) - used == set()
@@ -90,7 +90,7 @@ def test_the_private_modules_that_are_imported_are_those_with_a_reason() -> None
 
 
 @pytest.mark.parametrize("module", PRIVATE)
-def test_what_private_modules_are_imported_of_is_pinned_exactly(module: str) -> None:
+def test_a_package_with_imported_private_modules_is_pinned(module: str) -> None:
     (distribution,) = DISTRIBUTIONS[module.partition(".")[0]]
 
     assert "==" in DECLARED[normal(distribution)]

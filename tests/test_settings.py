@@ -85,10 +85,10 @@ def test_a_bad_value_is_named_with_its_source(name: str, value: str) -> None:
         ("REPLAY_RECUT", "1.5", "'1.5' is not a whole number"),
         ("KEEP_IDLE_S", "soon", "'soon' is not a number"),
         ("KEEP_IDLE_S", "inf", "'inf' is not a finite number"),
-        ("TIMEOUT_S", "0.5", r"0\.5 is below 1, the least it can be"),
+        ("TIMEOUT_S", "0.5", r"0\.5 is too small; it must be at least 1"),
     ],
 )
-def test_what_is_no_such_number_is_told_in_words(name: str, text: str, told: str) -> None:
+def test_an_invalid_number_gets_a_clear_error(name: str, text: str, told: str) -> None:
     with pytest.raises(SettingsError, match=rf"\(from UNDERSTUDY_{name}\): {told}$"):
         load({}, {f"UNDERSTUDY_{name}": text})
 
@@ -251,11 +251,11 @@ def test_a_pattern_that_takes_no_bounded_time_is_refused_by_name(name: str, patt
     [
         ("retries", [1], "it cannot be a list"),
         ("record", ["a.jsonl"], "it cannot be a list"),
-        ("record", 3, "3 is not a text; write it in quotes"),
-        ("default_model", True, "True is not a text; write it in quotes"),
-        ("hosts", ["a.example", 1], "it is not a list of texts"),
-        ("model_map", {"gpt-4o": {"a": 1}}, "it is not a table of texts"),
-        ("model_map", {"gpt-4o": 3}, "it is not a table of texts"),
+        ("record", 3, "3 is not a text; put it in quotes"),
+        ("default_model", True, "True is not a text; put it in quotes"),
+        ("hosts", ["a.example", 1], "it must be a list of texts"),
+        ("model_map", {"gpt-4o": {"a": 1}}, "it must be a table of texts"),
+        ("model_map", {"gpt-4o": 3}, "it must be a table of texts"),
     ],
 )
 def test_a_value_of_another_type_is_refused_and_not_made_text(name: str, value: object, why: str) -> None:

@@ -236,7 +236,7 @@ def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
     return [[name, *sorted(others & set(rest))] for name, others in rest.items()]
 
 
-def test_of_the_other_rooms_only_the_entry_imports_the_command_line() -> None:
+def test_only_the_entry_imports_the_command_line() -> None:
     users = {
         str(path.relative_to(ROOT))
         for path in MODULES

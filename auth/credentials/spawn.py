@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from auth.credentials.hosts import hosts_for
 from auth.credentials.sources import REHEARSAL, SOURCES, Source, api_url, cli_settings, not_inherited
 from engine.reach import Reach, reach_of
 from engine.spawn import Spawn
@@ -53,6 +54,7 @@ def spawn_for(settings: Settings, source: Source, environ: Mapping[str, str], en
         settings=settings_file(settings.data_dir, cli_settings(source, settings.api_key_helper)),
         inherits=(*source.inherits, *settings.claude_env),
         not_inherited=not_inherited(source),
+        hosts=hosts_for(source, {**environ, **env}, settings.claude_hosts),
     )
 
 

@@ -1,1 +1,1 @@
-"""What is done once more with a cassette: translated again, put together again, asked again."""
+"""Processes a cassette again: translates its events, rebuilds its bytes, or sends its requests."""

@@ -1,4 +1,4 @@
-"""One exchange as a cassette of its own."""
+"""Copies one exchange into a new cassette."""
 
 import contextlib
 import json
@@ -14,13 +14,13 @@ from cassettes.summary import Summary
 
 
 class FixtureError(Exception):
-    """A fixture cannot be made; the message says why."""
+    """A fixture cannot be made. The message says why."""
 
 
 def write_fixture(file: Path, summary: Summary, into: Path) -> None:
     """Write the block of one exchange, and the blobs that it names, as a new cassette. Raises FixtureError, OSError.
 
-    Nothing of it is decoded and encoded again: it holds what was recorded.
+    The lines are copied byte by byte.
     """
     if into.suffix != ".jsonl":
         raise FixtureError(f"{into} must end in .jsonl")
@@ -35,9 +35,9 @@ def write_fixture(file: Path, summary: Summary, into: Path) -> None:
             out.write(encode_line(HEADER))
             out.writelines(mine)
     except FileExistsError:
-        raise FixtureError(f"{into} is there already") from None
+        raise FixtureError(f"{into} already exists") from None
     for name in {name for line in mine for name in _blobs(json.loads(line))}:
-        with contextlib.suppress(BlobError):  # reading the fixture will say that it is missing, as it is there
+        with contextlib.suppress(BlobError):  # a missing blob stays missing; reading the fixture reports it
             target.put(source.get(name))
 
 

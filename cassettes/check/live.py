@@ -1,4 +1,4 @@
-"""Recorded requests, asked again: through the whole proxy, as the app's own were."""
+"""Sends recorded requests again, through the whole proxy, as the app did."""
 
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -11,7 +11,7 @@ import httpx
 from cassettes.assemble import assemble
 from cassettes.format import Entry
 
-# Claude may think for long; the proxy has deadlines of its own.
+# Claude may think for a long time. The proxy has its own time limits.
 TIMEOUT = httpx.Timeout(30.0, read=None)
 
 OF_THE_CONNECTION = frozenset(
@@ -21,7 +21,7 @@ OF_THE_CONNECTION = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What was answered now. ``body`` is all its bytes, ``message`` the JSON that they come to."""
+    """The new answer. ``body`` is all its bytes. ``message`` is the JSON value assembled from them."""
 
     status: int
     content_type: str
@@ -30,10 +30,10 @@ class Answered:
 
 
 def request_of(entry: Entry, changes: Mapping[str, Any]) -> tuple[dict[str, str], Any, bytes]:
-    """Return the headers and the body to send for an entry: JSON with changes in it, else the bytes as they were.
+    """Return (headers, JSON value, body) to send for an entry: the JSON with the changes, or else the recorded bytes.
 
-    Secrets are not sent again, since what stands for them is in the cassette. Raises ValueError where there is nothing
-    to change.
+    The cassette has pseudonyms instead of secrets, so no secret is sent. Raises ValueError if there are changes but the
+    body is not a JSON object.
     """
     headers = {
         name: value
@@ -43,16 +43,17 @@ def request_of(entry: Entry, changes: Mapping[str, Any]) -> tuple[dict[str, str]
     if isinstance(entry.request.json, dict):
         return headers, {**entry.request.json, **changes}, b""
     if changes:
-        raise ValueError(f"the request of {entry.id} is no JSON object, so nothing of it can be changed")
+        raise ValueError(f"the request of {entry.id} is not a JSON object, so it cannot be changed")
     return headers, None, entry.request.body
 
 
 async def ask(
     entries: Iterable[Entry], *, proxy: str, authority: Path, changes: Mapping[str, Any] | None = None
 ) -> AsyncIterator[tuple[Entry, Answered]]:
-    """Send each entry's request through a proxy, one after another, and yield it with what was answered.
+    """Send the requests of the entries through a proxy, one after another. Yield each entry with its new answer.
 
-    ``changes`` are laid over the JSON of each. Raises httpx.HTTPError, and ValueError for what cannot be changed.
+    ``changes`` replace keys in the JSON of each request. Raises httpx.HTTPError, and ValueError if a request cannot be
+    changed.
     """
     context = ssl.create_default_context(cafile=authority)
     async with httpx.AsyncClient(proxy=proxy, verify=context, timeout=TIMEOUT, trust_env=False) as client:
@@ -67,9 +68,9 @@ async def ask(
 
 
 def shape(value: Any) -> Any:
-    """Return what a JSON value is made of, without what it says: types for texts and numbers, keys for objects.
+    """Return the structure of a JSON value: texts and numbers are replaced with their types, objects keep their keys.
 
-    What names a kind (``object``, ``type``, ``role``, ``finish_reason``, ``status``, a tool's ``name``) stays.
+    The values of the keys in KINDS (``object``, ``type``, ``role``, ``finish_reason``, …) stay: they name a kind.
     """
     if isinstance(value, Mapping):
         return {key: item if key in KINDS and isinstance(item, str) else shape(item) for key, item in value.items()}

@@ -1,4 +1,4 @@
-"""The bytes of an answer, made anew from the assembled message that stands beside them: for messages edited by hand."""
+"""Rebuilds the recorded bytes of an answer from its ``message``, after the message was edited by hand."""
 
 import json
 import re
@@ -16,9 +16,9 @@ _PIECE = re.compile(r"\s*\S+|\s+$")
 
 
 def reassembled(entry: Entry) -> list[Chunk] | None:
-    """Return the chunks that an entry's message comes to, None if they are as recorded already.
+    """Return new chunks for an entry's message. Return None if the recorded chunks already give this message.
 
-    Times are spread over those of the recording. Raises ValueError for an entry whose message cannot be a stream.
+    The new chunks are spread evenly over the recorded time. Raises ValueError if the message cannot be a stream.
     """
     content_type = entry.headers.get("content-type", "")
     kind = content_type if isinstance(content_type, str) else ""
@@ -35,7 +35,7 @@ def reassembled(entry: Entry) -> list[Chunk] | None:
 
 
 def events_for(message: Any, request: Any = None) -> Iterator[bytes]:
-    """Yield the events of a stream that assembles to this message. Raises ValueError for what is no known answer."""
+    """Yield the events of a stream that gives this message. Raises ValueError if it is not a known kind of answer."""
     match message.get("object") if isinstance(message, Mapping) else None:
         case "chat.completion":
             yield from _chat(message, request)
@@ -44,7 +44,7 @@ def events_for(message: Any, request: Any = None) -> Iterator[bytes]:
         case "text_completion":
             yield from _completion(message)
         case kind:
-            raise ValueError(f"the message's object is {kind!r}, which is no answer that can be streamed")
+            raise ValueError(f"the message's object is {kind!r}, which is not an answer that can be streamed")
 
 
 def _pieces(text: Any) -> list[str]:

@@ -1,11 +1,11 @@
-"""A recorded exchange through today's translation: would the app get the same?
+"""Translates a recorded exchange with the current code, and checks that the app would get the same answer.
 
-What an entry holds of Claude's side is fed to the same state machines that answer an app, and what they give is
-compared with what the app got. Two answers are the same if they differ in nothing but ids, times, seals and in how
-text was cut into deltas: a proxy that is behind sends fewer and larger ones.
+The recorded events of Claude are fed to the state machines that also answer apps. Their result is compared with the
+recorded answer. Ids, times, encrypted texts and the way in which text is split into deltas may differ: a slow proxy
+sends fewer and larger deltas.
 
-Reasoning that an app sends back is sealed with a key that no cassette has. What it seals is known where the cassette
-has the answer that it came with. Where it has not, the Turn is compared without reasoning, and the verdict says so.
+An app sends reasoning back in encrypted form. No cassette has the key. The content is known if the cassette also has
+the answer that the reasoning came with. If not, the Turns are compared without reasoning, and the verdict says so.
 """
 
 import difflib
@@ -56,9 +56,9 @@ type Outcome = Literal["same", "differs", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one entry: ``same``, ``differs`` with the lines that show it, or ``skipped`` and why.
+    """The result for one entry: ``same``, ``differs`` (``lines`` show how), or ``skipped`` (``why`` says why).
 
-    ``why`` of one that is the same names what could not be compared, "" if there is nothing such.
+    For ``same``, ``why`` names what could not be compared, or is "".
     """
 
     id: str
@@ -69,7 +69,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class _Answer:
-    """What today's translation gives: the Turn, the JSON of the events or of the one body, and what a store keeps."""
+    """The result of the current translation: the Turns, the JSON of the events or of the body, and the stored items."""
 
     turns: list[Mapping[str, Any]]
     events: list[Any]
@@ -78,7 +78,7 @@ class _Answer:
 
 @dataclass(slots=True)
 class Retranslator:
-    """Translates the entries of a cassette again, in their order: responses go on from earlier ones."""
+    """Translates the entries of a cassette again, in order, because a response can continue an earlier one."""
 
     _conversations: dict[str, tuple[Item, ...]] = field(default_factory=dict)
     _seals: "_Seals" = field(default_factory=lambda: _Seals())
@@ -93,7 +93,7 @@ class Retranslator:
         if entry.left_out:
             return Verdict(entry.id, "skipped", "parts of it were left out when it was recorded")
         if entry.status is not None and entry.status >= 400 and entry.events:
-            # What Claude had said until then is no whole answer.
+            # Claude's events up to the failure are not a whole answer.
             return Verdict(
                 entry.id, "skipped", f"it failed after Claude was asked: {reason(entry.status, entry.error)}"
             )
@@ -186,27 +186,27 @@ class Retranslator:
 
 @dataclass(slots=True)
 class _Seals:
-    """What is in the seals of reasoning and notes that apps send back: today's translation's, and recorded ones."""
+    """The content of encrypted reasoning and notes that apps send back, of this translation and of the recording."""
 
     _blocks: dict[str, ContentBlock] = field(default_factory=dict)
     unopened: int = 0
-    """How many could not be opened."""
+    """The number of texts that could not be decrypted."""
 
     def seal(self, data: bytes) -> str:
-        """Return a seal of our own."""
+        """Return a name for the data, in place of an encrypted text."""
         sealed = f"sealed {len(self._blocks)}"
         if (block := unpack(data)) is not None:
             self._blocks[sealed] = block
         return sealed
 
     def open(self, sealed: str) -> ContentBlock | None:
-        """Return what is sealed, None if the cassette has not told."""
+        """Return the content of an encrypted text, None if it is not known from the cassette."""
         block = self._blocks.get(sealed)
         self.unopened += block is None
         return block
 
     def learn(self, recorded: Any, today: list[Item]) -> None:
-        """Take the recorded seals of an answer for those that today's translation of it has in their places."""
+        """Match the recorded encrypted texts of an answer with those of the new translation, by their places."""
         for old, new in zip(array(recorded), today, strict=False):
             sealed = mapping(old).get("encrypted_content")
             block = self._blocks.get(new.get("encrypted_content") or "")
@@ -228,7 +228,7 @@ def without_reasoning(turn: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class _SkippedError(Exception):
-    """An entry cannot be translated again, and that is no fault of the translation."""
+    """An entry cannot be translated again, for a reason that is not an error of the translation."""
 
 
 def _numbered() -> Callable[[str], str]:
@@ -237,18 +237,18 @@ def _numbered() -> Callable[[str], str]:
 
 
 def _turns(entry: Entry, turn: Turn) -> list[Mapping[str, Any]]:
-    """Return the Turn as often as it was recorded."""
+    """Return the Turn once for each recorded Turn of the entry."""
     return [to_json(turn)] * (len(entry.more_turns) + (entry.turn is not None))
 
 
 def _model_map(entry: Entry) -> dict[str, str]:
-    """Have the model answer that did: who answers for whom is a setting, and none of the translation's."""
+    """Return a model map that gives the model that answered then. The model map is a setting, so it is not checked."""
     model = model_of(entry.turn)
     return {"*": "sonnet" if model is None else model}
 
 
 def _shows_reasoning(entry: Entry) -> bool:
-    """Whether the app was shown what Claude thinks, be it by setting or by header: the Turn asked for it."""
+    """Return whether the app was sent Claude's thinking, because of a setting or a header. The Turn shows it."""
     return mapping(mapping(entry.turn).get("thinking")).get("display") == "summarized"
 
 
@@ -263,14 +263,14 @@ def _is_stream(entry: Entry) -> bool:
 
 
 def _told(entry: Entry) -> list[Any]:
-    """Return what the app got: the events of a stream, or the one body."""
+    """Return what the app received: the events of a stream, or the body."""
     if not _is_stream(entry):
         return [assemble("application/json", entry.body)]
     return [json.loads(data) for _, data in events_of(entry.body) if data != "[DONE]"]
 
 
 def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out of a Turn what is not the request's, and the bytes of images, which are made to fit."""
+    """Remove from a Turn what does not come from the request, and the bytes of images, which may have been rescaled."""
     told = {name: value for name, value in turn.items() if name not in ("timeout_s", "client")}
     return {"turn": _without_pictures(told)}
 
@@ -300,7 +300,7 @@ def _lines(events: list[Any]) -> list[str]:
 
 
 def canonical(events: list[Any]) -> list[Any]:
-    """Return events without what differs from time to time, and with neighbouring deltas as one."""
+    """Return events without ids, times and encrypted texts. Neighbouring deltas are joined."""
     names: dict[str, str] = {}
 
     def name_of(match: re.Match[str]) -> str:
@@ -328,7 +328,7 @@ def canonical(events: list[Any]) -> list[Any]:
 
 
 def _joins(last: Any, event: Any) -> bool:
-    """Add an event to the one before it, if both are pieces of one text. Returns whether they are."""
+    """If two events are pieces of one text, add the second to the first. Return whether they are."""
     if not (isinstance(last, dict) and isinstance(event, dict)):
         return False
     kind = event.get("type")

@@ -1,1 +1,1 @@
-"""Cassettes as other tools have them: HAR, mitmproxy's flow files, vcrpy's YAML, lines for evaluations."""
+"""Converts cassettes to and from other formats: HAR, mitmproxy's flows, vcrpy's YAML, JSON lines for evaluations."""

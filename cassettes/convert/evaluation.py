@@ -1,4 +1,4 @@
-"""Lines as OpenAI's evaluation and fine-tuning sets have them: messages with the answer last, and the tools."""
+"""Writes JSON lines for OpenAI's evaluations and fine-tuning: the messages, with the answer last, and the tools."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from cassettes.format import Entry, encode_line
 
 
 def to_lines(entries: Iterable[Entry]) -> Iterator[str | None]:
-    """Yield a line for each entry, None for one that has no whole chat completion to tell."""
+    """Yield a line for each entry, or None if the entry has no complete chat completion."""
     for entry in entries:
         yield _line(entry)
 

@@ -1,4 +1,4 @@
-"""An exchange on its way from or to another tool's format, and how it gets into a cassette."""
+"""The common form of an exchange during a conversion, and how to write it into a cassette."""
 
 import datetime
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ from cassettes.record.record import Recorder, Recording
 
 
 class ConvertError(Exception):
-    """A file cannot be converted; the message names it, the place and the reason."""
+    """A file cannot be converted. The message has the file, the place and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What other formats know: a request and its answer. Times in ms since the request; bodies without encoding.
+    """A request and its answer, as other formats have them. ``status`` is None if there was no answer.
 
-    ``status`` is None if there was no answer.
+    Times are in ms since the request. Bodies have no content encoding.
     """
 
     started: datetime.datetime
@@ -33,7 +33,7 @@ class Exchange:
 
 
 def write(exchanges: Iterable[Exchange], path: Path) -> int:
-    """Write exchanges into a cassette, redacted as recorded ones are, and return how many. Raises CassetteError."""
+    """Write exchanges into a cassette, with secrets redacted. Return the number of exchanges. Raises CassetteError."""
     count = 0
     with Recorder(path) as recorder:
         for one in exchanges:

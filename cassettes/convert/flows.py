@@ -1,4 +1,4 @@
-"""mitmproxy's flow files, out and in. Chunks and their times are kept in ``flow.metadata``, which a flow file holds."""
+"""Writes and reads mitmproxy's flow files. The sizes and times of chunks are stored in ``flow.metadata``."""
 
 import datetime
 from collections.abc import Iterable, Iterator
@@ -47,13 +47,13 @@ def _fields(headers: object) -> list[tuple[bytes, bytes]]:
         (str(name).encode(), value.encode())
         for name, values in dict(headers).items()  # type: ignore[call-overload]
         for value in ([values] if isinstance(values, str) else values)
-        # As long as it is: what is here has no encoding of the way any more.
+        # mitmproxy sets the length itself: the body here has no transfer encoding.
         if str(name) not in ("content-length", "transfer-encoding")
     ]
 
 
 def from_flows(path: Path) -> Iterator[Exchange]:
-    """Yield a flow file's HTTP exchanges that were answered. Raises ConvertError, OSError."""
+    """Yield the HTTP exchanges of a flow file that have an answer. Raises ConvertError, OSError."""
     with path.open("rb") as file:
         try:
             for flow in io.FlowReader(file).stream():
@@ -61,9 +61,9 @@ def from_flows(path: Path) -> Iterator[Exchange]:
                     yield _exchange(flow, flow.response)
         except (OSError, ConvertError):
             raise
-        except Exception as error:  # of what mitmproxy's reader meets in a broken file, it catches only some
+        except Exception as error:  # mitmproxy's reader does not catch all errors of a broken file
             told = str(error) if isinstance(error, exceptions.FlowReadException) else f"{type(error).__name__}: {error}"
-            raise ConvertError(f"{path} is no flow file that can be read: {told}") from None
+            raise ConvertError(f"{path} is not a flow file that can be read: {told}") from None
 
 
 def _exchange(flow: http.HTTPFlow, response: http.Response) -> Exchange:

@@ -1,4 +1,4 @@
-"""HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/), as browsers' developer tools open and save it."""
+"""Writes and reads HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/), as browsers' developer tools use it."""
 
 import base64
 import binascii
@@ -13,11 +13,11 @@ from cassettes.convert.exchange import ConvertError, Exchange
 from cassettes.format import Entry
 
 CHUNKS = "_understudy_chunks"
-"""Our own field of a response: [ms, length] of each chunk, so that a way there and back loses nothing."""
+"""Our own field of a response: [ms, length] of each chunk. With it, a conversion there and back loses nothing."""
 
 
 def to_har(entries: Iterable[Entry]) -> str:
-    """Return a HAR of a cassette's entries."""
+    """Return a HAR document with the entries of a cassette."""
     log = {
         "version": "1.2",
         "creator": {"name": "Understudy", "version": version("understudy")},
@@ -84,11 +84,11 @@ def _text(data: bytes) -> dict[str, str]:
 
 
 def from_har(path: Path) -> Iterator[Exchange]:
-    """Yield a HAR's exchanges. Raises ConvertError, OSError."""
+    """Yield the exchanges of a HAR file. Raises ConvertError, OSError."""
     try:
         entries = json.loads(path.read_bytes())["log"]["entries"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise ConvertError(f"{path} is no HAR: it has no log.entries") from None
+        raise ConvertError(f"{path} is not a HAR file: it has no log.entries") from None
     for number, entry in enumerate(entries if isinstance(entries, list) else []):
         try:
             yield _exchange(entry)
@@ -108,7 +108,7 @@ def _exchange(entry: Any) -> Exchange:
         url=str(request["url"]),
         headers=_headers(request),
         body=asked,
-        status=int(response["status"]) or None,  # 0 is what browsers write where no answer came
+        status=int(response["status"]) or None,  # browsers write 0 if no answer came
         answer_headers=_headers(response),
         chunks=tuple(_cut(answered, response.get(CHUNKS), ms)),
         ms=ms,
@@ -117,7 +117,7 @@ def _exchange(entry: Any) -> Exchange:
 
 def _headers(message: Any) -> tuple[tuple[str, str], ...]:
     pairs = [(str(pair["name"]), str(pair["value"])) for pair in message.get("headers") or []]
-    # HTTP/2's own, which browsers list among the others.
+    # Leave out the pseudo-headers of HTTP/2, which browsers list too.
     return tuple((name, value) for name, value in pairs if not name.startswith(":"))
 
 

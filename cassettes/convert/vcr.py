@@ -1,4 +1,4 @@
-"""vcrpy's YAML cassettes (version 1), in: https://vcrpy.readthedocs.io. They know no time and no chunks."""
+"""Reads vcrpy's YAML cassettes (version 1): https://vcrpy.readthedocs.io. They have no times and no chunks."""
 
 import base64
 import binascii
@@ -18,20 +18,20 @@ from cassettes.unpack import unpack
 GZIP = b"\x1f\x8b"
 
 MIN_BYTES = 1024 * 1024
-"""As much as aliases may always stand for."""
+"""Aliases may always expand to this size."""
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
 
 
 def from_vcr(path: Path) -> Iterator[Exchange]:
-    """Yield a cassette's exchanges. Nothing in the file is run. Raises ConvertError, OSError."""
+    """Yield the exchanges of a cassette. No code in the file is run. Raises ConvertError, OSError."""
     try:
         loaded = _loaded(path.read_bytes())
         interactions = loaded["interactions"]
     except ConvertError as error:
-        raise ConvertError(f"{path} is no cassette of vcrpy's: {error}") from None
+        raise ConvertError(f"{path} is not a cassette of vcrpy: {error}") from None
     except (YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ConvertError(f"{path} is no cassette of vcrpy's: {str(error).splitlines()[0]}") from None
+        raise ConvertError(f"{path} is not a cassette of vcrpy: {str(error).splitlines()[0]}") from None
     started = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
     for number, one in enumerate(interactions if isinstance(interactions, list) else []):
         try:
@@ -42,9 +42,9 @@ def from_vcr(path: Path) -> Iterator[Exchange]:
 
 
 def _loaded(text: bytes) -> Any:
-    """Load a document whose aliases stand for no more than a text could say without them. Raises ConvertError.
+    """Load a YAML document. Raises ConvertError if its aliases would expand to much more than the size of the file.
 
-    A few lines of aliases to aliases stand for gigabytes, or for something that has itself inside.
+    A few lines with aliases of aliases can expand to gigabytes, or to a value that contains itself.
     """
     yaml = YAML(typ="safe", pure=True)
     document = yaml.compose(text)
@@ -56,7 +56,7 @@ def _loaded(text: bytes) -> Any:
 
 
 def _size_without_aliases(document: Node) -> float:
-    """Return how long a document would be, about, if each alias were written out; infinity if one has itself inside."""
+    """Return the approximate size of a document with all aliases expanded; infinity if one contains itself."""
     sizes: dict[int, float] = {}
     left = [(document, False)]
     while left:
@@ -68,7 +68,7 @@ def _size_without_aliases(document: Node) -> float:
         if inside_is_known:
             sizes[id(node)] = 1 + sum(sizes[id(part)] for part in inside)
         elif id(node) not in sizes:
-            # Until it is known: whoever meets it now is inside of it.
+            # The size is not known yet. A node that refers to it now is inside it.
             sizes[id(node)] = math.inf
             left += [(node, True), *((part, False) for part in inside)]
     return sizes[id(document)]
@@ -76,7 +76,7 @@ def _size_without_aliases(document: Node) -> float:
 
 def _exchange(one: Any, started: datetime.datetime) -> Exchange:
     request, response = one["request"], one["response"]
-    # Before version 6 vcrpy had names of its own for what httpx was answered.
+    # Before version 6 vcrpy used other names for the answers that httpx received.
     status = response["status"] if "status" in response else response["status_code"]
     headers = _pairs(response.get("headers"))
     encoding = next((value.lower() for name, value in headers if name.lower() == "content-encoding"), "")
@@ -111,10 +111,10 @@ def _bytes(body: Any) -> bytes:
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:
-    """Undo a body's encoding. Most have it in their headers alone: vcrpy had undone it already."""
+    """Undo a body's content encoding. Often only the header has it: vcrpy has already decoded the body."""
     try:
         return unpack(body, encoding, MAX_BODY_BYTES)
     except ValueError:
         if encoding == "gzip" and body.startswith(GZIP):
-            raise  # it is, and damaged
+            raise  # it is gzip, but damaged
         return body

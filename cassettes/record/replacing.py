@@ -1,4 +1,4 @@
-"""Cassettes that are written anew: until the new one is whole, the old one stays as it is."""
+"""Replaces cassettes. The old one stays unchanged until the new one is complete."""
 
 import contextlib
 import shutil
@@ -15,10 +15,10 @@ from storage.private_files import replacing_private_file
 
 
 def put_in_place(new: Path, old: Path) -> None:
-    """Move the cassette ``new`` to where ``old`` is or may be; both are ``.jsonl`` files of the same name.
+    """Replace the cassette ``old`` with ``new``. ``old`` need not exist. Both are ``.jsonl`` files of the same name.
 
-    Blobs come first and old ones go last, so that whoever reads meanwhile, or after a crash, has what the entries name.
-    Raises OSError, and CassetteError while another process records into ``old``.
+    New blobs are moved first, and old blobs are deleted last. So every blob that an entry names exists, for other
+    readers and after a crash. Raises OSError, and CassetteError if another process records into ``old``.
     """
     old.parent.mkdir(parents=True, exist_ok=True)
     folder = side_folder(old)
@@ -45,7 +45,7 @@ def put_in_place(new: Path, old: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(cassette: Path) -> Iterator[None]:
-    """Keep others from recording into a cassette while the block runs. Raises OSError, CassetteError if one does."""
+    """Lock a cassette against recording while the block runs. Raises OSError; CassetteError if a process records."""
     folder = side_folder(cassette)
     make_side_folder(folder)
     with (folder / "lock").open("ab") as file:
@@ -57,7 +57,7 @@ def _locked(cassette: Path) -> Iterator[None]:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Move a file, from another disk too; the target is never half of it."""
+    """Move a file, also from another disk. The target is never incomplete."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = target.with_name(f".new-{target.name}")
     shutil.move(source, beside)
@@ -65,11 +65,9 @@ def _move(source: Path, target: Path) -> None:
 
 
 def drop_failures(path: Path) -> int:
-    """Take what failed at the proxy (:mod:`cassettes.outcome`) out of a cassette, and return how many entries that
-    were.
+    """Remove the entries that failed at the proxy (:mod:`cassettes.outcome`) from a cassette. Return their number.
 
-    Everything else stays as it is, byte for byte. Raises OSError, and CassetteError while another process records into
-    it.
+    All other bytes stay unchanged. Raises OSError, and CassetteError if another process records into the cassette.
     """
     dropped = 0
     for file in all_files(path):
@@ -83,7 +81,7 @@ def drop_failures(path: Path) -> int:
 
 
 def _write_without(file: Path, ids: Set[str]) -> None:
-    """Write a file anew, without the lines of these entries."""
+    """Replace a file with a copy without the lines of these entries."""
     with replacing_private_file(file) as new:
         for line in raw_lines(file):
             if _id_of(line.raw) in ids:

@@ -1,16 +1,15 @@
-"""Regular expressions over an app's bytes, in time that grows with their length and not with its square.
+"""Regular expressions that take linear time, for texts of any origin.
 
-Python's own ``re`` tries again from where it came when a match fails, so a pattern that looks harmless can take the
-square of a text's length or worse, and it holds the interpreter's lock while it does. RE2 goes through a text once and
-lets other threads run meanwhile. It has no look-around, no backreferences and no possessive quantifiers; ``\\w``,
-``\\d``, ``\\s`` and ``\\b`` know ASCII only; the end of a text is ``\\z``. https://github.com/google/re2/wiki/Syntax
+Python's own ``re`` backtracks when a match fails. A harmless-looking pattern can take quadratic time or worse, and it
+holds the interpreter's lock all the time. RE2 reads a text once and lets other threads run meanwhile. It has no
+look-around, no backreferences and no possessive quantifiers. ``\\w``, ``\\d``, ``\\s`` and ``\\b`` are ASCII only. The
+end of a text is ``\\z``. https://github.com/google/re2/wiki/Syntax
 
-One search is linear, but many are not always: ``a(?:.*b)?`` looks to the end of the text for each ``a``. So a search
-begins with a window of :data:`WINDOW` bytes. The window is doubled as long as nothing is found, or what is found
-reaches its end. What a window of more than the first size costs is paid for by how far the search has come: a match
-that was not in half of the window ends behind that half. So all searches together look at a bounded number of bytes
-for each byte of the text. The price: of two matches that begin at the same place, one that ends within the first
-window is taken for one that ends behind it.
+One search takes linear time, but repeated searches may not: ``a(?:.*b)?`` reads to the end of the text for each ``a``.
+So a search begins with a window of :data:`WINDOW` bytes. The window is doubled while nothing is found, or while the
+match reaches its end. A match that needs the larger window ends in its second half, so the search has moved on by at
+least half of what it read. So all searches together read a bounded number of bytes for each byte of the text. The cost:
+if a pattern matches at one place both within the first window and beyond it, the shorter match may be used.
 """
 
 from collections.abc import Iterator
@@ -19,14 +18,14 @@ from typing import Any
 import re2
 
 WINDOW = 1024
-"""How many bytes a search looks at first."""
+"""The size of the first window of a search, in bytes."""
 
 _OPTIONS = re2.Options()
-_OPTIONS.log_errors = False  # the error is raised; nobody reads stderr
+_OPTIONS.log_errors = False  # the error is raised, so it need not be printed too
 
 
 class Pattern:
-    """A regular expression of a person's. Raises ValueError, naming the pattern, for what RE2 cannot do."""
+    """A regular expression. Raises ValueError, with the pattern, if RE2 does not support it."""
 
     __slots__ = ("_group", "_regex", "source")
 
@@ -42,7 +41,7 @@ class Pattern:
         self._group = min(self._regex.groups, 1)
 
     def spans(self, text: str, start: int = 0, *, whole: bool = False) -> Iterator[tuple[int, int]]:
-        """Find where group 1 matches, or all of the pattern if it has no group, or if ``whole`` asks for that.
+        """Yield (start, end) of each match of group 1. Without a group, or with ``whole``, use the whole match.
 
         Empty matches are left out.
         """
@@ -52,14 +51,14 @@ class Pattern:
             if text.isascii():
                 yield begin, end
                 continue
-            # Characters are counted from one match to the next, so that each is counted once.
+            # Count characters from one match to the next, so that each is counted only once.
             start += len(data[offset:begin].decode("utf-8", "replace"))
             length = len(data[begin:end].decode("utf-8", "replace"))
             yield start, start + length
             start, offset = start + length, end
 
     def replace(self, text: str, instead: str) -> str:
-        """Put ``instead`` in the place of each match."""
+        """Replace each match with ``instead``."""
         done, at = list[str](), 0
         for begin, end in self.spans(text, whole=True):
             done += [text[at:begin], instead]
@@ -67,7 +66,7 @@ class Pattern:
         return "".join([*done, text[at:]]) if done else text
 
     def _byte_spans(self, data: bytes, at: int, group: int) -> Iterator[tuple[int, int]]:
-        last = at  # spans never overlap, though a group may lie before what its match began with
+        last = at  # spans must not overlap, although a group can lie before the end of the previous span
         while at < len(data):
             match = self._next(data, at)
             if match is None:
@@ -79,20 +78,20 @@ class Pattern:
             at = end if end > begin else _whole(data, end + 1)
 
     def _next(self, data: bytes, at: int) -> Any:
-        """Return the next match, in the smallest window that has one and that it does not reach the end of."""
+        """Return the next match, from the smallest window that contains it and whose end it does not reach."""
         width, found = WINDOW, None
         while True:
             limit = _whole(data, at + width)
             match = self._regex.search(data, at, limit)
             if found is not None and (match is None or match.start() != found.start() or match.end() < found.end()):
-                return found  # it was a match only because its window ended there
+                return found  # this match exists only because the smaller window ended there
             if limit >= len(data) or (match is not None and match.end() < limit):
                 return match
             found, width = match, 2 * width
 
 
 def _whole(data: bytes, at: int) -> int:
-    """Return the place, or the next one that does not cut a character in two."""
+    """Return ``at``, or the next offset that does not split a UTF-8 character."""
     while at < len(data) and data[at] & 0xC0 == 0x80:
         at += 1
     return min(at, len(data))

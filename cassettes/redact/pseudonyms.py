@@ -1,10 +1,10 @@
-"""Pseudonyms: the same secret has the same name within a cassette, and the name says nothing of the secret.
+"""Pseudonyms: the same secret has the same name within a cassette, and the name reveals nothing about the secret.
 
-Names are counted (``redacted:key-1``), so that recording the same traffic again gives the same text in git. Which
-secret a name belongs to is remembered in a private file beside the cassette as an HMAC under a random key that is in
-that file only. Without the file a name cannot be led back to anything; with it, a guessed secret can be confirmed, but
-none can be read. The file is for its owner's eyes (mode 0600, and a ``.gitignore`` beside it); when it is gone, the
-counting goes on behind the highest number that the cassette has, so that no name is ever given twice.
+Names are numbered (``redacted:key-1``), so recording the same traffic again gives the same text in git. A private file
+beside the cassette maps secrets to names. It has each secret only as an HMAC, under a random key that is in this file
+only. Without the file nobody can find out which secret a name stands for. With it, a guessed secret can be confirmed,
+but no secret can be read. The file is private (mode 0600, with a ``.gitignore`` beside it). If it is lost, numbering
+continues after the highest number in the cassette, so no name is given twice.
 """
 
 import contextlib
@@ -21,18 +21,18 @@ from storage.private_files import create_private_file
 
 PREFIX = "redacted:"
 HELD = "redacted:held"
-"""Stands for the end of a text that may yet turn out to be the beginning of a secret; only in journals."""
+"""Replaces the end of a text that may be the beginning of a secret. Only journals have it."""
 
 PSEUDONYM = re.compile(r"redacted:(?:held|([a-z]+(?:-[a-z]+)*)-(\d+))")
 _PSEUDONYM_BYTES = re.compile(rb"redacted:([a-z]+(?:-[a-z]+)*)-(\d+)")
 
 
 class Names:
-    """Gives names to secrets: from ``path`` if there is one, else for as long as the object lives.
+    """Gives names to secrets. They are stored in ``path``; without it they are valid only for this object.
 
-    ``written`` are the cassette's files, read for the names they use if ``path`` has been lost. Raises OSError.
-    ``failed`` is told when a name cannot be written, as on a full disk: what is recorded goes on, and the name is
-    written with the next one that can be.
+    ``written`` are the cassette's files. They are searched for used names if ``path`` is lost. Raises OSError.
+    ``failed`` is called when a name cannot be written, for example because the disk is full. Recording continues, and
+    the name is written together with the next one.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Names:
         self._path = path
         self._failed = failed
         self._unwritten: list[str] = []
-        self._read_to = 0  # so much of the file is known
+        self._read_to = 0  # the file is read up to this offset
         self._key = randomness.token_bytes(32)
         self._known: dict[str, str] = {}
         self._highest: dict[str, int] = {}
@@ -52,7 +52,7 @@ class Names:
             self._open(path, written)
 
     def name(self, secret: str, kind: str) -> str:
-        """Return the secret's name. ``kind`` (``key``, ``token``, …) is used for one that has none yet."""
+        """Return the name of a secret. A new name begins with ``kind`` (``key``, ``token``, …)."""
         digest = hmac.new(self._key, secret.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
         if digest not in self._known:
             self._add(digest, kind)
@@ -71,10 +71,7 @@ class Names:
             self._read(file)
 
     def _read(self, file: IO[bytes]) -> bytes:
-        """Take over what the file says that is not known yet, and return it.
-
-        A line that a crash has torn names nothing, and is passed over.
-        """
+        """Read the new part of the file, and return it. Skip a line that a crash has truncated."""
         file.seek(self._read_to)
         content = file.read()
         self._read_to += len(content)
@@ -93,7 +90,7 @@ class Names:
             return
         self._unwritten.append(digest)
         try:
-            # Another recorder may share the file, so look again under its lock before a number is given out.
+            # Another recorder may use the same file. So read it again under its lock before taking a number.
             with self._path.open("a+b") as file, locked(file):
                 content = self._read(file)
                 self._number(digest, kind)
@@ -121,7 +118,7 @@ class Names:
 
 
 def highest_numbers(files: Iterable[Path]) -> dict[str, int]:
-    """Return the highest number of each kind of name that the files contain."""
+    """Return the highest number in the files for each kind of name."""
     highest: dict[str, int] = {}
     for path in files:
         with path.open("rb") as file:

@@ -116,7 +116,7 @@ def parse_path(path: str) -> tuple[str, ...]:
     """
     steps = re.findall(r"\.\.|\*\*|\*|[^.\[\]\"'*]+", re.sub(r"^\$", "", path))
     if not path.startswith("$") or not steps:
-        raise ValueError(f"{path!r} is no JSON path like $.metadata.user or $.messages[*].name")
+        raise ValueError(f"{path!r} is not a JSON path like $.metadata.user or $.messages[*].name")
     return tuple("**" if step == ".." else step for step in steps)
 
 

@@ -1,8 +1,7 @@
 """Tables of the names of credentials, and of the token formats of services.
 
-What a token begins with, which characters follow and how many are facts that the services publish, mostly so that
-scanners can find what leaked. :mod:`cassettes.redact.finder` looks for them, in time that grows with the length of the
-text.
+Services publish the prefix, the characters and the length of their tokens, so that scanners can find leaked ones.
+:mod:`cassettes.redact.finder` searches for these formats, in linear time.
 """
 
 import functools
@@ -35,13 +34,13 @@ SECRET_HEADERS: Mapping[str, str] = {  # name -> kind of pseudonym
 OPEN_HEADERS = frozenset(
     {"accept", "accept-encoding", "accept-language", "content-type", "content-length", "host", "user-agent"}
 )
-"""Headers that a request may name for somebody else (an MCP server) and that hold no secret. All others may."""
+"""Headers for an MCP server, given in a request, that never hold a secret. All other headers may hold one."""
 
 SECRET_QUERY = frozenset({"key", "sig", "signature", "code", "auth", "x_amz_signature", "x_amz_credential"})
-"""Query parameters that are credentials, though a JSON key of that name need not be."""
+"""Query parameters that are credentials. JSON keys with these names are not always secret."""
 
 VALUE_KEYS = frozenset({"value", "default", "const", "example", "plaintext"})
-"""Where an object that is named like a secret keeps it: ``{"client_secret": {"value": …}}``, a schema's ``default``."""
+"""The keys that hold a secret in an object with a secret's name: ``{"client_secret": {"value": …}}``."""
 
 _SECRET_NAME = re.compile(
     r"(?:.*_)?(?:(?P<key>(?:api|secret|private|access|account|auth|encryption|signing|master|subscription|storage|ssh"
@@ -52,13 +51,13 @@ _SECRET_NAME = re.compile(
     r"|(?P<secret>secrets?|credentials?|connection_string)"
     r"|(?P<header>authorization|set_cookie|cookies?))(?:_value)?"
 )
-# Tokens that are pieces of text, or places in a list.
+# Here "token" means a piece of text, or a position in a list.
 _NO_SECRET_NAME = re.compile(
     r"(?:.*_)?(?:stop|eos|bos|pad|unk|mask|sep|cls|page|next|continuation|sync|top|special)_token"
 )
 
 MAX_NAME = 100
-"""How many characters at the end of a key's name are checked."""
+"""Only this many characters at the end of a key's name are checked."""
 
 
 def kind_of_name(name: str) -> str | None:
@@ -79,10 +78,13 @@ def _kind_of_name(name: str) -> str | None:
 class Shape:
     """A token that is recognised by its prefix.
 
-    ``head``: its first characters. ``characters``: a class of those that follow, and ``least`` to ``most`` how many do.
-    ``digit``: one of them is a digit, where words begin like that too. ``behind``: the head does not come first; what
-    stands before it matches this, within ``reach`` characters. ``keeps``: the head says where the secret is, and is no
-    part of it. ``bound``: no letter or digit stands before the token. ``but``: what follows the head must not match.
+    - ``head``: its first characters.
+    - ``characters``: the class of the characters after the head. ``least`` and ``most``: how many there are.
+    - ``digit``: at least one of them must be a digit, because words can begin with the same head.
+    - ``behind``: the head is inside the token. The text before the head matches this, within ``reach`` characters.
+    - ``keeps``: the head is not a part of the secret.
+    - ``bound``: there is no letter or digit before the token.
+    - ``but``: the text after the head must not match this.
     """
 
     head: str
@@ -118,9 +120,9 @@ def _shapes(kind: str, characters: re.Pattern[str], least: int, heads: str, **mo
     return tuple(Shape(head, kind, characters, least, **more) for head in heads.split())  # type: ignore[arg-type]
 
 
-# By what follows the head. Where a head is a word of its own the least is high, or the characters are few.
+# Grouped by service. If a head is also a word, ``least`` is high, or only few characters are allowed.
 SHAPES: tuple[Shape, ...] = (
-    # Models and what surrounds them. "sk-learn" is a library that prompts speak of.
+    # Models and related services. Prompts may mention the library "sk-learn".
     *_shapes("key", TEXT, 8, "sk- pk-lf-", but=re.compile("learn")),
     *_shapes("key", TEXT, 20, "nvapi- xai- csk- tvly- pplx- sess- ABSKQmVkcm9ja0FQSUtleS rpa_ e2b_ jina_ phx_"),
     *_shapes("key", TEXT, 20, "pcsk_ lsv2_pt_ lsv2_sk_ wandb_v1_ tgp_v1_", digit=True),
@@ -128,7 +130,7 @@ SHAPES: tuple[Shape, ...] = (
     *_shapes("key", ALNUM, 20, "gsk_ r8_ fw_ api_org_ key_live_", digit=True),
     *_shapes("token", ALNUM, 10, "npm_ hf_ ek_"),  # `hf_hub_download`, `npm_config_registry` are names in code
     *_shapes("key", HEX, 32, "fc- sk_"),
-    # Code, packages, builds.
+    # Source code, packages, builds.
     *_shapes("token", WORD, 10, "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_"),
     *_shapes(
         "token", DOTTED, 16, "glpat- glrt- gldt- glcbt- glptt- glft- glimt- glagent- gloas- glsoat- glffct- GR1348941"
@@ -144,7 +146,7 @@ SHAPES: tuple[Shape, ...] = (
     *_shapes("token", ALNUM, 43, "oy2", most=43, digit=True),
     *_shapes("key", UPPER, 26, "API-", most=26, digit=True),
     *_shapes("token", TEXT, 36, "AKCp cmVmdGtu HRKU- ATATT3 ATCTT3 ATSTT3", digit=True),
-    # Talk and mail.
+    # Chat and mail.
     *_shapes(
         "token", TEXT, 8, "xoxa- xoxb- xoxc- xoxd- xoxe- xoxo- xoxp- xoxr- xoxs- xoxe.xoxb- xoxe.xoxp- xapp- xwfp-"
     ),
@@ -155,7 +157,7 @@ SHAPES: tuple[Shape, ...] = (
     *_shapes("key", DOTTED, 24, "VF.DM. sgp_ tfp_ PMAK- CFPAT- figd_ figu_ figur_ nyk_v0_", digit=True),
     *_shapes("key", HEX, 32, "SK AC", most=32),
     *_shapes("token", TEXT, 33, ":AA", most=40, behind=re.compile(r"(?<![0-9])[0-9]{6,12}\Z"), reach=13, bound=False),
-    # Clouds and what runs there.
+    # Clouds and infrastructure.
     *_shapes("key", UPPER, 16, "AKIA ASIA ABIA ACCA"),
     *_shapes("key", TEXT, 20, "AIza GOCSPX-"),
     *_shapes("token", DOTTED, 20, "ya29."),
@@ -184,7 +186,7 @@ SHAPES: tuple[Shape, ...] = (
     *_shapes("token", _class("0-9a-f-"), 60, "v1.0-", digit=True),
     *_shapes("token", ANY_BASE64, 40, "ops_eyJ cfut_ cfat_ cfk_", digit=True),
     *_shapes("key", UPPER, 20, "AGE-SECRET-KEY-1 AGE-PLUGIN-"),
-    # Microsoft's, whose mark stands within the key.
+    # Microsoft's keys have a fixed mark inside the key.
     *_shapes(
         "secret",
         _class("A-Za-z0-9_~.-"),
@@ -207,7 +209,7 @@ SHAPES: tuple[Shape, ...] = (
         reach=76,
     ),
     *_shapes("key", ALNUM, 4, "AZDO", most=4, behind=re.compile(r"[A-Za-z0-9]{76}\Z"), reach=76),
-    # Work, money, shops.
+    # Productivity, payments, shops.
     *_shapes("key", TEXT, 8, "sk_live_ sk_test_ rk_live_ rk_test_"),
     *_shapes("key", BASE64_TEXT, 16, "whsec_", digit=True),
     *_shapes("token", TEXT, 20, "sq0atp- sq0csp- sq0idp- EAAAE EAAAl rzp_live_ FLWSECK- FLWSECK_TEST-", digit=True),
@@ -267,7 +269,7 @@ NAMED_WORDS = (
 )
 """Words that end the names of credentials, in any case. :data:`NAMED` restricts some of them."""
 
-# What stands before the word: `api_key` is a name of a credential, `primary_key` is none.
+# The text before the word decides: `api_key` names a credential, `primary_key` does not.
 NAMED: Mapping[str, re.Pattern[str]] = {
     "key": re.compile(
         r"(?:api|secret|private|access|account|auth|encryption|signing|master|subscription|license|deploy|webhook)[_-]?\Z",
@@ -280,7 +282,7 @@ NAMED: Mapping[str, re.Pattern[str]] = {
 NAME_REACH = 16
 
 LIKE_A_VARIABLE = re.compile(r"[A-Z][A-Z0-9]{1,30}_\Z")
-"""What stands before ``KEY``, ``PASS``, … in the name of a variable of the environment."""
+"""The text before ``KEY``, ``PASS``, … in the name of an environment variable."""
 
 NO_VARIABLE = re.compile(
     r"(?:PRIMARY|FOREIGN|PUBLIC|CACHE|SORT|PARTITION|HASH|INDEX|UNIQUE|RANGE|GROUP|ORDER|MAP|DICT|OBJECT|S3|BUCKET|STATE"

@@ -1,1 +1,1 @@
-"""Answering from a cassette: matching requests, pacing answers, playing faults."""
+"""Answers from a cassette: finds the recorded answer, sends it at the recorded pace, and plays faults."""

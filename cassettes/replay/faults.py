@@ -1,10 +1,11 @@
-"""Faults to play with a recorded answer: what an app must be able to bear, by a file of rules. docs/faults.md.
+"""Faults to play with a recorded answer (errors, pauses, cuts), by a file of rules. See docs/faults.md.
 
-Pure but for :meth:`Faults.read`. The same file and the same requests give the same faults: chance is by seed.
+Pure, except for :meth:`Faults.read`. The same file and the same requests give the same faults, because random choices
+use a seed.
 
-A *chunk* is OpenAI's word: one event of a stream, however many pieces it is sent in. So a rule means the same for an
-answer that is sent as it was recorded and for one that is cut anew. An answer that is no stream is one chunk. Where an
-answer has fewer chunks than a rule says, its last is meant, so that a rule that is used always has an effect.
+A *chunk* is one event of a stream, as in OpenAI's API. It can be sent in several pieces. So a rule has the same effect
+whether the answer is sent in the recorded pieces or in others. An answer without streaming is one chunk. If an answer
+has fewer chunks than a rule says, the rule applies to its last chunk. So a rule that is used always has an effect.
 """
 
 import json
@@ -44,16 +45,19 @@ _FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
 
 
 class FaultsError(Exception):
-    """A file of faults cannot be read; the message says where and why."""
+    """A file of faults cannot be read. The message says where and why."""
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What befalls an answer. Times are in ms since the request, as played.
+    """The changes to one answer. Times are in ms since the request, at the replay's speed.
 
-    ``status`` with ``headers`` and ``body`` (JSON, or a text): a refusal instead of the answer; ``delay_ms`` before
-    the answer begins; ``stall_ms`` of silence after ``stall_after_chunks`` (1 unless told) or ``stall_after_ms``; the
-    connection cut after ``cut_after_chunks`` or ``cut_after_ms``; an error in band after ``error_after_chunks``;
-    ``malformed_chunk``: this chunk, from 1, is not JSON; ``split``: lines and characters come in pieces.
+    - ``status`` with ``headers`` and ``body`` (JSON or text): send this error instead of the answer.
+    - ``delay_ms``: wait before the answer begins.
+    - ``stall_ms``: pause after ``stall_after_chunks`` (default 1) or ``stall_after_ms``.
+    - ``cut_after_chunks`` or ``cut_after_ms``: close the connection there.
+    - ``error_after_chunks``: send an error event in the stream there.
+    - ``malformed_chunk``: make this chunk (counted from 1) invalid JSON.
+    - ``split``: send lines and characters in two pieces.
     """
 
     status: int | None = None
@@ -72,11 +76,11 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     def __post_init__(self) -> None:
         for name in _AMOUNTS:
             if (value := getattr(self, name)) is not None and not 0 <= value < float("inf"):
-                raise ValueError(f"{name} is less than 0" if value < 0 else f"{name} is no number to count to")
+                raise ValueError(f"{name} must be at least 0" if value < 0 else f"{name} must be a finite number")
         if self.malformed_chunk is not None and self.malformed_chunk < 1:
-            raise ValueError("malformed_chunk counts from 1")
+            raise ValueError("malformed_chunk must be at least 1")
         if self.status is not None and not 200 <= self.status <= 599:
-            raise ValueError("status is from 200 to 599")
+            raise ValueError("status must be from 200 to 599")
         self._check_what_goes_together()
         self._check_refusal()
 
@@ -84,30 +88,30 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         given = self.given()
         if self.status is None:
             for name in given & {"headers", "body"}:
-                raise ValueError(f"{name} is for a status, and there is none")
+                raise ValueError(f"{name} can only be used with status")
         else:
             for name in sorted(given - {"status", "headers", "body", "delay_ms"}):
-                raise ValueError(f"{name} has no effect beside status")
+                raise ValueError(f"{name} cannot be used with status")
         for name in sorted(given & {"stall_after_chunks", "stall_after_ms"}):
             if not self.stall_ms:
-                raise ValueError(f"{name} is for stall_ms, and there is none")
+                raise ValueError(f"{name} can only be used with stall_ms")
         for one in ("stall", "cut"):
             if {f"{one}_after_chunks", f"{one}_after_ms"} <= given:
-                raise ValueError(f"{one}_after_ms has no effect beside {one}_after_chunks")
+                raise ValueError(f"{one}_after_ms cannot be used with {one}_after_chunks")
 
     def _check_refusal(self) -> None:
         for name, value in self.headers.items():
             if not _TOKEN.fullmatch(name) or not _FIELD.fullmatch(str(value)):
                 raise ValueError(f"headers: {name!r} cannot be sent")
             if name.lower() in _FRAMING:
-                raise ValueError(f"headers: {name} is the connection's")
+                raise ValueError(f"headers: {name} cannot be set, because the connection sets it")
         try:
             json.dumps(self.body, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ValueError(f"body cannot be sent as JSON: {error}") from None
 
     def given(self) -> set[str]:
-        """Return which keys of a fault say something."""
+        """Return the names of the keys that are set."""
         values = {name: getattr(self, name) for name in Fault.__struct_fields__}
         told = {name for name, value in values.items() if value is not None and value is not False}
         return told if self.headers else told - {"headers"}
@@ -125,11 +129,11 @@ _AMOUNTS = (
 
 
 class Rule(Fault, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which requests get a fault, and which. All that is given must fit.
+    """A fault, and the requests that get it. A request must match all conditions that are given.
 
-    ``path`` and ``model`` (patterns with ``*``), ``text`` (somewhere in the last message), ``request`` (the n-th of the
-    replay, from 1), ``every`` (each n-th that fits), ``times`` (no more often than that), ``chance`` (0 to 1).
-    ``chaos``: the fault is one of all, by seed.
+    The conditions: ``path`` and ``model`` (patterns with ``*``), ``text`` (a part of the last message), ``request``
+    (the n-th request of the replay, from 1), ``every`` (each n-th matching request), ``times`` (at most so often) and
+    ``chance`` (0 to 1). With ``chaos`` the fault is chosen at random, by the seed.
     """
 
     path: str = "*"
@@ -145,14 +149,14 @@ class Rule(Fault, frozen=True, forbid_unknown_fields=True, kw_only=True):
         super().__post_init__()
         for name in ("request", "every", "times"):
             if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} counts from 1")
+                raise ValueError(f"{name} must be at least 1")
         if self.chance is not None and not 0 <= self.chance <= 1:
-            raise ValueError("chance is from 0 to 1")
+            raise ValueError("chance must be from 0 to 1")
         given = self.given()
         if not given and not self.chaos:
             raise ValueError("it has no fault")
         if given and self.chaos:
-            raise ValueError(f"{min(given)} has no effect beside chaos, which chooses by itself")
+            raise ValueError(f"{min(given)} cannot be used with chaos, which chooses the fault itself")
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -162,7 +166,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What rules look at of a request."""
+    """The parts of a request that rules check."""
 
     path: str
     model: str
@@ -171,7 +175,10 @@ class _Asked:
 
 @dataclass(slots=True)
 class _Counted:
-    """A rule, and how often it fitted and was used. Its chance is its own: no other rule changes it."""
+    """A rule, with the numbers of requests that matched it (``fitted``) and got its fault (``given``).
+
+    Each rule has its own random generator, so other rules do not change its choices.
+    """
 
     rule: Rule
     random: random.Random
@@ -179,7 +186,7 @@ class _Counted:
     given: int = 0
 
     def is_due(self, asked: _Asked, number: int) -> bool:
-        """Count a request, and return whether the rule would be used for it."""
+        """Count a request, and return whether the rule applies to it."""
         rule = self.rule
         if rule.request is not None and rule.request != number:
             return False
@@ -200,7 +207,7 @@ class Faults:
 
     def __init__(self, rules: Sequence[Rule], *, seed: int = 0) -> None:
         self._rules = [
-            _Counted(rule, random.Random(f"{seed}/{number}"))  # noqa: S311 - nobody is kept from guessing it
+            _Counted(rule, random.Random(f"{seed}/{number}"))  # noqa: S311 - it need not be secret
             for number, rule in enumerate(rules, 1)
         ]
         self._requests = 0
@@ -229,9 +236,9 @@ class Faults:
         return cls(rules, seed=file.seed)
 
     def next(self, path: str, body: bytes) -> Fault | None:
-        """Return what befalls a request, None if nothing does; it counts as one more request.
+        """Return the fault for the next request, or None. Each call counts as one request.
 
-        Every rule counts every request that fits it. Of those whose turn it is, the first is used.
+        Every rule counts the requests that match it. If several rules apply, the first one is used.
         """
         self._requests += 1
         asked = _asked(path, body)
@@ -250,7 +257,7 @@ def _asked(path: str, body: bytes) -> _Asked:
 
 
 def _texts(message: Any) -> list[str]:
-    """Return what a message says: a text, its parts, or what a tool gave."""
+    """Return the texts of a message: of a string, of its parts, or of a tool's output."""
     if isinstance(message, str):
         return [message]
     if isinstance(message, list):
@@ -274,9 +281,9 @@ def _chaotic(choose: random.Random) -> Fault:
 
 
 def apply(script: Script, fault: Fault) -> Script:
-    """Return what is sent of a script with a fault in it.
+    """Return a script with a fault in it.
 
-    Several faults of one rule come together: a stall and a cut after the same chunk are a silence, and then the cut.
+    The faults of one rule are combined. For example, a stall and a cut after the same chunk are a pause and then a cut.
     """
     if fault.status is not None:
         return _refusal(script, fault)
@@ -316,7 +323,7 @@ def _refusal(script: Script, fault: Fault) -> Script:
 
 
 def _ends(script: Script) -> list[int]:
-    """Return where each chunk ends, in bytes from the start. Comments between two belong to the one that follows."""
+    """Return the end of each chunk, in bytes from the start. A comment between two chunks belongs to the second one."""
     data = b"".join(step.data for step in script.steps)
     if not script.is_stream:
         return [len(data)] if data else []
@@ -329,12 +336,12 @@ def _ends(script: Script) -> list[int]:
 
 
 def _end_of(ends: Sequence[int], chunk: int) -> int:
-    """Return where a chunk ends; chunk 0 is before the first, and one that is not there the last."""
+    """Return the end of a chunk. Chunk 0 ends at 0. A number that is too large means the last chunk."""
     return ends[min(chunk, len(ends)) - 1] if ends and chunk > 0 else 0
 
 
 def _parted(steps: Sequence[Step], offset: int) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-    """Part steps after so many bytes, in two where a step goes over that."""
+    """Split the steps after ``offset`` bytes. A step that crosses this place becomes two steps."""
     before: list[Step] = []
     for place, step in enumerate(steps):
         if len(step.data) > offset:
@@ -373,7 +380,7 @@ def _stalled(script: Script, fault: Fault) -> Script:
 
 
 def _cut_at(script: Script, ms: float) -> Script:
-    """Cut at a time: what was to be sent before it is sent, its head too."""
+    """Cut at a time. Keep the head and the steps that come before it."""
     has_head = script.head_ms is not None and script.head_ms < ms
     return replace(
         script,
@@ -385,7 +392,7 @@ def _cut_at(script: Script, ms: float) -> Script:
 
 
 def _with_error(script: Script, chunks: int) -> Script:
-    """End a stream by an error in band. What ends a stream well is never sent, for no client reads on after that."""
+    """End a stream with an error event. It comes before the stream's normal end: no client reads on after that."""
     data = b"".join(step.data for step in script.steps)
     ends = _ends(script)
     starts = [0, *ends]
@@ -395,7 +402,7 @@ def _with_error(script: Script, chunks: int) -> Script:
     at_ms = _last_ms(script, steps)
     event = _error_event(data[:offset], is_response=bool(_OF_RESPONSES.search(data)))
     if offset and not data[:offset].endswith((b"\n\n", b"\r\r", b"\r\n\r\n")):
-        event = b"\n\n" + event  # after an event that had been cut
+        event = b"\n\n" + event  # first end the event that was cut
     return replace(script, steps=(*steps, Step(at_ms, event)), end_ms=at_ms, is_cut=False)
 
 
@@ -403,7 +410,7 @@ def _error_event(sent: bytes, *, is_response: bool) -> bytes:
     error = {"message": _MESSAGE, "type": "server_error", "param": None, "code": None}
     if not is_response:
         return b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
-    # The flat fields are OpenAI's document's; what is inside `error` is what its SDKs look for.
+    # OpenAI's API reference has the flat fields. OpenAI's SDKs read the fields inside `error`.
     numbers = [int(number) for number in _NUMBER.findall(sent)]
     told: dict[str, Any] = {"type": "error", "code": None, "message": _MESSAGE, "param": None, "error": error}
     told["sequence_number"] = max(numbers, default=-1) + 1
@@ -423,7 +430,7 @@ def _malformed(script: Script, chunk: int) -> Script:
 
 
 def _broken_event(event: bytes) -> bytes:
-    """Break an event as a bad network box would: its JSON ends too early, the event itself does not."""
+    """Break the JSON of an event, as a faulty middlebox would: the JSON ends too early, but the event is complete."""
     lines = event.splitlines(keepends=True)
     ours = [line for line in lines if _DATA.match(line)]
     place = lines.index(ours[0])
@@ -433,11 +440,11 @@ def _broken_event(event: bytes) -> bytes:
 
 
 def _broken(value: bytes) -> bytes:
-    """Return what is no JSON. The first part of an object is none, that of a number may be."""
+    """Return invalid JSON. An object, list or text is cut. A cut number could still be valid, so a ``{`` is added."""
     value = value.strip()
     if value[:1] not in (b"{", b"[", b'"'):
         return value + b"{"
     end = max(len(value) * 2 // 3, 1)
-    while end > 1 and value[end] & 0xC0 == 0x80:  # what is broken is the JSON, not its UTF-8
+    while end > 1 and value[end] & 0xC0 == 0x80:  # break the JSON, not its UTF-8
         end -= 1
     return value[:end]

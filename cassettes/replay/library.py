@@ -1,4 +1,4 @@
-"""A cassette to answer from, however large it is: the entries stay on the disk until they are wanted."""
+"""A cassette to replay, of any size. The entries stay on the disk until they are needed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from cassettes.summary import Summary
 
 
 class GoneError(Exception):
-    """An entry that was in the cassette cannot be read any more."""
+    """An entry was in the cassette, but cannot be read any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Stored:
     length: int
 
     def head(self) -> Entry:
-        """Read the entry's first line, its request, and no more if that is enough. Raises GoneError."""
+        """Read only the entry's first line, which has its request. If that fails, read all of it. Raises GoneError."""
         return self._read(1) or self.load()
 
     def load(self) -> Entry:
@@ -41,11 +41,11 @@ class Stored:
 
 
 def shelve(path: Path) -> tuple[list[Stored], list[Summary]]:
-    """Return a cassette's entries that an app can be answered with, and a summary of each. Raises OSError.
+    """Return the entries of a cassette that have an answer, and a summary of each. Raises OSError.
 
-    An entry without an answer (its app had left before, or recording stopped) is none of them.
+    An entry has no answer if the app disconnected before it, or if recording stopped.
     """
-    # An entry stands where it ended; who asks the same twice gets the answers in the order of asking.
+    # The file has the entries in the order of their ends. Equal requests must be answered in the order of their starts.
     pairs = sorted(_answered(path), key=lambda pair: pair[1].started)
     return [place for place, _ in pairs], [summary for _, summary in pairs]
 

@@ -1,12 +1,13 @@
-"""Which recorded entry answers a request. Pure: entries and a request go in, an entry or a readable diff comes out.
+"""Finds the recorded entry that answers a request. Pure: returns an entry, or a readable diff if there is none.
 
-Two requests are the same if their method, path and canonical body are. Canonical means: keys in order, white space of
-texts as one space, and what differs from run to run (ids, UUIDs, times, pseudonyms) replaced by what it is. A request
-to be found must have been redacted as the recorded ones were; which names its secrets got does not matter.
+Two requests are the same if their method, path and canonical body are the same. In the canonical body the keys are
+sorted, white space in texts is one space, and values that differ from run to run (ids, UUIDs, times, pseudonyms) are
+replaced with their kind. The request must be redacted in the same way as the recorded ones. The names that its secrets
+get do not matter.
 
-Of several entries that are the same so far, one whose ids and times are the request's own comes first. A replay gives
-out the ids that were recorded, so what goes on from a response (``previous_response_id``) is answered as going on from
-that one, whoever asks first.
+If several entries match, an entry with the request's own ids and times comes first. A replay sends the recorded ids. So
+a request that continues a response (``previous_response_id``) gets the answer that was recorded for that response, in
+whatever order the requests come.
 """
 
 import contextlib
@@ -28,10 +29,10 @@ from cassettes.redact.redact import parse_path, path_matches
 from cassettes.replay.library import GoneError
 
 type OnMiss = Literal["fail", "live", "record"]
-"""What happens to a request that is not in the cassette: 409, Claude is asked, or that and the answer is kept."""
+"""What to do with a request that is not in the cassette: answer 409, ask Claude, or ask Claude and record."""
 
 type OnExpired = Literal["warn", "fail", "record"]
-"""What happens to an entry that is too old: it is played with a warning, 409, or Claude is asked and that is kept."""
+"""What to do with an entry that is too old: replay it with a warning, answer 409, or ask Claude and record."""
 
 IGNORED_PATHS = (
     "$.user",
@@ -43,9 +44,9 @@ IGNORED_PATHS = (
     "$.client_metadata",
     "$.input[*].internal_chat_message_metadata_passthrough",
 )
-"""Who asks and how it is kept: nothing that an answer depends on."""
+"""Fields about the user and about storage. The answer does not depend on them."""
 
-IGNORED_PATTERNS: Mapping[str, str] = {  # pattern -> what stands for it
+IGNORED_PATTERNS: Mapping[str, str] = {  # pattern -> its replacement
     r"redacted:(?:held|[a-z]+(?:-[a-z]+)*-\d+)": "<secret>",
     r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b": "<uuid>",
     r"\b(?:chatcmpl|call|toolu|msg|resp|rs|fc|ctc|ctco|tsc|ws|cmp|at|amsg|run|thread|asst|file|req|item|cmpl)"
@@ -54,15 +55,15 @@ IGNORED_PATTERNS: Mapping[str, str] = {  # pattern -> what stands for it
     r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d? [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d(?: GMT| [+-]\d{4})?": "<time>",
     r"\b1[5-9]\d{8}(?:\.\d+|\d{3})?\b": "<time>",
 }
-"""What differs from run to run inside texts."""
+"""The parts of texts that differ from run to run."""
 
 MAX_DIFF_LINES = 60
 
 MAX_COMPARED = 200
-"""So many messages or lines are compared, from the first that differs: to align them takes the square of that."""
+"""At most this many messages or lines are compared, from the first difference on. Alignment takes quadratic time."""
 
 MAX_LINE = 400
-"""A longer line of a difference is cut."""
+"""A longer line of a diff is cut."""
 
 _encoder = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 _WHITE = re.compile(r"\s")
@@ -75,12 +76,13 @@ _PSEUDONYMS: Patterns = tuple((Pattern(pattern), instead) for pattern, instead i
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is not compared. ``reuse``: an entry answers any number of times; else once.
+    """How requests are compared.
 
-    Entries with the same request answer in the order in which they were recorded, those with the request's own ids and
-    times first; with ``reuse`` the last one stays.
-    ``only``: of a JSON body nothing but these keys is compared. ``in_order``: requests must come as they were recorded,
-    each entry once.
+    ``paths`` and ``patterns`` are left out of the comparison. ``only``: compare only these keys of a JSON body.
+    ``in_order``: requests must come in the recorded order, and each entry answers once.
+
+    Entries with the same request answer in the recorded order; those with the request's own ids and times come first.
+    With ``reuse``, the last entry answers all further requests. Without it, each entry answers once.
     """
 
     paths: Sequence[str] = IGNORED_PATHS
@@ -92,21 +94,21 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """No entry answers. ``nearest`` is the one that differs least, if there is any; ``diff`` shows how."""
+    """No entry answers. ``nearest`` is the most similar entry (None if there are no entries); ``diff`` shows why."""
 
     nearest: Entry | None
     diff: str
 
 
 class Place(Protocol):
-    """Where an entry is kept, so that a cassette larger than memory can be matched."""
+    """The place of an entry. Entries are read when needed, so a cassette can be larger than the memory."""
 
     @property
     def id(self) -> str:
         """The entry's id."""
 
     def head(self) -> Entry:
-        """Read the entry, or as much of it as its request."""
+        """Read the entry, or only its request."""
 
     def load(self) -> Entry:
         """Read the entry."""
@@ -114,7 +116,7 @@ class Place(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InMemory:
-    """An entry that is at hand."""
+    """An entry in memory."""
 
     entry: Entry
 
@@ -133,7 +135,7 @@ class InMemory:
 
 
 class Matcher:
-    """Finds entries for requests. Raises ValueError for rules that cannot be read."""
+    """Finds entries for requests. Raises ValueError for invalid rules."""
 
     def __init__(self, entries: Iterable[Entry | Place], rules: Rules | None = None) -> None:
         self._rules = rules or Rules()
@@ -141,7 +143,7 @@ class Matcher:
         patterns = IGNORED_PATTERNS if self._rules.patterns is None else self._rules.patterns
         self._patterns = tuple((Pattern(pattern), instead) for pattern, instead in patterns.items())
         self.unreadable: list[str] = []
-        """Why entries that cannot be read are left out."""
+        """The errors of the entries that cannot be read. These entries are left out."""
         self._places: list[Place] = []
         self._waiting: dict[bytes, deque[tuple[bytes, Place]]] = {}
         self._spent: dict[bytes, Place] = {}
@@ -158,7 +160,7 @@ class Matcher:
             self._waiting.setdefault(self._digest(*asked), deque()).append((self._own_digest(*asked), place))
 
     def find(self, method: str, path: str, body: Any) -> Entry | Miss:
-        """Return the entry that answers, or why none does. ``body``: JSON, else text or bytes; path with its query."""
+        """Return the entry that answers, or a Miss. ``path`` includes the query. ``body`` is JSON, or text or bytes."""
         digest = self._digest(method, path, body)
         if self._rules.in_order:
             return self._find_next(digest, method, path, body)
@@ -196,11 +198,11 @@ class Matcher:
         return _hash(self.key(method, path, body))
 
     def _own_digest(self, method: str, path: str, body: Any) -> bytes:
-        """Return the digest of a request with its own ids and times."""
+        """Return the digest of a request including its ids and times."""
         return _hash(self._key(method, path, body, _PSEUDONYMS))
 
     def key(self, method: str, path: str, body: Any) -> str:
-        """Return the canonical form of a request: the same for requests that count as the same."""
+        """Return the canonical form of a request. Requests that count as the same have the same form."""
         return self._key(method, path, body, self._patterns)
 
     def _key(self, method: str, path: str, body: Any, patterns: Patterns) -> str:
@@ -210,7 +212,7 @@ class Matcher:
         return slowly.write(_encoder, whole)
 
     def _compared(self, body: Any, patterns: Patterns | None = None) -> Any:
-        """Return what is compared of a body."""
+        """Return the canonical form of a body: only the parts that are compared."""
         if body in (b"", ""):
             return None
         if self._rules.only and isinstance(body, Mapping):
@@ -218,7 +220,7 @@ class Matcher:
         return self._canonical(body, (), self._patterns if patterns is None else patterns)
 
     def canonical(self, value: Any) -> Any:
-        """Return a JSON-like value without what is not compared. Keys come in order, and texts without odd spaces."""
+        """Return the canonical form of a JSON-like value: no ignored parts, sorted keys, normalised white space."""
         return self._canonical(value, (), self._patterns)
 
     def _canonical(self, value: Any, path: tuple[str, ...], patterns: Patterns) -> Any:
@@ -249,7 +251,7 @@ class Matcher:
             same_place = (entry.request.method, urlsplit(entry.request.path).path) == (method, urlsplit(path).path)
             return same_place, (asked & recorded).total() / both
 
-        # One at a time: they may be more than memory holds.
+        # Read one at a time: all entries may not fit into memory.
         nearest = self._places[0].head()
         best = likeness(nearest)
         for place in self._places[1:]:
@@ -277,7 +279,7 @@ def _hash(key: str) -> bytes:
 def _text(text: str, patterns: Patterns) -> str:
     if text[:1] in ("{", "[") and text[-1:] in ("}", "]"):
         with contextlib.suppress(ValueError, RecursionError):
-            # The arguments of a tool call: JSON, whose keys have no order either.
+            # The arguments of a tool call are JSON in a text. The order of their keys does not matter either.
             text = slowly.write(_encoder, slowly.read(text))
     for pattern, instead in patterns:
         text = pattern.replace(text, instead)
@@ -285,7 +287,7 @@ def _text(text: str, patterns: Patterns) -> str:
 
 
 def _one_space(text: str) -> str:
-    """Write white space as one space, a piece at a time, so that other threads can run meanwhile."""
+    """Replace each run of white space with one space. Work in pieces, so that other threads can run meanwhile."""
     words, at = list[str](), 0
     while at < len(text):
         end = _WHITE.search(text, at + _STEP)
@@ -296,7 +298,7 @@ def _one_space(text: str) -> str:
 
 
 class Sides(NamedTuple):
-    """What a difference calls its two sides."""
+    """The names of the two sides of a diff."""
 
     old: str
     new: str
@@ -309,7 +311,7 @@ A_AND_B = Sides("A", "B", "only in A", "only in B")
 
 
 def difference(old: Any, new: Any, sides: Sides = RECORDED_AND_NOW) -> list[str]:
-    """Show how two canonical bodies differ, by system prompt, messages, tools and the rest, in that order."""
+    """Return a readable diff of two canonical bodies: first the system prompt, then messages, tools and the rest."""
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return _changed("body", old, new, sides)
     old_system, old_messages = _conversation(old)
@@ -324,7 +326,7 @@ def difference(old: Any, new: Any, sides: Sides = RECORDED_AND_NOW) -> list[str]
 
 
 def _conversation(body: Mapping[str, Any]) -> tuple[str | None, list[Any]]:
-    """Return the system prompt and the other messages, of whichever dialect."""
+    """Return the system prompt and the other messages, for Chat Completions and Responses."""
     messages = body.get("messages", body.get("input", []))
     messages = messages if isinstance(messages, list) else [{"role": "user", "content": messages}]
     is_system = [isinstance(m, dict) and m.get("role") in ("system", "developer") for m in messages]
@@ -335,7 +337,7 @@ def _conversation(body: Mapping[str, Any]) -> tuple[str | None, list[Any]]:
 
 
 def _messages(old: list[Any], new: list[Any], sides: Sides) -> list[str]:
-    """Align the messages: those in common stay silent, so an inserted one does not make all that follow differ."""
+    """Return a diff of two lists of messages. The lists are aligned, so an inserted message shows as one difference."""
     lines: list[str] = []
     before_all, after_all = [_shown(m) for m in old], [_shown(m) for m in new]
     first, last = _common_ends(before_all, after_all)
@@ -372,7 +374,7 @@ def _tools(old: Mapping[str, Any], new: Mapping[str, Any], sides: Sides) -> list
 
 
 def _changed(what: str, old: Any, new: Any, sides: Sides) -> list[str]:
-    """Return the lines that show a change, or none."""
+    """Return the lines that show a change. Return no lines if the values are equal."""
     if old == new:
         return []
     if old is None:
@@ -390,7 +392,7 @@ def _changed(what: str, old: Any, new: Any, sides: Sides) -> list[str]:
 
 
 def _common_ends(one: Sequence[str], other: Sequence[str]) -> tuple[int, int]:
-    """Return how many items at the beginning, and then at the end, are the same."""
+    """Return the number of equal items at the beginning, and the number of equal items at the end."""
     most = min(len(one), len(other))
     first = next((place for place in range(most) if one[place] != other[place]), most)
     last = next((place for place in range(most - first) if one[-1 - place] != other[-1 - place]), most - first)
@@ -402,7 +404,7 @@ def _cut(line: str) -> str:
 
 
 def _lines(value: Any) -> list[str]:
-    """Write a value over lines that can be compared: JSON indented, texts by sentence."""
+    """Write a value as lines for a diff. JSON is indented. Texts have one sentence in a line."""
     if isinstance(value, str):
         return _sentences(value, ".!?:;").split("\n")
     text = json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
@@ -420,5 +422,5 @@ def _shown(value: Any) -> str:
 
 
 def body_of(request: Request) -> Any:
-    """Return what is compared of a request's body: JSON where it is that, else its bytes; None if there is none."""
+    """Return a request's body for the comparison: its JSON value, or its bytes if it is not JSON, or None if empty."""
     return request.json if request.json is not None else request.body or None

@@ -1,4 +1,4 @@
-"""How a recorded answer is played again: what is sent, and when. Pure."""
+"""The script of a replayed answer: what is sent, and when. Pure."""
 
 import random
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _OF_ONE_CONNECTION = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Bytes that are sent at once, ``at_ms`` after the request came."""
+    """Bytes that are sent at once, ``at_ms`` milliseconds after the request arrived."""
 
     at_ms: float
     data: bytes
@@ -32,10 +32,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What is sent for a request. ``head_ms``: when the status is sent, after the request came; None: never.
+    """Everything that is sent for a request, with times.
 
-    ``is_stream``: whether the answer is sent piece by piece, else whole. ``is_cut``: whether the connection is cut at
-    ``end_ms`` instead of ending cleanly; only then is there an answer without a head.
+    ``head_ms``: when status and headers are sent, in ms since the request; None: never. ``is_stream``: send the answer
+    piece by piece, not in one piece. ``is_cut``: close the connection at ``end_ms`` in the middle of the answer. Only
+    such an answer can have no head.
     """
 
     status: int
@@ -48,18 +49,18 @@ class Script:
 
 
 def script_of(entry: Entry, *, speed: float | None = 1.0, cut: bool = True) -> Script:
-    """Return what an entry sends. ``speed``: how many times faster than recorded; None: all at once.
+    """Return the script of an entry. ``speed``: how many times faster than recorded; None: send all at once.
 
-    What the app had cut is cut again after the last that was sent, or with ``cut=False`` ends cleanly there. What
-    failed fails again: by an error in band, then a clean end, or by a cut when it was cut. Raises ValueError for an
-    entry that was not answered, and for a speed that is none.
+    If the app had disconnected, the answer is cut after the last recorded bytes. With ``cut=False`` it ends cleanly
+    there. A recorded failure fails again in the same way: with an error event and a clean end, or with a cut. Raises
+    ValueError if the entry has no answer, or if the speed is not above 0.
     """
     if entry.status is None:
         raise ValueError(f"the entry {entry.id} has no answer")
     if speed is not None and not speed > 0:
         raise ValueError(f"a speed is more than 0, not {speed}")
     factor = 0.0 if speed is None else 1.0 / speed
-    # A file that was edited may tell times that go back.
+    # In an edited file the times may go back. Times here never do.
     times = accumulate((chunk.at_ms * factor for chunk in entry.chunks), max)
     steps = tuple(Step(at_ms, chunk.data) for at_ms, chunk in zip(times, entry.chunks, strict=True))
     headers = tuple(
@@ -70,7 +71,7 @@ def script_of(entry: Entry, *, speed: float | None = 1.0, cut: bool = True) -> S
     )
     content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
     last_ms = steps[-1].at_ms if steps else 0.0
-    # How long it was silent before it failed is part of a failure; when an app left is the app's.
+    # The pause before a failure belongs to the failure, so play it. The pause before an app disconnected does not.
     end_ms = max(last_ms, entry.ms * factor) if entry.how in ("done", "failed") or not steps else last_ms
     return Script(
         status=entry.status,
@@ -84,19 +85,19 @@ def script_of(entry: Entry, *, speed: float | None = 1.0, cut: bool = True) -> S
 
 
 def _was_cut(entry: Entry) -> bool:
-    # An error that the answer itself told is an object, and came before a clean end; a broken connection's is a text.
+    # An error in the answer itself is an object, and a clean end followed. The error of a broken connection is a text.
     told_in_band = entry.how == "failed" and isinstance(entry.error, Mapping)
     return entry.how != "done" and not told_in_band
 
 
 def recut(script: Script, seed: int) -> Script:
-    """Return a script that sends the same bytes in other pieces: cut anywhere, within lines and characters too.
+    """Return a script that sends the same bytes in other pieces, cut anywhere, also within lines and characters.
 
-    A piece comes when the last of its bytes had come. The same seed gives the same cuts.
+    Each piece gets the time of its last byte. The same seed gives the same cuts.
     """
     if not script.is_stream or not script.steps:
         return script
-    generator = random.Random(seed)  # noqa: S311 - nobody is kept from guessing it
+    generator = random.Random(seed)  # noqa: S311 - it need not be secret
     data = b"".join(step.data for step in script.steps)
     ends: list[tuple[int, float]] = []
     total = 0
@@ -106,7 +107,7 @@ def recut(script: Script, seed: int) -> Script:
     steps: list[Step] = []
     start = place = 0
     while start < len(data):
-        # Mostly small pieces, where parsers break, and now and then several events at once.
+        # Mostly small pieces, because these break parsers. Sometimes several events at once.
         size = generator.randint(1, 12) if generator.random() < 0.7 else generator.randint(12, 400)
         end = min(start + size, len(data))
         while ends[place][0] < end:
@@ -117,7 +118,7 @@ def recut(script: Script, seed: int) -> Script:
 
 
 def split(script: Script) -> Script:
-    """Return a script in which every line of an event stream, and every character beyond ASCII, comes in two pieces."""
+    """Return a script that sends every line of an event stream, and every non-ASCII character, in two pieces."""
     if not script.is_stream:
         return script
     steps: list[Step] = []

@@ -1,4 +1,4 @@
-"""Sends what a script says, when it says it."""
+"""Sends the bytes of a script at their times."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,10 +8,10 @@ from cassettes.replay.pace import Script
 
 
 class Exchange(Protocol):
-    """Where an answer is sent (:class:`api.http.server.Exchange`)."""
+    """The connection to which an answer is sent (:class:`api.http.server.Exchange`)."""
 
     async def respond(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
-        """Answer whole."""
+        """Send a whole answer."""
 
     async def start(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
         """Send the head of an answer that comes in pieces."""
@@ -33,15 +33,15 @@ async def play(
     clock: Callable[[], float] | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Play a script to the client. Times count from now, each by itself, so that delays do not add up.
+    """Send a script to the client. All times count from the start of this call, so delays do not add up.
 
-    ``clock`` tells seconds; None means the event loop's.
+    ``clock`` returns seconds. None means the clock of the event loop.
     """
     now = clock or asyncio.get_running_loop().time
     began = now()
 
     async def until(at_ms: float) -> None:
-        # Also when nothing is left to wait for: a long answer that is sent at once must let others have their turn.
+        # Sleep even for 0 s: then other tasks can run while a long answer is sent at once.
         await sleep(max(began + at_ms / 1000 - now(), 0))
 
     if not script.is_stream and not script.is_cut:

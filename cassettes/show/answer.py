@@ -1,7 +1,7 @@
-"""The answer that an app got, or was getting.
+"""Reads the answer that an app received, whole or in part.
 
-It is read from what was assembled of it, else from the chunks, else from Claude's events. A stream that broke off has
-no assembled answer, or an empty one; then the pieces that had come are put together here.
+The answer is read from the recorded ``message``, else from the chunks, else from Claude's events. A stream that broke
+off has no ``message``, or an empty one. Then this module joins the pieces that had arrived.
 """
 
 import json
@@ -16,7 +16,7 @@ from cassettes.show.safe import size
 
 type Source = Literal["message", "chunks", "events", "none"]
 
-DELTAS: Mapping[str, Kind] = {  # Responses' events that add to an item -> what of it
+DELTAS: Mapping[str, Kind] = {  # events of Responses that add to an item -> the kind of part
     "response.output_text.delta": "text",
     "response.refusal.delta": "refusal",
     "response.reasoning_text.delta": "reasoning",
@@ -24,7 +24,7 @@ DELTAS: Mapping[str, Kind] = {  # Responses' events that add to an item -> what 
     "response.function_call_arguments.delta": "tool_call",
     "response.custom_tool_call_input.delta": "tool_call",
 }
-CLAUDES: Mapping[str, tuple[str, Kind]] = {  # Claude's deltas -> the key that has the text, what it is
+CLAUDES: Mapping[str, tuple[str, Kind]] = {  # Claude's deltas -> the key of the text, the kind of part
     "text_delta": ("text", "text"),
     "thinking_delta": ("thinking", "reasoning"),
     "input_json_delta": ("partial_json", "tool_call"),
@@ -34,21 +34,21 @@ UNFINISHED = ("in_progress", "queued")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One answer; there are several if the app asked for so many. ``ended``: the finish reason, "" if none came."""
+    """One choice of an answer. There are several if the app set ``n``. ``ended``: the finish reason, or ""."""
 
     parts: tuple[Part, ...]
     ended: str = ""
 
     def text(self, kind: Kind = "text") -> str:
-        """Return all of one kind."""
+        """Return the joined text of all parts of one kind."""
         return "".join(part.text for part in self.parts if part.kind == kind)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was answered. ``source``: what it was made of. ``raw``: a body that is no model's answer, as it is.
+    """An answer. ``source``: what it was read from. ``raw``: the text of a body that is not an answer of a model.
 
-    ``model``: as the answer names it. ``usage``: as the answer tells it. ``error``: in the answer's own shape.
+    ``model``, ``usage`` and ``error`` are as in the answer itself.
     """
 
     source: Source
@@ -60,17 +60,17 @@ class Answer:
 
 
 def answer(message: Any, body: bytes, events: Iterable[tuple[int, Mapping[str, Any]]], *, is_stream: bool) -> Answer:
-    """Tell the answer.
+    """Return the answer.
 
-    ``message``: what was assembled, or None; ``body``: all chunks; ``events``: Claude's, each with the number of its
-    turn; ``is_stream``: whether the body is an event stream.
+    ``message``: the recorded message, or None. ``body``: the bytes of all chunks. ``events``: Claude's events, each
+    with the number of its turn. ``is_stream``: whether the body is an event stream.
     """
     told = _read(message, "message") if message is not None else None
     if told is not None and not _is_unfinished(message) and (_says(told) or told.error is None):
         return told
     found = (_of_stream if is_stream else _of_body)(body) if body else Answer("none")
     if _says(found) or (told is None and found.error is not None):
-        # An answer that failed may be told without what had come of it before.
+        # The message of a failed answer may lack the text that came before the failure. The chunks have it.
         return found if told is None else replace(told, source="chunks", choices=found.choices, raw=found.raw)
     choices = of_claude(events)
     if any(choice.parts for choice in choices):
@@ -83,7 +83,7 @@ def _says(told: Answer) -> bool:
 
 
 def _is_unfinished(message: Any) -> bool:
-    """Whether it is a response as it was told when it had only begun."""
+    """Return whether a message is a response that has only begun."""
     return isinstance(message, Mapping) and message.get("status") in UNFINISHED
 
 
@@ -107,7 +107,7 @@ def _of_stream(body: bytes) -> Answer:
         return Answer("chunks", raw=_as_text(body) if b"data:" not in body and not body.startswith(b":") else "")
     try:
         whole = assemble_events(events)
-    except (AttributeError, TypeError, ValueError, KeyError):  # chunks that are as nobody's API has them
+    except (AttributeError, TypeError, ValueError, KeyError):  # chunks of an unknown shape
         return Answer("chunks", raw=_as_text(body))
     if whole is None or _is_unfinished(whole) or any(event.get("type") in DELTAS for event in events):
         told = _read(whole, "chunks") if whole is not None else Answer("chunks")
@@ -116,14 +116,14 @@ def _of_stream(body: bytes) -> Answer:
 
 
 def decoded(body: bytes) -> Iterator[dict[str, Any]]:
-    """Read a stream's events that are JSON objects."""
+    """Yield the events of a stream that are JSON objects."""
     for _, data in events_of(body):
         if isinstance(value := parsed(data), dict):
             yield value
 
 
 def _of_items(events: Iterable[dict[str, Any]]) -> tuple[Choice, ...]:
-    """Put the items together of a response that broke off."""
+    """Join the items of a response that broke off."""
     items: dict[int, tuple[Part, ...]] = {}
     for event in events:
         kind, place = event.get("type"), event.get("output_index")
@@ -144,7 +144,7 @@ def _added(parts: tuple[Part, ...], kind: Kind, text: str) -> tuple[Part, ...]:
 
 
 def _read(message: Any, source: Source) -> Answer:
-    """Read a whole answer: a completion of either dialect, a response, a bare message, or an error."""
+    """Read a whole answer: a chat completion, a legacy completion, a response, a bare message, or an error."""
     if not isinstance(message, Mapping):
         return Answer(source, raw=text_of(message))
     told = Answer(source, model=text_of(message.get("model")), usage=usage_in(message), error=error_in(message))
@@ -177,7 +177,7 @@ def _choice(choice: Any) -> Choice:
 
 
 def of_claude(events: Iterable[tuple[int, Mapping[str, Any]]]) -> tuple[Choice, ...]:
-    """Put Claude's stream events together, one choice for each turn."""
+    """Join Claude's stream events. Return one choice for each turn."""
     blocks: dict[int, dict[int, Part]] = {}
     ended: dict[int, str] = {}
     for of, value in events:
@@ -196,14 +196,14 @@ def of_claude(events: Iterable[tuple[int, Mapping[str, Any]]]) -> tuple[Choice, 
 
 
 def unwrapped(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return Claude's event, be it as it came or in an SDK message of its own."""
+    """Return Claude's event. If an SDK message contains it, unwrap it."""
     inner = event.get("event")
     return inner if event.get("type") == "stream_event" and isinstance(inner, Mapping) else event
 
 
 def _begun(block: Any) -> Part:
     part = next(iter(said({"role": "assistant", "content": [block]}).parts), Part("other", ""))
-    # A call begins with an empty input, whose text then comes in pieces.
+    # A tool call begins with an empty input. The text of the input then comes in pieces.
     return replace(part, text="") if part.kind == "tool_call" and part.text == "{}" else part
 
 

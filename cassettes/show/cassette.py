@@ -1,7 +1,7 @@
-"""Opening cassettes to look at them: their exchanges by number or id, and what is wrong with them.
+"""Opens a cassette to show it: finds exchanges by number or id, and lists the file's problems.
 
-A list must come at once from a cassette of gigabytes. It is made of the index, and of each exchange's first lines as
-far as the first token; no exchange is read whole, and no line that is not needed is decoded.
+A list of a cassette of several gigabytes must appear at once. So it is made from the index and from the first lines of
+each exchange, up to the first token. No exchange is read whole, and no line is decoded that is not needed.
 """
 
 import contextlib
@@ -40,12 +40,12 @@ _FIRST_LINE = 4096
 
 
 class LookError(Exception):
-    """There is nothing to look at; the message says why, in one line that is safe to print."""
+    """There is nothing to show. The message says why, in one line that is safe to print."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An exchange as it is listed. ``n`` counts from 1. ``file``: where its block is; a journal if it has not ended."""
+    """An exchange in a list. ``n`` counts from 1. ``file`` has the exchange; a journal if it still runs."""
 
     n: int
     file: Path
@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """What an exchange's first lines tell: who answers, and when the first token came. None: they do not tell."""
+    """What the first lines of an exchange say: the answering model, and the time of the first token. None: unknown."""
 
     answered: str | None = None
     first_token_ms: float | None = None
@@ -62,7 +62,7 @@ class Glance:
 
 @dataclass(frozen=True, slots=True)
 class Cassette:
-    """A cassette's exchanges, in the order of its files. ``headers``: what is wrong with the files' first lines."""
+    """The exchanges of a cassette, in the order of its files. ``headers``: the problems of the files' first lines."""
 
     path: Path
     files: tuple[Path, ...]
@@ -70,7 +70,7 @@ class Cassette:
     headers: tuple[str, ...]
 
     def find(self, which: str) -> Row:
-        """Return the exchange of a number (negative: from the end), an id or the beginning of one. Raises LookError."""
+        """Return an exchange by number (negative: from the end), id, or start of an id. Raises LookError."""
         if re.fullmatch(r"-?\d{1,12}", which):
             n = int(which)
             if 1 <= n <= len(self.rows) or -len(self.rows) <= n <= -1:
@@ -87,7 +87,7 @@ class Cassette:
         raise LookError(f"{one_line(self.path)} has no exchange {one_line(which)}: it has {has}")
 
     def problems(self) -> list[str]:
-        """Say what is wrong with it as far as the index and the bytes that it does not cover tell."""
+        """Return the problems of the cassette that the index shows, and those in the bytes that it does not cover."""
         found = list(self.headers)
         found += [
             f"exchange {row.n} ({one_line(row.summary.id)}): its request is missing"
@@ -105,7 +105,7 @@ class Cassette:
 
 
 def open_cassette(path: Path) -> Cassette:
-    """Open a cassette, be it a file or a folder, by its index. Raises LookError."""
+    """Open a cassette (a file or a folder) with its index. Raises LookError."""
     try:
         files = all_files(path)
         if not files:
@@ -118,7 +118,7 @@ def open_cassette(path: Path) -> Cassette:
 def _nothing_at(path: Path) -> str:
     if path.is_dir():
         return f"there is no cassette in the folder {one_line(path)}"
-    return f"{one_line(path)} is no file and no folder" if path.exists() else f"there is no file {one_line(path)}"
+    return f"{one_line(path)} is neither a file nor a folder" if path.exists() else f"there is no file {one_line(path)}"
 
 
 def _open(path: Path, files: list[Path]) -> Cassette:
@@ -126,9 +126,9 @@ def _open(path: Path, files: list[Path]) -> Cassette:
     rows: list[Row] = []
     for first in files:
         if first_of(first) != first and first_of(first) in files:
-            continue  # a part, which its first file's index has
+            continue  # a later part: the index of the first file lists it
         if first in wrong and not wrong[first].entries:
-            continue  # an index beside it would only be in the way of whoever it belongs to
+            continue  # not a cassette: do not write an index beside a file of another program
         for summary in Index(first):
             file = first.parent / summary.file
             if file not in wrong or wrong[file].entries:
@@ -142,7 +142,7 @@ def _open(path: Path, files: list[Path]) -> Cassette:
 
 @dataclass(frozen=True, slots=True)
 class _Wrong:
-    """What is wrong with a file's first line, and whether there are entries after it all the same."""
+    """The problem of a file's first line, and whether entries follow it nevertheless."""
 
     reason: str
     entries: bool
@@ -161,7 +161,7 @@ def _why_not(file: Path) -> _Wrong | None:
 
 
 def _uncovered(file: Path, summaries: Iterable[Summary]) -> Iterator[str]:
-    """Read what belongs to no exchange that the index has, and say what it is."""
+    """Yield a problem for each range of bytes that belongs to no exchange of the index."""
     blocks = sorted((summary.offset, summary.offset + summary.length) for summary in summaries)
     with open_regular(file) as opened:
         end = opened.seek(0, 2)
@@ -194,11 +194,11 @@ def _said_of(file: Path, offset: int, length: int) -> Iterator[str]:
 
 
 def load(row: Row) -> tuple[Entry, list[str]]:
-    """Read an exchange, and what is wrong with it. Raises LookError."""
+    """Return an exchange and its problems. Raises LookError."""
     reasons, entry = [], None
     for found in read_block(row.file, row.summary.offset, row.summary.length):
         if isinstance(found, Entry):
-            # A block may have lines of others in it, where a file was edited.
+            # In an edited file a block may contain lines of other exchanges.
             entry = entry or (found if found.id == row.summary.id else None)
         elif found.entry in (None, row.summary.id):
             reasons.append(one_line(found.reason))
@@ -209,7 +209,7 @@ def load(row: Row) -> tuple[Entry, list[str]]:
 
 
 def glances(rows: Iterable[Row]) -> Iterator[Glance]:
-    """Look at each exchange's first lines."""
+    """Read the first lines of each exchange."""
     for file, group in groupby(rows, key=lambda row: row.file):
         with contextlib.ExitStack() as stack:
             opened = None
@@ -236,7 +236,7 @@ def _glance(opened: BinaryIO, row: Row) -> Glance:
 
 
 class _Glancing:
-    """Takes an exchange's lines until it is known who answers and when the first token came."""
+    """Reads the lines of an exchange until the answering model and the time of the first token are known."""
 
     def __init__(self) -> None:
         self._by_claude = self._by_header = self._by_turn = self._by_answer = ""
@@ -247,18 +247,18 @@ class _Glancing:
 
     @property
     def is_done(self) -> bool:
-        """Whether there is nothing more to learn: who answers is told before the first token is."""
+        """Whether everything is known. The model comes before the first token."""
         found = self.glance()
         return self._is_stream is not None and found.answered is not None and found.first_token_ms is not None
 
     def glance(self) -> Glance:
-        """Return what is known now."""
+        """Return what is known so far."""
         answered = self._by_claude or self._by_header or self._by_turn or self._by_answer
         at = self._at if self._is_stream else self._claudes_at
         return Glance(answered or None, at if at is not None and sound([at]) else None)
 
     def feed(self, raw: bytes, id: str) -> None:
-        """Take a line; one that cannot be read tells nothing."""
+        """Read a line. Ignore a line that cannot be read."""
         match = _KIND.match(raw)
         if match is not None:
             if match["id"].decode() != id:

@@ -1,8 +1,8 @@
-"""`understudy diff`: how two exchanges differ, or two cassettes exchange by exchange.
+"""`understudy diff`: compares two exchanges, or two cassettes exchange by exchange.
 
-What a replay would not tell apart is no difference in a request: ids, times, pseudonyms, who asks
-(:mod:`cassettes.replay.match`). Of an answer only the ids of calls are passed over. When things came is shown, and by
-itself no difference.
+In requests, the differences that a replay ignores are ignored: ids, times, pseudonyms and fields about the user
+(:mod:`cassettes.replay.match`). In answers, only the ids of tool calls are ignored. Different times are shown, but do
+not count as a difference.
 """
 
 import dataclasses
@@ -34,7 +34,10 @@ type Parsed = tuple[Path, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Aspect:
-    """How two exchanges differ in one respect. ``lines`` is empty if they do not; ``counts``: is it a difference."""
+    """The differences of two exchanges in one respect. ``lines`` is empty if there are none.
+
+    ``counts``: whether these lines count as a difference.
+    """
 
     name: str
     lines: tuple[str, ...]
@@ -43,7 +46,7 @@ class Aspect:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two exchanges that were compared. ``why``: what kept one from being read, which is a difference too."""
+    """Two compared exchanges. ``why``: the error if one could not be read. That counts as a difference too."""
 
     a: Row
     b: Row
@@ -58,7 +61,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """An exchange that the other cassette has no partner for."""
+    """An exchange without a counterpart in the other cassette."""
 
     side: Literal["A", "B"]
     row: Row
@@ -70,7 +73,7 @@ class Extra:
 
 
 def parse(text: str) -> Parsed:
-    """Read ``FILE``, ``FILE:N`` or ``FILE:ID``. A path that exists as it is written is that file."""
+    """Parse ``FILE``, ``FILE:N`` or ``FILE:ID``. If the whole text is an existing path, it is the file."""
     file, colon, which = text.rpartition(":")
     if colon and file and which and not Path(text).exists() and not set(which) & set("/\\"):
         return Path(file), which
@@ -78,7 +81,7 @@ def parse(text: str) -> Parsed:
 
 
 def compare(a: str, b: str, *, with_timing: bool = False) -> Iterator[Pair | Extra]:
-    """Compare two exchanges, or two cassettes; yield what is found as it is found. Raises LookError."""
+    """Compare two exchanges or two cassettes. Yield each result as soon as it is known. Raises LookError."""
     (path_a, which_a), (path_b, which_b) = parse(a), parse(b)
     if (which_a is None) != (which_b is None):
         raise LookError(f"{one_line(a)} and {one_line(b)}: name an exchange of both (FILE:N), or of neither")
@@ -91,7 +94,7 @@ def compare(a: str, b: str, *, with_timing: bool = False) -> Iterator[Pair | Ext
 
 
 def _in_order(a: Cassette, b: Cassette, *, with_timing: bool) -> Iterator[Pair | Extra]:
-    """Compare exchange by exchange. One that cannot be read does not keep the others from being compared."""
+    """Compare exchange by exchange. If one cannot be read, continue with the next."""
     for row_a, row_b in zip_longest(a.rows, b.rows):
         if row_a is None or row_b is None:
             yield Extra("B", row_b) if row_a is None else Extra("A", row_a)
@@ -103,7 +106,7 @@ def _in_order(a: Cassette, b: Cassette, *, with_timing: bool) -> Iterator[Pair |
 
 
 def compared(a: Entry, b: Entry, *, with_timing: bool = False) -> tuple[Aspect, ...]:
-    """Compare two exchanges in every respect."""
+    """Compare two exchanges: request, turn, answer, outcome, usage and timing."""
     story_a, story_b = story(a), story(b)
     times_a, times_b = timeline(a, story_a.tokens.output), timeline(b, story_b.tokens.output)
     return (
@@ -125,8 +128,9 @@ def _requests(a: Entry, b: Entry) -> Iterator[str]:
 
 
 def _turns(a: Entry, b: Entry) -> Iterator[str]:
-    """Compare what Claude was asked; a request may have needed several turns."""
-    # A Turn has nothing that says who asks, but the names that the request's rules pass over are words of its own.
+    """Compare the Turns. One request may have needed several."""
+    # The rules for requests ignore fields about the user. A Turn uses some of these names for other things, so the
+    # default matcher is used.
     matcher = Matcher(())
     turns = [[turn for turn in (entry.turn, *entry.more_turns) if turn is not None] for entry in (a, b)]
     for place, (one, other) in enumerate(zip_longest(*turns), start=1):
@@ -143,7 +147,7 @@ def _turns(a: Entry, b: Entry) -> Iterator[str]:
 
 
 def _answer(told: Story) -> dict[str, Any]:
-    """Return what is compared of an answer, as one mapping of texts."""
+    """Return the compared parts of an answer, by name."""
     several = len(told.answer.choices) > 1
     found: dict[str, Any] = {}
     for place, choice in enumerate(told.answer.choices, start=1):
@@ -192,16 +196,16 @@ def _field(name: str, a: Any, b: Any) -> Iterator[str]:
         yield f"{name}: {'-' if a is None else a} → {'-' if b is None else b}"
 
 
-# On a terminal, and for programs
+# Output as text and as JSON
 
 
 def legend(a: str, b: str) -> Text:
-    """Say which is which."""
+    """Return the lines that say which file is A and which is B."""
     return Text(f"A (-): {one_line(a)}\nB (+): {one_line(b)}", style="dim")
 
 
 def pair_lines(pair: Pair, *, is_one_of_many: bool) -> Iterator[Line]:
-    """Write how a pair differs; of many, those that do not get one line."""
+    """Write the differences of a pair. In a comparison of cassettes, a pair without differences gets one line."""
     indent = 0
     if is_one_of_many:
         indent = 2
@@ -225,12 +229,12 @@ def _named(row: Row) -> str:
 
 
 def extra_line(extra: Extra) -> Text:
-    """Name an exchange that has no partner."""
+    """Write the line for an exchange without a counterpart."""
     return Text(f"{_named(extra.row)}: only in {extra.side} ({one_line(extra.row.summary.id)})", style="yellow")
 
 
 def counted(found: Sequence[Pair | Extra]) -> str:
-    """Say how many are what."""
+    """Return the counts of equal, different and unmatched exchanges."""
     counts = Counter(
         f"only in {one.side}" if isinstance(one, Extra) else "different" if one.differs else "the same" for one in found
     )
@@ -240,7 +244,7 @@ def counted(found: Sequence[Pair | Extra]) -> str:
 
 
 def as_json(a: str, b: str, found: Sequence[Pair | Extra]) -> dict[str, Any]:
-    """Return a comparison for programs."""
+    """Return a comparison as JSON."""
     return {
         "a": a,
         "b": b,

@@ -1,4 +1,4 @@
-"""A cassette as a list: which exchanges are chosen, what a row shows of each, and what they come to."""
+"""Lists a cassette: selects exchanges, writes a row for each, and adds up their usage."""
 
 import dataclasses
 import re
@@ -26,16 +26,16 @@ COLUMNS = (
 TO_THE_RIGHT = frozenset({"#", "in", "cached", "out", "USD", "first", "total", "status"})
 WORDS = ("question", "answer")
 MOST_WORDS = 60
-"""So wide are question and answer where there is room."""
+"""The largest width of the columns question and answer."""
 
-# What is cut to which width, step by step, where the lines would be wider than the terminal; 0: it is left out.
+# The steps that make the lines fit the terminal: each shortens a column to this width, or leaves it out (0).
 STEPS = (
     *(("answer", 28), ("question", 28), ("cached", 0), ("first", 0), ("in", 0), ("answer", 16), ("request", 0)),
     *(("out", 0), ("time (UTC)", 0), ("question", 20), ("answer", 0), ("USD", 0), ("total", 0), ("question", 10)),
     *(("model", 0), ("question", 0)),
 )
 GAP = "  "
-SHORT = {  # the endpoints that nearly every exchange is with
+SHORT = {  # short names for the most common endpoints
     "POST /v1/chat/completions": "chat",
     "POST /v1/responses": "responses",
     "POST /v1/completions": "completions",
@@ -48,10 +48,10 @@ _TIME = re.compile(r"\d{4}-(\d\d-\d\d)[T ](\d\d:\d\d:\d\d)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which exchanges are listed: those that fit all that is said here.
+    """Conditions for the listed exchanges. An exchange must meet all of them.
 
-    ``failed``: all that are not ``done``. ``grep``: a pattern of what question or answer say. ``model``: a piece of the
-    name, or a pattern with ``*``, of the model that was asked or that answered. ``slow_ms``: the least time.
+    ``failed``: its outcome is not ``done``. ``grep``: the question or the answer matches this. ``model``: a part of the
+    name of the requested or answering model, or a pattern with ``*``. ``slow_ms``: it took at least this long.
     """
 
     failed: bool = False
@@ -67,7 +67,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An exchange that is listed. ``used`` is None where nothing was, or nobody told."""
+    """A listed exchange. ``used`` is None if nothing was used, or if the usage is not known."""
 
     row: Row
     glance: Glance
@@ -75,7 +75,7 @@ class Listed:
 
 
 def choose(cassette: Cassette, choice: Choice) -> list[Listed]:
-    """Return what is to be listed, in order. What the index tells is asked first, and whole exchanges last."""
+    """Return the exchanges to list, in order. Check the conditions that need only the index first."""
     rows = [row for row in cassette.rows if _fits(row, choice)]
     found = zip(rows, glances(rows), strict=True)
     listed = [Listed(row, glance, summary_usage(row.summary)) for row, glance in found]
@@ -96,7 +96,7 @@ def _is_model(one: Listed, wanted: str | None) -> bool:
 
 
 def _says(row: Row, grep: re.Pattern[str] | None) -> bool:
-    """Whether question or answer have it. Only here an exchange is read whole."""
+    """Return whether the question or the answer matches. Only this check reads a whole exchange."""
     if grep is None:
         return True
     try:
@@ -114,15 +114,15 @@ def _text(part: Part) -> str:
 
 
 def answered(one: Listed) -> str | None:
-    """Return who answered an exchange, None if nobody told."""
+    """Return the model that answered an exchange, None if it is not known."""
     return one.glance.answered or (one.used.model if one.used is not None else None)
 
 
-# For people
+# Output as text
 
 
 def list_lines(cassette: Cassette, choice: Choice, width: int | None) -> Iterator[Text]:
-    """Write a list, what its exchanges come to, and the cassette's problems. ``width`` None: any."""
+    """Write the list, a line with the totals, and the cassette's problems. ``width`` None: no limit."""
     listed = choose(cassette, choice)
     shown = [cells(one) for one in listed]
     if shown:
@@ -139,9 +139,9 @@ def list_lines(cassette: Cassette, choice: Choice, width: int | None) -> Iterato
 
 
 def cells(one: Listed, *, is_short: bool = False) -> tuple[str, ...]:
-    """Return what a list shows of an exchange, one text for each of COLUMNS; each is safe and one line.
+    """Return the cells of an exchange, one text for each of COLUMNS. Each text is safe and has one line.
 
-    ``is_short``: of the models only the one that answered, by the short form of its name.
+    ``is_short``: show only the answering model, with a short name.
     """
     summary, used = one.row.summary, one.used
     request = f"{summary.method} {summary.path}"
@@ -167,40 +167,40 @@ def cells(one: Listed, *, is_short: bool = False) -> tuple[str, ...]:
 
 
 def cost(used: Usage) -> str:
-    """Write what an exchange cost; ``≈`` where Claude's own counts are not in the cassette."""
+    """Write the cost of an exchange. ``≈``: the cassette does not have Claude's own counts."""
     return f"{'≈' if used.is_estimated and used.cost_usd is not None else ''}{dollars(used.cost_usd)}"
 
 
 def dollars(usd: float | None) -> str:
-    """Write dollars: ``0.0412``, below a tenth of a cent ``0.000344``; ``?`` where nobody knows the price."""
+    """Write dollars: ``0.0412``, below a tenth of a cent ``0.000344``; ``?`` if the price is not known."""
     return "?" if usd is None else short(usd)
 
 
 def clock(started: str) -> str:
-    """Write when an exchange began: ``03-04 05:06:07``."""
+    """Write the start time of an exchange: ``03-04 05:06:07``."""
     match = _TIME.match(started)
     return f"{match[1]} {match[2]}" if match else one_line(started)[:14]
 
 
 def models(asked: str | None, answered: str | None) -> str:
-    """Write who was asked and who answered, once if they are the same."""
+    """Write the requested and the answering model. If they are the same, write it once."""
     return " → ".join(dict.fromkeys(name or "?" for name in (asked, answered or asked) if asked or answered))
 
 
 def natural(shown: Sequence[Sequence[str]]) -> list[int]:
-    """Return how wide columns are that are not cut."""
+    """Return the widths of the columns before they are fitted to the terminal."""
     widths = [max(map(cell_len, column)) for column in zip(COLUMNS, *shown, strict=True)]
     return [min(one, MOST_WORDS) if name in WORDS else one for name, one in zip(COLUMNS, widths, strict=True)]
 
 
 def fitted(widths: Sequence[int], width: int | None) -> list[int]:
-    """Make columns narrower, or leave them out, until the lines have the width or nothing more can be done."""
+    """Make columns narrower or leave them out, by STEPS, until the lines fit the width. Return the new widths."""
     new = list(widths)
     for name, least in STEPS if width is not None else ():
         place = COLUMNS.index(name)
         if (too_much := _sum(new) - (width or 0)) > 0:
             new[place] = max(new[place] - too_much, min(new[place], least)) if least else 0
-    # What a column that was left out has freed goes to the words that are still there, first half of it to each.
+    # Give the space of columns that were left out to question and answer: first half of it to each, then the rest.
     for share in (2, 1) if width is not None else ():
         free = max((width or 0) - _sum(new), 0)
         for place in map(COLUMNS.index, WORDS):
@@ -224,7 +224,7 @@ def _laid_out(texts: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def summed_up(listed: Sequence[Listed], of: int) -> str:
-    """Say what the listed exchanges come to: ``3 of 14 exchanges (1 failed), 1200 tokens in (81 % cached), …``."""
+    """Write the totals: ``3 of 14 exchanges (1 failed), 1200 tokens in (81 % cached), …``."""
     sums = total(one.used for one in listed)
     failed = sum(one.row.summary.outcome != DONE for one in listed)
     count = f"{len(listed)} of {of}" if len(listed) != of else str(of)
@@ -241,7 +241,7 @@ def summed_up(listed: Sequence[Listed], of: int) -> str:
 
 
 def problem_lines(problems: Sequence[str]) -> Iterator[Text]:
-    """Name what is wrong with a cassette or an exchange."""
+    """Write the problems of a cassette or an exchange."""
     if problems:
         yield Text(f"{len(problems)} problem{'' if len(problems) == 1 else 's'}:", style="bold yellow")
     for problem in problems[:MAX_PROBLEMS]:
@@ -250,14 +250,15 @@ def problem_lines(problems: Sequence[str]) -> Iterator[Text]:
         yield Text(f"  … and {len(problems) - MAX_PROBLEMS} more", style="yellow")
 
 
-# For programs
+# Output as JSON
 
 
 def list_json(cassette: Cassette, choice: Choice) -> dict[str, Any]:
-    """Return the list for programs.
+    """Return the list as JSON.
 
-    Times in ms; null where nobody told. ``listed``: how many these are, of how many. The ``total`` is what they used;
-    its ``cost_usd`` leaves out the ``unpriced``: the exchanges, of which that is the number, whose price is not known.
+    Times are in ms. Unknown values are null. ``listed`` has the number of listed exchanges and of all exchanges.
+    ``total`` is the usage of the listed ones. Its ``unpriced`` is the number of exchanges whose price is not known.
+    ``cost_usd`` does not include these.
     """
     listed = choose(cassette, choice)
     sums = total(one.used for one in listed)

@@ -1,7 +1,8 @@
-"""Messages as parts, whichever dialect they were written in.
+"""Reads messages of all API formats into the same parts.
 
-Chat Completions' content and tool calls, Responses' items, Claude's content blocks and the legacy prompt all become
-:class:`Said`. What an app sent is not known to be well formed: what cannot be read is kept as ``other``, never dropped.
+Content and tool calls of Chat Completions, items of Responses, Claude's content blocks and the legacy prompt all become
+:class:`Said`. An app may have sent malformed messages. What cannot be read becomes a part of the kind ``other``; it is
+never dropped.
 Shapes: OpenAI's API reference (messages, input items), https://docs.anthropic.com/en/api/messages (content blocks).
 """
 
@@ -17,7 +18,7 @@ type Kind = Literal[
     "text", "reasoning", "refusal", "tool_call", "tool_result", "image", "audio", "file", "reference", "other"
 ]
 
-TEXTS: Mapping[str, tuple[str, Kind]] = {  # a part's type -> the key that has its text, what it is
+TEXTS: Mapping[str, tuple[str, Kind]] = {  # type of a part -> the key of its text, its kind
     "text": ("text", "text"),
     "input_text": ("text", "text"),
     "output_text": ("text", "text"),
@@ -25,11 +26,11 @@ TEXTS: Mapping[str, tuple[str, Kind]] = {  # a part's type -> the key that has i
     "reasoning_text": ("text", "reasoning"),
     "thinking": ("thinking", "reasoning"),
     "refusal": ("refusal", "refusal"),
-    "encrypted_content": ("encrypted_content", "text"),  # of what one agent says to another
+    "encrypted_content": ("encrypted_content", "text"),  # in a message from one agent to another
 }
 CALLS = frozenset({"function_call", "custom_tool_call", "tool_search_call", "tool_use", "server_tool_use"})
 RESULTS = frozenset({"function_call_output", "custom_tool_call_output", "tool_result"})
-MEDIA: Mapping[str, Kind] = {  # a part's type -> what it is
+MEDIA: Mapping[str, Kind] = {  # type of a part -> its kind
     "image_url": "image",
     "input_image": "image",
     "image": "image",
@@ -40,7 +41,7 @@ MEDIA: Mapping[str, Kind] = {  # a part's type -> what it is
     "input_file": "file",
     "document": "file",
 }
-# Where a part may have what it is about: {"image_url": {"url": …}}, {"source": {"data": …}}, {"file_data": …}.
+# The keys that can hold a part's content: {"image_url": {"url": …}}, {"source": {"data": …}}, {"file_data": …}.
 CONTENTS = ("image_url", "source", "input_audio", "audio", "file", "url", "data", "file_data", "file_url", "file_id")
 
 
@@ -48,8 +49,8 @@ CONTENTS = ("image_url", "source", "input_audio", "audio", "file", "url", "data"
 class Part:
     """One piece of a message.
 
-    ``text``: a call's is its arguments, a medium's what it is in words (``image/png, 12.3 kB``). ``name``: a tool's or
-    a file's. ``id``: of a call, and of the call that a result is for.
+    ``text``: the text. For a tool call, its arguments. For an image, audio or file, a description (``image/png,
+    12.3 kB``). ``name``: the name of a tool or a file. ``id``: the id of a tool call; a result has the id of its call.
     """
 
     kind: Kind
@@ -60,14 +61,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message: who said it, and what."""
+    """One message: its role and its parts."""
 
     role: str
     parts: tuple[Part, ...]
 
 
 def said(message: Any) -> Said:
-    """Read a message of Chat Completions or of Claude's, or an item of Responses' ``input`` or ``output``."""
+    """Read a message of Chat Completions or of Claude, or an item of ``input`` or ``output`` of Responses."""
     if isinstance(message, str):
         return Said("user", (Part("text", message),))
     if not isinstance(message, Mapping):
@@ -107,7 +108,7 @@ def _message_parts(message: Mapping[str, Any], role: str) -> Iterator[Part]:
 
 
 def calls(message: Mapping[str, Any]) -> Iterator[Part]:
-    """Read the tool calls of a chat completion's message, and the one of the older name."""
+    """Read the tool calls of a chat message, and the older ``function_call``."""
     listed = message.get("tool_calls")
     for call in listed if isinstance(listed, list) else [] if listed is None else [listed]:
         if not isinstance(call, Mapping):
@@ -140,7 +141,7 @@ def content(value: Any) -> Iterator[Part]:
 
 
 def _item(item: Mapping[str, Any], kind: str) -> Iterator[Part]:
-    """Read a part of a content, or an item that is no message."""
+    """Read a part of a message's content, or an item that is not a message."""
     if kind in TEXTS:
         key, what = TEXTS[kind]
         yield Part(what, text_of(item.get(key)))
@@ -170,7 +171,7 @@ def _item(item: Mapping[str, Any], kind: str) -> Iterator[Part]:
 
 
 def _of_servers(item: Mapping[str, Any], kind: str) -> Iterator[Part]:
-    """Read what was searched for, what an MCP server was asked and gave, and which tools there are."""
+    """Read an item of a server-side tool: a web search, an MCP call with its result, or a list of tools."""
     id, label = text_of(item.get("id")), text_of(item.get("server_label"))
     if kind == "web_search_call":
         query = text_of(mapping(item.get("action")).get("query"))
@@ -215,7 +216,7 @@ def _other(value: Any) -> Part:
 
 
 def text_of(value: Any) -> str:
-    """Return a text as it is, nothing for None, and JSON for all else."""
+    """Return a text unchanged, "" for None, and JSON for any other value."""
     if isinstance(value, str):
         return value
     return "" if value is None else _compact(value)

@@ -1,6 +1,6 @@
-"""What a cassette holds was written by others: nothing of it may steer the terminal that it is shown on, or flood it.
+"""Makes the text of a cassette safe for a terminal. Others wrote this text, so it must not control or flood it.
 
-How single characters are escaped is said in :mod:`translate.printable`.
+:mod:`translate.printable` escapes single characters.
 """
 
 import base64
@@ -24,7 +24,7 @@ _BLOB = re.compile(
 
 
 def pieces(text: str) -> Iterator[tuple[str, bool]]:
-    """Split a text into what is safe as it is, and escapes (True): these can then be told from what looks like one."""
+    """Split a text into (piece, is_escape). Escapes can then be shown differently from text that looks like one."""
     at = 0
     for match in UNSAFE.finditer(text):
         if match.start() > at:
@@ -36,17 +36,17 @@ def pieces(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def safe_json(value: Any, indent: int | None = 2) -> str:
-    """Write JSON that is safe on a terminal, with other alphabets as they are. Raises RecursionError."""
+    """Write JSON that is safe on a terminal. Non-ASCII letters stay readable. Raises RecursionError."""
     try:
         text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
     except ValueError:
         text = json.dumps(_finite(value), ensure_ascii=False, indent=indent)
-    # Outside of its strings JSON has none of these, and inside an escape means the same.
+    # JSON has these characters only inside strings. There an escape means the same.
     return UNSAFE.sub(lambda match: json.dumps(match.group())[1:-1] if match.group() != "\x7f" else "\\u007f", text)
 
 
 def _finite(value: Any) -> Any:
-    """Return a JSON-like value with null in the place of numbers that JSON does not have."""
+    """Return a JSON-like value with null instead of NaN and infinity, which JSON does not have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -62,7 +62,7 @@ def size(count: int) -> str:
 
 
 def blob(text: str) -> tuple[str, bytes] | None:
-    """Return media type and bytes of base64 that is too much to show, None for any other text."""
+    """Return the media type and the bytes of a base64 text that is too long to show. Return None for any other text."""
     if len(text) < MIN_BLOB_CHARACTERS or (match := _BLOB.fullmatch(text)) is None:
         return None
     try:
@@ -70,14 +70,14 @@ def blob(text: str) -> tuple[str, bytes] | None:
     except (binascii.Error, ValueError):
         return None
     media = match["media"] or media_type(data)
-    # A long word, or a number, is base64 by chance; it is only taken for some if it says what it is.
+    # A long word or number is valid base64 by chance. So a short text must begin like a known file type.
     if match["media"] is None and media == "application/octet-stream" and len(text) < 4096:
         return None
     return media, data
 
 
 def without_blobs(value: Any) -> Any:
-    """Return a JSON-like value with a line in the place of each large base64: its type, size and digest's beginning."""
+    """Return a JSON-like value with a short text instead of each large base64: type, size and start of the digest."""
     if isinstance(value, str):
         found = blob(value)
         if found is None:

@@ -1,4 +1,4 @@
-"""One exchange as a conversation."""
+"""Writes one exchange as a conversation."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from cassettes.show.timeline import Timeline, bar
 from translate.money import exact
 
 MAX_ODD = 2000
-"""So many characters are shown of what is neither text nor a known kind of part."""
+"""The largest number of characters shown of a part that is neither text nor of a known kind."""
 
 ROLES = {"system": "magenta", "developer": "magenta", "user": "cyan", "assistant": "green", "tool": "blue"}
 SOURCES = {
@@ -27,11 +27,11 @@ SOURCES = {
 }
 
 type Line = tuple[int, Text]
-"""How far a line is indented, and what is on it."""
+"""The indent of a line, and its text."""
 
 
 def story_lines(row: Row, of: int, told: Story, measured: Timeline, problems: Sequence[str]) -> Iterator[Line]:
-    """Write an exchange as a conversation. ``of``: how many the cassette has."""
+    """Write an exchange as a conversation. ``of``: the number of exchanges in the cassette."""
     yield 0, Text(f"exchange {row.n} of {of}: {one_line(told.id)}", style="bold")
     for line in _about(told):
         yield 0, Text(one_line(line))
@@ -45,7 +45,7 @@ def story_lines(row: Row, of: int, told: Story, measured: Timeline, problems: Se
 
 
 def request_lines(told: Story) -> Iterator[Line]:
-    """Write what was asked."""
+    """Write the request: model, tools, parameters and messages."""
     yield 0, Text(one_line(told.asked or "no model"), style="bold")
     for what, values in (("tools", list(told.tools)), ("parameters", told.parameters)):
         if values:
@@ -54,7 +54,7 @@ def request_lines(told: Story) -> Iterator[Line]:
 
 
 def about_lines(told: Story, drawn: str) -> Iterator[Line]:
-    """Write who answered, what it cost, what Claude was asked, and when what came (``drawn``: a timeline)."""
+    """Write the models, the cost, the settings of Claude's turn, and the timeline (``drawn``)."""
     yield 0, Text()
     for line in [*_facts(told), drawn, *([f"Claude's: {_listed(told.turn)}"] if told.turn else [])]:
         yield 0, Text(one_line(line), style="dim")
@@ -134,7 +134,7 @@ def _with_id(text: str, part: Part) -> Text:
 
 
 def answer_lines(told: Story) -> Iterator[Line]:
-    """Write what was answered."""
+    """Write the answer: its choices, or its body, and the error."""
     answer = told.answer
     for place, choice in enumerate(answer.choices, start=1):
         yield 0, Text()
@@ -162,7 +162,7 @@ def _title(told: Story, choice: Choice, place: int) -> str:
 
 
 def shown(text: str, style: str = "") -> Text:
-    """Return somebody else's text for a terminal; what would have steered it is shown in reverse."""
+    """Return a recorded text for a terminal. Control characters are shown as escapes, in reverse colours."""
     line = Text(style=style)
     for piece, is_escape in pieces(text):
         line.append(piece, style="reverse" if is_escape else None)
@@ -170,7 +170,7 @@ def shown(text: str, style: str = "") -> Text:
 
 
 def story_json(row: Row, told: Story, measured: Timeline, problems: Sequence[str]) -> dict[str, Any]:
-    """Return an exchange for programs."""
+    """Return an exchange as JSON."""
     return {
         "n": row.n,
         "file": row.file.name,

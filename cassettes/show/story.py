@@ -1,4 +1,4 @@
-"""One exchange as a story: who was asked what, who answered what, what it took and how it ended. Pure."""
+"""Makes one exchange readable: request, models, answer, usage, cost and end. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +17,12 @@ from translate.usage import MessageUsage
 
 CONVERSATION = ("messages", "instructions", "input", "prompt")
 TOOLS = ("tools", "functions")
-OF_A_TURN = ("messages", "system", "tools")  # what a Turn repeats of the request, or is long
+OF_A_TURN = ("messages", "system", "tools")  # fields of a Turn that repeat the request or are long
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What was counted, None where nobody told. ``input`` includes what was read from the cache (``cached``)."""
+    """Token counts; None if unknown. ``input`` includes the tokens that were read from the cache (``cached``)."""
 
     input: int | None = None
     output: int | None = None
@@ -32,13 +32,16 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One exchange. ``asked``: the model that the app named; ``answered``: the one that answered; None: not known.
+    """One exchange.
 
-    ``request``: the conversation. ``tools``: their names. ``parameters``: the rest of the request. ``turn``: what
-    Claude was asked with besides the conversation; ``turns``: how often. ``tokens`` and ``cost_usd``: what was used, by
-    :mod:`cassettes.usage`; ``is_unpriced``: nobody knows the price. ``usage``: what the app was told. ``error``: in a
-    line. ``how``: as in the cassette; ``outcome``: ``done`` only if the app got what it asked for. ``ms``: in all.
-    ``started``: ISO 8601, UTC. ``left_out``: what the cassette did not keep, in words.
+    - ``asked``: the model that the app named. ``answered``: the model that answered. None: not known.
+    - ``request``: the conversation. ``tools``: the names of the tools. ``parameters``: the rest of the request.
+    - ``turn``: the settings of Claude's turn, without the conversation. ``turns``: the number of turns.
+    - ``tokens`` and ``cost_usd``: from :mod:`cassettes.usage`. ``is_unpriced``: the price is not known.
+    - ``usage``: the usage that was sent to the app. ``error``: one line.
+    - ``how``: as in the cassette. ``outcome``: ``done`` only if the app got what it asked for.
+    - ``ms``: the total time. ``started``: ISO 8601, UTC.
+    - ``left_out``: what was not recorded, in words.
     """
 
     id: str
@@ -68,7 +71,7 @@ class Story:
 
 
 def story(entry: Entry) -> Story:
-    """Tell an entry. Whatever the app and the API sent, this raises nothing but RecursionError."""
+    """Return the story of an entry. Raises only RecursionError, even for malformed requests and answers."""
     body = entry.request.json if isinstance(entry.request.json, dict) else {}
     is_stream = was_streamed(entry)
     events = [(event.of, event.value) for event in entry.events]
@@ -107,7 +110,7 @@ def story(entry: Entry) -> Story:
 
 
 def conversation(request: Request) -> Iterator[Said]:
-    """Read what was said, of whichever dialect; of a body that is no conversation the body."""
+    """Yield the messages of a request, for all API formats. If the body is not a conversation, yield the body."""
     body = request.json
     if not isinstance(body, dict) or not any(name in body for name in CONVERSATION):
         if body is None and request.body:
@@ -134,7 +137,7 @@ def _raw(body: bytes) -> Part:
 
 
 def _prompts(prompt: Any) -> Iterator[Said]:
-    """Read the legacy prompt: a text, several, or tokens. Responses' own ``prompt`` is a template's name."""
+    """Read the legacy prompt: a text, a list of texts, or tokens. In Responses, ``prompt`` names a template."""
     if isinstance(prompt, list) and not all(isinstance(one, int) for one in prompt):
         for one in prompt:
             yield from _prompts(one)
@@ -156,26 +159,27 @@ def _settings_of(turn: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def was_streamed(entry: Entry) -> bool:
-    """Whether the app was answered with an event stream."""
+    """Return whether the answer was an event stream."""
     if content_type := header(entry.headers, "content-type"):
         return is_event_stream(content_type)
     return bool(entry.chunks) and looks_streamed(entry.chunks[0].data)
 
 
 def looks_streamed(data: bytes) -> bool:
-    """Whether an answer that begins so is an event stream."""
+    """Return whether an answer that begins with these bytes is an event stream."""
     return data.lstrip().startswith((b"data:", b"event:", b":", b"id:", b"retry:"))
 
 
 def header(headers: Headers, name: str) -> str:
-    """Return a header's (first) value, "" if there is none. Names in a cassette are in lower case."""
+    """Return the first value of a header, or "". Header names in a cassette are in lower case."""
     value = headers.get(name, "")
     return (value[0] if value else "") if isinstance(value, list) else value
 
 
 def answering_model(entry: Entry, told: Answer) -> str | None:
-    """Return who answered: as Claude says, as our own header says, as the Turn asked for, or as the answer says.
+    """Return the model that answered, or None.
 
+    It is read from the first of these that names one: Claude's events, our own response header, the Turn, the answer.
     The answer comes last, because it repeats the name that the app used.
     """
     by_claude = next((name for event in entry.events if (name := claudes_model(event.value))), "")
@@ -184,7 +188,7 @@ def answering_model(entry: Entry, told: Answer) -> str | None:
 
 
 def claudes_model(event: Mapping[str, Any]) -> str:
-    """Return the model that an event of Claude's names, "" if it names none."""
+    """Return the model that an event of Claude names, or ""."""
     event = unwrapped(event)
     message = event.get("message")
     if event.get("type") != "message_start" or not isinstance(message, Mapping):
@@ -195,14 +199,14 @@ def claudes_model(event: Mapping[str, Any]) -> str:
 def tokens_of(
     used: Usage | None, told: Mapping[str, Any] | None, claude: Sequence[MessageUsage] | None = None
 ) -> Tokens:
-    """Count the tokens of an exchange: what it used, and how much of that was thinking, as the app or we were told."""
+    """Return the tokens of an exchange. The thinking tokens come from Claude's usage, or from the app's (``told``)."""
     if used is None:
         return Tokens()
     return Tokens(used.input, used.output, used.cached, _thought(told, claude or ()))
 
 
 def _thought(told: Mapping[str, Any] | None, claude: Sequence[MessageUsage]) -> int | None:
-    """Return how many tokens were spent on thinking; None where nobody said so."""
+    """Return the number of thinking tokens, None if no usage has it."""
     details = [message.usage.get("output_tokens_details") for message in claude]
     if any(isinstance(one, Mapping) and "thinking_tokens" in one for one in details):
         return sum(count(one, "thinking_tokens") for one in details)
@@ -213,7 +217,7 @@ def _thought(told: Mapping[str, Any] | None, claude: Sequence[MessageUsage]) -> 
 
 
 def error_text(error: Any) -> str:
-    """Write an error in one line: its message, and its type and code where it has them."""
+    """Write an error in one line: its message, then its type and code if there are any."""
     if not isinstance(error, Mapping):
         return text_of(error)
     message = text_of(error.get("message"))

@@ -1,7 +1,7 @@
-"""When the app got what: the wait, the first token, the pace, the stalls. Pure; times are in ms since the request.
+"""When the app received what: the wait, the first token, the speed, the stalls. Pure. Times: ms since the request.
 
-The app's side is what counts, so a token is where a chunk brings one. An answer that was not streamed comes all at
-once; then Claude's events say when its tokens were made (``side`` is ``claude``).
+The times are those of the chunks that the app received. An answer without streaming comes all at once. For it, the
+times of Claude's events are used, and ``side`` is ``claude``.
 """
 
 import json
@@ -18,20 +18,20 @@ from cassettes.show.story import was_streamed
 
 STALL_FACTOR = 10.0
 STALL_MS = 250.0
-"""A silence is a stall if it is longer than ten usual ones, and long enough for a person to see it."""
+"""A pause is a stall if it is longer than ten times the median pause, and longer than 250 ms, so that users see it."""
 LONGEST_MS = 1e12
 
 WIDTH = 24
 LEVELS = "▁▂▃▄▅▆▇█"
 WAIT = "▒"
 
-# What of a chat completion chunk's delta is a token.
+# The fields of a chunk's delta that carry tokens.
 _OF_A_DELTA = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call", "audio")
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """A silence: when it began, and how long it was."""
+    """A long pause: its start, and its length."""
 
     at_ms: float
     ms: float
@@ -39,10 +39,10 @@ class Stall:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """When what came. None: it did not come, or nobody can tell.
+    """The times of an exchange. None: it did not happen, or it is not known.
 
-    ``first_chunk_ms``: the first bytes of the body, a sign of life included. ``tokens_per_s``: the output tokens over
-    the time from the first token to the last. ``offsets``: of everything that told something.
+    ``first_chunk_ms``: the first bytes of the body, which may be a keep-alive comment. ``tokens_per_s``: the output
+    tokens divided by the time from the first to the last token. ``offsets``: the times of all chunks with an event.
     """
 
     total_ms: float
@@ -83,7 +83,7 @@ def measure(
     output_tokens: int | None = None,
     side: Literal["app", "claude"] = "app",
 ) -> Timeline:
-    """Measure when things came. ``offsets``: of all that tells something; ``tokens``: of what brings a token."""
+    """Return the timeline. ``offsets``: the times of all events. ``tokens``: the times of the events with a token."""
     offsets, tokens, total_ms = sound(offsets), sound(tokens), next(iter(sound([total_ms])), 0.0)
     spent_s = (tokens[-1] - tokens[0]) / 1000 if len(tokens) > 1 else 0.0
     return Timeline(
@@ -99,12 +99,12 @@ def measure(
 
 
 def sound(times: Iterable[float]) -> list[float]:
-    """Return the times that can be times, in order: a cassette that was written by hand may have any."""
+    """Return the plausible times, sorted. A cassette that was written by hand can have any numbers."""
     return sorted(at for at in times if 0 <= at <= LONGEST_MS)
 
 
 def stalls(offsets: Sequence[float], total_ms: float) -> Iterable[Stall]:
-    """Find the silences between what came, and after it until the end."""
+    """Find the stalls between the events, and after the last event."""
     gaps = [Stall(before, after - before) for before, after in pairwise(offsets)]
     usual = statistics.median(gap.ms for gap in gaps) if gaps else 0.0
     if offsets:
@@ -113,13 +113,13 @@ def stalls(offsets: Sequence[float], total_ms: float) -> Iterable[Stall]:
 
 
 class TokenReader:
-    """Tells which chunks of an event stream bring something; events may be cut anywhere between chunks."""
+    """Finds the chunks of an event stream that complete an event. Chunks can split an event anywhere."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> tuple[bool, bool]:
-        """Take a chunk. Return whether an event ended in it, and whether one of those brings a token."""
+        """Read a chunk. Return whether an event ends in it, and whether such an event has a token."""
         whole, separator, self._rest = (self._rest + data.replace(b"\r", b"")).rpartition(b"\n\n")
         tells = has_token = False
         for _, text in events_of(whole + separator) if separator else ():
@@ -130,7 +130,7 @@ class TokenReader:
 
 
 def is_token(data: str) -> bool:
-    """Whether an event's data brings some of the answer."""
+    """Return whether an event's data has a part of the answer."""
     try:
         event = json.loads(data)
     except (ValueError, RecursionError):
@@ -151,12 +151,12 @@ def _brings(choice: Any) -> bool:
 
 
 def is_claudes_token(event: Mapping[str, Any]) -> bool:
-    """Whether an event of Claude's brings some of the answer."""
+    """Return whether an event of Claude has a part of the answer."""
     return unwrapped(event).get("type") == "content_block_delta"
 
 
 def span(ms: float) -> str:
-    """Write a time: ``812 ms``, ``3.42 s``, ``2 min 05 s``; ``?`` where it can be no time."""
+    """Write a time: ``812 ms``, ``3.42 s``, ``2 min 05 s``; ``?`` if the value is not plausible."""
     if not sound([ms]):
         return "?"
     if ms < 999.5:
@@ -168,12 +168,12 @@ def span(ms: float) -> str:
 
 
 def pace(tokens_per_s: float) -> str:
-    """Write a pace: ``43 tok/s``, ``4.3 tok/s``."""
+    """Write a speed: ``43 tok/s``, ``4.3 tok/s``."""
     return f"{tokens_per_s:.0f} tok/s" if tokens_per_s >= 10 else f"{tokens_per_s:.1f} tok/s"
 
 
 def bar(measured: Timeline, width: int = WIDTH) -> str:
-    """Draw a timeline for a terminal, in one line: the wait, then how much came when, ``width`` cells in all."""
+    """Draw a timeline in one line of text: the wait, then the amount of events over time, in ``width`` cells."""
     first = measured.offsets[0] if measured.offsets else measured.total_ms
     last = measured.offsets[-1] if measured.offsets else measured.total_ms
     end = max(last, measured.total_ms if measured.stalls else 0.0, first)
@@ -194,7 +194,7 @@ def bar(measured: Timeline, width: int = WIDTH) -> str:
 
 
 def _levels(offsets: Sequence[float], first: float, end: float, width: int) -> str:
-    """Draw how much came in each of ``width`` equal times."""
+    """Draw the number of events in each of ``width`` equal intervals."""
     if end <= first:
         return LEVELS[-1]
     counts = [0] * width

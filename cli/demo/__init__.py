@@ -1,1 +1,1 @@
-"""The main job, shown: an unmodified OpenAI program, and both sides of what went over the wire."""
+"""`understudy demo`: runs an unmodified OpenAI program, and shows its traffic on OpenAI's side and on Claude's side."""

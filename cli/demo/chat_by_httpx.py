@@ -1,4 +1,4 @@
-"""The same program for where OpenAI's client is not installed: plain HTTP. It knows nothing of Understudy."""
+"""The same program with plain HTTP, for when OpenAI's client is not installed. It knows nothing of Understudy."""
 
 import json
 import os

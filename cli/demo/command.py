@@ -1,4 +1,4 @@
-"""`understudy demo`: an unmodified OpenAI program, and both sides of what went over the wire."""
+"""`understudy demo`: runs an unmodified OpenAI program, and shows its traffic on OpenAI's side and on Claude's side."""
 
 import re
 from pathlib import Path
@@ -17,24 +17,25 @@ from cli.run_to_end import run_to_end
 def demo(
     live: Annotated[bool, typer.Option("--live", help="Ask Claude itself, with your account.")] = False,
     svg: Annotated[
-        Path | None, typer.Option("--svg", metavar="FILE", help="Also write what is shown to this file.")
+        Path | None,
+        typer.Option("--svg", metavar="FILE", help="Also write the output to this file, as an SVG."),
     ] = None,
 ) -> None:
-    """Show an unmodified OpenAI program at work, and both sides of what goes over the wire."""
+    """Run a small OpenAI program, and show its traffic on OpenAI's side and on Claude's side."""
     settings = load_settings(None, rehearsal=None if live else True, listen="127.0.0.1:0", log_level="warning").settings
     log_to_stderr("error" if settings.rehearsal else "warning")
     console = Console(record=svg is not None, width=118 if svg else None)
     if settings.rehearsal:
         console.print(
-            "[yellow]A rehearsal: the real proxy, the real Claude Code, a simulated API: no model is asked.[/]\n"
+            "[yellow]Rehearsal: the proxy and Claude Code are real. The API is simulated; no model is asked.[/]\n"
         )
     if not has_openai():
         console.print(
-            "OpenAI's client is not installed beside Understudy. This program speaks the same API by httpx.\n"
+            "OpenAI's client is not installed beside Understudy. This program uses httpx for the same requests.\n"
         )
     status = run_to_end(show(settings, console))
     if svg is not None:
-        # Without its fonts, which would be fetched from elsewhere: a picture must show the same everywhere.
+        # Leave out rich's web fonts. They would be downloaded, and the picture must look the same without a network.
         style = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
         try:
             console.save_svg(str(svg), title="understudy demo", code_format=style)

@@ -1,4 +1,4 @@
-"""Runs the demo and prints both sides of it."""
+"""Runs the demo and prints the traffic on both sides."""
 
 import asyncio
 import importlib.util
@@ -26,14 +26,14 @@ from settings import Settings
 
 APP = Path(__file__).with_name("chat.py")
 APP_BY_HTTPX = Path(__file__).with_name("chat_by_httpx.py")
-"""The app where OpenAI's client is not installed: Understudy needs httpx itself."""
+"""The app for when OpenAI's client is not installed. Understudy depends on httpx, so httpx is there."""
 
-# So many events are shown from the beginning and from the end; those between are all alike.
+# The number of events shown from the beginning and from the end. Those between all look the same.
 SHOWN_FIRST, SHOWN_LAST = 5, 4
 
 
 def has_openai() -> bool:
-    """Whether OpenAI's client is installed beside Understudy."""
+    """Return whether OpenAI's client is installed beside Understudy."""
     return importlib.util.find_spec("openai") is not None
 
 
@@ -60,10 +60,10 @@ async def show(settings: Settings, console: Console) -> int:
 
 
 async def _run(app: Path, env: dict[str, str], console: Console) -> int:
-    """Run the app, printing what it prints as it comes."""
+    """Run the app, and print its output as it comes. Return its exit status."""
     process = await asyncio.create_subprocess_exec(sys.executable, str(app), env=env, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None  # noqa: S101
-    # A picture wants the answer in one piece; a person wants to see it come.
+    # A picture needs the answer in one piece. A user at a terminal wants to see it stream.
     size = -1 if console.record else 256
     while text := await process.stdout.read(size):
         console.print(Text(text.decode(errors="replace"), style="green"), end="")
@@ -71,7 +71,7 @@ async def _run(app: Path, env: dict[str, str], console: Console) -> int:
 
 
 def both_sides(overheard: Overheard, rehearsal: Rehearsal | None) -> Group:
-    """Return what went over the wire: the two requests, and the answer event by event."""
+    """Return both sides of the traffic: the two requests, and the answer event by event."""
     requests = Table("the app asked https://api.openai.com", "Claude Code asked Claude's API", expand=True)
     asked = json.loads(overheard.request.content or b"{}") if overheard.request else {}
     claude = (
@@ -98,12 +98,12 @@ def both_sides(overheard: Overheard, rehearsal: Rehearsal | None) -> Group:
 
 
 def shortened(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a request to Claude's API with what identifies the device left out."""
+    """Return a request to Claude's API without ``metadata``, which identifies the device."""
     return {name: value for name, value in body.items() if name != "metadata"}
 
 
 def _essence(line: str) -> str:
-    """Return a ``data:`` line less what every chunk repeats."""
+    """Return a ``data:`` line without the fields that every chunk repeats."""
     data = line.removeprefix("data: ")
     if data == "[DONE]":
         return line
@@ -119,7 +119,7 @@ def _json(value: Any) -> Syntax:
 
 
 def pretty(value: Any, indent: int = 0, width: int = 58) -> str:
-    """Write JSON with as few lines as its width allows."""
+    """Write JSON with as few lines as ``width`` allows."""
     text = json.dumps(value, ensure_ascii=False)
     if len(text) + indent <= width or not isinstance(value, (dict, list)) or not value:
         return text

@@ -1,4 +1,4 @@
-"""Overhears one exchange on both sides: OpenAI's on the wire, Claude's as the engine yields it."""
+"""Observes one exchange on both sides: OpenAI's chunks on the wire, and Claude's events from the engine."""
 
 import time
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from translate.turn import Turn
 
 @dataclass(slots=True)
 class Overheard:
-    """What was heard. Times are ``time.monotonic()`` seconds."""
+    """The observed exchange. Times are ``time.monotonic()`` seconds."""
 
     began: float = 0.0
     request: http.Request | None = None
@@ -25,18 +25,18 @@ class Overheard:
 
 
 class WireTap:
-    """An addon that notes the app's request and each piece of the answer, with its time."""
+    """An addon that records the app's request, and each piece of the answer with its time."""
 
     def __init__(self, overheard: Overheard) -> None:
         self._overheard = overheard
 
     def request(self, flow: http.HTTPFlow) -> None:
-        """Note the request."""
+        """Record the request."""
         self._overheard.began = time.monotonic()
         self._overheard.request = flow.request
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Listen in on the answer."""
+        """Begin to record the answer."""
         self._overheard.response = flow.response
         if flow.response is not None and flow.response.stream:
             flow.response.stream = self._note
@@ -48,19 +48,19 @@ class WireTap:
 
 
 class OverheardEngine:
-    """An engine whose events are noted as they pass."""
+    """An engine that records the events of another engine as they pass."""
 
     def __init__(self, engine: Engine, overheard: Overheard) -> None:
         self._engine = engine
         self._overheard = overheard
 
     def status(self) -> dict[str, Any]:
-        """Return the state of the engine underneath."""
+        """Return the state of the wrapped engine."""
         return self._engine.status()
 
     @asynccontextmanager
     async def run(self, turn: Turn) -> AsyncIterator[Running]:
-        """Play the turn with the engine underneath."""
+        """Play the turn with the wrapped engine."""
         async with self._engine.run(turn) as running:
             yield _OverheardRunning(running, self._overheard)
 
@@ -77,7 +77,7 @@ class _OverheardRunning(Around):
 
 
 def rows(overheard: Overheard) -> list[tuple[float, str, list[str]]]:
-    """Return (milliseconds since the request, Claude's event, the ``data:`` lines it became) in the order heard."""
+    """Return (milliseconds since the request, Claude's event, its ``data:`` lines for the app), in order of arrival."""
     lines = [line for _, data in overheard.chunks for line in data.decode().split("\n\n") if line]
     result: list[tuple[float, str, list[str]]] = []
     for at, event in overheard.events:
@@ -91,7 +91,7 @@ def rows(overheard: Overheard) -> list[tuple[float, str, list[str]]]:
 
 
 def _brief(event: Any) -> str:
-    """Write an event as short as it can be understood."""
+    """Write an event in a few words."""
     kind = event["type"]
     match event:
         case {"delta": {"text": text}}:

@@ -1,1 +1,1 @@
-"""What may keep an app from working: looked at one thing after another, each with what to do about it."""
+"""`understudy doctor`: checks what can stop an app from working, and says how to fix it."""

@@ -1,4 +1,4 @@
-"""The checks. Each takes what it needs and returns one finding; none changes anything, and none asks the network."""
+"""The checks. Each yields one or more findings. No check changes anything, and none uses the network."""
 
 import datetime
 import importlib.metadata
@@ -42,7 +42,7 @@ BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found. ``todo`` is "" where nothing is to be done."""
+    """The result of one check. ``todo`` says how to fix it; "" if there is nothing to do."""
 
     name: str
     level: Level
@@ -54,7 +54,7 @@ type Check = Callable[[], Iterator[Finding]]
 
 
 def run_checks(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield the findings of every check. One that fails itself is a fault, and the others go on."""
+    """Yield the findings of all checks. If a check raises an exception, that is a fault, and the others still run."""
     checks: tuple[tuple[str, Check], ...] = (
         ("versions", lambda: versions(sys.version_info[:2])),
         ("claude", lambda: claude(settings.cli_path, environ)),
@@ -75,7 +75,7 @@ def run_checks(settings: Settings, environ: Mapping[str, str]) -> Iterator[Findi
 
 
 def versions(python: tuple[int, ...]) -> Iterator[Finding]:
-    """Python, mitmproxy and the SDK."""
+    """Check the versions of Python, mitmproxy and the SDK."""
     found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("mitmproxy", "claude-agent-sdk"))
     told = f"Python {'.'.join(map(str, python))}, {found}, {platform.system()} {platform.machine()}"
     if python < (3, 12):
@@ -85,11 +85,11 @@ def versions(python: tuple[int, ...]) -> Iterator[Finding]:
 
 
 def claude(cli_path: Path | None, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """The `claude` program: there, starts, and is the version that was tested."""
+    """Check that the `claude` program exists, starts, and has the tested version."""
     try:
         program = find_cli(cli_path)
     except SourceError as error:
-        yield Finding("claude", "fault", str(error), "reinstall Understudy, whose SDK has one, or set cli_path")
+        yield Finding("claude", "fault", str(error), "reinstall Understudy (its SDK has `claude`), or set cli_path")
         return
     env = {name: environ[name] for name in ("PATH", "HOME", "TMPDIR", "SYSTEMROOT", "TEMP") if name in environ}
     try:
@@ -98,20 +98,20 @@ def claude(cli_path: Path | None, environ: Mapping[str, str]) -> Iterator[Findin
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = getattr(error, "strerror", None) or "it does not answer"
-        yield Finding("claude", "fault", f"{program} cannot be started: {reason}", "is it for this machine?")
+        yield Finding("claude", "fault", f"{program} cannot be started: {reason}", "is it built for this machine?")
         return
     match = re.match(r"\s*(\d+\.\d+\.\d+)", done.stdout)
     if done.returncode or match is None:
         yield Finding("claude", "fault", f"{program} --version ends with {done.returncode}", "reinstall it")
     elif match[1] != VERIFIED_CLI:
-        told = f"{program} is {match[1]}; what Understudy relies on was tested with {VERIFIED_CLI}"
-        yield Finding("claude", "warning", told, "unset cli_path to use the one that Understudy brings")
+        told = f"{program} is {match[1]}; Understudy was tested with {VERIFIED_CLI}"
+        yield Finding("claude", "warning", told, "unset cli_path to use the `claude` that comes with Understudy")
     else:
         yield Finding("claude", "ok", f"{match[1]}, {program}")
 
 
 def credentials(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Whether there is something for Claude Code to log in with. Nothing is asked of any API."""
+    """Check that there are credentials for Claude Code. No API is asked."""
     if settings.rehearsal:
         yield Finding("credentials", "ok", "the rehearsal needs none")
         return
@@ -127,15 +127,15 @@ def credentials(settings: Settings, environ: Mapping[str, str]) -> Iterator[Find
 
 
 def authority(settings: Settings) -> Iterator[Finding]:
-    """The certificate authority, if there is one yet."""
+    """Check the certificate authority, if it exists."""
     name = "certificate authority"
     try:
         found = Authority.at(settings.data_dir / FOLDER, settings.hosts)
     except AuthorityError as error:
-        yield Finding(name, "fault", str(error), "name hosts that it can be limited to")
+        yield Finding(name, "fault", str(error), "use --host only with names that a certificate can be limited to")
         return
     if not found.key.exists():
-        yield Finding(name, "ok", "none yet; it is made at the first start")
+        yield Finding(name, "ok", "none yet; the first start makes one")
         return
     mode = stat.S_IMODE(found.key.stat().st_mode)
     if os.name == "posix" and mode & 0o077:
@@ -147,15 +147,16 @@ def authority(settings: Settings) -> Iterator[Finding]:
         yield Finding(name, "fault", f"{found.certificate} cannot be read", "run `understudy ca rotate`")
         return
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
-    told = f"for {', '.join(found.permitted)} alone, until {certificate.not_valid_after_utc:%Y-%m-%d}"
+    told = f"for {', '.join(found.permitted)} only, until {certificate.not_valid_after_utc:%Y-%m-%d}"
     if left < SOON:
-        yield Finding(name, "warning", told, "it is replaced at the next start; what trusts it must trust the new one")
+        todo = "the next start replaces it; programs that trust it must then trust the new one"
+        yield Finding(name, "warning", told, todo)
     else:
         yield Finding(name, "ok", told)
 
 
 def ports(settings: Settings) -> Iterator[Finding]:
-    """Whether the doors can be opened, or are open already."""
+    """Check that the ports are free, or that an Understudy already listens there."""
     for door, address in (("listen", settings.listen), ("base_url", settings.base_url)):
         if address is None or address[1] == 0:
             continue
@@ -168,12 +169,12 @@ def ports(settings: Settings) -> Iterator[Finding]:
             with socket.create_server(address, family=family):
                 yield Finding("ports", "ok", f"{where} is free for {door}")
         except OSError as error:
-            todo = f"end what listens there, or set another {door}"
+            todo = f"stop the program that listens there, or set another {door}"
             yield Finding("ports", "fault", f"{where} cannot be opened for {door}: {error.strerror}", todo)
 
 
 def _is_ours(address: tuple[str, int]) -> bool:
-    """Whether an Understudy answers at an address, as a proxy or by its base-URL door."""
+    """Return whether an Understudy answers at an address, as a proxy or as the base-URL door."""
     url = f"http://{write_address(*address)}"
     through = build_opener(ProxyHandler({"http": url}))
     direct = build_opener(ProxyHandler({}))
@@ -188,39 +189,39 @@ def _is_ours(address: tuple[str, int]) -> bool:
 
 
 def proxies(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Proxy variables that would send an app past us, or us through somebody."""
+    """Check for proxy variables that send an app past Understudy, or send Understudy through another proxy."""
     own = write_address(*settings.listen)
     others = {name: environ[name] for name in PROXIES if environ.get(name) and own not in environ[name]}
     if others:
         name, value = next(iter(others.items()))
         host = urlsplit(value if "://" in value else f"http://{value}").hostname
-        todo = "`understudy run` sets its own for the app; for our own way out use --upstream-proxy"
-        yield Finding("proxies", "warning", f"{', '.join(others)} name another proxy ({host} in {name})", todo)
+        todo = "`understudy run` replaces them for the app; if Understudy itself needs this proxy, use --upstream-proxy"
+        yield Finding("proxies", "warning", f"{', '.join(others)} set another proxy ({host} in {name})", todo)
     past = {
         name: entries
         for name in ("NO_PROXY", "no_proxy")
         if (entries := covering(no_proxy_entries({name: environ.get(name, "")}), settings.hosts))
     }
     for name, entries in past.items():
-        told = f"{name} has {', '.join(entries)}, so apps go past every proxy to {', '.join(settings.hosts)}"
-        yield Finding("proxies", "warning", told, "`understudy run` removes it; elsewhere remove it yourself")
+        told = f"{name} has {', '.join(entries)}, so apps use no proxy for {', '.join(settings.hosts)}"
+        yield Finding("proxies", "warning", told, "`understudy run` removes it; otherwise remove it yourself")
     if not (others or past):
-        yield Finding("proxies", "ok", "no variable names another proxy or bypasses this one")
+        yield Finding("proxies", "ok", "no variable sets another proxy or bypasses this one")
 
 
 def bundles(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Variables that name files of certificates."""
+    """Check the variables that name certificate files."""
     missing = [name for name in BUNDLES if environ.get(name) and not Path(environ[name]).is_file()]
     for name in missing:
         todo = "correct or unset it: programs that read it may trust no certificate at all"
-        yield Finding("certificate variables", "fault", f"{name} names {environ[name]}, which is no file", todo)
+        yield Finding("certificate variables", "fault", f"{name} names {environ[name]}, which is not a file", todo)
     if not missing:
         named = [name for name in BUNDLES if environ.get(name)]
         yield Finding("certificate variables", "ok", f"{', '.join(named)} are files" if named else "none are set")
 
 
 def base_urls(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Variables that send OpenAI's clients, or Claude Code, elsewhere."""
+    """Check for variables that send OpenAI's clients, or Claude Code, to another address."""
     named = [name for name in BASE_URLS if environ.get(name)]
     past = base_urls_past(environ, [address for address in (settings.base_url,) if address is not None])
     for name, (url, at) in past.items():
@@ -233,23 +234,25 @@ def base_urls(settings: Settings, environ: Mapping[str, str]) -> Iterator[Findin
     }
     for name, host in elsewhere.items():
         todo = f"unset it, or add --host {host}"
-        yield Finding("base URLs", "warning", f"{name} sends apps to {host}, which is not taken over", todo)
+        yield Finding(
+            "base URLs", "warning", f"{name} sends apps to {host}, which Understudy does not answer for", todo
+        )
     claudes = "" if settings.rehearsal else environ.get("ANTHROPIC_BASE_URL")
     if claudes:
         told = f"ANTHROPIC_BASE_URL sends Claude Code to {urlsplit(claudes).hostname}"
-        yield Finding("base URLs", "warning", told, "is that meant?")
+        yield Finding("base URLs", "warning", told, "unset it, unless you want that")
     if not (elsewhere or past or claudes):
-        told = "OpenAI's clients are sent to what Understudy answers" if named else "none are set"
+        told = "they send OpenAI's clients to Understudy" if named else "none are set"
         yield Finding("base URLs", "ok", told)
 
 
 def data_folder(folder: Path) -> Iterator[Finding]:
-    """The folder where we keep things: ours alone, writable, with room."""
+    """Check the data folder: others cannot read it, it is writable, and the disk has room."""
     place = folder
     while not place.exists() and place != place.parent:
         place = place.parent
     if not os.access(place, os.W_OK | os.X_OK):
-        yield Finding("data folder", "fault", f"{place} cannot be written", "set data_dir to a folder of yours")
+        yield Finding("data folder", "fault", f"{place} is not writable", "set data_dir to a folder that you can write")
         return
     mode = stat.S_IMODE(folder.stat().st_mode) if folder.exists() else 0o700
     free = shutil.disk_usage(place).free
@@ -257,24 +260,24 @@ def data_folder(folder: Path) -> Iterator[Finding]:
     if os.name == "posix" and mode & 0o022:
         yield Finding("data folder", "fault", f"others can write to {folder} ({mode:o})", f"chmod 700 {folder}")
     elif os.name == "posix" and mode & 0o055:
-        # Earlier versions made it with the umask's mode. What is secret in it has always been private.
+        # Earlier versions made the folder with the umask's mode. The secret files in it were always private.
         yield Finding("data folder", "warning", f"others can look into {folder} ({mode:o})", f"chmod 700 {folder}")
     elif free < MIN_FREE_BYTES:
-        yield Finding("data folder", "warning", told, "make room: recordings and what is stored need some")
+        yield Finding("data folder", "warning", told, "free some space for recordings and stored data")
     else:
         yield Finding("data folder", "ok", told)
 
 
 def store(settings: Settings) -> Iterator[Finding]:
-    """The database, if there is one yet: whether it opens."""
+    """Check that the database opens, if it exists."""
     place = settings.store_place()
     shown = "postgresql://…" if str(place).startswith("postgresql") else str(place)
     if isinstance(place, Path) and not place.exists():
-        yield Finding("store", "ok", "none yet; it is made at the first start")
+        yield Finding("store", "ok", "none yet; the first start makes one")
         return
     try:
         Database.open(place).close()
     except StoreError as error:
-        yield Finding("store", "fault", str(error), "is it the right `store`, and is it a newer Understudy's?")
+        yield Finding("store", "fault", str(error), "is `store` right? did a newer Understudy make it?")
     else:
         yield Finding("store", "ok", f"{shown} opens")

@@ -1,4 +1,4 @@
-"""`understudy doctor`: looks, says what it sees and what to do. Ends with 0, or with 1 if there is a fault."""
+"""`understudy doctor`: runs the checks, prints what they find and how to fix it. Exit status 1: there is a fault."""
 
 import asyncio
 import dataclasses
@@ -32,12 +32,13 @@ def add_doctor_command(cli: typer.Typer, load_settings: Callable[[Path | None], 
     @cli.command(context_settings={"allow_interspersed_args": False})
     def doctor(
         command: Annotated[
-            list[str] | None, typer.Argument(metavar="-- COMMAND", help="Run this once and see how it connects.")
+            list[str] | None,
+            typer.Argument(metavar="-- COMMAND", help="Run this command, and check how it connects."),
         ] = None,
         as_json: AsJson = False,
         config: ConfigFile = None,
     ) -> None:
-        """Check this machine for what may keep an app from working. Ends with 1 if there is a fault."""
+        """Check this machine for problems that can stop an app from working. Exit status 1: there is one."""
         settings = load_settings(config)
         console = Console(highlight=False)
         found: list[Finding] = []
@@ -48,7 +49,7 @@ def add_doctor_command(cli: typer.Typer, load_settings: Callable[[Path | None], 
         if command:
             watcher = Watcher(settings.hosts)
             if not as_json:
-                told = f"runs `{' '.join(command)}` once; its requests get 503, so it may fail:"
+                told = f"running `{' '.join(command)}` once; its requests get status 503, so it may fail:"
                 console.print(Text(hide_password(redact(told, secrets_in(os.environ)))), soft_wrap=True)
             status = asyncio.run(watch(settings, watcher, command))
             for finding in watcher.findings(command, status):
@@ -62,7 +63,7 @@ def add_doctor_command(cli: typer.Typer, load_settings: Callable[[Path | None], 
 
 
 def line(finding: Finding) -> Text:
-    """Write a finding in one line, two where there is something to do."""
+    """Write a finding in one line, and what to do in a second line."""
     mark, style = MARKS[finding.level]
     text = Text.assemble((mark, style), f"  {finding.name}: {finding.seen}")
     return text.append(f"\n         → {finding.todo}", "dim") if finding.todo else text

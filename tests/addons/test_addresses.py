@@ -8,7 +8,7 @@ from addons.addresses import is_public, resolve
 @pytest.mark.parametrize(
     "address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "192.0.0.9"]
 )
-def test_it_is_public(address: str) -> None:
+def test_a_public_address_is_recognised(address: str) -> None:
     assert is_public(address)
 
 
@@ -24,18 +24,18 @@ def test_it_is_public(address: str) -> None:
         *("localhost", "example.com", "", "127.1", "2130706433"),
     ],
 )
-def test_it_is_not_public(address: str) -> None:
+def test_a_private_address_is_recognised(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_what_resolves_to_this_machine_is_seen_to(host: str) -> None:
+async def test_a_name_that_resolves_to_this_machine_is_not_public(host: str) -> None:
     assert not any(map(is_public, await resolve(host, 80)))
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("host", ["a" * 300, "a..b", "\udcff"])
-async def test_what_cannot_be_a_name_has_no_address(host: str) -> None:
+async def test_resolving_an_invalid_name_is_an_error(host: str) -> None:
     with pytest.raises(OSError, match=r"."):
         await resolve(host, 80)

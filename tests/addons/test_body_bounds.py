@@ -33,7 +33,7 @@ def test_a_second_key_finds_room_and_so_does_a_third(bounds: Bounds) -> None:
     assert shares[0] > shares[1] > shares[2] > 5
 
 
-def test_where_no_keys_are_asked_for_there_are_no_shares(bounds: Bounds) -> None:
+def test_without_keys_one_client_may_use_all_the_memory(bounds: Bounds) -> None:
     assert fill(bounds, None) == 100
 
 

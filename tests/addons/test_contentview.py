@@ -75,7 +75,7 @@ def test_a_refused_request_tells_the_error() -> None:
         ("/v1/models", False),
     ],
 )
-def test_it_comes_first_for_openais_dialects_alone(path: str, first: bool) -> None:
+def test_the_view_is_the_default_only_for_openais_apis(path: str, first: bool) -> None:
     flow = tflow.tflow(req=tutils.treq(path=path.encode()), resp=True)
     metadata = Metadata(flow=flow, http_message=flow.request)
     assert (VIEW.render_priority(b"{}", metadata) > 1) is first
@@ -84,7 +84,7 @@ def test_it_comes_first_for_openais_dialects_alone(path: str, first: bool) -> No
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_what_is_broken_is_shown_as_far_as_it_goes(seed: int) -> None:
+def test_a_broken_message_is_still_shown(seed: int) -> None:
     chance = random.Random(seed)
     entry = entry_of(chance.choice([path.stem for path in FIXTURES]))
     flow = flow_of(entry)

@@ -34,7 +34,7 @@ def test_answers_failures_and_requests_that_the_app_left_are_told_apart(count: C
     assert asdict(count.requests) == {"all": 6, "failed": 3, "left": 1}
 
 
-def test_what_is_asked_of_other_hosts_is_not_counted(count: CountRequests) -> None:
+def test_requests_to_other_hosts_are_not_counted(count: CountRequests) -> None:
     count.response(flow(host="example.com"))
     count.error(flow(None, host="understudy.local", error="Client disconnected."))
 

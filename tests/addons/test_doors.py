@@ -89,14 +89,14 @@ def test_a_port_that_only_root_may_have_is_told_as_that(monkeypatch: pytest.Monk
         Door("--listen", "127.0.0.1", 80).check()
 
 
-def test_whoever_is_hidden_by_the_system_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_no_program_that_the_system_hides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("addons.doors.psutil.net_connections", lambda _: [])
 
     with taken() as port, pytest.raises(CannotListenError, match=f"127.0.0.1:{port} is in use. Stop that program"):
         Door("--listen", "127.0.0.1", port).check()
 
 
-def test_where_only_root_may_see_all_at_once_each_program_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_systems_list_each_process_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: str) -> None:
         raise psutil.AccessDenied
 

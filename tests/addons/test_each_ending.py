@@ -29,7 +29,7 @@ class Told(EachEnding):
 
 
 @pytest.mark.parametrize(("by_client", "cut"), [(True, "cut_by_app"), (False, "failed")])
-def test_what_the_end_of_a_websocket_cuts_off_is_told_too(by_client: bool, cut: str) -> None:
+def test_requests_cut_off_by_the_end_of_a_websocket_are_reported(by_client: bool, cut: str) -> None:
     told, flow = Told(), tflow.twebsocketflow()
     assert flow.websocket is not None
     told.response(flow)

@@ -74,7 +74,7 @@ def test_a_program_that_takes_the_proxy_for_a_base_url_is_told_so(method: str, p
     assert "--base-url" in error["message"]
 
 
-def test_where_there_is_a_base_url_it_is_named() -> None:
+def test_the_explanation_names_the_base_url() -> None:
     door = ("127.0.0.1", 8081)
 
     assert "set OPENAI_BASE_URL=http://127.0.0.1:8081/v1" in told(asked(base_url=door))
@@ -102,7 +102,7 @@ def test_which_address_is_the_proxys_own(host: str, port: int, sockname: tuple[s
     assert (flow.response is not None) is own
 
 
-def test_what_other_programs_serve_is_not_explained() -> None:
+def test_requests_for_other_programs_get_no_explanation() -> None:
     assert asked("example.com", 80).response is None
     assert asked("127.0.0.1", 8080, mode="socks5@8080").response is None
 
@@ -127,7 +127,7 @@ def test_a_browser_gets_a_page_in_which_nothing_can_be_put() -> None:
     assert flow.response.headers["content-type"] == "text/html; charset=utf-8"
 
 
-def test_who_wants_json_gets_json() -> None:
+def test_a_client_that_accepts_json_gets_json() -> None:
     assert "base-URL door" in json.loads(told(at_the_base_url_door(accept="application/json")))["message"][0]
 
 
@@ -150,7 +150,7 @@ def test_with_passthrough_the_root_of_a_host_is_the_hosts_own() -> None:
 
 
 @pytest.mark.parametrize("flow", [asked, at_the_base_url_door], ids=["the proxy", "the base-URL door"])
-def test_where_keys_are_asked_for_it_is_only_said_that_one_is_needed(flow: Any) -> None:
+def test_with_client_auth_the_page_only_says_that_a_key_is_needed(flow: Any) -> None:
     text = told(flow(client_auth=True))
 
     assert "who have a key" in text
@@ -158,7 +158,7 @@ def test_where_keys_are_asked_for_it_is_only_said_that_one_is_needed(flow: Any) 
     assert "understudy.local" not in text
 
 
-def test_what_another_addon_answered_is_left_alone() -> None:
+def test_an_answer_of_another_addon_is_kept() -> None:
     flow = asked()
     refused = http.Response.make(403)
     flow.response = refused

@@ -43,7 +43,7 @@ def test_a_warning_that_repeats_is_counted_and_told_later(kept: Kept, log: loggi
     assert kept.lines[SHOWN:] == ["… 4,980 more like this in the last 10 s: no room for 4999"]
 
 
-def test_it_is_told_before_the_next_line(kept: Kept, log: logging.Logger) -> None:
+def test_the_count_of_repeated_lines_comes_before_the_next_line(kept: Kept, log: logging.Logger) -> None:
     for number in range(100):
         kept.now = 0.0 if number < 99 else WINDOW_S
         log.error("again")
@@ -69,7 +69,7 @@ def test_lines_that_say_what_they_are_like_are_folded_too(kept: Kept, log: loggi
     assert len(kept.lines) == SHOWN + 1
 
 
-def test_what_is_folded_passes_the_other_filters(kept: Kept, log: logging.Logger) -> None:
+def test_a_folded_line_passes_the_other_filters(kept: Kept, log: logging.Logger) -> None:
     class Mask(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
             record.msg = str(record.msg).replace("secret", "…")

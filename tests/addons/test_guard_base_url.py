@@ -89,7 +89,7 @@ def test_only_pages_of_this_machine_and_those_that_may_use_it(origin: str | None
     assert (status(asked(origin=origin, origins=("https://app.example",))) == 403) == refused
 
 
-def test_whoever_has_a_key_needs_no_name() -> None:
+def test_a_client_with_a_key_may_use_any_host_name() -> None:
     assert status(asked("evil.example", "https://evil.example", client_auth=True)) is None
 
 
@@ -101,7 +101,7 @@ def test_through_the_other_doors_no_page_comes() -> None:
     assert status(asked("evil.example", "https://evil.example", mode="regular@8080")) is None
 
 
-def test_where_the_name_is_not_kept_it_is_not_looked_at() -> None:
+def test_a_door_that_replaces_the_host_header_does_not_check_it() -> None:
     assert status(asked("evil.example", keep=False)) is None
 
 

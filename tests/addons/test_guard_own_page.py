@@ -63,7 +63,7 @@ def test_a_program_tells_no_origin() -> None:
         (("understudy.local", 80), "understudy.local:8080"),
     ],
 )
-def test_it_is_reached_under_its_own_name_and_no_other(address: tuple[str, int], host: str) -> None:
+def test_the_page_is_refused_under_another_name_or_address(address: tuple[str, int], host: str) -> None:
     assert refused(asked(address=address, host=host, method="GET"))
 
 

@@ -107,7 +107,7 @@ async def test_one_address_that_is_not_public_is_enough(
         (("*",), "a.example.com", PUBLIC),
     ],
 )
-async def test_what_the_operator_allows_is_reached(
+async def test_an_allowed_host_is_reached(
     allowed: tuple[str, ...], host: str, address: str, names: dict[str, list[Sequence[str]]]
 ) -> None:
     names[host] = [[address]]

@@ -36,7 +36,7 @@ def test_an_exchange_that_was_cut_off_is_told(caplog: pytest.LogCaptureFixture) 
     assert "cut off (Client disconnected.)" in caplog.text
 
 
-def test_whoever_hangs_up_after_the_end_has_the_whole_answer(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disconnect_after_the_end_is_logged_as_a_complete_answer(caplog: pytest.LogCaptureFixture) -> None:
     flow = tflow.tflow(resp=True)
     flow.error = Error("stream reset by client (CANCEL)")
     flow.metadata[ENDED] = True

@@ -31,7 +31,7 @@ def test_the_key_is_the_logins_password(header: str, password: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_nobody_is_let_in_when_keys_cannot_be_checked() -> None:
+async def test_if_keys_cannot_be_checked_every_login_is_refused() -> None:
     async def access() -> Access | None:
         raise RuntimeError("the origin has not started")
 

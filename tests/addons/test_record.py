@@ -22,7 +22,7 @@ def test_a_compressed_body_is_recorded_unpacked_up_to_one_byte_more_than_the_lim
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "identity", "unknown"])
-def test_what_cannot_be_unpacked_is_recorded_as_it_came(encoding: str) -> None:
+def test_a_body_with_an_unknown_or_wrong_encoding_is_recorded_unchanged(encoding: str) -> None:
     request = tutils.treq(content=b"{}", headers=[(b"content-encoding", encoding.encode())])
 
     assert decoded(request, 1000) == b"{}"

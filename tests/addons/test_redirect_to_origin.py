@@ -134,9 +134,7 @@ async def test_passthrough_lets_paths_through_that_we_do_not_answer(path: str, p
 
 
 @pytest.mark.parametrize(("key", "passed"), [("the-key", True), (None, False)], ids=["logged in", "key not looked at"])
-async def test_where_keys_are_asked_for_only_what_was_logged_in_is_passed_through(
-    key: str | None, passed: bool
-) -> None:
+async def test_with_client_auth_only_requests_with_a_login_are_passed_through(key: str | None, passed: bool) -> None:
     redirect = RedirectToOrigin(Settings(passthrough=True, client_auth=True), Origin())
     asked = flow(path="/v1/embeddings")
     asked.request.headers["authorization"] = "Bearer sk-understudy-0123456789abcdef-x"

@@ -37,7 +37,7 @@ def mitmproxy() -> Iterator[taddons.context]:
         yield context
 
 
-async def test_what_claude_said_and_when_it_came_is_kept_with_the_flow() -> None:
+async def test_claudes_events_and_their_times_are_stored_in_the_flow() -> None:
     observers = Observers()
     addon, flow = ShowInMitmproxy(observers), tflow.tflow(resp=True)
     assert flow.response is not None
@@ -132,7 +132,7 @@ async def test_a_stream_that_failed_is_marked_and_found_so(
     assert list(view) == ([flow] if marked else [])
 
 
-async def test_what_was_sent_before_a_hang_up_is_shown() -> None:
+async def test_the_part_sent_before_a_disconnect_is_shown() -> None:
     addon, flow = ShowInMitmproxy(Observers()), streaming()
     play(addon, flow, BEGIN, BEGIN)
     flow.error = Error("Client disconnected.")
@@ -144,7 +144,7 @@ async def test_what_was_sent_before_a_hang_up_is_shown() -> None:
 
 
 @pytest.mark.parametrize("kind", ["status", "error"])
-async def test_what_went_wrong_is_marked(kind: str) -> None:
+async def test_a_failed_flow_is_marked(kind: str) -> None:
     addon, flow = ShowInMitmproxy(Observers()), tflow.tflow(err=kind == "error")
     flow.metadata[REAL_ADDRESS] = ("https", "api.openai.com", 443, None)
     addon.request(flow)
@@ -177,7 +177,7 @@ async def test_a_websocket_over_which_a_request_failed_is_marked(message: bytes,
     assert flow.marked == (FAILED if marked else "")
 
 
-async def test_what_is_not_ours_is_left_alone() -> None:
+async def test_a_flow_of_another_host_is_not_changed() -> None:
     addon, flow = ShowInMitmproxy(Observers()), tflow.tflow(resp=True)
     addon.request(flow)
     addon.responseheaders(flow)

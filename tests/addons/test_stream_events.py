@@ -30,7 +30,7 @@ def test_only_event_streams_are_streamed(content_type: str, streamed: bool) -> N
         (b"event: response.completed\ndata: {}\n\n", True),
     ],
 )
-def test_it_is_known_whether_the_end_has_been_passed_on(chunk: bytes, ended: bool) -> None:
+def test_the_flow_notes_whether_the_last_event_was_passed_on(chunk: bytes, ended: bool) -> None:
     flow = tflow.tflow(resp=True)
     assert flow.response is not None
     flow.response.headers["content-type"] = "text/event-stream"

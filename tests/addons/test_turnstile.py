@@ -83,7 +83,7 @@ async def test_a_released_caller_passes_at_once_and_takes_no_turn() -> None:
     await asyncio.wait_for(asyncio.gather(*tasks.values()), 5)
 
 
-async def test_nobody_is_held_after_having_passed() -> None:
+async def test_no_caller_waits_after_it_has_passed() -> None:
     turnstile = Turnstile(1)
     tasks = [asyncio.create_task(turnstile.wait(name)) for name in "abc"]
     await asyncio.wait_for(asyncio.gather(*tasks), 5)

@@ -84,7 +84,7 @@ async def test_a_revoked_key_is_refused_from_the_next_request_on(database: Datab
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_what_an_answer_used_is_booked_and_the_limits_are_told(database: Database, stream: bool) -> None:
+async def test_the_usage_of_an_answer_is_booked_and_headers_have_the_limits(database: Database, stream: bool) -> None:
     secret = Clients(database).make("ann", budget=Budget(requests_per_minute=5, tokens_per_minute=1000))
 
     async with guarded(database, ANSWER) as http:
@@ -142,7 +142,7 @@ async def test_a_key_with_dollars_may_not_ask_a_model_whose_price_is_not_known(
     assert spent(database) == {}
 
 
-async def test_it_may_where_a_price_is_named_for_it(database: Database) -> None:
+async def test_with_unknown_price_as_the_key_may_use_the_model(database: Database) -> None:
     secret = Clients(database).make("ann", budget=Budget(usd_total=1))
 
     async with guarded(database, FROM_UNKNOWN, unknown_price_as="opus") as http:
@@ -164,7 +164,7 @@ async def test_a_key_without_dollars_may_ask_any_model_and_its_dollars_are_unkno
     assert (used.tokens, used.usd, used.requests_unpriced) == (7, 0, 1)
 
 
-async def test_where_another_model_answers_than_the_one_asked_for_a_budget_holds_by_that_ones_price(
+async def test_an_unknown_answering_model_costs_the_price_of_the_requested_one(
     database: Database,
 ) -> None:
     secret = Clients(database).make("ann", budget=Budget(usd_total=1))

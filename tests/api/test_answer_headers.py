@@ -30,5 +30,5 @@ def told(
         ),
     ],
 )
-def test_what_is_told(headers: dict[str, str], expected: dict[str, str]) -> None:
+def test_the_headers_describe_the_answer(headers: dict[str, str], expected: dict[str, str]) -> None:
     assert headers == {"x-understudy-model": "m", **expected}

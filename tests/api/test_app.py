@@ -34,7 +34,7 @@ async def test_a_path_that_is_nearly_right_is_told_the_right_one(path: str) -> N
     assert f"POST {path}. Did you mean /v1/chat/completions? " in answer.json()["error"]["message"]
 
 
-async def test_of_a_path_that_is_endless_only_the_beginning_is_repeated() -> None:
+async def test_the_404_repeats_only_the_beginning_of_a_long_path() -> None:
     async with client(Scripted()) as http:
         answer = await http.get("/v1/" + "x" * 5000)
 
@@ -50,7 +50,9 @@ async def test_of_a_path_that_is_endless_only_the_beginning_is_repeated() -> Non
         ("POST", "/cancel", 404, "unknown_url"),
     ],
 )
-async def test_what_openai_has_in_the_place_of_an_id_is_no_id(method: str, path: str, status: int, code: str) -> None:
+async def test_an_openai_path_below_responses_is_not_taken_for_an_id(
+    method: str, path: str, status: int, code: str
+) -> None:
     async with client(Scripted()) as http:
         answer = await http.request(method, f"/v1/responses/input_tokens{path}")
 
@@ -76,7 +78,7 @@ async def test_only_the_proxy_may_ask(headers: dict[str, bytes], status: int) ->
     assert answer.status_code == status
 
 
-async def test_what_the_server_refuses_is_in_openais_shape() -> None:
+async def test_an_error_of_the_http_server_has_openais_shape() -> None:
     async with client(Scripted()) as http:
         answer = await http.post("/v1/chat/completions", content=b"x" * 100_001)
 
@@ -132,7 +134,7 @@ async def test_each_step_passes_the_call_on_to_the_next() -> None:
     assert told == ["a", "b", "the endpoint, with ['a', 'b']"]
 
 
-async def test_what_ends_refuses_new_requests() -> None:
+async def test_a_proxy_that_is_ending_refuses_new_requests() -> None:
     async with client(Scripted(), is_ending=lambda: True) as http:
         answer = await http.get("/health")
 

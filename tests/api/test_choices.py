@@ -44,7 +44,7 @@ async def test_chunks_interleave_with_their_own_index_and_usage_is_added_up() ->
 
 
 @pytest.mark.parametrize("error", [ClaudeError("overloaded_error"), RuntimeError("a defect")])
-async def test_when_one_fails_all_are_ended(error: Exception) -> None:
+async def test_if_one_choice_fails_all_are_ended(error: Exception) -> None:
     engine = Scripted([START, asyncio.Event()], [START, error])
 
     with pytest.raises(type(error)) as caught:

@@ -72,7 +72,7 @@ async def test_more_patches_than_a_model_takes_are_scaled_down_and_the_shape_kep
 
 
 @pytest.mark.parametrize("size", [(1932, 1932), (2000, 1848), (2000, 1)])
-async def test_as_many_patches_as_a_model_takes_are_left_alone(images: Images, size: tuple[int, int]) -> None:
+async def test_an_image_within_the_models_limit_of_patches_is_not_scaled(images: Images, size: tuple[int, int]) -> None:
     original = block(picture(*size))
 
     assert await images.fit(original, "m") is original
@@ -142,7 +142,7 @@ def test_the_places_are_those_of_the_images_that_were_sent_along() -> None:
     assert places(messages, "messages") == {"xx": "messages[1].content[1].image_url.url"}
 
 
-def test_what_lies_deep_is_found_too_and_the_first_place_counts() -> None:
+def test_a_deeply_nested_image_is_found_and_named_by_its_first_place() -> None:
     deep: object = "data:image/png;base64,xx"
     for _ in range(100_000):
         deep = [deep]

@@ -100,7 +100,7 @@ async def test_only_servers_that_are_not_known_are_asked(running: mcp.McpServer,
     assert (caught.value.status, caught.value.param) == (424, "tools")
 
 
-async def test_when_one_server_cannot_be_asked_nobody_goes_on_asking_the_others(nowhere: str) -> None:
+async def test_if_one_server_fails_the_other_requests_are_cancelled(nowhere: str) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()

@@ -125,7 +125,7 @@ async def test_calls_at_once_are_answered_together_each_in_its_place(running: mc
     assert [block.get("is_error", False) for block in engine.turns[1].messages[2].content] == [True, False]
 
 
-async def test_what_the_app_is_to_call_ends_the_answer(running: mcp.McpServer) -> None:
+async def test_a_call_of_the_apps_own_tool_ends_the_answer(running: mcp.McpServer) -> None:
     mine = {"type": "function", "name": "mine", "parameters": {"type": "object", "properties": {}}}
     engine = Scripted(
         [START, *use("t1", "calc__add", '{"a": 1, "b": 1}'), *use("t2", "mine", index=1), CALLS],
@@ -146,7 +146,7 @@ async def test_what_the_app_is_to_call_ends_the_answer(running: mcp.McpServer) -
     assert given.count("tool_use") == given.count("tool_result") == 2
 
 
-async def test_what_a_conversation_knows_is_not_asked_again(running: mcp.McpServer) -> None:
+async def test_a_known_list_of_tools_is_not_requested_again(running: mcp.McpServer) -> None:
     engine = Scripted(
         [START, *use("t1", "calc__add", '{"a": 1, "b": 1}'), CALLS],
         [START, *text("2."), END],
@@ -195,7 +195,7 @@ async def test_only_tools_that_are_wanted_are_offered(running: mcp.McpServer) ->
         ({"server_label": "a b"}, 400, "tools[0].server_label"),
     ],
 )
-async def test_what_cannot_be_asked_is_refused_by_name(
+async def test_an_mcp_tool_that_cannot_be_used_is_refused_with_its_parameter(
     running: mcp.McpServer, tool: dict[str, Any], status: int, param: str
 ) -> None:
     async with asking(Scripted()) as http:
@@ -216,7 +216,7 @@ async def test_what_it_takes_to_get_in_is_not_told(running: mcp.McpServer) -> No
     assert "in-secret" not in repr(engine.turns)
 
 
-async def test_nobody_is_asked_where_the_operator_has_allowed_nothing(running: mcp.McpServer) -> None:
+async def test_without_allowed_servers_an_mcp_tool_is_refused(running: mcp.McpServer) -> None:
     async with client(Scripted()) as http:
         answer = await http.post("/v1/responses", json=body(running))
 

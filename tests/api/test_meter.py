@@ -85,7 +85,7 @@ async def test_a_whole_answer_is_billed_without_waiting_for_its_process() -> Non
     assert not engine.outcome.done()
 
 
-async def test_what_a_turn_that_was_left_early_tells_on_its_way_out_is_billed() -> None:
+async def test_the_usage_of_a_cancelled_turn_is_billed() -> None:
     engine = Settling()
     meter = Meter(engine)
     async with meter.run(HELLO):

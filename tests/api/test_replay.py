@@ -68,7 +68,7 @@ async def play(player: Player, *requests: Request, live: bool = False) -> list[A
     return told
 
 
-async def test_what_was_recorded_is_answered_and_counted(cassette: Path) -> None:
+async def test_a_recorded_request_is_answered_and_counted(cassette: Path) -> None:
     player = Player.of(cassette, pace=Pace(None))
     assert await play(player, ask("one"), ask("one"), ask("one")) == [b'{"text": "one"}'] * 3
     assert sorted(player.score.used.values()) == [1, 2]
@@ -134,7 +134,7 @@ async def test_a_miss_is_told_with_the_nearest_entry(cassette: Path) -> None:
     assert player.score.nearest[0] in player.score.entries
 
 
-async def test_what_asks_no_claude_is_answered_by_itself(cassette: Path) -> None:
+async def test_a_path_that_needs_no_claude_is_answered_without_a_recording(cassette: Path) -> None:
     player = Player.of(cassette, pace=Pace(None))
     assert await play(player, request({}, "/v1/models")) == ["live"]
     assert player.score.missed == []

@@ -101,9 +101,7 @@ def test_a_body_that_cannot_be_decoded_is_tried_once(decoded: list[str]) -> None
         (b"", "", False),
     ],
 )
-def test_what_a_request_asks_for_is_known_without_looking_at_the_rest(
-    body: bytes, model: str, in_background: bool
-) -> None:
+def test_model_and_background_are_read_without_decoding_the_rest(body: bytes, model: str, in_background: bool) -> None:
     asked = request(body)
 
     assert (asked.model, asked.is_for_the_background) == (model, in_background)

@@ -16,18 +16,18 @@ def test_a_block_comes_back_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("sealed", ["", "gAAAA", "ünd", Sealer().seal(pack(BLOCK)), "x" * 10_000])
-def test_what_another_key_sealed_is_not_opened(sealed: str) -> None:
+def test_reasoning_encrypted_with_another_key_is_not_decrypted(sealed: str) -> None:
     assert Sealer().open_reasoning(sealed) is None
 
 
-def test_what_was_tampered_with_is_not_opened() -> None:
+def test_changed_encrypted_reasoning_is_not_decrypted() -> None:
     sealer = Sealer()
     sealed = sealer.seal(pack(BLOCK))
 
     assert sealer.open_reasoning(sealed[:-6] + ("A" if sealed[-6] != "A" else "B") + sealed[-5:]) is None
 
 
-def test_whoever_has_the_secret_opens_and_a_key_that_was_replaced_still_does() -> None:
+def test_a_shared_key_and_a_replaced_key_both_decrypt() -> None:
     own = Fernet.generate_key()
     before, after = Sealer(own), Sealer(derived_key("shared"), own)
     other = Sealer(derived_key("shared"), Fernet.generate_key())

@@ -200,9 +200,7 @@ def test_intercepted_hosts_need_no_permission(victim: Callable[..., Victim]) -> 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_where_no_keys_are_asked_for_the_machines_own_programs_go_where_they_like(
-    host: str, victim: Callable[..., Victim]
-) -> None:
+def test_without_keys_local_programs_may_reach_any_host(host: str, victim: Callable[..., Victim]) -> None:
     proxy = victim(keys=False)
     with neighbour() as (port, _), proxy.open((proxy.proxy.host, proxy.proxy.port)) as connection:
         connection.sendall(f"GET http://{host}:{port}/ HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())

@@ -66,7 +66,7 @@ def test_the_proxys_own_page_is_not_shown_without_a_key(replay: Victim) -> None:
     assert (answer.status_code, SECRET in answer.content) == (401, False)
 
 
-def test_whoever_has_a_key_is_answered_and_health_is_for_everybody(replay: Victim) -> None:
+def test_a_client_with_a_key_is_answered_and_health_needs_no_key(replay: Victim) -> None:
     with at_base_url(replay) as client:
         answers = [client.request(*one, headers={"authorization": f"Bearer {replay.key}"}) for one in RECORDED]
         missed = client.get("/v1/nothing", headers={"authorization": f"Bearer {replay.key}"})

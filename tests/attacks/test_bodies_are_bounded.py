@@ -180,7 +180,7 @@ def test_a_head_without_end_is_refused(victim: Callable[..., Victim]) -> None:
     assert proxy.peak() - before < SPARE
 
 
-def test_who_sends_on_before_the_answer_is_cut_off(victim: Callable[..., Victim]) -> None:
+def test_a_client_that_sends_more_before_the_answer_is_cut_off(victim: Callable[..., Victim]) -> None:
     proxy = victim(rehearsal_delay_s=5)
     body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}).encode()
     before = proxy.resident()

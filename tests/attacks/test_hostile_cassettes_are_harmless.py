@@ -107,7 +107,9 @@ def test_an_index_that_lies_is_made_anew_or_believed_without_harm(lie: dict[str,
     ],
 )
 @pytest.mark.parametrize("which", ["blob", "index"])
-def test_what_is_no_file_or_too_large_is_not_read(which: str, spoil: Callable[[Path], None], cassette: Path) -> None:
+def test_a_blob_or_index_that_is_not_a_small_regular_file_is_not_read(
+    which: str, spoil: Callable[[Path], None], cassette: Path
+) -> None:
     blob = blob_of(cassette)
     path = {"blob": blob, "index": beside(cassette, "a.index")}[which]
     path.unlink(missing_ok=True)

@@ -56,7 +56,7 @@ def test_a_line_that_is_too_long_is_cut_at_a_word_and_looked_through() -> None:
     assert redact(line).endswith("word … (50007 characters)")
 
 
-def test_of_a_long_secret_the_last_four_characters_are_shown() -> None:
+def test_the_mask_shows_the_last_four_characters_of_a_long_secret() -> None:
     assert mask(SECRET) == "…1234"
     assert mask("short") == "…"
 
@@ -80,7 +80,7 @@ def test_no_record_passes_with_a_secret_in_it() -> None:
     assert SECRET not in written
 
 
-def test_what_would_steer_the_terminal_is_escaped_in_messages_and_tracebacks() -> None:
+def test_control_characters_are_escaped_in_messages_and_tracebacks() -> None:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.addFilter(RedactSecrets({}))

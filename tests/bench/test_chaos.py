@@ -41,7 +41,7 @@ def report(**fields: object) -> Report:
         (THEIRS, False, (0, 1, 0)),
     ],
 )
-def test_whose_answer_it_is_shows_by_its_mark(text: str, whole: bool, counted: tuple[int, int, int]) -> None:
+def test_the_mark_shows_whose_answer_it_is(text: str, whole: bool, counted: tuple[int, int, int]) -> None:
     tally = Tally()
     tally.check(text, MINE, whole=whole)
     assert (tally.answers, tally.mixed, tally.unmarked) == counted
@@ -58,7 +58,7 @@ def test_whose_answer_it_is_shows_by_its_mark(text: str, whole: bool, counted: t
         ({"answers": 0}, "1 runs without an answer"),
     ],
 )
-def test_what_must_not_be_is_a_fault(fields: dict[str, object], fault: str) -> None:
+def test_each_forbidden_result_is_a_fault(fields: dict[str, object], fault: str) -> None:
     assert report(**fields).faults == [fault]
 
 
@@ -83,7 +83,7 @@ def stored(text: str) -> Callable[[httpx2.Request], httpx2.Response]:
     ids=["it is there", "it is another's", "it is empty", "it is gone"],
 )
 @pytest.mark.anyio
-async def test_what_was_acknowledged_is_read_again(
+async def test_acknowledged_responses_are_read_again(
     answer: Callable[[httpx2.Request], httpx2.Response], lost: int
 ) -> None:
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))

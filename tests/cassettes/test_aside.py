@@ -21,7 +21,7 @@ def test_without_a_thread_all_is_done_at_once() -> None:
     assert not order.is_busy
 
 
-def test_what_is_large_is_done_beside_and_what_follows_waits_its_turn() -> None:
+def test_large_work_runs_in_a_thread_and_later_work_waits_for_it() -> None:
     done: list[tuple[int, int]] = []
     free = threading.Event()
 

@@ -108,7 +108,7 @@ def test_events_are_split_as_the_standard_says() -> None:
         {"response": []},
     ],
 )
-def test_what_is_no_chunk_at_all_breaks_nothing(value: object) -> None:
+def test_an_invalid_chunk_is_ignored(value: object) -> None:
     found: Any = assemble(STREAM, sse(value, chunk({"content": "a"}), value))
 
     # Of a list that stands in the place of a text nothing is kept, of a text all.

@@ -34,7 +34,7 @@ def test_large_base64_is_put_away_and_put_back(tmp_path: Path) -> None:
         LARGE[:5000] + "B==",
     ],
 )
-def test_what_would_not_come_back_exactly_stays(tmp_path: Path, text: str) -> None:
+def test_base64_that_would_not_decode_to_the_same_text_stays(tmp_path: Path, text: str) -> None:
     away = Blobs(tmp_path).put_away({"x": text})
 
     assert away["x"] == text or Blobs(tmp_path).put_back(away, []) == {"x": text}

@@ -69,7 +69,7 @@ def test_a_line_is_one_line_in_every_editor() -> None:
     assert "é" in line.decode()
 
 
-def test_what_utf_8_cannot_hold_is_escaped() -> None:
+def test_a_lone_surrogate_is_escaped() -> None:
     assert json.loads(encode_line({"text": "\ud800"})) == {"text": "\ud800"}
 
 

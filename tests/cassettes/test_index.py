@@ -42,7 +42,7 @@ def shown(summary: Summary) -> tuple[object, ...]:
     )
 
 
-def test_what_the_recorder_notes_is_what_reading_finds(tmp_path: Path) -> None:
+def test_the_recorders_index_equals_a_scan_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     make(path)
 
@@ -70,7 +70,7 @@ BODIES = [
 
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
-def test_what_the_recorder_notes_of_a_request_is_what_its_line_says(body: object, tmp_path: Path) -> None:
+def test_the_recorders_summary_of_a_request_equals_a_scan(body: object, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     with Recorder(path) as tapes:
         recording = tapes.begin("POST", "/v1/chat/completions?key=abc", [], json.dumps(body).encode())
@@ -84,7 +84,7 @@ def test_what_the_recorder_notes_of_a_request_is_what_its_line_says(body: object
 
 
 @pytest.mark.parametrize("body", [b"no JSON", b"", b'{"a": 1, "a": 2}', b"\xff", b"[" * 5000])
-def test_what_the_recorder_notes_of_a_body_that_is_no_json_is_what_its_line_says(body: bytes, tmp_path: Path) -> None:
+def test_the_recorders_summary_of_a_body_without_json_equals_a_scan(body: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     with Recorder(path) as tapes:
         tapes.begin("POST", "/v1", [], body).end("done")
@@ -113,7 +113,7 @@ BEGUN = {"type": "message_start", "message": {"model": "claude-x", "usage": {"in
 ENDED = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}}
 
 
-def test_where_claudes_counts_are_not_kept_by_themselves_those_of_the_events_are_taken(tmp_path: Path) -> None:
+def test_without_claude_usage_the_counts_of_the_events_are_used(tmp_path: Path) -> None:
     path = tmp_path / "older.jsonl"
     with Recorder(path) as tapes:
         recording = tapes.begin("POST", "/v1/chat/completions", [], b"{}")
@@ -166,7 +166,7 @@ def later(path: Path) -> None:
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 10**9))
 
 
-def test_what_is_made_of_a_cassette_that_came_without_its_folder_is_not_for_git(tmp_path: Path) -> None:
+def test_an_index_made_without_a_side_folder_is_ignored_by_git(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     make(path)
     shutil.rmtree(tmp_path / "a.jsonl.d")
@@ -233,7 +233,7 @@ def test_an_entry_is_read_by_its_id_from_any_part(tmp_path: Path) -> None:
     assert index.entry("none") is None
 
 
-def test_what_still_runs_is_listed_last_and_can_be_read(tmp_path: Path) -> None:
+def test_a_running_exchange_is_listed_last_and_can_be_read(tmp_path: Path) -> None:
     with Recorder(tmp_path / "a.jsonl") as tapes:
         running = tapes.begin("POST", "/running", [], b'{"model": "m"}')
         running.chunk(1, b"x")

@@ -28,7 +28,7 @@ def test_large_json_is_read_and_written_as_small_json_is(ascii_only: bool) -> No
 
 
 @pytest.mark.parametrize("damage", ["", "]", ",", '"', "nul"])
-def test_what_is_wrong_with_large_json_is_told_as_of_small(damage: str) -> None:
+def test_invalid_large_json_raises_the_same_error_as_small(damage: str) -> None:
     text = "[" + "1, " * 100_000 + damage
 
     with pytest.raises(ValueError):  # noqa: PT011 - json's own words
@@ -60,7 +60,7 @@ def test_random_values_come_back() -> None:
     assert slowly.read(slowly.write(encoder, value)) == value
 
 
-def test_what_is_forgotten_is_emptied_down_to_its_leaves() -> None:
+def test_forget_empties_all_nested_containers() -> None:
     leaf: dict[str, object] = {"a": 1}
     inner = [leaf, "text", (1, 2)]
     value = {"list": inner, "more": {"deep": [[[leaf]]]}}
@@ -71,7 +71,7 @@ def test_what_is_forgotten_is_emptied_down_to_its_leaves() -> None:
     assert (value, inner, leaf) == ({}, [], {})
 
 
-def test_what_is_nested_deeper_than_python_calls_go_is_forgotten_too() -> None:
+def test_forget_empties_very_deep_containers() -> None:
     value: list[object] = []
     for _ in range(100_000):
         value = [value]

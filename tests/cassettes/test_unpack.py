@@ -39,7 +39,7 @@ def test_a_body_is_unpacked_up_to_a_limit(how: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
 @pytest.mark.parametrize("body", [b"{}", b'{"model": "gpt-4o"}'])
-def test_what_is_not_so_encoded_is_an_error(encoding: str, body: bytes) -> None:
+def test_a_body_without_the_named_encoding_is_an_error(encoding: str, body: bytes) -> None:
     with pytest.raises(ValueError, match=encoding):
         unpack(body, encoding, 1000)
 
@@ -53,5 +53,5 @@ def test_half_of_a_body_is_an_error(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["", "identity", "unknown"])
-def test_what_has_no_encoding_that_is_known_stays_as_it_is(encoding: str) -> None:
+def test_a_body_with_an_unknown_encoding_is_not_changed(encoding: str) -> None:
     assert unpack(b"{}", encoding, 1) == b"{}"

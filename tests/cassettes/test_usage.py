@@ -114,7 +114,7 @@ def test_an_answer_that_is_told_again_uses_nothing(method: str, path: str) -> No
     assert entry_usage(again) is None
 
 
-def test_nothing_is_known_of_what_nobody_told() -> None:
+def test_without_usage_there_is_no_figure() -> None:
     assert entry_usage(entry(status=503, how="failed")) is None
     assert summary_usage(Summary("x", 0, 0)) is None
 

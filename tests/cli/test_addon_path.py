@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from cli.app import app
 
 
-def test_it_prints_the_script_that_lies_beside_the_rooms() -> None:
+def test_addon_path_prints_the_path_of_run_proxy() -> None:
     done = CliRunner().invoke(app, ["addon-path"])
 
     assert (done.exit_code, done.stdout) == (0, f"{Path(__file__).parents[2] / 'run_proxy.py'}\n")

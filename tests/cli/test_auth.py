@@ -112,8 +112,8 @@ def test_a_key_is_reported_with_what_it_keeps_out(no_login: Path, monkeypatch: p
 
     assert result.stdout.splitlines()[:3] == [
         "Claude Code runs with: API key (ANTHROPIC_API_KEY, …mnop)",
-        "Its address: https://gateway.example/…",
-        "Found too, and not used: OAuth token (CLAUDE_CODE_OAUTH_TOKEN, …mnop)",
+        "API address: https://gateway.example/…",
+        "Also found, but not used: OAuth token (CLAUDE_CODE_OAUTH_TOKEN, …mnop)",
     ]
     assert "Not verified: whether the API takes it" in result.stdout
     assert result.exit_code == 0
@@ -171,7 +171,7 @@ async def test_f98_without_a_terminal_no_login_is_started(command: str, own: str
     status, _, err = await ended(await start(command, environ={"TEST_CLI": str(spy)}))
 
     assert status == 2
-    assert f"`claude {own}` needs a person at a terminal" in err
+    assert f"`claude {own}` needs an interactive terminal" in err
     assert not called.exists()
 
 

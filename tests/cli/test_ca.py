@@ -60,7 +60,7 @@ def test_show_says_what_may_be_signed_and_until_when(settings: Settings, authori
     root = authority.root()
     assert f"subject      {root.subject.rfc4514_string()}" in shown
     assert f"to {root.not_valid_after_utc:%Y-%m-%d}" in shown
-    assert "signs for    api.openai.com, example.com, with all names below; for no address" in shown
+    assert "signs for    only api.openai.com, example.com and names below; no IP addresses" in shown
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
@@ -90,8 +90,8 @@ def test_install_help_says_that_it_is_not_needed_and_how_little_is_trusted(
 ) -> None:
     words = " ".join(understudy_ca(settings, "install-help").stdout.split())
 
-    assert "None of this is needed for programs started by `understudy run`" in words
-    assert "can sign only for api.openai.com, example.com," in words
+    assert "Programs that `understudy run` starts do not need this." in words
+    assert "can sign only for api.openai.com, example.com and for names below them" in words
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -142,7 +142,7 @@ def test_a_platform_that_is_not_known_is_refused_with_those_that_are(settings: S
     done = understudy_ca(settings, "install-help", "plan9")
 
     assert done.exit_code == 2
-    assert "'plan9'; there is for debian, fedora, macos" in done.stderr
+    assert "'plan9'; use one of debian, fedora, macos" in done.stderr
 
 
 def test_rotate_shows_the_new_authority_and_where_the_old_one_is(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_rotate_shows_the_new_authority_and_where_the_old_one_is(tmp_path: Path)
     assert done.exit_code == 0
     assert understudy_ca(settings, "show").stdout in done.stdout
     assert before not in done.stdout
-    assert f"kept in {tmp_path / 'ca' / 'old'}. Whoever was told to trust the old one" in done.stdout
+    assert f"kept in {tmp_path / 'ca' / 'old'}. Programs that trust the old one must trust this one" in done.stdout
 
 
 def test_rotate_speaks_of_no_old_authority_where_there_was_none(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_rotate_speaks_of_no_old_authority_where_there_was_none(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("command", ["path", "show", "install-help", "rotate"])
-def test_what_is_wrong_is_said_in_one_line(settings: Settings, command: str) -> None:
+def test_an_error_is_one_line(settings: Settings, command: str) -> None:
     done = understudy_ca(dataclasses.replace(settings, hosts=("api.openai.com", "*.com")), command)
 
     assert (done.exit_code, done.stdout) == (2, "")

@@ -75,7 +75,7 @@ def test_changed_says_when_nothing_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_setting_is_found_by_its_name_its_variable_and_its_option(name: str) -> None:
     assert asked(name).stdout.splitlines() == [
         "replay_speed = 1",
-        "    how many times faster than recorded; 0: at once",
+        "    the speed of replayed answers: 2 is twice as fast as recorded; 0: at once",
         "    from:     default",
         "    default:  1",
         "    set by:   --speed, UNDERSTUDY_REPLAY_SPEED, replay_speed in understudy.toml",
@@ -161,7 +161,7 @@ def test_a_narrow_terminal_shows_names_and_whole_values(
     assert told.splitlines()[0].split() == ["setting", "value"]
     assert "…" not in told
     assert all(host in re.sub(r"\s+", "", told) for host in hosts)
-    assert told.splitlines()[-1] == "`understudy config NAME` explains one; `--changed` shows yours."
+    assert told.splitlines()[-1] == "`understudy config NAME` explains one; `--changed` hides defaults."
 
 
 def test_every_option_of_run_and_serve_that_is_a_setting_is_known_as_one() -> None:
@@ -190,7 +190,7 @@ def test_a_setting_may_be_named_as_its_table_in_the_file_has_it(name: str, setti
         (("--config", "missing.toml"), "there is no file missing.toml"),
     ],
 )
-def test_what_is_not_there_is_one_line_and_status_2(line: tuple[str, ...], told: str) -> None:
+def test_an_unknown_setting_or_file_is_one_line_and_status_2(line: tuple[str, ...], told: str) -> None:
     done = asked(*line)
 
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"understudy: {told}\n")

@@ -130,7 +130,7 @@ def test_vcrpys_cassettes_come_in_without_their_secrets(tmp_path: Path) -> None:
     assert b"canary" not in written
 
 
-def test_what_vcrpy_had_of_httpx_before_its_version_6_comes_in(tmp_path: Path) -> None:
+def test_vcrpys_older_format_for_httpx_is_read(tmp_path: Path) -> None:
     newer = """body: {string: '{"choices"""
     assert newer in VCR
     older = VCR.replace(newer, """content: '{"choices""").replace("}}]}'}", "}}]}'")
@@ -217,13 +217,13 @@ def test_force_writes_over_all_parts_of_a_cassette_once_what_comes_in_can_be_rea
     ("arguments", "told"),
     [
         (("none.har", "b.jsonl"), "none.har"),
-        (("a.har", "b.jsonl"), "is no HAR"),
-        (("a.yaml", "b.jsonl"), "is no cassette of vcrpy's"),
-        (("a.flow", "b.jsonl"), "is no flow file"),
-        (("a.txt", "b.jsonl"), "its suffix is none of"),
-        (("all.jsonl", "b.xyz"), "its suffix is none of"),
-        (("all.jsonl", "a.har"), "is there already"),
-        (("a.har", "b.flow"), "to a cassette (.jsonl) alone"),
+        (("a.har", "b.jsonl"), "is not a HAR"),
+        (("a.yaml", "b.jsonl"), "is not a cassette of vcrpy"),
+        (("a.flow", "b.jsonl"), "is not a flow file"),
+        (("a.txt", "b.jsonl"), "its suffix must be one of .har"),
+        (("all.jsonl", "b.xyz"), "its suffix must be .har or .flow"),
+        (("all.jsonl", "a.har"), "already exists"),
+        (("a.har", "b.flow"), "can only be converted to a cassette (.jsonl)"),
         (("none.jsonl", "b.har"), "none.jsonl"),
     ],
 )
@@ -269,7 +269,7 @@ def test_an_exchange_that_cannot_be_read_leaves_what_is_there_as_it_was(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no /dev/stdout")
-def test_what_is_written_may_be_a_pipe(cassette: Path, tmp_path: Path) -> None:
+def test_the_output_can_be_a_pipe(cassette: Path, tmp_path: Path) -> None:
     script = f'"{UNDERSTUDY}" convert "{cassette}" /dev/stdout --force --format openai-jsonl | head -1'
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=60)
     assert json.loads(done.stdout)["messages"] and done.stderr == ""

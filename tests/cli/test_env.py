@@ -39,7 +39,7 @@ def test_a_shell_that_loaded_it_is_put_back_as_it_was(tmp_path: Path) -> None:
     assert after == before
 
 
-def test_where_nothing_was_loaded_there_is_nothing_to_undo() -> None:
+def test_unset_without_a_loaded_env_prints_a_note() -> None:
     done = CliRunner().invoke(app, ["env", "--unset"])
 
     assert (done.exit_code, done.stdout) == (0, "")
@@ -54,7 +54,7 @@ def test_an_unknown_shell_is_one_line_and_status_2(line: list[str]) -> None:
     assert done.stderr.splitlines()[-1].startswith("understudy: there are no lines for the shell 'tcsh', only for sh,")
 
 
-def test_it_says_when_nothing_listens_there_yet() -> None:
+def test_env_says_if_nothing_listens_at_the_address() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         at = f"127.0.0.1:{server.getsockname()[1]}"
         listening = CliRunner().invoke(app, ["env", "--listen", at])

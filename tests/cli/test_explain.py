@@ -65,11 +65,11 @@ def test_a_request_that_would_be_refused_ends_with_1(options: tuple[str, ...]) -
 @pytest.mark.parametrize(
     ("body", "options", "words"),
     [
-        ('{"a":\n [1,]}', (), "stdin: this is no JSON object. Line 2"),
-        ("[]", (), "stdin: this is no JSON object."),
-        (b"\xff", (), "stdin: this is no JSON object."),
+        ('{"a":\n [1,]}', (), "stdin: this is not a JSON object. Line 2"),
+        ("[]", (), "stdin: this is not a JSON object."),
+        (b"\xff", (), "stdin: this is not a JSON object."),
         ({"model": "gpt-4o"}, (), "--endpoint chat, responses, completions"),
-        (CHAT, ("--endpoint", "images"), "'images' is none of chat"),
+        (CHAT, ("--endpoint", "images"), "'images' is not one of chat"),
     ],
     ids=["no JSON", "no object", "no text", "no endpoint", "another endpoint"],
 )
@@ -101,7 +101,7 @@ def test_long_conversations_texts_and_files_are_cut() -> None:
 
     done = explain(body)
 
-    assert f"({101 - MOST_MESSAGES} messages more)" in done.stdout
+    assert f"({101 - MOST_MESSAGES} more messages)" in done.stdout
     assert done.stdout.count("said ") == MOST_MESSAGES - 1
     assert f"{'x' * MOST_CHARACTERS}… (5000 characters)" in done.stdout
     assert "(document, text/plain, 11 characters)" in done.stdout

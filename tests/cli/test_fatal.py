@@ -5,7 +5,9 @@ import pytest
 from cli.fatal import fatal
 
 
-def test_it_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fatal_error_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "20")
 
     ended = fatal("a line that is [bold]longer[/] than the terminal\nand goes on")

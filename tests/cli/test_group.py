@@ -38,7 +38,7 @@ from cli.group import PANELS, Commands
         ("run --replay a.jsonl --speed fast -- app", "--speed: 'fast' is not a number"),
         (
             "run --record chat.txt -- app",
-            "--record: a cassette's name ends in .jsonl; a folder's name ends in /: 'chat.txt' does neither",
+            "--record: 'chat.txt' must end in .jsonl (a cassette's file) or in / (a folder)",
         ),
         ("run -q -- app", "no such option: -q. See `understudy run --help`."),
         ("srve", "no such command 'srve'. Did you mean 'serve'? See `understudy --help`."),

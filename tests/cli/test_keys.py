@@ -162,11 +162,11 @@ def test_a_name_cannot_write_to_the_table_in_markup(keys: Keys) -> None:
     [
         pytest.param(["revoke", "bob"], "no key named 'bob'", id="nobody's"),
         pytest.param(["make", "alice"], "'alice' already", id="a name that is taken"),
-        pytest.param(["make", "bob", "--expires", "soon"], "'soon' is no length of time", id="no length of time"),
+        pytest.param(["make", "bob", "--expires", "soon"], "'soon' is not a length of time", id="no length of time"),
         pytest.param(["make", "bob", "--usd-total", "0"], "usd_total must be above 0", id="no limit"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_and_nothing_is_made(keys: Keys, arguments: list[str], words: str) -> None:
+def test_an_error_is_one_line_and_makes_no_key(keys: Keys, arguments: list[str], words: str) -> None:
     keys("make", "alice")
     result = keys(*arguments)
 
@@ -191,6 +191,6 @@ def test_a_length_of_time(text: str, length: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "30", "d", "0d", "-1d", "1.5d", "1y", "999999w"])
-def test_what_is_no_length_of_time(text: str) -> None:
-    with pytest.raises(ValueError, match="no length of time"):
+def test_an_invalid_length_of_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a length of time"):
         seconds(text)

@@ -23,7 +23,7 @@ def test_the_status_is_that_of_the_exception(code: str, status: int) -> None:
     assert left(f"leave(SystemExit({code}))\nprint('went on')").returncode == status
 
 
-def test_what_was_printed_is_written_and_what_was_registered_runs() -> None:
+def test_leave_flushes_stdout_and_runs_atexit_functions() -> None:
     done = left("import atexit\natexit.register(print, 'registered')\nprint('printed')\nleave(SystemExit(0))")
 
     assert done.stdout == "printed\nregistered\n"

@@ -53,7 +53,7 @@ def test_only_the_plugin_can_talk_to_it_and_it_ends_with_the_connection(tmp_path
 
         with socket.create_connection(("127.0.0.1", port), timeout=GUARD_S) as connection:
             connection.sendall(token.encode() + b"\n" + state)
-            assert b"nothing is played" in connection.recv(4096)
+            assert b"no cassette is being replayed" in connection.recv(4096)
             # Nobody else gets in, even with the token.
             with pytest.raises(OSError, match=r"refused|reset"):
                 said_to(port, token.encode() + b"\n", state)
@@ -68,11 +68,11 @@ def test_only_the_plugin_can_talk_to_it_and_it_ends_with_the_connection(tmp_path
         (b"", "only Understudy's pytest plugin can use this command"),
         (
             b'{"protocol": 0, "token": "x"}\n',
-            f"plugin speaks protocol 0, and this Understudy speaks protocol {PROTOCOL}",
+            f"plugin uses protocol 0, but this Understudy uses protocol {PROTOCOL}",
         ),
     ],
 )
-def test_whoever_is_not_the_plugin_or_another_one_is_told_so(tmp_path: Path, line: bytes, told: str) -> None:
+def test_a_caller_that_is_not_the_plugin_gets_an_error(tmp_path: Path, line: bytes, told: str) -> None:
     env = clean_environment(tmp_path / "home")
     done = subprocess.run([UNDERSTUDY, "pytest-proxy"], input=line, env=env, capture_output=True, timeout=GUARD_S)
 
@@ -124,7 +124,7 @@ async def test_a_request_that_comes_late_is_not_the_next_tests(tmp_path: Path) -
             assert (await app.post(URL, json=BODY)).status_code == 409
         ended = await asked(desk, "end", passed=True)
     assert (ended["missed"], ended["asked"]) == (["POST /v1/chat/completions"], 0)
-    assert ended["answers"] == ["POST /v1/chat/completions: nothing in second.jsonl answers it"]
+    assert ended["answers"] == ["POST /v1/chat/completions: no exchange in second.jsonl matches it"]
 
 
 @pytest.mark.anyio
@@ -146,10 +146,10 @@ async def test_tests_share_one_authority_and_have_their_own_settings(tmp_path: P
 async def test_a_command_that_cannot_be_obeyed_is_answered_with_an_error(tmp_path: Path) -> None:
     async with Desk(tmp_path) as desk:
         for line, told in (
-            (b"{", "a fault in Understudy"),
-            (b'{"do": "end", "passed": true}', "nothing is played, so there is nothing to end"),
+            (b"{", "an internal error of Understudy"),
+            (b'{"do": "end", "passed": true}', "the command end must come after begin"),
         ):
             assert told in (await desk.answer(line))["error"]
         begin = {"do": "begin", "cassette": "folder", "mode": "again", "root": "/", "environment": {}}
         begin["environment"] = {"set": {}, "unset": []}
-        assert "only a cassette of its own" in (await desk.answer(json.dumps(begin).encode()))["error"]
+        assert "only a single file (.jsonl)" in (await desk.answer(json.dumps(begin).encode()))["error"]

@@ -55,7 +55,7 @@ def test_a_signal_that_we_were_started_to_ignore_ends_nothing() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_it_runs_where_there_is_no_hangup_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_runs_on_a_system_without_sighup(monkeypatch: pytest.MonkeyPatch) -> None:
     async def three() -> int:
         return 3
 

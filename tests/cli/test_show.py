@@ -251,7 +251,7 @@ def test_every_kind_of_exchange_is_told_to_people_and_to_programs(cassette: Path
     assert told["id"] == f"e{n}"
 
 
-def test_what_would_steer_a_terminal_is_shown_and_not_done(tmp_path: Path) -> None:
+def test_show_escapes_control_characters(tmp_path: Path) -> None:
     evil = "\x1b[2J\x1b]0;title\x07 [bold red]markup[/] \u202e \x9b31m"
     with tapes.recorder(tmp_path / "a.jsonl") as recorder:
         tapes.whole(tapes.begin(recorder, tapes.ask(evil)), tapes.completion(evil))
@@ -275,7 +275,7 @@ def test_what_would_steer_a_terminal_is_shown_and_not_done(tmp_path: Path) -> No
         (("show", "a.jsonl", "99"), "has no exchange 99"),
         (("show", "a.jsonl", "nonsense"), "has no exchange nonsense"),
         (("show", "a.jsonl", "--grep", "("), "--grep (: missing )"),
-        (("show", "a.jsonl", "1", "--failed"), "1 names one exchange"),
+        (("show", "a.jsonl", "1", "--failed"), "1 selects one exchange"),
         (("diff", "a.jsonl:1", "none.jsonl"), "none.jsonl"),
         (("diff", "a.jsonl:99", "a.jsonl:1"), "has no exchange 99"),
     ],
@@ -291,7 +291,7 @@ def test_a_mistake_is_one_line_and_status_2(
     assert done.stderr.count("\n") == 1
 
 
-def test_whoever_has_read_enough_may_leave(cassette: Path) -> None:
+def test_a_reader_may_close_the_pipe_early(cassette: Path) -> None:
     command = f'"{UNDERSTUDY}" show "{cassette}" | head -1'
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
@@ -335,7 +335,7 @@ def test_a_cassette_is_the_same_as_itself(cassette: Path) -> None:
     assert run("diff", f"{cassette}:1", f"{cassette}:1").exit_code == 0
 
 
-def test_what_differs_is_told_by_request_answer_and_usage(cassette: Path, tmp_path: Path) -> None:
+def test_diff_shows_differences_of_request_answer_and_usage(cassette: Path, tmp_path: Path) -> None:
     with tapes.recorder(tmp_path / "b.jsonl") as recorder:
         tapes.whole(tapes.begin(recorder, tapes.ask("Hello 0", temperature=1)), tapes.completion("Good day."))
     done = run("diff", f"{cassette}:2", f"{tmp_path / 'b.jsonl'}:1")
@@ -395,5 +395,5 @@ def test_another_time_is_no_difference_unless_that_is_asked(tmp_path: Path) -> N
         ({"type": "web_search_call"}, [Part("tool_call", "", "web_search", "")]),
     ],
 )
-def test_what_servers_and_agents_do_is_shown(item: dict[str, Any], parts: list[Part]) -> None:
+def test_items_of_servers_and_agents_are_shown(item: dict[str, Any], parts: list[Part]) -> None:
     assert list(said(item).parts) == parts

@@ -30,7 +30,7 @@ def test_the_line_is_shown_once_and_erased_once() -> None:
     assert terminal.getvalue() == f"\r{LINE}\r{' ' * len(LINE)}\r"
 
 
-def test_what_is_not_shown_is_not_erased() -> None:
+def test_a_line_that_was_not_shown_is_not_erased() -> None:
     terminal = Terminal()
 
     SignOfLife(terminal).erase()
@@ -38,7 +38,7 @@ def test_what_is_not_shown_is_not_erased() -> None:
     assert terminal.getvalue() == ""
 
 
-def test_it_makes_room_for_what_is_logged_and_comes_back_below(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_line_stays_below_log_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     sign = SignOfLife(terminal)
     monkeypatch.setattr(module, "sign_of_life", sign)
@@ -55,7 +55,7 @@ def test_it_makes_room_for_what_is_logged_and_comes_back_below(monkeypatch: pyte
     assert terminal.getvalue() == f"\r{LINE}{blank}first\n\r{LINE}{blank}second\n"
 
 
-def test_where_there_is_no_terminal_nothing_is_written() -> None:
+def test_without_a_terminal_nothing_is_written() -> None:
     pipe = io.StringIO()
     sign = SignOfLife(pipe)
 
@@ -90,7 +90,7 @@ def test_which_command_lines_have_it(arguments: list[str], wanted: bool) -> None
     assert is_wanted(arguments) is wanted
 
 
-def test_it_comes_before_what_takes_long_to_import() -> None:
+def test_the_line_is_shown_before_slow_imports() -> None:
     code = """
 import sys, cli.sign_of_life, understudy.__main__
 print('mitmproxy' in sys.modules, 'rich' in sys.modules, 'typer' in sys.modules)

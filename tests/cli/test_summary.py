@@ -53,7 +53,7 @@ def test_answers_from_a_cassette_are_said_to_be_that() -> None:
         ("gpt-5", "claude-opus-4-8", "gpt-5 → claude-opus-4-8 1"),
     ],
 )
-def test_who_answered(asked: str, model: str, who: str) -> None:
+def test_the_summary_names_the_requested_and_the_answering_model(asked: str, model: str, who: str) -> None:
     line = summary(Requests(all=1), OPUS, [NameUse(asked, model, 1, OPUS)])
 
     assert line.endswith(f"$0.035, {who}")

@@ -34,4 +34,4 @@ def test_json_alone_is_refused(line: list[str]) -> None:
     done = CliRunner().invoke(app, line)
 
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == "understudy: --json belongs behind a command, or beside --version.\n"
+    assert done.stderr == "understudy: --json can only be used after a command, or with --version.\n"

@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import ssl
 import threading
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -16,25 +17,39 @@ from cryptography.x509.oid import NameOID
 type Signer = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
+@dataclass(frozen=True)
+class Certified:
+    """What a server on ``localhost`` needs, and the file of the authority that clients must trust."""
+
+    authority: Path
+    fingerprint: str
+    tls: ssl.SSLContext
+
+
+def certify(directory: Path) -> Certified:
+    """Make an authority and a certificate for ``localhost`` in a folder."""
+    directory.mkdir(parents=True, exist_ok=True)
+    authority, chain = directory / "authority.pem", directory / "chain.pem"
+    signer = _make("an authority made for this test", None)
+    leaf, key = _make("localhost", signer)
+    authority.write_bytes(signer[0].public_bytes(serialization.Encoding.PEM))
+    chain.write_bytes(_private(key) + leaf.public_bytes(serialization.Encoding.PEM))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(chain)
+    return Certified(authority, fingerprint(leaf.public_bytes(serialization.Encoding.DER)), tls)
+
+
 class Site:
     """The server, as a context manager, at https://localhost:PORT. It answers everything with one text."""
 
     ANSWER = b"the real host's own answer"
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        authority, chain = directory / "authority.pem", directory / "chain.pem"
-        signer = _make("an authority made for this test", None)
-        leaf, key = _make("localhost", signer)
-        authority.write_bytes(signer[0].public_bytes(serialization.Encoding.PEM))
-        chain.write_bytes(_private(key) + leaf.public_bytes(serialization.Encoding.PEM))
-        self.authority = authority
-        self.fingerprint = fingerprint(leaf.public_bytes(serialization.Encoding.DER))
+        made = certify(directory)
+        self.authority, self.fingerprint, self._tls = made.authority, made.fingerprint, made.tls
         self.connections = 0
         self.requests: list[tuple[str, str, str | None, bytes]] = []
         """Method, path, Authorization and body of each."""
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._tls.load_cert_chain(chain)
 
     def __enter__(self) -> Self:
         site = self

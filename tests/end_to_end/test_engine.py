@@ -57,7 +57,7 @@ def test_the_state_is_told_at_the_base_url_door_too(proxy: Proxy) -> None:
     assert state["watchdog"] is True
 
 
-def test_what_fails_before_the_first_byte_is_tried_again_unseen(cloud: Cloud, home: Path) -> None:
+def test_a_failure_before_the_first_token_is_retried_without_the_app_noticing(cloud: Cloud, home: Path) -> None:
     with serve(clean_environment(home, cloud.base_url)) as proxy, proxy.openai() as client:
         cloud.script(
             Reply.error(529, headers=(("retry-after", "1"),)), Reply.error(500), Reply(text="At last, an answer.")

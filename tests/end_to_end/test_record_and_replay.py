@@ -81,7 +81,7 @@ def entries_of(cassette: Path) -> list[Entry]:
     return sorted((entry for entry in found if isinstance(entry, Entry)), key=lambda entry: entry.started)
 
 
-def test_what_is_recorded_from_a_base_url_without_its_version_answers_one_with_it(cloud: Cloud, home: Path) -> None:
+def test_a_recording_without_v1_in_the_path_answers_requests_with_it(cloud: Cloud, home: Path) -> None:
     cloud.script(Reply(text="Aye."))
     cassette, env = home / "session.jsonl", clean_environment(home, cloud.base_url)
     with serve(env, "--record", str(cassette)) as proxy, proxy.openai(base_url="https://api.openai.com") as client:
@@ -216,7 +216,7 @@ except openai.ConflictError as error:
 """
 
 
-def test_what_is_missed_goes_live_once_and_is_recorded(cloud: Cloud, home: Path) -> None:
+def test_a_missed_request_is_asked_live_once_and_recorded(cloud: Cloud, home: Path) -> None:
     cassette = home / "session.jsonl"
     options = ("--replay", str(cassette), "--on-miss", "record", "--speed", "0")
 

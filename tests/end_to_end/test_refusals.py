@@ -59,7 +59,7 @@ def test_openais_client_raises_bad_request_with_the_parameter(proxy: Proxy, clou
     assert cloud.turns == []
 
 
-def test_what_has_no_effect_is_accepted_and_named_in_a_header(proxy: Proxy, cloud: Cloud) -> None:
+def test_a_header_names_parameters_without_effect(proxy: Proxy, cloud: Cloud) -> None:
     with proxy.openai() as client:
         answer = client.chat.completions.with_raw_response.create(
             model="gpt-4o", messages=HELLO, seed=7, verbosity="low"

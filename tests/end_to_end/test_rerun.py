@@ -102,14 +102,14 @@ def test_a_fresh_cassette_has_no_difference(home: Path) -> None:
     assert "same: 1 sealed reasoning could not be opened, and was not compared" in alone.stdout
 
 
-def test_what_a_terminal_has_no_character_for_is_written_as_its_escape(cassette: Path, home: Path) -> None:
+def test_a_character_that_the_terminal_lacks_is_escaped(cassette: Path, home: Path) -> None:
     cassette.write_text(cassette.read_text().replace('"text": "This"', '"text": "日本"'))
     done = understudy(home, "retranslate", str(cassette), PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (1, "")
     assert "\\u65e5\\u672c" in done.stdout
 
 
-def test_whoever_has_read_enough_is_told_nothing_more(cassette: Path, home: Path) -> None:
+def test_a_closed_pipe_causes_no_error_message(cassette: Path, home: Path) -> None:
     cassette.write_text(cassette.read_text().replace('"text": "This"', f'"text": "{"That " * 50_000}"'))
     command = f'"{UNDERSTUDY}" retranslate "{cassette}" | head -1'
     shell = ["/bin/sh", "-c", command]
@@ -124,7 +124,7 @@ def test_reassemble_makes_anew_what_was_edited(cassette: Path, home: Path) -> No
 
     done = understudy(home, "reassemble", str(cassette))
 
-    assert done.stdout.endswith("1 made anew\n")
+    assert done.stdout.endswith("1 rebuilt\n")
     assert b'"By"' in entries(cassette)[1].body and b"rehearsal" not in entries(cassette)[1].body
 
 
@@ -157,7 +157,7 @@ def test_a_fixture_is_made_of_one_exchange(cassette: Path, home: Path) -> None:
     made = understudy(home, "fixture", str(cassette), "2", "--into", "one.jsonl")
     assert made.returncode == 0
     assert [entry.id for entry in entries(home / "one.jsonl")] == [entries(cassette)[1].id]
-    assert "is there already" in understudy(home, "fixture", str(cassette), "1", "--into", "one.jsonl").stderr
+    assert "already exists" in understudy(home, "fixture", str(cassette), "1", "--into", "one.jsonl").stderr
 
 
 @pytest.mark.parametrize("command", ["retranslate", "reassemble", "again", "check"])

@@ -230,7 +230,7 @@ def test_a_structured_answer_is_parsed(proxy: Proxy, cloud: Cloud) -> None:
     assert cloud.turns[0].body["output_config"]["format"]["type"] == "json_schema"
 
 
-def test_what_is_remembered_can_be_had_and_deleted(proxy: Proxy, cloud: Cloud) -> None:
+def test_a_stored_response_can_be_retrieved_and_deleted(proxy: Proxy, cloud: Cloud) -> None:
     cloud.script(Reply(text="Aye."))
 
     with proxy.openai() as client:
@@ -245,7 +245,7 @@ def test_what_is_remembered_can_be_had_and_deleted(proxy: Proxy, cloud: Cloud) -
     assert len(items.data) == 1
 
 
-def test_what_is_kept_outlives_the_proxy(cloud: Cloud, home: Path) -> None:
+def test_stored_responses_survive_a_restart_of_the_proxy(cloud: Cloud, home: Path) -> None:
     cloud.script(Reply(text="one"), Reply(text="two"))
     env = clean_environment(home, cloud.base_url)
     with serve(env) as proxy, proxy.openai() as client:

@@ -204,7 +204,7 @@ def test_a_rehearsal_needs_no_way_through_the_persons_own_proxy(cloud: Cloud, ho
     assert "This is a rehearsal" in done.stdout
 
 
-def test_what_of_the_persons_own_no_longer_holds_is_told(cloud: Cloud, home: Path) -> None:
+def test_run_warns_of_replaced_proxy_settings(cloud: Cloud, home: Path) -> None:
     env = clean_environment(home, cloud.base_url, HTTPS_PROXY="http://proxy.corp:3128", NO_PROXY=".openai.com")
 
     done = run(["true"], env)
@@ -222,7 +222,7 @@ def test_what_of_the_persons_own_no_longer_holds_is_told(cloud: Cloud, home: Pat
         ("UNDERSTUDY_STORE", "/dev/null/no.db", "the database needs a file that it can write"),
     ],
 )
-def test_what_keeps_it_from_starting_is_told_without_a_traceback(
+def test_an_error_at_the_start_of_run_has_no_traceback(
     variable: str, value: str, told: str, cloud: Cloud, home: Path
 ) -> None:
     done = run(["true"], clean_environment(home, cloud.base_url, **{variable: value}))

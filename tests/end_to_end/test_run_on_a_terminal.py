@@ -45,7 +45,7 @@ def on_a_terminal(command: list[str], env: dict[str, str], *options: str) -> tup
     return process.returncode, out.decode(), written.decode().replace("\r\n", "\n")
 
 
-def test_it_shows_that_it_starts_and_says_at_the_end_what_came(cloud: Cloud, home: Path) -> None:
+def test_run_shows_a_starting_line_and_a_summary(cloud: Cloud, home: Path) -> None:
     cloud.script(Reply(text="Aye.", usage=USAGE), Reply(text="This is a test.", usage=USAGE))
     env = clean_environment(home, cloud.base_url)
 
@@ -70,7 +70,7 @@ def test_failed_requests_are_counted(cloud: Cloud, home: Path) -> None:
     assert (status, terminal.split("\r")[-1]) == (0, "understudy: 1 request (1 failed)\n")
 
 
-def test_where_nothing_came_through_it_says_what_to_do(cloud: Cloud, home: Path) -> None:
+def test_without_any_request_run_says_what_to_do(cloud: Cloud, home: Path) -> None:
     status, _, terminal = on_a_terminal(["sh", "-c", "exit 3"], clean_environment(home, cloud.base_url))
 
     told = "understudy: no request came through the proxy. To see why: understudy doctor -- sh -c 'exit 3'\n"
@@ -95,7 +95,7 @@ def test_quiet_writes_neither(command: list[str], cloud: Cloud, home: Path) -> N
     assert "no request" not in terminal
 
 
-def test_where_there_is_no_terminal_the_line_is_written_only_if_asked_for(cloud: Cloud, home: Path) -> None:
+def test_without_a_terminal_the_summary_needs_an_option(cloud: Cloud, home: Path) -> None:
     env = clean_environment(home, cloud.base_url)
 
     assert run(["true"], env).stderr == ""

@@ -114,7 +114,7 @@ def test_trust_files_that_cannot_be_written_are_told_in_one_line(home: Path) -> 
     done = subprocess.run([UNDERSTUDY, "env"], env=env, capture_output=True, text=True, timeout=GUARD_S)
 
     assert done.returncode == 2
-    assert done.stderr.startswith("understudy: the files of trusted certificates cannot be written: ")
+    assert done.stderr.startswith("understudy: the certificate files cannot be written: ")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -157,7 +157,7 @@ def test_a_setting_that_is_wrong_ends_mitmdump_with_one_line(home: Path) -> None
         ({"UNDERSTUDY_STORE_KEY": "canary"}, "Understudy cannot start: a key for what is stored is 32 bytes "),
     ],
 )
-def test_what_keeps_the_proxy_from_starting_is_told_once(variable: dict[str, str], told: str, home: Path) -> None:
+def test_an_error_at_the_start_of_serve_is_one_line(variable: dict[str, str], told: str, home: Path) -> None:
     command = [UNDERSTUDY, "serve", "--listen", "127.0.0.1:0", "--log-level", "warning"]
 
     done = subprocess.run(
@@ -175,7 +175,7 @@ def test_what_keeps_the_proxy_from_starting_is_told_once(variable: dict[str, str
     assert "canary" not in line
 
 
-def test_what_failed_is_marked_and_what_an_app_got_before_it_hung_up_is_kept(cloud: Cloud, home: Path) -> None:
+def test_failed_flows_are_marked_and_cut_answers_are_kept(cloud: Cloud, home: Path) -> None:
     gate = cloud.gate()
     cloud.script(
         Reply(text="Aye."),

@@ -76,7 +76,7 @@ async def test_pieces_come_as_claude_gives_them(proxy: Proxy, cloud: Cloud) -> N
     assert "".join(texts(before + after)) == "one two three"
 
 
-async def test_what_passed_over_a_websocket_is_recorded_and_replayed(cloud: Cloud, home: Path) -> None:
+async def test_websocket_requests_are_recorded_and_replayed(cloud: Cloud, home: Path) -> None:
     cloud.script(Reply(text="one two"), Reply(text="three"))
     cassette = home / "c.jsonl"
     with serve(clean_environment(home, cloud.base_url), "--record", str(cassette)) as proxy:

@@ -203,7 +203,7 @@ def test_mitmdump_says_which_module_another_script_has_loaded_before(installed: 
     assert done.returncode == 2
     assert done.stderr == (
         f"understudy: another module named 'settings' is loaded in this process: {project / 'settings.py'}. "
-        "Understudy has a module of that name and cannot run beside it.\n"
+        "Understudy has a module with the same name and cannot run beside it.\n"
     )
 
 
@@ -217,8 +217,8 @@ def test_a_mitmdump_of_another_environment_is_told_so(installed: Path, home: Pat
 
     assert done.returncode == 2
     assert done.stderr == (
-        f"understudy: mitmproxy runs in an environment without 'understudy': {home / 'other'}. "
-        "Start the mitmproxy of the environment that Understudy is installed in.\n"
+        f"understudy: mitmproxy runs in a Python environment without 'understudy': {home / 'other'}. "
+        "Start the mitmproxy that is installed in the same environment as Understudy.\n"
     )
 
 

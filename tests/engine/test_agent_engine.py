@@ -130,7 +130,7 @@ async def test_a_run_that_is_left_has_used_what_every_message_told(
     assert [message.usage for message in running.messages] == [received.told for received in rehearsal.turns]
 
 
-async def test_what_lies_outside_its_folder_is_not_read(
+async def test_an_agent_cannot_read_outside_its_folder(
     rehearsal: Rehearsal, spawn: Spawn, folder: Path, tmp_path: Path
 ) -> None:
     rehearsal.script(call("Read", file_path=str(tmp_path / "secret.txt")), Reply(text="I may not."))
@@ -177,7 +177,7 @@ async def test_what_it_does_can_be_kept_from_the_app(rehearsal: Rehearsal, spawn
     assert thoughts_of(events) == ""
 
 
-async def test_it_knows_what_was_said_before(rehearsal: Rehearsal, spawn: Spawn, folder: Path) -> None:
+async def test_an_agent_gets_the_earlier_messages(rehearsal: Rehearsal, spawn: Spawn, folder: Path) -> None:
     rehearsal.script(Reply(text="Three."))
     await play(Agent("review", cwd=folder, tools=("Read",)), spawn, ask("One", "Two", "And?"))
     said = [(message["role"], json.dumps(message["content"])) for message in rehearsal.turns[0].body["messages"]]
@@ -185,7 +185,7 @@ async def test_it_knows_what_was_said_before(rehearsal: Rehearsal, spawn: Spawn,
     assert all(text in told for text, (_, told) in zip(("One", "Two", "And?"), said, strict=False))
 
 
-async def test_it_stops_when_it_has_asked_often_enough(rehearsal: Rehearsal, spawn: Spawn, folder: Path) -> None:
+async def test_an_agent_stops_after_max_turns(rehearsal: Rehearsal, spawn: Spawn, folder: Path) -> None:
     rehearsal.script(*[call("Read", file_path=str(folder / "a.txt"))] * 5)
     agent = Agent("review", cwd=folder, tools=("Read",), max_turns=2)
     events, _ = await play(agent, spawn, ask("Read for ever."))

@@ -43,7 +43,7 @@ def test_an_agent_is_what_was_written_down(tmp_path: Path) -> None:
         ({"sandbox": False}, "needs rules in allow"),
     ],
 )
-def test_what_is_unknown_or_unsafe_is_refused_by_name(tmp_path: Path, more: dict[str, Any], told: str) -> None:
+def test_an_unknown_or_unsafe_agent_setting_is_refused_by_name(tmp_path: Path, more: dict[str, Any], told: str) -> None:
     with pytest.raises(AgentError, match="agent review: ") as error:
         read_agents({"review": table(tmp_path, **more)})
     assert told in str(error.value)

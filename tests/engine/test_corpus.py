@@ -15,8 +15,6 @@ from tests.translate.test_corpus_tools import MESSAGES, answered, events_of_sse,
 
 pytestmark = [
     pytest.mark.anyio,
-    # On a saturated machine the CLI may ask again after some endings before its process is ended.
-    pytest.mark.calm,
     pytest.mark.skipif(not MESSAGES.exists(), reason=f"the shared corpus is not at {MESSAGES.parent}"),
 ]
 

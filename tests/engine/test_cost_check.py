@@ -93,7 +93,7 @@ def test_a_model_whose_price_is_not_known_is_told_once(caplog: pytest.LogCapture
     assert "the price of claude-opus-9 is not known" in told and "0.500000 USD" in told and "another model" in told
 
 
-def test_what_claude_code_knows_no_price_of_is_not_compared(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_without_a_price_in_claude_code_is_not_compared(caplog: pytest.LogCaptureFixture) -> None:
     ProcessCosts(CostCheck()).result(told_by_claude_code(OPUS, usd=9.0, basis="unknown"), [OPUS], whole=True)
 
     assert warnings(caplog) == []
@@ -117,9 +117,7 @@ def test_a_result_without_a_figure_is_compared_with_nothing(caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("asks_more", [False, True])
-def test_what_was_asked_besides_the_answer_is_counted_and_told_once(
-    caplog: pytest.LogCaptureFixture, asks_more: bool
-) -> None:
+def test_extra_requests_are_counted_and_logged_once(caplog: pytest.LogCaptureFixture, asks_more: bool) -> None:
     costs = ProcessCosts(CostCheck(), asks_more=asks_more)
     haiku = MessageUsage("claude-haiku-5-5", {"input_tokens": 300, "output_tokens": 20})
     figures = told_by_claude_code(OPUS, usd=OPUS_USD) | told_by_claude_code(haiku, usd=0.00004)
@@ -141,7 +139,7 @@ def test_what_was_asked_besides_the_answer_is_counted_and_told_once(
     )
 
 
-async def test_what_a_process_asked_besides_the_answer_is_the_turns(
+async def test_extra_requests_of_a_process_are_counted_for_the_turn(
     rehearsal: Rehearsal, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Claude Code asks for nothing else as Understudy runs it, so here most of each answer is not heard.

@@ -24,6 +24,7 @@ from engine.pool import Pool
 from engine.process import ClaudeProcess
 from engine.sdk import OWN_BLOCKS, Connection, Spawn
 from engine.transcript import transcript
+from engine.valve import Valve
 from rehearsal.reply import Fault, FaultKind, Reply, ToolCall
 from rehearsal.server import Rehearsal
 from translate.chat.messages import call_input
@@ -31,8 +32,6 @@ from translate.models import ALIASES
 from translate.turn import ContentBlock, Message, Turn
 
 pytestmark = pytest.mark.anyio
-# That no second request leaves holds on a machine that is not saturated: the process is ended within milliseconds.
-calm = pytest.mark.calm
 
 GUARD_S = 60
 
@@ -192,7 +191,6 @@ async def test_f36_thinking_comes_back_with_its_signature(rehearsal: Rehearsal, 
     assert bare(received.body)[1] == ("assistant", [thought, text("b")])
 
 
-@calm
 @pytest.mark.parametrize("reason", ["max_tokens", "model_context_window_exceeded"])
 async def test_f40_after_the_token_limit_no_second_request_leaves(
     rehearsal: Rehearsal, spawn: Spawn, reason: str
@@ -205,7 +203,6 @@ async def test_f40_after_the_token_limit_no_second_request_leaves(
     assert len(rehearsal.turns) == 1
 
 
-@calm
 @pytest.mark.parametrize("empty", ["", "  \n"])
 async def test_f41_an_empty_answer_is_not_asked_for_again(rehearsal: Rehearsal, spawn: Spawn, empty: str) -> None:
     rehearsal.script(Reply(text=empty))
@@ -216,7 +213,6 @@ async def test_f41_an_empty_answer_is_not_asked_for_again(rehearsal: Rehearsal, 
     assert len(rehearsal.turns) == 1
 
 
-@calm
 async def test_f43_a_tool_call_ends_the_turn_and_nothing_is_run(rehearsal: Rehearsal, spawn: Spawn) -> None:
     schema = {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}
     tools = tuple({"name": name, "input_schema": schema} for name in ("Bash", "Read", "ToolSearch", "get_weather"))
@@ -232,7 +228,6 @@ async def test_f43_a_tool_call_ends_the_turn_and_nothing_is_run(rehearsal: Rehea
     assert not target.exists()
 
 
-@calm
 async def test_f43_after_a_tool_call_no_request_leaves_even_if_the_process_lives_on(
     rehearsal: Rehearsal, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,7 +264,6 @@ async def test_f73_a_tool_that_the_api_runs_is_laid_over_the_request_and_claude_
     assert len(rehearsal.turns) == 1
 
 
-@calm
 async def test_f44_a_refusal_is_an_answer(rehearsal: Rehearsal, spawn: Spawn) -> None:
     rehearsal.script(Reply(text="No.", stop_reason="refusal"))
 
@@ -410,10 +404,10 @@ async def test_a_terminals_ctrl_c_does_not_end_a_turn(rehearsal: Rehearsal, spaw
 
 async def test_f64_what_an_interrupted_turn_leaves_is_rewound(rehearsal: Rehearsal, spawn: Spawn) -> None:
     rehearsal.script(Reply(text="word " * 9, stall_after=3), Reply(text="second"))
-    process = ClaudeProcess(spawn, idle_timeout_s=GUARD_S)
-    await process.start()
-    try:
-        async with asyncio.timeout(GUARD_S):
+    async with asyncio.timeout(GUARD_S), Valve() as valve:
+        process = ClaudeProcess(spawn, idle_timeout_s=GUARD_S, valve=valve)
+        await process.start()
+        try:
             events = process.play(turn("One"))
             await anext(events)
             await rehearsal.turns[0].wait_for_sent(3)
@@ -421,8 +415,8 @@ async def test_f64_what_an_interrupted_turn_leaves_is_rewound(rehearsal: Rehears
             await process.abandon()
             await rehearsal.turns[0].disconnected.wait()
             [_ async for _ in process.play(turn("Two"))]
-    finally:
-        await process.stop()
+        finally:
+            await process.stop()
 
     assert bare(rehearsal.turns[1].body) == [("user", [text("Two")])]
 

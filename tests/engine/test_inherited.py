@@ -6,12 +6,12 @@ from engine.inherited import inherited
 
 
 @pytest.mark.parametrize("name", ["PATH", "HOME", "LC_ALL", "https_proxy", "NO_PROXY", "SSL_CERT_FILE", "SystemRoot"])
-def test_what_every_program_needs_is_inherited(name: str) -> None:
+def test_basic_variables_are_inherited(name: str) -> None:
     assert inherited({name: "x"}) == {name: "x"}
 
 
 @pytest.mark.parametrize("name", ["UNDERSTUDY_STORE_KEY", "DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY"])
-def test_what_was_set_for_other_programs_is_not_inherited(name: str) -> None:
+def test_variables_of_other_programs_are_not_inherited(name: str) -> None:
     assert inherited({name: "x"}) == {}
 
 
@@ -22,7 +22,7 @@ def test_further_names_are_patterns_in_any_case() -> None:
     }
 
 
-def test_what_is_taken_out_comes_back_only_by_name() -> None:
+def test_a_removed_variable_is_inherited_only_if_named() -> None:
     environ = {"ANTHROPIC_API_KEY": "x", "ANTHROPIC_MODEL": "y"}
 
     assert inherited(environ, without=["ANTHROPIC_API_KEY"]) == {"ANTHROPIC_MODEL": "y"}

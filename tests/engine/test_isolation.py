@@ -147,7 +147,7 @@ def same(body: Any) -> bytes:
     ],
     ids=["refused", "overloaded", "cut short", "empty", "broken off", "a refusal"],
 )
-async def test_what_went_wrong_in_one_conversation_is_not_in_the_next(
+async def test_a_failed_conversation_leaves_nothing_in_the_next(
     rehearsal: Rehearsal, spawn: Spawn, reply: Reply
 ) -> None:
     one = Conversation("c001", random.Random(1), system="S")

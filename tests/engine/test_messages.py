@@ -32,7 +32,7 @@ def test_an_alias_is_told_by_its_models_name() -> None:
 
 
 @pytest.mark.parametrize("words", ["(no content)", "[Empty text removed]", " (no content)\n"])
-def test_what_claude_code_would_drop_gets_a_character_without_width(words: str) -> None:
+def test_a_text_that_claude_code_drops_gets_a_zero_width_character(words: str) -> None:
     block = {"type": "text", "text": words}
     call = {"type": "tool_use", "id": "t", "name": "get", "input": {}}
 

@@ -4,7 +4,7 @@ from engine.model_usage import Used, read, unheard
 from translate.usage import MessageUsage
 
 
-def test_what_was_not_heard_is_what_the_result_has_beyond_it() -> None:
+def test_unreported_usage_is_the_result_minus_the_events() -> None:
     heard = [MessageUsage("claude-sonnet-5-5-20260801", {"input_tokens": 10, "output_tokens": 4})]
     used = read(
         {
@@ -39,7 +39,7 @@ def test_two_names_of_one_model_are_one_model() -> None:
     assert (used["claude-opus-5-5"].counts["input_tokens"], used["claude-opus-5-5"].usd) == (3, 0.75)
 
 
-def test_what_was_used_since_an_earlier_result() -> None:
+def test_usage_since_an_earlier_result_is_the_difference() -> None:
     first = Used({"input_tokens": 3}, 1.0, is_priced=True)
     then = Used({"input_tokens": 5}, 1.5, is_priced=True)
 

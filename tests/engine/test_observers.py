@@ -52,7 +52,7 @@ async def play(engine: Any, model: str) -> list[Event]:
         return [event async for event in running]
 
 
-async def test_whoever_listens_hears_every_turn_of_a_flow_and_its_events() -> None:
+async def test_every_observer_gets_all_turns_and_events_of_its_flow() -> None:
     observers, one, two = Observers(), Note(), Note()
     observers.add("flow-1", one)
     observers.add("flow-1", two)

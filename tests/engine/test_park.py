@@ -12,7 +12,7 @@ def call(id: int, tool_use_id: str) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "f", "arguments": {}, "_meta": meta}}
 
 
-def test_it_takes_the_protocol_version_that_it_is_offered() -> None:
+def test_the_park_accepts_the_offered_protocol_version() -> None:
     told = Park().receive("r", {"method": "initialize", "id": 0, "params": {"protocolVersion": "2025-11-25"}})
 
     assert told is not None
@@ -20,7 +20,7 @@ def test_it_takes_the_protocol_version_that_it_is_offered() -> None:
     assert told["result"]["capabilities"] == {"tools": {"listChanged": True}}
 
 
-def test_it_lists_every_name_that_was_offered() -> None:
+def test_the_park_lists_every_offered_name() -> None:
     park = Park()
     changes = [park.offer(["b", "a"]), park.offer(["a"]), park.offer(["c"])]
     listed = park.receive("r", {"method": "tools/list", "id": 1})

@@ -52,7 +52,7 @@ async def test_no_more_than_the_limit_have_a_place_at_once() -> None:
 
 
 @pytest.mark.anyio
-async def test_whoever_leaves_the_line_takes_no_place_with_him() -> None:
+async def test_a_waiter_that_leaves_the_queue_takes_no_place() -> None:
     places = Places(1, max_waiting=100, wait_s=GUARD_S)
     entered: list[str] = []
 
@@ -78,7 +78,7 @@ async def test_whoever_leaves_the_line_takes_no_place_with_him() -> None:
 @pytest.mark.parametrize(
     ("max_waiting", "wait_s", "kind"), [(0, GUARD_S, "queue_full"), (1, 0.0, "busy")], ids=["a full line", "too long"]
 )
-async def test_whoever_gets_no_place_is_told_when_to_come_again(max_waiting: int, wait_s: float, kind: str) -> None:
+async def test_a_refused_waiter_gets_retry_after(max_waiting: int, wait_s: float, kind: str) -> None:
     places = Places(1, max_waiting=max_waiting, wait_s=wait_s)
 
     async with asyncio.timeout(GUARD_S), places.place("a"):
@@ -138,7 +138,7 @@ class Crowd:
 
 
 @pytest.mark.anyio
-async def test_who_fills_the_line_gives_way_to_others_up_to_a_fair_share() -> None:
+async def test_a_client_that_fills_the_queue_loses_places_to_others() -> None:
     places = Places(8, max_waiting=100, wait_s=GUARD_S)
     async with asyncio.timeout(GUARD_S), asyncio.TaskGroup() as group:
         crowd = Crowd(places, group)

@@ -123,7 +123,7 @@ async def test_a_conversation_goes_on_where_its_process_has_it(rehearsal: Rehear
     ]
 
 
-async def test_it_works_on_mitmproxys_loop_which_starts_tasks_at_once(rehearsal: Rehearsal, spawn: Spawn) -> None:
+async def test_the_pool_works_with_mitmproxys_eager_tasks(rehearsal: Rehearsal, spawn: Spawn) -> None:
     asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
     rehearsal.script(Reply.error(400), Reply(text="answer"))
 
@@ -204,7 +204,7 @@ async def test_processes_that_take_more_memory_than_they_may_are_ended(spawn: Sp
         assert children() == set()
 
 
-async def test_what_is_said_of_the_pool_holds_nothing_of_a_conversation(spawn: Spawn) -> None:
+async def test_the_status_of_the_pool_has_no_part_of_a_conversation(spawn: Spawn) -> None:
     async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
         await finish(pool, turn("CANARY", system="CANARY"))
         await at_rest(pool)

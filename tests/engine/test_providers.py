@@ -21,6 +21,7 @@ from urllib.parse import unquote
 import pytest
 
 from api.http.server import Exchange, Request, Server, render_plain_error
+from auth.credentials.hosts import hosts_for
 from auth.credentials.sources import PROVIDERS, SOURCES, Source, cli_settings, environment
 from auth.credentials.status import find_cli
 from engine.errors import ClaudeError
@@ -77,7 +78,8 @@ def everything(spawn: Spawn) -> Spawn:
 
 def given(spawn: Spawn, source: Source, folder: Path) -> Spawn:
     """Return how the source's process is started, its competitors taken away."""
-    found = replace(spawn, bare=source.bare, env={**spawn.env, **environment(source, spawn.env)})
+    env = {**spawn.env, **environment(source, spawn.env)}
+    found = replace(spawn, bare=source.bare, env=env, hosts=hosts_for(source, env))
     settings = cli_settings(source, f"echo {HELPERS_KEY}")
     return replace(found, cli_path=launcher(folder, settings)) if settings else found
 
@@ -221,7 +223,8 @@ def in_cloud(spawn: Spawn, source: Source, cloud: Cloud, **more: str) -> Spawn:
     """Return how a cloud's process is started, with every other credential in its environment, then taken away."""
     own = {str(source.variable): "1", source.base_url: cloud.base_url, **PLACES[source.name]}
     env = {**spawn.env, "ANTHROPIC_BASE_URL": "", **KEYS, "AWS_EC2_METADATA_DISABLED": "true", **own, **more}
-    return replace(spawn, bare=source.bare, env={**env, **environment(source, env)})
+    env |= environment(source, env)
+    return replace(spawn, bare=source.bare, env=env, hosts=hosts_for(source, env))
 
 
 @pytest.mark.parametrize(

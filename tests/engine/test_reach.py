@@ -39,7 +39,7 @@ async def test_a_name_that_nobody_knows_is_not_resolved() -> None:
     assert (reach.name, await reach.why(30)) == ("no-such-host.invalid:443", "name not resolved")
 
 
-async def test_what_does_not_speak_tls_is_a_tls_failure() -> None:
+async def test_a_server_without_tls_is_reported_as_a_tls_failure() -> None:
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
@@ -60,7 +60,7 @@ async def test_a_certificate_of_nobody_we_know_is_named_and_one_that_claude_code
     assert known == REACHABLE
 
 
-async def test_what_can_be_reached_ended_the_connection() -> None:
+async def test_a_reachable_server_is_reported_as_having_closed_the_connection() -> None:
     async with server() as port:
         assert await reach_of(f"http://127.0.0.1:{port}", {}).why(30) == REACHABLE
 
@@ -105,7 +105,7 @@ async def test_a_proxy_before_it_is_looked_at_in_its_place() -> None:
         ("https://a.corp.example", {"HTTPS_PROXY": "http://proxy", "no_proxy": ".corp.example"}, "a.corp.example"),
     ],
 )
-def test_it_is_reached_as_the_usual_variables_say(url: str, environ: Mapping[str, str], host: str) -> None:
+def test_proxy_variables_decide_how_the_api_is_reached(url: str, environ: Mapping[str, str], host: str) -> None:
     assert reach_of(url, environ).host == host
 
 
@@ -118,7 +118,7 @@ def test_it_is_reached_as_the_usual_variables_say(url: str, environ: Mapping[str
         ("http://h:port", "an address that cannot be read"),
     ],
 )
-def test_of_an_address_only_host_and_port_are_told(url: str, name: str) -> None:
+def test_the_log_name_has_only_host_and_port(url: str, name: str) -> None:
     assert reach_of(url, {}).name == name
 
 

@@ -29,7 +29,7 @@ def test_the_apis_words_are_for_the_log_and_what_is_safe_of_them_for_the_app() -
     assert error.describe().endswith("(request req_1 at Anthropic)")
 
 
-def test_what_names_a_host_is_for_the_log_alone() -> None:
+def test_a_message_with_a_host_name_stays_in_the_log() -> None:
     error = failed(Result("API Error: 400 gateway.corp.example does not know you", 400), Told())
 
     assert error.reason is None
@@ -83,7 +83,7 @@ def test_an_announcement_without_a_status_is_about_the_connection(error: str | N
         ("", None),
     ],
 )
-def test_why_a_connection_failed_is_told_in_words(text: str, words: str | None) -> None:
+def test_the_cause_of_a_failed_connection_is_in_words(text: str, words: str | None) -> None:
     assert cause(text) == words
 
 

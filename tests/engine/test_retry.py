@@ -94,7 +94,7 @@ async def play(engine: Retrying, turn: Turn = HELLO) -> tuple[list[Event], int]:
 @pytest.mark.parametrize(
     "kind", ["rate_limit_error", "overloaded_error", "api_error", "connection_error", "timeout_error"]
 )
-async def test_what_passes_by_itself_is_tried_again(kind: Kind, pauses: list[float]) -> None:
+async def test_a_temporary_error_is_retried(kind: Kind, pauses: list[float]) -> None:
     scripted = Scripted([ClaudeError(kind)], [ClaudeError(kind)], [EVENT])
     engine = Retrying(scripted, retries=2, jitter=lambda: 0)
 
@@ -113,7 +113,7 @@ async def test_what_passes_by_itself_is_tried_again(kind: Kind, pauses: list[flo
         "first_token_timeout", "idle_timeout", "stream_error",
     ],
 )  # fmt: skip
-async def test_what_will_be_the_same_again_is_told_at_once(kind: Kind, pauses: list[float]) -> None:
+async def test_a_permanent_error_is_not_retried(kind: Kind, pauses: list[float]) -> None:
     scripted = Scripted([ClaudeError(kind)])
 
     with pytest.raises(ClaudeError) as caught:
@@ -141,7 +141,7 @@ async def test_the_last_failure_is_told(pauses: list[float]) -> None:
     assert (caught.value.kind, caught.value.retry_after_s) == ("rate_limit_error", 7)
 
 
-async def test_what_every_try_was_told_is_counted(pauses: list[float]) -> None:
+async def test_the_usage_of_every_try_is_counted(pauses: list[float]) -> None:
     begun = {"type": "message_start", "message": {"model": "claude-x", "usage": {"input_tokens": 3}}}
     engine = Scripted([ClaudeError("api_error")], [begun])
     unread = MessageUsage("claude-x", {"input_tokens": 9})

@@ -74,7 +74,7 @@ TIDY = "trap 'echo tidied; exit' TERM; echo ready; while :; do sleep 0.01; done"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="this system has no such shell")
-async def test_what_is_watched_may_end_what_it_has_started() -> None:
+async def test_a_watched_program_may_end_its_own_children() -> None:
     async with asyncio.timeout(GUARD_S):
         program = await asyncio.create_subprocess_exec("/bin/sh", "-c", TIDY, stdout=PIPE)
         assert program.stdout is not None
@@ -86,7 +86,7 @@ async def test_what_is_watched_may_end_what_it_has_started() -> None:
     assert (ready, tidied) == (b"ready\n", b"tidied\n")
 
 
-async def test_it_ends_with_its_block() -> None:
+async def test_the_watchdog_ends_with_its_block() -> None:
     async with asyncio.timeout(GUARD_S), Watchdog() as watchdog:
         active = watchdog.active
 
@@ -94,7 +94,7 @@ async def test_it_ends_with_its_block() -> None:
     assert not watchdog.active
 
 
-async def test_it_takes_no_harm_from_being_told_after_its_end() -> None:
+async def test_the_watchdog_ignores_calls_after_its_end() -> None:
     async with Watchdog() as watchdog:
         pass
 

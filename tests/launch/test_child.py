@@ -124,7 +124,7 @@ def test_a_script_that_names_no_interpreter_is_the_shells(tmp_path: Path) -> Non
     assert run(str(script), "7") == (7, [])
 
 
-def test_what_is_neither_a_program_nor_text_gives_126(tmp_path: Path) -> None:
+def test_a_file_that_is_not_executable_code_gives_126(tmp_path: Path) -> None:
     (garbage := tmp_path / "garbage").write_bytes(b"\x7fELF\0\0\0\0")
     garbage.chmod(0o755)
 

@@ -235,12 +235,12 @@ def test_java_options_that_are_all_ours_are_dropped() -> None:
     assert scrub({"JAVA_TOOL_OPTIONS": "-Dhttp.proxyHost=localhost -Dhttp.proxyPort=8080"}, OWN) == {}
 
 
-def test_of_a_whole_wrapped_environment_claude_inherits_nothing_that_names_the_proxy() -> None:
+def test_claude_inherits_no_variable_that_names_the_proxy() -> None:
     scrubbed = scrub(wrap(PATH="/bin").full, OWN)
 
     assert "8080" not in " ".join(scrubbed.values())
     assert scrubbed["PATH"] == "/bin"
 
 
-def test_what_cannot_be_taken_away_is_emptied() -> None:
+def test_variables_of_this_proxy_are_emptied() -> None:
     assert scrub_overrides({"HTTPS_PROXY": PROXY, "HOME": "/"}, OWN) == {"HTTPS_PROXY": ""}

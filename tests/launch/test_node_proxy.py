@@ -168,7 +168,7 @@ def test_a_websocket_library_that_makes_its_own_connection_goes_through_the_prox
     assert loopback.connects == [f"{HOST}:{443 if scheme == 'https' else 80}"]
 
 
-def test_what_no_proxy_names_is_reached_directly(loopback: Loopback) -> None:
+def test_hosts_in_no_proxy_are_reached_directly(loopback: Loopback) -> None:
     url = f"https://127.0.0.1:{loopback.https_port}"
     script = f"""{GET}
       fetch('{url}/f').then((r) => r.text()).then(console.log)

@@ -129,7 +129,7 @@ def test_a_program_that_the_other_environment_lacks_cannot_be_meant(machine: Mac
 
 
 @pytest.mark.parametrize("command", [["understudy", "show"], ["no-such-program"]])
-def test_what_is_no_program_of_an_apps(command: list[str], machine: Machine) -> None:
+def test_a_command_that_is_not_python_has_no_other_interpreter(command: list[str], machine: Machine) -> None:
     assert machine.other(command) is None
 
 
@@ -149,7 +149,7 @@ def test_the_line_names_a_command_that_runs_the_other_python(machine: Machine) -
     assert done.stdout == f"{theirs} ['two words']\n"
 
 
-def test_where_there_is_no_doubt_there_is_no_line(machine: Machine) -> None:
+def test_without_another_interpreter_there_is_no_advice(machine: Machine) -> None:
     assert advice(["python"], {"PATH": machine.path()}, machine.app, machine.own) is None
 
 

@@ -62,11 +62,11 @@ def test_an_earlier_value_is_never_printed() -> None:
     assert "canary" not in lines + unset_lines(loaded, "sh")
 
 
-def test_what_is_no_name_of_a_variable_is_not_put_into_a_line() -> None:
+def test_an_invalid_variable_name_is_left_out() -> None:
     assert unset_lines({LOADED: "A;echo $(id) B"}, "sh") == f"unset B\nunset {LOADED}\n"
 
 
-def test_where_nothing_was_set_there_is_nothing_to_undo() -> None:
+def test_without_changes_there_are_no_lines() -> None:
     assert unset_lines({"HTTPS_PROXY": "http://proxy:1"}, "sh") == ""
     assert set_lines({}, {}, "sh") == ""
 

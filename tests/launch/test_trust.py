@@ -88,7 +88,7 @@ def test_a_certificate_that_two_files_hold_stands_in_the_bundle_once(place: Plac
     assert files.bundle.read_bytes().count(b"BEGIN CERTIFICATE") == 3
 
 
-def test_where_the_system_has_no_bundle_certifis_is_used(place: Place) -> None:
+def test_without_a_system_bundle_certifis_is_used(place: Place) -> None:
     files = write_trust_files(place.directory / "private", place.ours, {}, system_bundles=[place.directory / "none"])
 
     assert files.bundle.read_bytes().count(b"BEGIN CERTIFICATE") == 1 + Path(certifi.where()).read_bytes().count(

@@ -246,7 +246,7 @@ def test_usage_can_be_given() -> None:
 
 @pytest.mark.parametrize("ttl", ["5m", "1h"])
 @pytest.mark.parametrize("written", [0, 1000])
-def test_what_is_written_to_the_cache_is_told_by_its_duration_too(ttl: str, written: int) -> None:
+def test_a_replaced_cache_count_also_changes_the_split_by_duration(ttl: str, written: int) -> None:
     system = [{"type": "text", "text": "a" * 400, "cache_control": {"type": "ephemeral", "ttl": ttl}}]
     usage = answer(request(system=system), Reply(usage={"cache_creation_input_tokens": written}))["usage"]
 

@@ -127,7 +127,7 @@ async def test_malformed_http_is_answered_in_the_shape_of_the_api(rehearsal: Reh
 # What it keeps.
 
 
-async def test_it_keeps_what_it_received_without_the_secrets(rehearsal: Rehearsal, client: httpx.AsyncClient) -> None:
+async def test_received_requests_are_kept_without_secrets(rehearsal: Rehearsal, client: httpx.AsyncClient) -> None:
     await client.post("/v1/messages?beta=true", json=body(), headers={"authorization": f"Bearer {KEY}", "x-other": "1"})
     (received,) = rehearsal.requests
 
@@ -141,7 +141,7 @@ async def test_it_keeps_what_it_received_without_the_secrets(rehearsal: Rehearsa
     assert repr(received) == f"<ReceivedRequest 1 POST /v1/messages ended sent={received.sent}>"
 
 
-async def test_it_keeps_the_latest_requests_and_counts_all() -> None:
+async def test_the_server_keeps_the_latest_requests_and_counts_all() -> None:
     async with Rehearsal(delay_s=0, keep=2) as rehearsal:
         async with httpx.AsyncClient(base_url=rehearsal.base_url, headers={"x-api-key": KEY}) as client:
             for number in range(3):
@@ -338,7 +338,7 @@ async def test_the_pace_is_kept_by_deadlines(monkeypatch: pytest.MonkeyPatch, re
 # Alone.
 
 
-async def test_it_says_where_it_listens_and_that_it_is_a_rehearsal(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_server_logs_its_address_and_that_it_is_a_rehearsal(caplog: pytest.LogCaptureFixture) -> None:
     ready: asyncio.Queue[str] = asyncio.Queue()
     with caplog.at_level(logging.INFO, "rehearsal.server"):
         task = asyncio.create_task(serve_forever(delay_s=0, ready=ready.put_nowait))
@@ -353,7 +353,7 @@ async def test_it_says_where_it_listens_and_that_it_is_a_rehearsal(caplog: pytes
     assert KEY not in caplog.text
 
 
-async def test_it_runs_as_a_command() -> None:
+async def test_the_rehearsal_runs_as_a_command() -> None:
     arguments = ("-m", "rehearsal", "--port", "0", "--delay", "0")
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=pipe, stderr=pipe)

@@ -95,7 +95,7 @@ def test_another_beginning_reads_nothing(other: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("ttl", "key"), [("5m", "ephemeral_5m_input_tokens"), ("1h", "ephemeral_1h_input_tokens")])
-def test_what_is_written_is_told_by_its_time_to_live(ttl: str, key: str) -> None:
+def test_cache_writes_are_counted_by_their_ttl(ttl: str, key: str) -> None:
     usage = PromptCache().usage(request("a" * 40, ttl=ttl))
 
     assert usage["cache_creation"][key] == usage["cache_creation_input_tokens"] == 9

@@ -107,7 +107,7 @@ async def test_events_that_are_added_again_are_there_once(worker: Background) ->
     assert found and found.events == (event(0), event(1))
 
 
-async def test_what_is_anothers_is_not_there(worker: Background) -> None:
+async def test_background_responses_of_other_owners_are_not_found(worker: Background) -> None:
     await worker.begin(begun())
 
     assert await worker.events_after("resp_a", YOU) is None
@@ -116,7 +116,7 @@ async def test_what_is_anothers_is_not_there(worker: Background) -> None:
 
 
 @pytest.mark.parametrize("id", ["", "\0", "resp_unknown", "resp_foreground"])
-async def test_what_was_not_begun_in_the_background_is_not_there(
+async def test_a_foreground_response_is_not_a_background_response(
     worker: Background, database: Database, encryption: Encryption, id: str
 ) -> None:
     await Responses(database, encryption).put(response("foreground"))
@@ -259,9 +259,7 @@ async def test_a_worker_that_slept_and_was_not_given_up_goes_on(worker: Backgrou
     await worker.finish("resp_a", "completed", b"{}")
 
 
-async def test_what_a_worker_has_in_hand_it_does_not_give_up_when_the_clock_jumps(
-    worker: Background, clock: Clock
-) -> None:
+async def test_a_worker_keeps_its_response_when_the_clock_jumps(worker: Background, clock: Clock) -> None:
     await worker.begin(begun())
     clock.now += 2 * LEASE_S
 
@@ -271,7 +269,9 @@ async def test_what_a_worker_has_in_hand_it_does_not_give_up_when_the_clock_jump
     await worker.finish("resp_a", "completed", b"{}")
 
 
-async def test_who_renews_is_not_given_up(worker: Background, others: Background, clock: Clock) -> None:
+async def test_a_worker_that_renews_its_lease_keeps_its_response(
+    worker: Background, others: Background, clock: Clock
+) -> None:
     await worker.running.renew()
     await worker.begin(begun())
     for _ in range(3):
@@ -319,7 +319,7 @@ async def test_a_response_whose_end_cannot_be_written_is_given_up_in_time(
     assert await others.fail_abandoned(stopped) == ["resp_a"]
 
 
-async def test_of_two_proxies_that_give_up_at_once_one_ends_each_response(
+async def test_only_one_of_two_proxies_ends_an_abandoned_response(
     worker: Background, others: Background, database: Database, encryption: Encryption, clock: Clock
 ) -> None:
     names = [f"resp_{n}" for n in range(20)]
@@ -334,7 +334,7 @@ async def test_of_two_proxies_that_give_up_at_once_one_ends_each_response(
     assert count(database, response_events) == 20
 
 
-async def test_of_a_worker_that_ends_and_a_proxy_that_gives_up_at_once_one_is_the_first(
+async def test_either_the_worker_ends_a_response_or_another_proxy_fails_it(
     worker: Background, others: Background, clock: Clock
 ) -> None:
     for n in range(20):

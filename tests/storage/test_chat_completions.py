@@ -47,7 +47,7 @@ async def test_a_completion_comes_back_as_it_was_kept(chats: ChatCompletions) ->
     assert (await chats.list(ME)).data == (kept,)
 
 
-async def test_what_is_anothers_is_not_there(chats: ChatCompletions) -> None:
+async def test_completions_of_other_owners_are_not_found(chats: ChatCompletions) -> None:
     await chats.put(chat("a"))
 
     assert await chats.get("chatcmpl-a", YOU) is None

@@ -62,7 +62,7 @@ async def test_an_item_without_an_id_is_given_one_that_says_its_type(held: Conve
     assert [{key: item[key] for key in item if key != "id" or item["id"] == "mine"} for item in added] == list(items)
 
 
-async def test_what_is_anothers_is_not_there(held: Conversations) -> None:
+async def test_conversations_of_other_owners_are_not_found(held: Conversations) -> None:
     made = await held.create(ME, items=(assistant("one"),))
 
     assert await held.get(made.id, YOU) is None
@@ -138,7 +138,7 @@ async def test_an_item_is_read_and_deleted_by_its_id(held: Conversations, databa
     assert len(set(sizes(database))) == 1
 
 
-async def test_what_is_added_after_a_deletion_comes_last(held: Conversations) -> None:
+async def test_items_added_after_a_deletion_come_last(held: Conversations) -> None:
     made = await held.create(ME, items=(assistant("a"), assistant("b")))
     await held.delete_item(made.id, ME, "msg_b")
     await held.add_items(made.id, ME, (assistant("c"),))
@@ -163,7 +163,7 @@ async def test_an_item_whose_id_is_none_is_refused(held: Conversations, id: obje
         await held.create(ME, items=({**user("a"), "id": id},))
 
 
-async def test_what_a_response_brings_again_is_taken_once(held: Conversations, database: Database) -> None:
+async def test_an_item_that_a_response_repeats_is_stored_once(held: Conversations, database: Database) -> None:
     made = await held.create(ME, items=(assistant("a"),))
     asked = (assistant("a"), user("b"))
     await Responses(database).put(response("r", (assistant("a"),), asked=asked, conversation_id=made.id))
@@ -172,7 +172,7 @@ async def test_what_a_response_brings_again_is_taken_once(held: Conversations, d
     assert len(set(sizes(database))) == 1
 
 
-async def test_what_a_response_brings_that_is_not_kept_is_taken_once_too(
+async def test_an_item_that_an_unstored_response_repeats_is_stored_once(
     held: Conversations, database: Database
 ) -> None:
     made = await held.create(ME, items=(assistant("one"),))
@@ -226,7 +226,7 @@ async def test_responses_of_two_proxies_enter_one_conversation_whole(
         assert until_there == found[: found.index(f"{n}!") + 1]
 
 
-async def test_what_responses_of_two_proxies_bring_at_once_is_taken_once(
+async def test_an_item_that_two_proxies_add_at_once_is_stored_once(
     held: Conversations, database: Database, other: Database
 ) -> None:
     for turn in range(20):

@@ -58,7 +58,7 @@ def count(connection: Connection) -> int:
     return int(connection.execute(text("SELECT n FROM counter")).scalar_one())
 
 
-def test_what_was_written_is_there_when_the_database_is_opened_again(database_url: str) -> None:
+def test_data_survives_reopening_the_database(database_url: str) -> None:
     with Database.open(database_url) as database:
         database.write(sql("CREATE TABLE kept (n BIGINT)"))
         database.write(sql("INSERT INTO kept VALUES (7)"))
@@ -78,7 +78,7 @@ def test_work_that_raises_leaves_nothing(counter: Database) -> None:
     assert counter.read(count) == 0
 
 
-def test_what_is_read_before_writing_does_not_change_in_between(counter: Database) -> None:
+def test_a_write_transaction_sees_no_concurrent_change(counter: Database) -> None:
     with ThreadPoolExecutor(8) as threads:
         seen = list(threads.map(lambda _: counter.write(add_one), range(80)))
 
@@ -320,7 +320,7 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
         Database.open(path)
 
 
-def test_what_is_not_in_the_database_is_an_error(database: Database) -> None:
+def test_a_missing_table_is_a_store_error(database: Database) -> None:
     with pytest.raises(StoreError, match="nothing"):
         database.read(sql("SELECT * FROM nothing"))
 

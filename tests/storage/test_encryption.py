@@ -17,7 +17,7 @@ VALUES = st.recursive(
 
 @pytest.mark.parametrize("keys", [(), (NEW,)], ids=["readable", "encrypted"])
 @given(value=VALUES)
-def test_what_is_packed_comes_out_the_same(keys: tuple[str, ...], value: object) -> None:
+def test_unpacking_returns_the_packed_value(keys: tuple[str, ...], value: object) -> None:
     kept = Encryption(keys).pack(value)
 
     assert Encryption(keys).unpack(kept) == value
@@ -32,7 +32,7 @@ def test_a_key_that_is_put_before_another_seals_and_both_open() -> None:
     assert Encryption([NEW]).open(after) == b"2"
 
 
-def test_what_was_written_before_there_was_a_key_stays_readable() -> None:
+def test_unencrypted_data_stays_readable_with_a_key() -> None:
     assert Encryption([NEW]).open(Encryption().seal(b"[1]")) == b"[1]"
 
 
@@ -46,7 +46,7 @@ def test_with_another_key_the_error_says_so() -> None:
         Encryption([OLD]).open(Encryption([NEW]).seal(b"1"))
 
 
-def test_what_was_changed_is_not_opened() -> None:
+def test_changed_data_is_not_decrypted() -> None:
     kept = Encryption([NEW]).seal(b"1")
 
     with pytest.raises(EncryptionKeyError):
@@ -54,7 +54,7 @@ def test_what_was_changed_is_not_opened() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "short-secret", "é" * 44, "A" * 44])
-def test_what_is_no_key_is_refused_without_being_shown(key: str) -> None:
+def test_an_invalid_key_is_refused_without_being_shown(key: str) -> None:
     with pytest.raises(EncryptionKeyError, match="32 bytes") as raised:
         Encryption([OLD, key])
 

@@ -57,7 +57,7 @@ def pairs(texts: list[str]) -> set[str]:
     return {text[:-1] for text in texts[::2]}
 
 
-async def test_what_was_acknowledged_is_there_and_nothing_is_there_in_part(database_url: str) -> None:
+async def test_acknowledged_data_survives_a_kill_and_nothing_is_partial(database_url: str) -> None:
     moment = random.Random(7)
     with Database.open(database_url) as database:
         conversation = (await Conversations(database).create(ME)).id

@@ -33,7 +33,7 @@ async def until(true: Callable[[], bool]) -> None:
         await asyncio.sleep(0.002)
 
 
-async def test_who_asks_for_what_another_has_waits_for_nobody_if_told_so(leases: Leases, others: Leases) -> None:
+async def test_with_wait_0_a_held_lease_is_busy_at_once(leases: Leases, others: Leases) -> None:
     async with leases.hold("x", wait_s=0):
         with pytest.raises(BusyError, match="x"):
             async with others.hold("x", wait_s=0):
@@ -100,7 +100,7 @@ async def test_a_request_that_fails_lets_it_go(leases: Leases, others: Leases) -
         pass
 
 
-async def test_who_gives_up_waiting_leaves_the_line(leases: Leases, others: Leases, database: Database) -> None:
+async def test_a_waiter_that_times_out_leaves_the_queue(leases: Leases, others: Leases, database: Database) -> None:
     async with leases.hold("x", wait_s=0):
         with pytest.raises(BusyError):
             async with others.hold("x", wait_s=0.02):
@@ -108,9 +108,7 @@ async def test_who_gives_up_waiting_leaves_the_line(leases: Leases, others: Leas
         assert count(database, tickets) == 1
 
 
-async def test_who_is_cancelled_while_waiting_leaves_the_line(
-    leases: Leases, others: Leases, database: Database
-) -> None:
+async def test_a_cancelled_waiter_leaves_the_queue(leases: Leases, others: Leases, database: Database) -> None:
     async def have() -> None:
         async with others.hold("x", wait_s=LONG_S):
             pytest.fail("two have it")
@@ -124,7 +122,7 @@ async def test_who_is_cancelled_while_waiting_leaves_the_line(
         await until(lambda: count(database, tickets) == 1)
 
 
-async def test_who_is_cancelled_while_taking_a_ticket_leaves_none(leases: Leases, database: Database) -> None:
+async def test_a_waiter_cancelled_while_taking_a_ticket_leaves_no_ticket(leases: Leases, database: Database) -> None:
     async def have() -> None:
         async with leases.hold("x", wait_s=LONG_S):
             pytest.fail("it was cancelled")
@@ -141,9 +139,7 @@ async def test_who_is_cancelled_while_taking_a_ticket_leaves_none(leases: Leases
     await until(lambda: count(database, tickets) == 0)
 
 
-async def test_what_a_dead_one_had_is_free_when_its_lease_runs_out(
-    leases: Leases, others: Leases, clock: Clock
-) -> None:
+async def test_a_dead_holders_lease_is_free_after_it_expires(leases: Leases, others: Leases, clock: Clock) -> None:
     async with leases.hold("x", wait_s=0) as dead:
         clock.now += LEASE_S - 1
         with pytest.raises(BusyError):
@@ -158,7 +154,7 @@ async def test_what_a_dead_one_had_is_free_when_its_lease_runs_out(
             assert await others.holder("x") == hold.number
 
 
-async def test_who_slept_too_long_takes_nothing_from_those_who_came_after(
+async def test_a_holder_that_slept_too_long_does_not_disturb_later_holders(
     leases: Leases, others: Leases, clock: Clock
 ) -> None:
     async with contextlib.AsyncExitStack() as later:
@@ -194,7 +190,7 @@ async def test_a_dead_one_leaves_its_place_to_the_next_in_line(
         assert hold.number == 3
 
 
-async def test_who_renews_keeps_it(leases: Leases, others: Leases, clock: Clock) -> None:
+async def test_a_holder_that_renews_keeps_the_lease(leases: Leases, others: Leases, clock: Clock) -> None:
     async with leases.hold("x", wait_s=0) as hold:
         for _ in range(3):
             clock.now += LEASE_S - 1
@@ -206,7 +202,7 @@ async def test_who_renews_keeps_it(leases: Leases, others: Leases, clock: Clock)
         assert not hold.lost
 
 
-async def test_who_slept_too_long_keeps_it_if_nobody_else_asked(leases: Leases, clock: Clock) -> None:
+async def test_an_expired_lease_that_nobody_took_can_be_renewed(leases: Leases, clock: Clock) -> None:
     async with leases.hold("x", wait_s=0) as hold:
         clock.now += 10 * LEASE_S
         assert await leases.holder("x") is None
@@ -216,7 +212,7 @@ async def test_who_slept_too_long_keeps_it_if_nobody_else_asked(leases: Leases, 
         assert await leases.holder("x") == hold.number
 
 
-async def test_who_slept_too_long_while_waiting_does_not_have_it_after_another_went_ahead(
+async def test_a_waiter_whose_ticket_expired_does_not_get_the_lease(
     leases: Leases, others: Leases, database: Database, clock: Clock
 ) -> None:
     async def have() -> None:

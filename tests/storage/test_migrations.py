@@ -89,7 +89,7 @@ def test_dollars_that_were_booked_by_a_processs_whole_life_become_estimates(data
     assert tuple(found) == (3, 1200, 5000, 5000)
 
 
-def test_of_several_programs_that_open_a_new_database_one_makes_the_tables(database_url: str) -> None:
+def test_only_one_of_several_programs_makes_the_tables(database_url: str) -> None:
     openers = [
         subprocess.Popen(
             [sys.executable, "-c", OPENER, database_url],

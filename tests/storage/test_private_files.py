@@ -115,7 +115,7 @@ def test_a_file_that_is_created_never_replaces_another(
     assert os.name != "posix" or mode(path) == 0o600
 
 
-def test_of_many_who_create_a_file_at_once_one_succeeds(tmp_path: Path) -> None:
+def test_only_one_of_many_threads_creates_the_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     created: list[bytes] = []
     start = threading.Barrier(8)

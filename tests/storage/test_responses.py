@@ -35,7 +35,7 @@ async def test_a_response_comes_back_as_it_was_kept_to_another_proxy(kept: Respo
     assert found == Kept("resp_a", 1_763_683_200.0, "incomplete", b'{"text": "\xc3\xa9\\u0000"}', None, False)
 
 
-async def test_what_is_anothers_is_not_there(kept: Responses) -> None:
+async def test_responses_of_other_owners_are_not_found(kept: Responses) -> None:
     await kept.put(response("a"))
 
     assert await kept.get("resp_a", YOU) is None
@@ -55,7 +55,7 @@ async def test_an_id_that_nothing_has_is_not_there(kept: Responses, id: str) -> 
     assert not await kept.delete(id, ME)
 
 
-async def test_what_cannot_be_kept_is_refused(kept: Responses) -> None:
+async def test_a_response_that_cannot_be_stored_is_refused(kept: Responses) -> None:
     with pytest.raises(ValueError, match="printable"):
         await kept.put(response("a\0"))
     with pytest.raises(ValueError, match="not from both"):
@@ -136,7 +136,7 @@ async def test_a_thousand_turns_take_the_room_of_a_thousand_turns(kept: Response
         pytest.param({}, id="no previous response"),
     ],
 )
-async def test_what_the_chain_does_not_tell_is_kept_in_full(kept: Responses, fields: dict[str, Any]) -> None:
+async def test_items_that_are_not_in_the_chain_are_stored_in_full(kept: Responses, fields: dict[str, Any]) -> None:
     a = response("a")
     await kept.put(response("b"))
     await chain(kept, "x")
@@ -163,7 +163,7 @@ async def test_tuples_in_items_are_no_reason_to_keep_them_twice(kept: Responses,
 
 
 @pytest.mark.parametrize("deleted", ["a", "b", "ab", "ba", "c"])
-async def test_what_goes_on_from_a_deleted_response_loses_nothing(kept: Responses, deleted: str) -> None:
+async def test_a_continuation_of_a_deleted_response_keeps_its_history(kept: Responses, deleted: str) -> None:
     last = await chain(kept, "abcd")
     for name in deleted:
         assert await kept.delete(f"resp_{name}", ME)

@@ -73,7 +73,7 @@ async def test_nothing_is_due_in_an_empty_database(database: Database) -> None:
 # By time.
 
 
-async def test_what_is_old_goes_and_what_is_not_stays(kept: Responses, database: Database) -> None:
+async def test_a_sweep_deletes_only_old_responses(kept: Responses, database: Database) -> None:
     for n, name in enumerate("abcdefgh"):
         await kept.put(response(name, created_at=BEGIN + n))
     swept = await keeping(database, responses_s=DAY_S).sweep(BEGIN + DAY_S + 4)
@@ -83,7 +83,7 @@ async def test_what_is_old_goes_and_what_is_not_stays(kept: Responses, database:
     assert count(database, responses) == 3
 
 
-async def test_what_a_younger_response_goes_on_from_stays_for_it(kept: Responses, database: Database) -> None:
+async def test_history_that_a_younger_response_continues_is_kept(kept: Responses, database: Database) -> None:
     old = await chain(kept, "abc")
     young = await chain(kept, "d", old, created_at=BEGIN + 10)
     swept = await keeping(database, responses_s=DAY_S).sweep(BEGIN + DAY_S)
@@ -95,7 +95,7 @@ async def test_what_a_younger_response_goes_on_from_stays_for_it(kept: Responses
     assert count(database, responses) == 0
 
 
-async def test_what_two_who_deleted_at_once_left_is_found(kept: Responses, database: Database) -> None:
+async def test_a_sweep_finds_rows_left_by_concurrent_deletions(kept: Responses, database: Database) -> None:
     await chain(kept, "abc")
     database.write(lambda connection: connection.execute(update(responses).values(hidden_at=BEGIN)) and None)
     await keeping(database).sweep(BEGIN)
@@ -167,7 +167,7 @@ async def test_events_go_some_time_after_their_response_ended(database: Database
     assert row.size == len(row.body) + len(row.own_items)
 
 
-async def test_what_is_being_answered_does_not_go(database: Database, clock: Clock) -> None:
+async def test_a_sweep_keeps_running_responses(database: Database, clock: Clock) -> None:
     worker = Background(database, clock=clock)
     await worker.begin(response("a", output=(), status="queued"))
     strict = keeping(database, responses_s=0.0, events_s=0.0, max_rows=0, max_bytes=0)
@@ -188,7 +188,7 @@ async def test_tickets_of_the_dead_go(database: Database, clock: Clock) -> None:
 # By owner.
 
 
-async def test_of_an_owner_who_has_too_many_the_oldest_go_whatever_they_are(
+async def test_an_owners_oldest_objects_of_any_kind_are_deleted_first(
     kept: Responses, database: Database, clock: Clock
 ) -> None:
     chats, kept_sessions = ChatCompletions(database), Sessions(database, clock=clock)
@@ -205,7 +205,7 @@ async def test_of_an_owner_who_has_too_many_the_oldest_go_whatever_they_are(
     assert (swept.responses, swept.chat_completions, swept.sessions) == (3, 2, 2)
 
 
-async def test_of_an_owner_who_has_too_much_the_oldest_go(kept: Responses, database: Database) -> None:
+async def test_an_owners_oldest_objects_are_deleted_beyond_the_size_limit(kept: Responses, database: Database) -> None:
     size = [100, 5000, 100, 2000, 2000, 100]
     for n, name in enumerate("abcdef"):
         await kept.put(response(name, created_at=BEGIN + n, body=b"x" * size[n]))
@@ -216,7 +216,7 @@ async def test_of_an_owner_who_has_too_much_the_oldest_go(kept: Responses, datab
     assert ids(database) == "defx"
 
 
-async def test_of_a_chain_that_is_too_much_the_older_bodies_go_first(kept: Responses, database: Database) -> None:
+async def test_the_older_bodies_of_a_large_chain_are_deleted_first(kept: Responses, database: Database) -> None:
     last = None
     for n, name in enumerate("abcdef"):
         last = await chain(kept, name, last, created_at=BEGIN + n, body=b"x" * 10_000)
@@ -278,7 +278,7 @@ async def test_two_proxies_that_sweep_at_once_take_everything_once(
     assert (count(database, responses), count(database, chat_completions)) == (0, 0)
 
 
-async def test_what_goes_on_from_a_response_while_it_is_swept_is_whole(
+async def test_a_continuation_made_during_a_sweep_has_its_whole_history(
     kept: Responses, database: Database, other: Database
 ) -> None:
     last = await chain(kept, "a")
@@ -335,7 +335,7 @@ async def test_any_key_will_do_at_the_start_for_what_is_readable(database: Datab
     await Retention(database).check(Encryption([Encryption.new_key()]))
 
 
-async def test_what_is_encrypted_is_not_given_out_without_its_key(database: Database) -> None:
+async def test_encrypted_data_is_not_readable_without_its_key(database: Database) -> None:
     await Responses(database, Encryption([Encryption.new_key()])).put(response("a"))
     for encryption, message in ((Encryption(), "no key"), (Encryption([Encryption.new_key()]), "another key")):
         kept = Responses(database, encryption)

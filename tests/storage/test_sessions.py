@@ -47,7 +47,7 @@ async def test_a_session_grows_in_order_for_all_proxies(kept: Sessions, others: 
     assert await kept.load(ME, "my chat") == Session((*loaded.messages, said("three")), version)
 
 
-async def test_what_is_anothers_is_not_there(kept: Sessions) -> None:
+async def test_sessions_of_other_owners_are_separate(kept: Sessions) -> None:
     version = await kept.append(ME, "chat", (said("mine"),), NEW)
     await kept.append(YOU, "chat", (said("yours"),), NEW)
 
@@ -60,7 +60,7 @@ async def test_what_is_anothers_is_not_there(kept: Sessions) -> None:
 
 
 @pytest.mark.parametrize("id", ["", "a\0", "x" * 600])
-async def test_what_can_be_no_id_is_refused(kept: Sessions, id: str) -> None:
+async def test_an_invalid_session_id_is_refused(kept: Sessions, id: str) -> None:
     with pytest.raises(ValueError, match="id"):
         await kept.load(ME, id)
     with pytest.raises(ValueError, match="id"):
@@ -76,7 +76,7 @@ async def test_what_can_be_no_id_is_refused(kept: Sessions, id: str) -> None:
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["a new session", "one that is there"])
-async def test_of_two_requests_at_once_the_second_gets_a_conflict(
+async def test_the_second_of_two_concurrent_requests_gets_a_conflict(
     kept: Sessions, others: Sessions, first: bool
 ) -> None:
     for turn in range(20):

@@ -38,7 +38,7 @@ def test_fields_that_we_do_not_know_are_let_through() -> None:
     assert (event.index, event.content_block.type) == (3, "new_kind")
 
 
-def test_what_an_event_lacks_has_its_default() -> None:
+def test_missing_fields_of_an_event_have_defaults() -> None:
     assert decode_event({"type": "ping"}) == Ping()
     event = decode_event({"type": "message_start", "message": {}})
     assert isinstance(event, MessageStart)
@@ -92,5 +92,5 @@ def test_adjacent_pieces_of_one_text_become_one() -> None:
 
 
 @pytest.mark.parametrize("event", [{}, {"type": "content_block_delta"}, delta("text_delta", "text", 1)])  # type: ignore[arg-type]
-def test_what_is_no_piece_is_left_as_it_is(event: dict[str, Any]) -> None:
+def test_events_that_are_not_text_deltas_are_not_joined(event: dict[str, Any]) -> None:
     assert list(join_deltas([event, event])) == [event, event]

@@ -53,7 +53,7 @@ USAGE = chunk(usage=CompletionUsage(1, 2, 3, PromptTokensDetails(), CompletionTo
         pytest.param([], [], id="nothing"),
     ],
 )
-def test_what_is_joined(chunks: list[ChatCompletionChunk], expected: list[ChatCompletionChunk]) -> None:
+def test_adjacent_chunks_are_joined(chunks: list[ChatCompletionChunk], expected: list[ChatCompletionChunk]) -> None:
     assert coalesce(chunks) == expected
 
 

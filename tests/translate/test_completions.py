@@ -65,18 +65,18 @@ def test_choices_are_prompt_by_prompt() -> None:
         ({"model": ""}, "model"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused_by_name(more: dict[str, Any], param: str) -> None:
+def test_an_unsupported_parameter_is_refused_by_name(more: dict[str, Any], param: str) -> None:
     with pytest.raises(OpenAIError) as error:
         translated(**more)
     assert (error.value.status, error.value.param) == (400, param)
 
 
 @pytest.mark.parametrize("more", [{"best_of": 1}, {"best_of": 2, "n": 2}, {"suffix": ""}, {"logprobs": None}])
-def test_what_asks_for_nothing_special_is_fine(more: dict[str, Any]) -> None:
+def test_default_values_are_accepted(more: dict[str, Any]) -> None:
     assert translated(**more).ignored == ()
 
 
-def test_what_has_no_effect_is_told() -> None:
+def test_parameters_without_effect_are_reported() -> None:
     assert set(translated(seed=1, presence_penalty=0.5, temperature=0.7).ignored) >= {"seed", "presence_penalty"}
 
 
@@ -110,7 +110,7 @@ def test_the_whole_answer_is_its_stream_folded(text: str, echo: str) -> None:
 @pytest.mark.parametrize(
     ("stop", "told"), [("max_tokens", "length"), ("refusal", "content_filter"), ("tool_use", "stop")]
 )
-def test_why_it_ended_is_said_in_three_words(stop: str, told: str) -> None:
+def test_stop_reasons_become_finish_reasons(stop: str, told: str) -> None:
     _, whole = played("x", stop=stop)
     assert whole.choices[0].finish_reason == told
 

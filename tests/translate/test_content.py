@@ -30,7 +30,7 @@ def test_a_string_is_one_block_of_text() -> None:
 
 
 @pytest.mark.parametrize("empty", ["", " \n", "\ufeff", "\ufeff\n", [], [{"type": "text", "text": "  "}]])
-def test_what_says_nothing_gives_no_block(empty: Any) -> None:
+def test_empty_content_gives_no_block(empty: Any) -> None:
     assert user_blocks(empty, "m") == []
 
 
@@ -135,7 +135,7 @@ def test_an_assistants_refusal_is_text() -> None:
         (file(file_data=data_url(b"PK\x03\x04", "application/zip")), "m.content[1].file.file_data", "unsupported_file"),
     ],
 )
-def test_what_claude_cannot_take_is_refused_by_its_index(part: Any, param: str, code: str) -> None:
+def test_an_unsupported_part_is_refused_with_its_index(part: Any, param: str, code: str) -> None:
     with pytest.raises(OpenAIError) as caught:
         user_blocks([{"type": "text", "text": "see"}, part], "m")
 

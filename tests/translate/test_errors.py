@@ -49,7 +49,7 @@ def test_the_words_by_which_programs_know_an_error_are_openais(kind: Kind, words
 
 
 @pytest.mark.parametrize(("kind", "status"), [("timeout", 504), ("not_logged_in", 401)])
-def test_what_happens_outside_the_api_has_a_status_too(kind: Kind, status: int) -> None:
+def test_errors_outside_the_api_have_a_status(kind: Kind, status: int) -> None:
     assert openai_error(kind).status == status
 
 

@@ -36,7 +36,7 @@ def test_bounds_are_told_in_the_description() -> None:
     ("word", "value", "kept"),
     [("minItems", 1, True), ("minItems", 3, False), ("format", "date", True), ("format", "iri", False)],
 )
-def test_what_the_grammar_knows_is_kept(word: str, value: Any, kept: bool) -> None:
+def test_supported_keywords_are_kept(word: str, value: Any, kept: bool) -> None:
     schema = {"type": "object", "properties": {"x": {"type": "array", word: value}}}
 
     assert (word in fit(schema, strict=False)["properties"]["x"]) is kept
@@ -64,7 +64,7 @@ def test_definitions_are_fitted_too() -> None:
         ({**CLOSED, "properties": {"a": {"anyOf": [{"not": {}}]}}}, "'anyOf', '0'"),
     ],
 )
-def test_what_openai_refuses_when_strict_is_refused_with_its_place(schema: dict[str, Any], words: str) -> None:
+def test_a_strict_schema_that_openai_refuses_is_refused_with_its_place(schema: dict[str, Any], words: str) -> None:
     with pytest.raises(SchemaError) as caught:
         fit(schema, strict=True)
 
@@ -144,7 +144,7 @@ def test_a_schema_may_be_beyond_the_grammar(schema: dict[str, Any]) -> None:
         {"type": "object", "properties": {"not": {"type": "string"}, "$ref": {"type": "string"}}},
     ],
 )
-def test_what_the_grammar_can_hold_is_not_beyond_it(schema: dict[str, Any]) -> None:
+def test_a_supported_schema_is_not_beyond_the_grammar(schema: dict[str, Any]) -> None:
     assert not is_beyond(schema)
 
 

@@ -93,7 +93,7 @@ def test_a_name_that_can_be_none_is_no_model(name: str) -> None:
     ["opus", "Sonnet", "sonnet[1m]", "claude-opus-4-8", "us.anthropic.claude-opus-4-8-v1:0", "agent-x",
      "claude-opus-4@20250929", "arn:aws:bedrock:us-east-1:1:application-inference-profile/x"],
 )  # fmt: skip
-def test_what_can_answer_is_not_doubted(model: str) -> None:
+def test_a_model_that_can_answer_causes_no_warning(model: str) -> None:
     assert doubt(model, ["agent-x"]) is None
 
 

@@ -16,7 +16,7 @@ from translate.printable import one_line, safe
         ("żółw 日本 🐢", "żółw 日本 🐢"),
     ],
 )
-def test_what_steers_a_terminal_is_written_as_an_escape(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert safe(text) == shown
 
 

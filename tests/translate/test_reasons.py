@@ -70,12 +70,12 @@ CUT = [
 
 
 @pytest.mark.parametrize("message", KNOWN)
-def test_what_is_about_the_request_alone_is_told_as_it_is(message: str) -> None:
+def test_a_reason_about_the_request_is_passed_on(message: str) -> None:
     assert reason(message) == f"{message.removesuffix('.')}."
 
 
 @pytest.mark.parametrize(("message", "told"), CUT)
-def test_what_follows_the_reason_is_left_out(message: str, told: str) -> None:
+def test_text_after_the_reason_is_left_out(message: str, told: str) -> None:
     assert reason(message) == told
 
 
@@ -101,7 +101,7 @@ def test_what_follows_the_reason_is_left_out(message: str, told: str) -> None:
         "messages" + ".0" * 30 + ": Field required",
     ],
 )
-def test_what_has_no_known_shape_or_might_name_something_stays_in_the_log(message: str) -> None:
+def test_an_unknown_message_stays_in_the_log(message: str) -> None:
     told = reason(message)
 
     # Of a sentence that is known, the known part may be told; what it names may not.

@@ -175,7 +175,7 @@ def test_the_older_form_is_one_call_at_a_time() -> None:
         ),
     ],
 )
-def test_what_cannot_be_offered_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
+def test_an_invalid_tool_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
     assert refusal(fields).param == param
 
 

@@ -97,7 +97,7 @@ def test_every_message_of_a_turn_has_its_own_counts() -> None:
     ]
 
 
-def test_what_is_no_count_of_a_message_changes_nothing() -> None:
+def test_events_without_counts_change_nothing() -> None:
     reader = UsageReader()
     for event in (
         ended(output_tokens=3),

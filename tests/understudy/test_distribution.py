@@ -53,7 +53,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def test_it_has_one_package_and_depends_on_pytest_alone(site: Path) -> None:
+def test_the_plugin_distribution_has_one_package_and_needs_only_pytest(site: Path) -> None:
     names = {path.name for path in site.iterdir()}
     (about,) = site.glob("*.dist-info/METADATA")
 

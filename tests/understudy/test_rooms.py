@@ -60,7 +60,7 @@ def test_they_come_before_what_is_found_first(folder: Path) -> None:
     assert done.stdout.splitlines() == [str(file) for file in files], done.stderr
 
 
-def test_who_does_not_ask_for_them_has_modules_of_their_own(folder: Path) -> None:
+def test_a_program_that_does_not_use_the_rooms_has_its_own_modules(folder: Path) -> None:
     done = run("import understudy.rooms, settings, auth; print(settings.THEIRS, auth.THEIRS)", folder)
 
     assert done.stdout == "True True\n", done.stderr

@@ -62,7 +62,7 @@ async def test_a_chunk_is_sent_when_its_event_has_come() -> None:
     assert remaining[-1] == "data: [DONE]"
 
 
-async def test_who_answered_and_how_is_told_in_headers() -> None:
+async def test_headers_name_the_model_and_the_kind_of_process() -> None:
     async with client(Scripted([START, *text("a"), END]), rehearsal=True) as http:
         answer = await http.post(PATH, json={**REQUEST, "seed": 1})
 

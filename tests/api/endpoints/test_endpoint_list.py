@@ -27,7 +27,7 @@ async def test_the_list_has_every_route_a_line_each() -> None:
     assert len(answer.text.splitlines()) == len(listed) + 2
 
 
-async def test_where_keys_are_asked_for_the_list_is_for_those_with_one(tmp_path: Path) -> None:
+async def test_with_client_auth_the_list_needs_a_key(tmp_path: Path) -> None:
     with Database.open(tmp_path / "keys.db") as database:
         async with Budgets(database) as budgets, client(Scripted(), access=Access(Clients(database), budgets)) as http:
             answer = await http.get("/v1")

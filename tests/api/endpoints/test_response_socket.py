@@ -100,7 +100,7 @@ async def test_a_response_is_gone_on_from_though_it_was_not_to_be_stored() -> No
     assert (lost["status"], lost["error"]["code"]) == (400, "previous_response_not_found")
 
 
-async def test_what_is_only_to_be_prepared_is_gone_on_from() -> None:
+async def test_a_response_without_generation_can_be_continued() -> None:
     engine = Scripted(ANSWER)
     async with connected(engine) as socket:
         await ask(socket, generate=False, store=False, input=[])
@@ -149,7 +149,9 @@ async def test_one_stream_is_answered_in_order_and_streams_side_by_side() -> Non
         ('{"type": "response.create"}', "model"),
     ],
 )
-async def test_what_is_wrong_is_told_and_the_connection_goes_on(message: str, param: str | None) -> None:
+async def test_a_wrong_request_gets_an_error_event_and_the_connection_stays_open(
+    message: str, param: str | None
+) -> None:
     async with connected(Scripted(ANSWER)) as socket:
         await socket.send(message)
         (event,) = await answer(socket)
@@ -169,7 +171,7 @@ async def test_a_failure_is_told_with_its_status_and_its_stream() -> None:
 
 
 @pytest.mark.parametrize("generate", [True, False])
-async def test_what_is_kept_and_cannot_be_read_is_told_as_over_http(tmp_path: Path, generate: bool) -> None:
+async def test_a_failing_store_gets_the_same_error_as_over_http(tmp_path: Path, generate: bool) -> None:
     with Database.open(tmp_path / "kept.db") as database:
         async with Stores.on(database) as stores, connected(Scripted(), stores=stores) as socket:
             database.write(lambda connection: connection.execute(text_of("DROP TABLE response_events")))
@@ -188,7 +190,7 @@ async def test_an_answer_that_breaks_off_fails() -> None:
     assert [event["type"] for event in events[-2:]] == ["error", "response.failed"]
 
 
-async def test_what_waits_is_bounded() -> None:
+async def test_the_number_of_waiting_requests_is_limited() -> None:
     held = asyncio.Event()
     slow: list[Any] = [START, held, END]
     engine = Scripted(*[slow] * MAX_LANES, *[ANSWER] * MAX_WAITING)
@@ -213,7 +215,7 @@ async def test_what_waits_is_bounded() -> None:
     ]
 
 
-async def test_who_leaves_is_no_longer_answered() -> None:
+async def test_a_disconnect_ends_the_turn() -> None:
     held = asyncio.Event()
     engine = Scripted([START, held, END])
     async with connected(engine) as socket:
@@ -264,7 +266,7 @@ async def test_a_websocket_is_for_whoever_may_ask() -> None:
 
 
 @pytest.mark.parametrize(("message", "code"), [(b"bytes", 1003), ("x" * 2000, 1009)])
-async def test_what_cannot_be_a_message_closes_the_connection(message: str | bytes, code: int) -> None:
+async def test_an_invalid_message_closes_the_connection(message: str | bytes, code: int) -> None:
     async with connected(Scripted(), max_message_bytes=1000) as socket:
         await socket.send(message)
         with pytest.raises(ConnectionClosed) as caught:

@@ -101,7 +101,7 @@ async def test_a_response_can_be_had_again_and_deleted() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/responses/resp_none", "/v1/responses/resp_none/input_items"])
-async def test_what_is_not_remembered_is_not_found(path: str) -> None:
+async def test_an_unknown_response_gets_404(path: str) -> None:
     async with client(Scripted()) as http:
         answer: httpx.Response = await http.get(path)
 
@@ -140,7 +140,7 @@ async def test_a_silent_stream_shows_that_it_lives() -> None:
     assert events_in(seen.decode().partition("\n\n")[2] or "") or b"response.completed" in seen
 
 
-async def test_what_is_wrong_is_refused_by_name() -> None:
+async def test_an_unsupported_tool_gets_400_with_its_place() -> None:
     async with client(Scripted()) as http:
         answer = await http.post("/v1/responses", json={**BODY, "tools": [{"type": "code_interpreter"}]})
 

@@ -26,7 +26,7 @@ async def test_the_engines_state_is_told() -> None:
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_what_was_used_since_the_start_is_told() -> None:
+async def test_the_status_has_the_usage_since_the_start() -> None:
     unpriced = {"type": "message_start", "message": {"model": "claude-opus-9", "usage": {"input_tokens": 3}}}
     scripts = ([START, *text("a"), END], [ClaudeError("overloaded_error")], [unpriced, *text("b"), END])
     async with client(Scripted(*scripts)) as http:

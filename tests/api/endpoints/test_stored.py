@@ -64,7 +64,7 @@ async def test_a_response_is_there_as_soon_as_its_end_was_told(stream: bool) -> 
     assert items["data"][0]["content"] == [{"type": "input_text", "text": "Hi"}]
 
 
-async def test_what_is_not_to_be_stored_is_not() -> None:
+async def test_a_response_with_store_false_is_not_stored() -> None:
     async with client(Scripted(ANSWER)) as http:
         made = (await http.post("/v1/responses", json={**BODY, "store": False})).json()
         assert (await http.get(f"/v1/responses/{made['id']}")).status_code == 404
@@ -94,7 +94,7 @@ async def test_a_response_that_cannot_be_kept_is_answered_and_says_so(tmp_path: 
 
 
 @pytest.mark.parametrize("error", [EncryptionKeyError("sealed with another key"), RuntimeError("a defect")])
-async def test_where_one_thing_cannot_be_tidied_up_the_others_are(
+async def test_a_failed_cleanup_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     swept = asyncio.Queue[None]()
@@ -121,7 +121,7 @@ async def test_where_one_thing_cannot_be_tidied_up_the_others_are(
 # In the background
 
 
-async def test_what_a_dead_proxy_left_behind_has_failed_for_whoever_asks(tmp_path: Path) -> None:
+async def test_a_background_response_of_a_dead_proxy_is_reported_as_failed(tmp_path: Path) -> None:
     nobody = identity_of(Request("GET", "/", "", (), b""), by_key=False).owner
     left = StoredResponse("resp_1", nobody, 1.0, b'{"id":"resp_1","status":"queued"}', (), status="queued")
     with Database.open(tmp_path / "kept.db") as database:
@@ -165,7 +165,7 @@ async def test_the_turn_of_a_background_response_is_read_to_its_end() -> None:
 
 
 @pytest.mark.parametrize("after", ["x", "-", "1.5", "\u0663", "9" * 30, "9" * 5000])
-async def test_what_is_no_number_of_an_event_is_refused(after: str) -> None:
+async def test_an_invalid_starting_after_is_refused(after: str) -> None:
     async with client(Scripted(ANSWER)) as http:
         begun = (await http.post("/v1/responses", json={**BODY, "background": True})).json()
         query = {"stream": "true", "starting_after": after}
@@ -281,7 +281,7 @@ async def test_the_stream_of_a_background_response_that_nobody_works_on_any_more
     assert kept["status"] == "failed"
 
 
-async def test_what_cannot_be_in_the_background_is_refused() -> None:
+async def test_an_unstored_response_cannot_run_in_the_background() -> None:
     async with client(Scripted(ANSWER)) as http:
         unstored = await http.post("/v1/responses", json={**BODY, "background": True, "store": False})
         made = (await http.post("/v1/responses", json=BODY)).json()
@@ -320,7 +320,7 @@ async def test_a_conversation_grows_with_its_responses() -> None:
 
 
 @pytest.mark.parametrize("store", [True, False])
-async def test_what_is_sent_again_is_in_a_conversation_once(store: bool) -> None:
+async def test_an_item_sent_twice_is_in_the_conversation_once(store: bool) -> None:
     question = {"type": "message", "id": "msg_1", "role": "user", "content": "Hi"}
     async with client(Scripted(ANSWER, ANSWER)) as http:
         made = (await http.post("/v1/conversations", json={"items": [question]})).json()
@@ -348,7 +348,7 @@ async def test_what_is_sent_again_is_in_a_conversation_once(store: bool) -> None
         {"metadata": {str(n): "x" for n in range(17)}},
     ],
 )
-async def test_what_is_no_conversation_is_refused(body: dict[str, Any]) -> None:
+async def test_an_invalid_conversation_is_refused(body: dict[str, Any]) -> None:
     async with client(Scripted()) as http:
         answer = await http.post("/v1/conversations", json=body)
     assert answer.status_code == 400
@@ -495,7 +495,7 @@ async def test_a_request_that_fails_leaves_the_session_as_it_was() -> None:
     assert said(engine, 1) == [("user", "Hi")]
 
 
-async def test_whoever_watches_is_told() -> None:
+async def test_health_and_auth_status_are_answered() -> None:
     async with client(Scripted(), credentials={"provider": "API key"}) as http:
         health = (await http.get("/health")).json()
         auth = (await http.get("/v1/auth/status")).json()

@@ -351,7 +351,7 @@ async def test_a_body_of_exactly_the_limit_is_taken() -> None:
     [b"GET / HTTP/1.1\r\nhost:", b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbo"],
     ids=["a head", "a body"],
 )
-async def test_what_does_not_arrive_in_time_gets_408(part: bytes) -> None:
+async def test_a_request_that_does_not_arrive_in_time_gets_408(part: bytes) -> None:
     async with Server(echo, read_timeout_s=0.01) as server, connected(server) as (reader, writer):
         writer.write(part)
         answer = await reader.read()
@@ -534,7 +534,7 @@ async def test_send_waits_for_a_client_that_does_not_read_and_goes_on_when_it_do
     assert not early
 
 
-async def test_of_several_that_wait_for_a_client_to_read_one_can_be_cancelled() -> None:
+async def test_one_of_several_waiting_writers_can_be_cancelled() -> None:
     waiting, done = asyncio.Event(), asyncio.Event()
 
     async def handler(request: Request, exchange: Exchange) -> None:

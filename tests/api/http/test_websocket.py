@@ -81,7 +81,7 @@ async def test_reading_stops_while_too_much_waits_to_be_taken() -> None:
 @pytest.mark.parametrize(
     ("event", "code"), [(TextMessage(data="x" * 101), 1009), (BytesMessage(data=b"x"), 1003)], ids=["long", "binary"]
 )
-async def test_what_cannot_be_taken_closes(event: Any, code: int) -> None:
+async def test_an_unacceptable_frame_closes_the_websocket(event: Any, code: int) -> None:
     peer = Peer()
     peer.send(event)
 
@@ -114,7 +114,7 @@ async def test_nothing_is_sent_once_it_is_closed() -> None:
     assert not peer.socket.is_open
 
 
-async def test_who_waits_for_a_message_hears_of_the_end() -> None:
+async def test_the_end_wakes_a_reader_that_waits_for_a_message() -> None:
     peer = Peer()
     waiting = asyncio.ensure_future(anext(peer.socket.messages(), "no more"))
     await asyncio.sleep(0)

@@ -169,7 +169,7 @@ def test_a_key_that_others_could_read_is_made_private(made: Authority) -> None:
     assert mode(made.key) == 0o600
 
 
-def test_where_there_are_no_hard_links_the_files_are_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_hard_links_files_are_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Path, target: Path) -> None:
         raise PermissionError("no links on this file system")
 
@@ -243,7 +243,7 @@ def test_an_authority_for_all_hosts_is_replaced_and_kept(tmp_path: Path, caplog:
 
 
 @posix
-def test_what_is_kept_is_as_private_as_it_was(tmp_path: Path) -> None:
+def test_rotation_keeps_the_modes_of_files_and_folders(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     Authority.open(tmp_path).rotate()
 
@@ -344,7 +344,7 @@ def test_processes_that_find_an_old_authority_at_once_agree_on_one_successor(tmp
     assert old_keys(Authority.at(tmp_path)) == [unlimited]
 
 
-def test_who_waited_for_another_process_takes_its_successor(tmp_path: Path) -> None:
+def test_a_process_that_waited_uses_the_authority_made_by_the_other(tmp_path: Path) -> None:
     before = Authority.open(tmp_path).key.read_bytes()
 
     chain = Authority.at(tmp_path)._replace()

@@ -43,7 +43,7 @@ def test_each_source_is_found_by_itself(source: Source) -> None:
     list(pairwise(PROVIDERS)),
     ids=lambda source: source.name if isinstance(source, Source) else None,
 )
-def test_of_two_the_one_higher_in_the_table_wins(winner: Source, loser: Source) -> None:
+def test_the_higher_of_two_sources_in_the_table_wins(winner: Source, loser: Source) -> None:
     helper = COMMAND if HELPER in (winner, loser) else None
 
     assert find_source(setting(winner) | setting(loser), api_key_helper=helper) is winner
@@ -117,7 +117,7 @@ def test_the_other_sources_are_taken_from_the_environment(source: Source) -> Non
     assert left.keys() - set(source.others) == setting(source).keys()
 
 
-def test_what_is_not_set_is_not_emptied() -> None:
+def test_unset_variables_are_not_emptied() -> None:
     assert environment(LOGIN, {"PATH": "/bin", "ANTHROPIC_API_KEY": ""}) == {}
 
 

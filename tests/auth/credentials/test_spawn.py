@@ -51,5 +51,5 @@ def test_a_folder_that_the_person_chose_is_kept_but_not_for_a_rehearsal(tmp_path
         ({"CLAUDE_CODE_USE_BEDROCK": "1", "ANTHROPIC_BEDROCK_BASE_URL": "https://b.example"}, "b.example:443"),
     ],
 )
-def test_where_the_api_is_follows_from_the_credentials(environ: dict[str, str], name: str) -> None:
+def test_the_credentials_decide_which_api_is_reached(environ: dict[str, str], name: str) -> None:
     assert reach_for(find_source(environ), environ).name == name

@@ -93,7 +93,7 @@ def test_forcing_what_is_not_there_is_refused(clean: dict[str, str], no_login: P
         status({**clean, "ANTHROPIC_API_KEY": KEY}, forced="foundry", cli_path=no_login)
 
 
-def test_of_a_cloud_it_says_that_its_credentials_were_not_looked_at(clean: dict[str, str], no_login: Path) -> None:
+def test_the_status_says_that_a_clouds_credentials_were_not_checked(clean: dict[str, str], no_login: Path) -> None:
     environ = {**clean, "CLAUDE_CODE_USE_BEDROCK": "1", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMIcanary"}
 
     known = status(environ, cli_path=no_login)
@@ -114,7 +114,7 @@ def test_of_a_cloud_it_says_that_its_credentials_were_not_looked_at(clean: dict[
         ("https://[canary/", "…"),
     ],
 )
-def test_of_an_address_only_the_host_is_shown(address: str, shown: str) -> None:
+def test_the_status_shows_only_the_host_of_an_address(address: str, shown: str) -> None:
     assert host_of(address) == shown
 
 

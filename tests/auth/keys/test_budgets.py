@@ -106,7 +106,7 @@ async def test_the_minute_slides(budgets: Budgets, key: Keys, clock: Clock) -> N
     assert (await refusal(budgets, client)).retry_after_s == pytest.approx(58.9, abs=1e-5)
 
 
-async def test_what_was_refused_does_not_count(budgets: Budgets, key: Keys, clock: Clock) -> None:
+async def test_a_refused_request_does_not_count(budgets: Budgets, key: Keys, clock: Clock) -> None:
     client = await key(requests_per_minute=1)
     await budgets.admit(client)
     for _ in range(5):
@@ -145,7 +145,7 @@ async def test_tokens_count_for_a_minute_from_the_answer_on(budgets: Budgets, ke
     assert await budgets.admit(client)
 
 
-async def test_what_a_request_may_come_to_counts_until_it_is_settled(budgets: Budgets, key: Keys) -> None:
+async def test_the_possible_tokens_of_a_request_count_until_it_is_settled(budgets: Budgets, key: Keys) -> None:
     client = await key(tokens_per_minute=1000)
     admission = await budgets.admit(client, tokens=900)
     refused = await refusal(budgets, client, tokens=200)
@@ -312,7 +312,7 @@ async def test_money_that_a_running_request_may_need_is_not_given_to_another(bud
     assert await budgets.admit(client, usd=0.7)
 
 
-async def test_what_a_turn_may_cost_is_reserved_until_the_request_is_settled(budgets: Budgets, key: Keys) -> None:
+async def test_the_possible_cost_of_a_turn_is_reserved_until_it_is_settled(budgets: Budgets, key: Keys) -> None:
     client = await key(usd_total=1.0)
     one, other = await budgets.admit(client), await budgets.admit(client)
     await budgets.reserve(one, client, 0.7)
@@ -350,7 +350,7 @@ async def test_the_last_dollars_are_spent_by_one_request_at_a_time(budgets: Budg
     assert (raised.value.kind, raised.value.limit) == ("rate", "usd_per_day")
 
 
-async def test_what_a_dead_proxy_had_reserved_is_free_again(budgets: Budgets, key: Keys, clock: Clock) -> None:
+async def test_the_reservation_of_a_dead_proxy_is_released(budgets: Budgets, key: Keys, clock: Clock) -> None:
     client = await key(usd_total=1.0)
     dead = await budgets.admit(client)
     await budgets.reserve(dead, client, 1.0)
@@ -411,7 +411,7 @@ async def test_a_place_of_a_dead_proxy_is_free_again_though_the_clock_was_set_ba
     assert await budgets.admit(client)
 
 
-async def test_what_was_used_is_kept_by_key(database: Database, budgets: Budgets, key: Keys, clock: Clock) -> None:
+async def test_usage_is_stored_for_each_key(database: Database, budgets: Budgets, key: Keys, clock: Clock) -> None:
     one, other, idle = await key(), await key(), await key()
     await budgets.settle(await budgets.admit(one), 100, 0.25, usd_is_estimated=False)
     clock.now += DAY_S
@@ -510,7 +510,7 @@ async def test_budgets_that_renew_no_leases_admit_nothing(database: Database, ke
 # Many at once.
 
 
-async def test_of_many_at_once_as_many_are_admitted_as_may(budgets: Budgets, key: Keys) -> None:
+async def test_concurrent_requests_are_admitted_up_to_the_limit(budgets: Budgets, key: Keys) -> None:
     client = await key(requests_per_minute=10)
     tried = await asyncio.gather(*(budgets.admit(client) for _ in range(50)), return_exceptions=True)
 
@@ -518,7 +518,7 @@ async def test_of_many_at_once_as_many_are_admitted_as_may(budgets: Budgets, key
     assert sum(isinstance(one, OverBudgetError) for one in tried) == 40
 
 
-def test_of_many_in_several_threads_as_many_are_admitted_as_may(database: Database, key: Keys, clock: Clock) -> None:
+def test_concurrent_threads_are_admitted_up_to_the_limit(database: Database, key: Keys, clock: Clock) -> None:
     client = asyncio.run(key(concurrent=10))
 
     async def admit(times: int) -> int:
@@ -559,7 +559,7 @@ def begin(processes: list["subprocess.Popen[str]"]) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"requests_per_minute": 10}, {"concurrent": 10}], ids=["a minute", "at once"])
-def test_of_many_in_several_processes_as_many_are_admitted_as_may(
+def test_concurrent_processes_are_admitted_up_to_the_limit(
     database_url: str, key: Keys, limits: dict[str, float]
 ) -> None:
     secret = key.secret(**limits)
@@ -574,7 +574,7 @@ def test_of_many_in_several_processes_as_many_are_admitted_as_may(
     assert sum(admitted) == 10
 
 
-def test_what_several_processes_book_at_once_adds_up(database: Database, database_url: str, key: Keys) -> None:
+def test_concurrent_bookings_of_several_processes_add_up(database: Database, database_url: str, key: Keys) -> None:
     secret = key.secret()
     with a_proxy(database_url, secret, 25, "settle") as one, a_proxy(database_url, secret, 25, "settle") as two:
         begin([one, two])

@@ -88,7 +88,7 @@ async def test_the_database_holds_no_secret(clients: Clients, database: Database
         pytest.param(f"{STRANGER}\n", id="a line too many"),
     ],
 )
-async def test_what_is_no_key_opens_nothing(clients: Clients, secret: str) -> None:
+async def test_an_invalid_secret_is_rejected(clients: Clients, secret: str) -> None:
     clients.make("alice")
 
     assert await clients.check(secret) is None
@@ -185,7 +185,7 @@ def test_a_name_is_one_keys_until_that_is_revoked(clients: Clients, clock: Clock
     ]
 
 
-async def test_of_several_that_make_a_key_of_one_name_one_does(clients: Clients) -> None:
+async def test_only_one_of_several_concurrent_keys_with_one_name_is_made(clients: Clients) -> None:
     made = await asyncio.gather(*(asyncio.to_thread(clients.make, "alice") for _ in range(8)), return_exceptions=True)
 
     assert sum(isinstance(one, str) for one in made) == 1

@@ -55,7 +55,7 @@ def test_a_model_without_a_price_may_have_another_s() -> None:
     assert may_cost(unknown, unknown_as="claude-opus-4-1") > 0
 
 
-def test_what_is_nested_beyond_python_s_depth_is_counted() -> None:
+def test_a_deeply_nested_value_is_counted() -> None:
     deep: Any = "x" * 30_000
     for _ in range(10_000):
         deep = [deep]

@@ -129,7 +129,7 @@ def test_the_headers_tell_what_is_left_and_when_all_of_it_is() -> None:
     )
 
 
-def test_what_runs_keeps_its_tokens_for_a_minute_at_least() -> None:
+def test_tokens_of_running_requests_count_for_at_least_a_minute() -> None:
     usage = Usage(NOW, tokens=1200, tokens_running=500, last_tokens_at=NOW - 59)
 
     assert headers_for(Budget(tokens_per_minute=1000), usage)[1:] == (

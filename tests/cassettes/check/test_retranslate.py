@@ -81,7 +81,7 @@ def test_deltas_that_were_joined_on_the_way_are_no_difference() -> None:
         ({"left_out": ({"chunks": 3},)}, "left out"),
     ],
 )
-def test_what_cannot_be_judged_is_skipped_and_says_why(changes: dict[str, Any], why: str) -> None:
+def test_an_entry_that_cannot_be_checked_is_skipped_with_the_reason(changes: dict[str, Any], why: str) -> None:
     verdict = Retranslator().check(dataclasses.replace(entry_of("chat_streamed"), **changes))
     assert verdict.how == "skipped"
     assert why in verdict.why
@@ -162,6 +162,6 @@ def test_reasoning_whose_seal_nobody_can_open_is_named_and_no_difference(turn_th
     assert verdict.why == "1 sealed reasoning could not be opened, and was not compared"
 
 
-def test_what_else_differs_beside_sealed_reasoning_is_a_difference() -> None:
+def test_a_difference_beside_encrypted_reasoning_is_reported() -> None:
     verdict = Retranslator().check(going_on_with_sealed_reasoning(True, said="Good day."))
     assert verdict.how == "differs" and any("Good day." in line for line in verdict.lines)

@@ -177,7 +177,7 @@ def test_a_folder_gets_a_file_for_each_run(tmp_path: Path) -> None:
     assert {str(entry.request.headers) for entry in entries(folder)} == {"{'authorization': 'Bearer redacted:key-1'}"}
 
 
-def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+def test_a_line_says_what_was_left_out(tmp_path: Path) -> None:
     keep = Keep(body_bytes=10, entry_bytes=600, turn=False)
     with recorder(tmp_path / "a.jsonl", keep=keep) as tapes:
         recording = tapes.begin("POST", "/", [], b"x" * 11)
@@ -224,7 +224,7 @@ def test_ending_twice_and_recording_after_the_end_do_nothing(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("depth", [101, 5_000, 50_000])
-def test_what_is_nested_too_deeply_to_be_walked_is_kept_as_text(tmp_path: Path, depth: int) -> None:
+def test_a_too_deeply_nested_body_is_recorded_as_text(tmp_path: Path, depth: int) -> None:
     schema: Any = {"password": "hunter2hunter2"}
     for _ in range(depth):
         schema = {"properties": schema}
@@ -567,7 +567,7 @@ def test_a_block_that_was_only_half_appended_is_read_and_repaired_from_its_journ
     assert not journal.exists()
 
 
-def test_what_was_appended_already_and_what_still_ran_are_both_taken_over(tmp_path: Path) -> None:
+def test_a_new_recorder_takes_over_appended_and_running_entries(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     with recorder(path) as tapes:
         running, ended = tapes.begin("POST", "/running", [], b""), tapes.begin("POST", "/ended", [], b"")
@@ -606,7 +606,7 @@ RATE = {"message": "Too fast", "type": "requests", "code": "rate_limit_exceeded"
     ],
 )
 @pytest.mark.parametrize("failures", [True, False])
-def test_what_failed_at_the_proxy_is_not_kept_for_a_replay(
+def test_a_failure_at_the_proxy_is_not_recorded_for_a_replay(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int, how: Any, error: Any, kept: bool, failures: bool
 ) -> None:
     path = tmp_path / "a.jsonl"
@@ -625,7 +625,7 @@ def test_what_failed_at_the_proxy_is_not_kept_for_a_replay(
     assert not list((tmp_path / "a.jsonl.d").glob("*.part"))
 
 
-def test_what_a_recorder_that_died_has_left_is_no_answer_for_a_replay(tmp_path: Path) -> None:
+def test_the_journal_of_a_dead_recorder_is_not_recorded_for_a_replay(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     with Recorder(path) as tapes:
         recording = tapes.begin("POST", "/v1/x", [], b"{}")

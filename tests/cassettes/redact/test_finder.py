@@ -132,7 +132,7 @@ def test_a_secret_with_escapes_that_comes_in_pieces_is_never_written(text: str) 
 
 
 @pytest.mark.parametrize("spelt", ["{}", "api_key={}", "\\n{}", "\\u000a{}", "%0A{}", "({})", '"{}"', "a,{}", "_{}"])
-def test_where_a_token_begins_is_seen_behind_escapes_and_signs(spelt: str) -> None:
+def test_a_token_is_found_after_escapes_and_punctuation(spelt: str) -> None:
     token = "glpat-" + "a1B2c3D4e5F6g7H8i9J0"
 
     assert token not in Redactor().text(f"x {spelt.format(token)} y")
@@ -194,7 +194,7 @@ def test_the_prose_of_recorded_traffic_has_no_secrets() -> None:
         "1/2 cup, 3/4 done: 12345678901234567",
     ],
 )
-def test_what_only_looks_like_a_secret_stays(text: str) -> None:
+def test_a_text_that_only_resembles_a_secret_is_not_changed(text: str) -> None:
     assert Redactor().text(text) == text
 
 

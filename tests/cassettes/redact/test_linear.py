@@ -131,7 +131,7 @@ def test_a_text_of_one_piece_again_and_again(look: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["-{}", "{}a1"])
-def test_what_a_token_begins_with_again_and_again(form: str) -> None:
+def test_repeated_beginnings_of_tokens_take_linear_time(form: str) -> None:
     assert too_slow(LOOKS["a text that goes on"], map(form.format, HEADS), short=1024) == {}
 
 
@@ -145,7 +145,7 @@ def test_a_text_that_comes_in_pieces(look: Callable[[str], None], pieces: list[s
 
 
 @pytest.mark.parametrize("head", ["-----BEGIN PRIVATE KEY-----", "password='", "sk-", "eyJ", "a://b:", "Bearer "])
-def test_what_begins_a_secret_and_then_goes_on(head: str) -> None:
+def test_a_long_text_after_the_beginning_of_a_secret_takes_linear_time(head: str) -> None:
     for piece in ("a", "a ", "\n", "\t", "=", "."):
         make = repeated(piece)
         for look in (LOOKS["a whole text"], LOOKS["a text that goes on"], in_pieces):

@@ -20,7 +20,7 @@ from cassettes.redact.patterns import WINDOW, Pattern
         (r"end\z", "x" * (WINDOW - 3) + "end" + "y" * 10, []),
     ],
 )
-def test_what_matches_is_found_wherever_it_is(pattern: str, text: str, spans: list[str] | None) -> None:
+def test_every_match_is_found(pattern: str, text: str, spans: list[str] | None) -> None:
     found = [text[start:end] for start, end in Pattern(pattern).spans(text)]
 
     assert found == (re.findall(pattern, text) if spans is None else spans)
@@ -40,7 +40,7 @@ def test_the_whole_match_is_replaced() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["(", "a(?=b)", "(?<!a)b", r"(a)\1", "a*+", "a{2000}", r"\Z", "\ud800"])
-def test_what_re2_cannot_do_is_refused_by_name(pattern: str) -> None:
+def test_an_unsupported_pattern_is_refused_with_its_text(pattern: str) -> None:
     with pytest.raises(ValueError, match="is not a pattern") as refused:
         Pattern(pattern)
 

@@ -59,7 +59,7 @@ def test_a_secret_is_replaced_and_what_surrounds_it_stays(text: str, expected: s
         "npm_config_registry, npm_lifecycle_event",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_a_text_without_secrets_is_not_changed(text: str) -> None:
     assert Redactor().text(text) == text
 
 
@@ -203,8 +203,8 @@ def test_a_json_path_names_its_places(rule: str, path: str, matches: bool) -> No
 
 
 @pytest.mark.parametrize("path", ["", "a.b", "$"])
-def test_what_is_no_json_path_is_refused(path: str) -> None:
-    with pytest.raises(ValueError, match="is no JSON path"):
+def test_an_invalid_json_path_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="is not a JSON path"):
         parse_path(path)
 
 

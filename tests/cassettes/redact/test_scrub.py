@@ -125,7 +125,7 @@ def test_an_event_stream_that_comes_byte_by_byte_keeps_every_byte() -> None:
     assert list(tape.last.values()) == [bytes([byte]) for byte in whole]
 
 
-def test_what_is_no_event_stream_keeps_its_bytes_and_boundaries() -> None:
+def test_bytes_that_are_not_an_event_stream_keep_their_boundaries() -> None:
     chunks = [b"\x89PNG\r\n", b"\xff\xfe\x00", b"", b"sk-", b" no key", b"d", b"ata: x"]
     tape = Tape()
 
@@ -189,7 +189,7 @@ def test_tokens_of_logprobs_are_no_credentials() -> None:
     assert tape.finish().chunks == body + b"\n"
 
 
-def test_what_is_held_for_too_long_counts_as_secret_up_to_its_end() -> None:
+def test_a_text_that_is_held_back_too_long_counts_as_a_secret() -> None:
     tape = Tape()
 
     tape.event(text_delta("sk-"))

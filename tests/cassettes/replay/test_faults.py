@@ -80,30 +80,30 @@ def test_the_same_seed_gives_the_same_chance_and_the_same_chaos(tmp_path: Path) 
         ("[[fault]]\nstatsu = 429\n", "fault 1: Object contains unknown field `statsu`"),
         ("[[fault]]\nsplit = true\n[[fault]]\n", "fault 2: it has no fault"),
         ('[[fault]]\nstatus = "429"\n', "fault 1: Expected"),
-        ("[[fault]]\nstatus = 42\n", "fault 1: status is from 200 to 599"),
-        ("[[fault]]\nsplit = true\nevery = 0\n", "every counts from 1"),
-        ("[[fault]]\nsplit = true\nchance = 2.0\n", "chance is from 0 to 1"),
-        ("[[fault]]\ndelay_ms = -1\n", "delay_ms is less than 0"),
+        ("[[fault]]\nstatus = 42\n", "fault 1: status must be from 200 to 599"),
+        ("[[fault]]\nsplit = true\nevery = 0\n", "every must be at least 1"),
+        ("[[fault]]\nsplit = true\nchance = 2.0\n", "chance must be from 0 to 1"),
+        ("[[fault]]\ndelay_ms = -1\n", "delay_ms must be at least 0"),
         ("[fault]\n", "faults.toml"),
         ("[[fault\n", "faults.toml is not TOML: "),
         ("other = 1\n", "other"),
-        ("[[fault]]\nstatus = 500\ncut_after_chunks = 0\n", "fault 1: cut_after_chunks has no effect beside status"),
-        ("[[fault]]\nsplit = true\nheaders = {a = 1}\n", "headers is for a status"),
-        ('[[fault]]\nsplit = true\nbody = ""\n', "body is for a status"),
-        ("[[fault]]\nstall_after_chunks = 0\n", "stall_after_chunks is for stall_ms"),
-        ("[[fault]]\nstall_ms = 1\nstall_after_chunks = 1\nstall_after_ms = 1\n", "stall_after_ms has no effect"),
-        ("[[fault]]\ncut_after_chunks = 0\ncut_after_ms = 0\n", "cut_after_ms has no effect beside cut_after_chunks"),
-        ("[[fault]]\nchaos = true\nsplit = true\n", "split has no effect beside chaos"),
-        ("[[fault]]\nmalformed_chunk = 0\n", "malformed_chunk counts from 1"),
-        ("[[fault]]\ndelay_ms = nan\n", "delay_ms is no number"),
-        ("[[fault]]\nstall_ms = inf\n", "stall_ms is no number"),
+        ("[[fault]]\nstatus = 500\ncut_after_chunks = 0\n", "fault 1: cut_after_chunks cannot be used with status"),
+        ("[[fault]]\nsplit = true\nheaders = {a = 1}\n", "headers can only be used with status"),
+        ('[[fault]]\nsplit = true\nbody = ""\n', "body can only be used with status"),
+        ("[[fault]]\nstall_after_chunks = 0\n", "stall_after_chunks can only be used with stall_ms"),
+        ("[[fault]]\nstall_ms = 1\nstall_after_chunks = 1\nstall_after_ms = 1\n", "stall_after_ms cannot be used"),
+        ("[[fault]]\ncut_after_chunks = 0\ncut_after_ms = 0\n", "cut_after_ms cannot be used with cut_after_chunks"),
+        ("[[fault]]\nchaos = true\nsplit = true\n", "split cannot be used with chaos"),
+        ("[[fault]]\nmalformed_chunk = 0\n", "malformed_chunk must be at least 1"),
+        ("[[fault]]\ndelay_ms = nan\n", "delay_ms must be a finite number"),
+        ("[[fault]]\nstall_ms = inf\n", "stall_ms must be a finite number"),
         ('[[fault]]\nstatus = 500\nheaders = {"a b" = "c"}\n', "headers: 'a b' cannot be sent"),
         ('[[fault]]\nstatus = 500\nheaders = {a = "b\\r\\nc: d"}\n', "headers: 'a' cannot be sent"),
-        ('[[fault]]\nstatus = 500\nheaders = {Content-Length = "9"}\n', "Content-Length is the connection's"),
+        ('[[fault]]\nstatus = 500\nheaders = {Content-Length = "9"}\n', "Content-Length cannot be set"),
         ("[[fault]]\nstatus = 500\nbody = {at = 2026-01-01}\n", "body cannot be sent as JSON"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+def test_an_invalid_file_gets_an_error_with_the_place(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(FaultsError) as error:
         faults(tmp_path, text)
     assert told in str(error.value)
@@ -220,7 +220,7 @@ def test_a_text_is_looked_for_in_the_last_message(text: str, body: bytes, fits: 
     assert (Faults([Rule(text=text, split=True)]).next(PATH, body) is not None) is fits
 
 
-def test_of_several_rules_the_first_whose_turn_it_is_is_used() -> None:
+def test_the_first_rule_that_applies_is_used() -> None:
     rules = Faults([Rule(every=2, delay_ms=1), Rule(delay_ms=2)])
     found = [rules.next(PATH, BODY) for _ in range(4)]
     assert [fault.delay_ms if fault else None for fault in found] == [2, 1, 2, 1]
@@ -312,7 +312,7 @@ def test_after_no_chunk_the_head_is_sent_and_at_no_time_not_even_that() -> None:
     assert apply(script(), Fault(cut_after_ms=11)).head_ms == 10
 
 
-def test_what_is_due_when_the_cut_comes_is_not_sent() -> None:
+def test_a_step_at_the_time_of_the_cut_is_not_sent() -> None:
     assert [step.at_ms for step in apply(script(), Fault(cut_after_ms=30)).steps] == [10, 20]
 
 
@@ -398,7 +398,7 @@ json_values = st.recursive(
 
 
 @given(json_values, st.sampled_from([None, 1]), st.booleans())
-def test_what_is_malformed_is_utf8_and_never_json(value: Any, indent: int | None, is_stream: bool) -> None:
+def test_a_malformed_chunk_is_utf8_but_not_json(value: Any, indent: int | None, is_stream: bool) -> None:
     text = json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "replace")
     sent = b"".join(b"data: " + line + b"\n" for line in text.split(b"\n")) + b"\n" if is_stream else text
     told = body_of(apply(Script(200, (), (Step(1, sent),), 1, 2, is_stream=is_stream), Fault(malformed_chunk=1)))

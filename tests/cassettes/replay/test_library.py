@@ -35,7 +35,7 @@ def test_a_request_finds_an_entry_on_the_disk(tmp_path: Path) -> None:
     assert found.body == b"two"  # type: ignore[union-attr]
 
 
-def test_what_began_first_comes_first_in_whatever_file_it_stands(tmp_path: Path) -> None:
+def test_entries_are_ordered_by_their_start(tmp_path: Path) -> None:
     with Recorder(tmp_path / "a.jsonl") as recorder:
         start = datetime.datetime(2026, 3, 4, tzinfo=datetime.UTC)
         slow = recorder.begin("POST", "/v1/x", [], b"", started=start)

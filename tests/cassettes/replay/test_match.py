@@ -61,7 +61,7 @@ def found(matcher: Matcher, body: Any, path: str = "/v1/chat/completions") -> st
         pytest.param(b"plain  words", b"plain words", id="text"),
     ],
 )
-def test_what_differs_from_run_to_run_does_not_matter(recorded: Any, now: Any) -> None:
+def test_values_that_differ_between_runs_are_ignored(recorded: Any, now: Any) -> None:
     assert found(Matcher([entry("e1", recorded)]), now) == "e1"
 
 
@@ -77,7 +77,7 @@ def test_what_differs_from_run_to_run_does_not_matter(recorded: Any, now: Any) -
         b"a",
     ],
 )
-def test_what_an_answer_depends_on_matters(now: Any) -> None:
+def test_a_difference_that_changes_the_answer_is_a_miss(now: Any) -> None:
     assert found(Matcher([entry("e1", ask("a"))]), now) is None
 
 
@@ -95,7 +95,7 @@ def test_the_same_request_is_answered_in_the_order_of_recording_and_then_by_the_
     assert [found(matcher, ask("a")) for _ in range(4)] == ["e1", "e3", "e3", "e3"]
 
 
-def test_what_goes_on_from_a_response_is_answered_as_going_on_from_that_one_whoever_asks_first() -> None:
+def test_a_continuation_gets_the_answer_of_its_own_response() -> None:
     def after(response: str, key: int = 1) -> dict[str, Any]:
         return {"input": f"Who am I? redacted:key-{key}", "previous_response_id": response}
 

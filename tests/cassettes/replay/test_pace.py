@@ -28,7 +28,7 @@ def test_a_script_is_sent_as_it_was_recorded() -> None:
     assert (script.head_ms, script.end_ms, script.is_stream, script.is_cut) == (10, 100, True, False)
 
 
-def test_what_belongs_to_a_connection_is_left_out_and_the_rest_kept() -> None:
+def test_headers_of_the_connection_are_left_out() -> None:
     headers = {**STREAM, "date": "today", "content-length": "3", "set-cookie": ["a=1", "b=2"]}
     names = script_of(entry_of((1, b"a"), headers=headers)).headers
     assert names == (
@@ -107,7 +107,7 @@ def test_a_stream_that_told_its_failure_ends_as_cleanly_as_it_did() -> None:
 
 
 @pytest.mark.parametrize(("how", "is_cut"), [("cut_by_app", False), ("interrupted", True), ("failed", True)])
-def test_by_setting_what_the_app_left_ends_cleanly_and_nothing_else_does(how: str, is_cut: bool) -> None:
+def test_with_cut_false_only_an_answer_that_the_app_cut_ends_cleanly(how: str, is_cut: bool) -> None:
     script = script_of(entry_of((10, b"a"), how=how), cut=False)
     assert script.is_cut is is_cut
     assert script.steps == (Step(10, b"a"),)

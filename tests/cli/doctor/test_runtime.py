@@ -14,11 +14,11 @@ HOSTS = ("api.openai.com",)
         (Watcher(HOSTS, connected=["example.com"]), 0, "warning", "asked only for example.com"),
         (Watcher(HOSTS, connected=["example.com"], distrusted={"example.com": "x"}), 0, "warning", "only for"),
         (Watcher(HOSTS), 0, "warning", "it sent nothing to the proxy"),
-        (Watcher(HOSTS), 1, "warning", "ended with status 1 before it sent a request; its own error stands above"),
+        (Watcher(HOSTS), 1, "warning", "ended with status 1 before it sent a request; see its own error above"),
         (Watcher(HOSTS), 127, "fault", "could not be run"),
     ],
 )
-def test_what_was_seen_of_a_program_is_told(seen: Watcher, status: int, level: str, told: str) -> None:
+def test_the_finding_describes_how_the_program_connected(seen: Watcher, status: int, level: str, told: str) -> None:
     (finding,) = seen.findings(["app", "x"], status)
     assert (finding.name, finding.level) == ("app", level)
     assert told in finding.seen

@@ -36,5 +36,5 @@ def test_a_fence_around_json_that_an_instruction_asked_for_is_taken_off(asked: d
 
 
 @pytest.mark.parametrize("asked", [{"type": "text"}, json_schema(CLOSED)], ids=["text", "closed"])
-def test_what_no_instruction_asked_for_passes_as_it_is(asked: dict[str, Any]) -> None:
+def test_without_a_json_instruction_the_text_is_not_changed(asked: dict[str, Any]) -> None:
     assert answered(asked, "```json\n", "{}", "\n```") == "```json\n{}\n```"

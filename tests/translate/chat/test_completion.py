@@ -55,6 +55,6 @@ def test_a_call_that_is_named_and_never_goes_on_has_no_arguments() -> None:
     ],
     ids=["nothing", "no usage", "no reason", "no choice"],
 )
-def test_what_is_no_complete_answer_is_an_error(chunks: list[ChatCompletionChunk]) -> None:
+def test_an_incomplete_answer_is_an_error(chunks: list[ChatCompletionChunk]) -> None:
     with pytest.raises(ValueError, match="complete"):
         fold(chunks)

@@ -102,7 +102,7 @@ def test_neighbours_of_one_role_are_one_turn() -> None:
     assert result == [("user", [text("1"), text("2")]), ("assistant", [text("3")]), ("user", [text("4")])]
 
 
-def test_who_says_something_stands_before_it() -> None:
+def test_the_name_of_a_speaker_comes_before_the_text() -> None:
     system, result = turns(
         said("system", "Hello?", name="example_user"), said("user", "1", name="Ada"), said("user", "2", name="Bo")
     )
@@ -115,7 +115,7 @@ def test_a_name_alone_says_nothing() -> None:
     assert turns(said("user", "", name="Ada"), said("user", "1", name="")) == (None, [("user", [text("1")])])
 
 
-def test_what_says_nothing_is_left_out() -> None:
+def test_empty_messages_are_left_out() -> None:
     _, result = turns(said("user", "1"), said("assistant", ""), said("user", "2"))
 
     assert result == [("user", [text("1"), text("2")])]
@@ -288,7 +288,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
         ([said("user", [IMAGE] * (MAX_IMAGES + 1))], "messages", "too_many_images"),
     ],
 )
-def test_what_cannot_be_said_is_refused_by_its_place(messages: list[Any], param: str, code: str) -> None:
+def test_an_unsupported_message_is_refused_with_its_place(messages: list[Any], param: str, code: str) -> None:
     error = refusal(*messages)
 
     assert (error.param, error.code) == (param, code)

@@ -23,7 +23,7 @@ TABLE = {
 }
 
 
-def test_what_has_no_effect_is_told() -> None:
+def test_parameters_without_effect_are_reported() -> None:
     assert check_parameters({"good": 1, "idle": 2}, TABLE) == ["idle"]
 
 
@@ -33,7 +33,7 @@ def test_a_value_that_asks_for_nothing_special_is_fine(body: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("value", [True, 2, "1"])
-def test_what_is_refused_is_refused_by_name(value: Any) -> None:
+def test_an_unsupported_parameter_is_refused_by_name(value: Any) -> None:
     with pytest.raises(OpenAIError) as caught:
         check_parameters({"bad": value}, TABLE)
 

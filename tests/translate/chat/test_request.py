@@ -263,7 +263,7 @@ def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
         ({"invented": 1}, "invented"),
     ],
 )
-def test_what_is_wrong_is_named_by_its_path(fields: dict[str, Any], param: str) -> None:
+def test_an_invalid_field_is_named_by_its_path(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(OpenAIError) as caught:
         turn(**fields)
 

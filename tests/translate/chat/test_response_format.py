@@ -66,7 +66,7 @@ def test_a_schema_beyond_claudes_grammar_is_asked_for_by_an_instruction(*, stric
         (json_schema(strict=True, schema={"type": "object", "properties": {}}), "response_format"),
     ],
 )
-def test_what_openai_refuses_is_refused(value: dict[str, Any], param: str) -> None:
+def test_a_format_that_openai_refuses_is_refused(value: dict[str, Any], param: str) -> None:
     with pytest.raises(OpenAIError) as caught:
         translate_response_format(value, [{"role": "user", "content": "hello"}])
 

@@ -148,7 +148,7 @@ def test_the_body_has_the_tier_and_the_fingerprint_of_its_chunks() -> None:
     assert (body.service_tier, body.system_fingerprint) == ("default", fingerprint("claude-x", "1.0"))
 
 
-def test_who_answers_is_known_after_the_first_event() -> None:
+def test_the_first_event_names_the_model() -> None:
     stream = machine()
     stream.feed(START)
 
@@ -240,7 +240,7 @@ def test_an_answer_is_cut_at_a_stop_sequence_that_claude_does_not_take() -> None
     assert deltas([START, *text("one\n"), end()], cuts=["\n\n"])[1:] == [{"content": "one"}, {"content": "\n"}, "stop"]
 
 
-def test_what_a_text_cites_is_told_with_its_characters() -> None:
+def test_a_citation_has_the_character_range_of_its_text() -> None:
     page = {"type": "web_search_result_location", "url": "https://example.com/a", "title": "A", "cited_text": "x"}
     cited = text("so it is", index=1)
     cited.insert(1, delta({"type": "citations_delta", "citation": page}, 1))
@@ -255,7 +255,7 @@ def test_what_a_text_cites_is_told_with_its_characters() -> None:
     assert (message.content, message.annotations) == ("I think so it is.", [annotation])
 
 
-def test_what_an_answer_cites_is_told_at_once_as_openais_sdk_takes_it() -> None:
+def test_all_citations_of_an_answer_come_in_one_chunk() -> None:
     pages = [{"type": "web_search_result_location", "url": f"https://example.com/{name}"} for name in "ab"]
     blocks = [text(words, index=index) for index, words in enumerate(("One.", "Two."))]
     for index, block in enumerate(blocks):
@@ -285,7 +285,7 @@ def test_a_code_fence_around_a_json_object_is_taken_off() -> None:
     assert fold(chunks(events, include_usage=True, unfence=True)).choices[0].message.content == '{"a": 1}'
 
 
-def test_what_only_looked_like_a_fence_at_the_end_is_told() -> None:
+def test_a_beginning_of_a_fence_at_the_end_is_sent() -> None:
     events = [START, *text('{"a": 1}\n', "``"), end()]
 
     assert fold(chunks(events, include_usage=True, unfence=True)).choices[0].message.content == '{"a": 1}\n``'
@@ -304,7 +304,7 @@ def test_every_stop_reason_ends_the_stream_with_its_word(reason: str) -> None:
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("event", [START, *text("a"), end(), {"type": "ping"}], ids=lambda event: str(event["type"]))
-def test_what_may_follow_is_the_table_and_nothing_else(state: State, event: Event) -> None:
+def test_only_transitions_in_the_table_are_allowed(state: State, event: Event) -> None:
     stream = machine()
     stream.state = state
     legal = (state, EVENTS[event["type"]]) in TRANSITIONS or state is State.FINISHED

@@ -19,6 +19,6 @@ def test_a_failed_response_is_a_body_too() -> None:
 
 
 @pytest.mark.parametrize("events", [[], respond([START, *text("Hi"), end()])[:-1]], ids=["none", "cut"])
-def test_what_has_no_end_is_no_body(events: list[ResponseEvent]) -> None:
+def test_a_stream_without_an_end_is_an_error(events: list[ResponseEvent]) -> None:
     with pytest.raises(ValueError, match="not a complete response"):
         fold(events)

@@ -57,7 +57,7 @@ def test_half_a_pair_alone_is_replaced(half: str) -> None:
         ([], ""),
     ],
 )
-def test_what_has_another_form_is_given_as_far_as_it_can_be(pieces: list[str], text: str) -> None:
+def test_an_input_of_another_form_is_passed_on_as_text(pieces: list[str], text: str) -> None:
     given, whole = fed(*pieces)
 
     assert whole == "".join(given) == text

@@ -268,7 +268,7 @@ def test_an_earlier_search_of_the_web_has_no_effect() -> None:
     assert translated(items).ignored == ("input[0]",)
 
 
-def test_what_one_agent_says_to_another_is_a_users_word() -> None:
+def test_a_message_between_agents_is_a_user_message() -> None:
     content = [
         {"type": "input_text", "text": "Task:"},
         {"type": "encrypted_content", "encrypted_content": "Count."},
@@ -283,7 +283,7 @@ TRIGGER = {"type": "compaction_trigger"}
 SUMMARY = {"type": "compaction", "id": "cmp_1", "encrypted_content": 'sealed:{"type":"text","text":"We counted."}'}
 
 
-def test_what_asks_for_compaction_asks_claude_for_notes() -> None:
+def test_a_compaction_trigger_asks_claude_for_notes() -> None:
     result = translated([{"role": "user", "content": "Count."}, TRIGGER])
 
     assert result.compact
@@ -327,11 +327,11 @@ def test_a_summary_that_was_asked_for_and_not_made_leaves_the_conversation_as_it
         ),
     ],
 )
-def test_what_cannot_be_compacted_is_refused_by_its_place(items: list[Any], param: str) -> None:
+def test_an_item_that_prevents_compaction_is_refused_with_its_place(items: list[Any], param: str) -> None:
     assert refusal(items).param == param
 
 
-def test_what_a_server_gave_earlier_is_a_call_and_its_result() -> None:
+def test_an_earlier_mcp_call_becomes_a_call_and_its_result() -> None:
     call = {"type": "mcp_call", "id": "mcp_1", "server_label": "crm", "name": "look", "arguments": '{"a": 1}'}
     items = [
         {"role": "user", "content": "Go."},
@@ -489,7 +489,7 @@ def test_whether_the_last_turn_thought_is_known(items: list[Any], began: bool) -
     assert translated(items).thought is began
 
 
-def test_what_came_before_comes_first() -> None:
+def test_previous_items_come_first() -> None:
     previous = [HI, asks("a")]
 
     assert turns([gives("a")], previous=previous) == [
@@ -500,7 +500,7 @@ def test_what_came_before_comes_first() -> None:
     assert translated([gives("a")], previous=previous).items == (in_full(gives("a")),)
 
 
-def test_what_had_no_effect_before_is_not_told_again() -> None:
+def test_items_without_effect_in_the_history_are_not_reported_again() -> None:
     foreign = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"}
 
     assert translated([HI], previous=[HI, foreign]).ignored == ()
@@ -602,7 +602,7 @@ def test_an_item_is_kept_as_openai_gives_it_back(item: Any, more: Any) -> None:
 
 
 @pytest.mark.parametrize("items", [[], [{"role": "assistant", "content": "Hm."}], [asks("c")]])
-def test_what_is_not_to_be_answered_may_end_anywhere(items: Any) -> None:
+def test_without_generation_the_input_may_end_with_any_item(items: Any) -> None:
     assert translated(items, generate=False).messages[-1].role == "user"
     assert translated(items, generate=False).items == tuple(map(in_full, items))
 

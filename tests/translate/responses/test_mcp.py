@@ -72,14 +72,14 @@ def test_only_tools_that_are_allowed_are_offered(allowed: Any, offered: list[str
     assert [tool.name for tool in (LOOK, WRITE) if server.offers(tool)] == offered
 
 
-def test_what_was_listed_is_known() -> None:
+def test_the_tools_of_an_earlier_list_are_known() -> None:
     item = {"type": "mcp_list_tools", "server_label": "crm", "tools": [LOOK.as_item(), WRITE.as_item(), {"no": "name"}]}
 
     known = listed_before([{"type": "message"}, item])["crm"]
     assert [(tool.name, tool.read_only) for tool in known] == [("look.up", True), ("write", False)]
 
 
-def test_what_lets_us_in_is_not_repeated() -> None:
+def test_credentials_of_an_mcp_tool_are_not_echoed() -> None:
     assert echoed_mcp({**SERVER, "authorization": "t", "headers": {"x": "y"}}) == {
         **SERVER,
         "allowed_tools": None,
@@ -113,7 +113,7 @@ def test_a_servers_tools_are_found_by_its_label() -> None:
         ({"headers": []}, "tools[0].headers"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_by_its_place(fields: dict[str, Any], param: str) -> None:
+def test_an_unusable_mcp_tool_is_refused_with_its_place(fields: dict[str, Any], param: str) -> None:
     assert refusal(**fields).param == param
 
 

@@ -88,7 +88,7 @@ def test_every_type_of_item_is_translated_or_refused_by_name(schemas: dict[str, 
     assert types(schemas, schemas["BetaInputItem"]) == (set(ITEMS) | set(REFUSED_ITEMS)) - CODEX_ITEMS
 
 
-def test_what_reaches_claude_is_decoded() -> None:
+def test_every_honoured_parameter_is_decoded() -> None:
     honoured = {name for name, row in RESPONSE_PARAMETERS.items() if row.fate is Fate.HONOURED}
 
     assert honoured <= set(ResponseRequest.__struct_fields__)
@@ -121,7 +121,7 @@ def request(**more: Any) -> bytes:
 
 
 @pytest.mark.parametrize("name", [n for n, row in RESPONSE_PARAMETERS.items() if row.fate is Fate.ACCEPTED])
-def test_what_has_no_effect_is_told(name: str) -> None:
+def test_parameters_without_effect_are_reported(name: str) -> None:
     result = translate_response_request(
         read_request(decode_object(request(**{name: VALUES[name]}))), open_reasoning=lambda _: None
     )
@@ -130,7 +130,7 @@ def test_what_has_no_effect_is_told(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n, row in RESPONSE_PARAMETERS.items() if row.fate is Fate.REFUSED])
-def test_what_is_refused_is_refused_by_name(name: str) -> None:
+def test_an_unsupported_parameter_is_refused_by_name(name: str) -> None:
     with pytest.raises(OpenAIError) as caught:
         translate_response_request(
             read_request(decode_object(request(**{name: VALUES[name]}))), open_reasoning=lambda _: None

@@ -24,5 +24,5 @@ def test_a_block_comes_back_as_it_was(block: ContentBlock) -> None:
     ],
     ids=["empty", "no json", "no text", "no object", "another block", "of another type", "too deep"],
 )
-def test_what_was_not_packed_is_no_block(data: bytes) -> None:
+def test_data_that_was_not_packed_gives_no_block(data: bytes) -> None:
     assert unpack(data) is None

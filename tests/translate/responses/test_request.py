@@ -47,7 +47,7 @@ def test_a_plain_request_is_a_plain_turn() -> None:
     assert (result.options.show_summary, result.options.show_encrypted, result.options.unfence) == (False, False, False)
 
 
-def test_what_shapes_the_answer_reaches_claude() -> None:
+def test_parameters_that_change_the_answer_reach_claude() -> None:
     turn = translated(
         model=SONNET,
         instructions="Be brief.",
@@ -241,7 +241,7 @@ def test_the_word_json_may_stand_in_what_came_before() -> None:
         ({"include": ["web_search_call.results"], "truncation": "auto"}, ("truncation", "include[0]")),
     ],
 )
-def test_what_has_no_effect_is_told(fields: dict[str, Any], ignored: tuple[str, ...]) -> None:
+def test_values_without_effect_are_reported(fields: dict[str, Any], ignored: tuple[str, ...]) -> None:
     assert translated(**fields).ignored == ignored
 
 
@@ -301,7 +301,7 @@ def test_a_new_conversation_has_nothing_before() -> None:
     assert msgspec.to_builtins(result.options.echo)["conversation"] == {"id": "conv_1"}
 
 
-def test_what_must_be_looked_up_is_known_beforehand() -> None:
+def test_the_ids_to_look_up_are_known_before_the_translation() -> None:
     items = [
         HI,
         {"type": "item_reference", "id": "msg_1"},
@@ -358,7 +358,7 @@ def test_the_response_repeats_the_request() -> None:
     }
 
 
-def test_what_was_not_said_is_repeated_as_openais_defaults() -> None:
+def test_missing_parameters_are_echoed_with_openais_defaults() -> None:
     assert msgspec.to_builtins(translated().options.echo) == {
         "model": "gpt-5",
         "instructions": None,

@@ -211,7 +211,7 @@ def test_texts_that_follow_each_other_are_one_part_of_one_message() -> None:
     assert body(events)["output"][0]["content"] == [part("It is sunny.")]
 
 
-def test_what_another_server_tool_does_leaves_no_trace() -> None:
+def test_blocks_of_other_server_tools_are_left_out() -> None:
     server = [
         start({"type": "server_tool_use", "id": "s", "name": "code_execution"}, 1),
         delta({"type": "input_json_delta", "partial_json": "{}"}, 1),
@@ -375,7 +375,7 @@ def test_a_code_fence_is_taken_off_where_json_was_asked_for() -> None:
     assert body(events)["output"][0]["content"][0]["text"].strip() == '{"a": 1}'
 
 
-def test_what_a_fence_held_back_is_told_at_the_end() -> None:
+def test_a_held_back_fence_is_sent_at_the_end() -> None:
     assert body(respond([START, *text("``"), end()], unfence=True))["output"][0]["content"] == [part("``")]
 
 
@@ -506,7 +506,7 @@ def test_unknown_events_are_counted_and_pings_pass() -> None:
     assert stream.unknown_events == 1
 
 
-def test_who_answers_and_why_it_stopped_are_known() -> None:
+def test_the_stream_knows_the_model_and_the_stop_reason() -> None:
     stream = machine()
     for event in [START, *text("Hi"), end("max_tokens")]:
         stream.feed(event)

@@ -104,7 +104,7 @@ def test_a_search_without_a_result_ends_with_the_answer() -> None:
     ]
 
 
-def test_what_a_text_cites_is_the_characters_of_its_block() -> None:
+def test_a_citation_covers_the_characters_of_its_block() -> None:
     cited = text("so it is", index=1)
     cited.insert(1, delta({"type": "citations_delta", "citation": CITED}, 1))
     cited.insert(3, delta({"type": "citations_delta", "citation": CITED}, 1))

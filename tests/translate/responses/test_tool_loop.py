@@ -77,7 +77,7 @@ def test_an_answer_that_was_cut_has_called_nothing() -> None:
     assert loop.finish()["delta"]["stop_reason"] == "max_tokens"
 
 
-def test_what_says_nothing_and_what_another_has_done_is_not_sent_back() -> None:
+def test_empty_text_and_blocks_of_other_servers_are_not_sent_back() -> None:
     loop = ToolLoop(MINE)
     search: list[Event] = [start({"type": "server_tool_use", "id": "s", "name": "x"}), stop(), {"type": "a new kind"}]
     told(loop, [START, *search, *text(" ", index=1), *text("a", index=2), end()])

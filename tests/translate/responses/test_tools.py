@@ -99,7 +99,7 @@ def test_all_tools_of_an_mcp_server_are_allowed_by_its_label() -> None:
 @pytest.mark.parametrize(
     "left_out", [{"type": "image_generation"}, {"type": "web_search", "external_web_access": False}]
 )
-def test_what_is_left_out_may_be_allowed(left_out: Any) -> None:
+def test_a_left_out_tool_may_be_in_allowed_tools(left_out: Any) -> None:
     offered, named = [function(), left_out], {"type": left_out["type"]}
     tools = translate_response_tools(
         offered, allowing("required", {"type": "function", "name": "look"}, named), None, can_force=True
@@ -109,7 +109,7 @@ def test_what_is_left_out_may_be_allowed(left_out: Any) -> None:
     assert tools.tool_choice == {"type": "any"}
 
 
-def test_where_only_the_web_is_allowed_and_may_not_be_searched_claude_answers_without() -> None:
+def test_if_only_a_disabled_web_search_is_allowed_there_are_no_tools() -> None:
     offline = {"type": "web_search", "external_web_access": False}
     tools = translate_response_tools(
         [function(), offline], allowing("required", {"type": "web_search"}), None, can_force=True
@@ -118,7 +118,7 @@ def test_where_only_the_web_is_allowed_and_may_not_be_searched_claude_answers_wi
     assert (tools.tools, tools.tool_choice) == ((), None)
 
 
-def test_where_only_images_are_allowed_that_is_refused() -> None:
+def test_allowing_only_image_generation_is_refused() -> None:
     drawing = {"type": "image_generation"}
 
     with pytest.raises(OpenAIError, match="image_generation"):
@@ -203,7 +203,7 @@ def test_a_search_of_the_web_is_anthropics() -> None:
         (function(), True, []),
     ],
 )
-def test_what_has_no_effect_is_told(tool: Any, allowed: bool, unused: list[str]) -> None:
+def test_tools_without_effect_are_reported(tool: Any, allowed: bool, unused: list[str]) -> None:
     assert without_effect([tool], web_search=allowed) == unused
 
 
@@ -247,7 +247,7 @@ def test_every_other_tool_is_refused_by_name(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(REFUSED_TOOLS.keys() - {"image_generation"}))
-def test_it_is_refused_beside_others_too(kind: str) -> None:
+def test_an_unsupported_tool_is_refused_also_with_others(kind: str) -> None:
     assert refusal([function(), {"type": kind}]).param == "tools[1].type"
 
 

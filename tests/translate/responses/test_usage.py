@@ -23,7 +23,7 @@ def test_the_cache_is_part_of_the_input() -> None:
     }
 
 
-def test_what_claude_does_not_tell_is_none() -> None:
+def test_missing_counts_are_zero() -> None:
     usage = usage_from({"cache_creation_input_tokens": None})
 
     assert usage.total_tokens == usage.input_tokens_details.cache_write_tokens == 0

@@ -10,7 +10,7 @@ def test_words_are_replaced_in_the_message_and_the_param() -> None:
     assert (error.message, error.param, error.code, error.status) == ("Invalid 'd.c'.", "d.c", "x", 413)
 
 
-def test_what_was_replaced_is_not_replaced_again() -> None:
+def test_a_replaced_text_is_not_replaced_again() -> None:
     assert reworded(OpenAIError("tools[0]"), {"tools[0]": "input[1].tools[0]"}).message == "input[1].tools[0]"
 
 

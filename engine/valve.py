@@ -1,0 +1,219 @@
+"""The valve: Claude Code's own network goes through it, and a turn is one request to the API.
+
+After some answers (cut at ``max_tokens``, empty, refused) Claude Code asks again by itself, within milliseconds (facts
+F40 to F44). The user would pay for that request. So each process has the valve as its proxy (fact F109). The valve
+passes bytes on as they are. It decrypts nothing: TLS stays between Claude Code and the API.
+
+The rule: a turn opens the gate of its process. When the answer has begun, the gate shuts. Then no byte of that process
+flows up to the API any more, and no new connection is made, until the next turn opens the gate. What comes meanwhile
+is thrown away: sent later, it would be a request of its own.
+
+The answer has begun when the process reports ``message_start``. A second request can be here before that report has
+been read, because both come by different ways. So when data flows up after data has come down, the gate first waits
+until everything that the process has reported is read. Only then does it know whether to let the data pass: it may
+also be the rest of a long request, or a second try after an error.
+
+The valve also decides which hosts a process reaches (:mod:`engine.destinations`).
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+from engine.destinations import Destinations
+from engine.tasks import TaskSet
+from engine.valve_connection import FromProcess
+
+log = logging.getLogger(__name__)
+
+HEAD_BYTES = 700
+"""Less than the head of any answer and its first event. TLS sends session tickets down, which are shorter."""
+
+QUIET_S = 0.02
+"""For how long the process must have reported nothing before data flows up after a few bytes have come down."""
+
+QUIET_AFTER_ANSWER_S = 0.4
+"""The same if what has come down may be an answer. Only a second try after an error has to wait this long."""
+
+type UntilRead = Callable[[float], Awaitable[None]]
+"""Returns when everything that the process has reported is read, and nothing came for so many seconds."""
+
+
+class Gate:
+    """The way of one process to its API. ``environment`` are the variables that lead the process through it."""
+
+    def __init__(self, valve: "Valve", to: Destinations, until_read: UntilRead, on_held: Callable[[], None]) -> None:
+        self._valve = valve
+        self._until_read = until_read
+        self._on_held = on_held
+        self._connections: set[FromProcess] = set()
+        self._exact = True
+        self._turn = 0
+        self._carried = False
+        self.destinations = to
+        self.shut = False
+        """Whether the answer of the present turn has begun."""
+        self.came = 0
+        """How many bytes the API has sent since the process last sent some."""
+        self._sent_at: float | None = None
+        self._answered_at: float | None = None
+        self.token = secrets.token_urlsafe(16)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables for the process. The valve itself goes through the proxies that they replace."""
+        url = f"http://{self.token}:x@127.0.0.1:{self._valve.port}"
+        proxies = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
+        return dict.fromkeys(proxies, url) | {"NO_PROXY": "", "no_proxy": ""}
+
+    @property
+    def holds(self) -> bool:
+        """Whether this turn's request went through the gate, and no other request can follow."""
+        return self.shut and self._carried and self._exact
+
+    @property
+    def api_wait_s(self) -> float | None:
+        """The seconds from the last byte of the turn's request to the first byte of its answer."""
+        if self._sent_at is None or self._answered_at is None:
+            return None
+        return max(self._answered_at - self._sent_at, 0.0)
+
+    def open(self) -> None:
+        """Let one request pass. What waits belongs to an earlier turn, and its connections are closed."""
+        self._turn += 1
+        self.shut, self._carried = False, False
+        self.came, self._sent_at, self._answered_at = 0, None, None
+        for connection in list(self._connections):
+            if connection.held:
+                connection.abort()
+
+    def shut_behind(self) -> None:
+        """Let nothing more pass: the answer has begun."""
+        self.shut = True
+
+    def cut_off(self) -> None:
+        """Close all connections of the process."""
+        for connection in list(self._connections):
+            connection.abort()
+
+    def close(self) -> None:
+        """Close all connections, and accept no further ones."""
+        self.cut_off()
+        self._valve.forget(self)
+
+    # For the connections.
+
+    def add(self, connection: FromProcess) -> None:
+        """Take note of a connection."""
+        self._connections.add(connection)
+
+    def remove(self, connection: FromProcess) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+
+    def passes_now(self) -> bool:
+        """Whether data may flow up without :meth:`may_pass`."""
+        return not self._exact or not (self.shut or self.came)
+
+    async def may_pass(self) -> bool:
+        """Whether data may flow up, once it is known what the process has reported."""
+        if not self.shut and self.came:
+            await self._until_read(QUIET_AFTER_ANSWER_S if self.came > HEAD_BYTES else QUIET_S)
+        if self.shut and self._exact:
+            self._valve.counts["held"] += 1
+            self._valve.tasks.start(self._tell_held(self._turn), "tell of a held request")
+            return False
+        self.came = 0
+        return True
+
+    async def _tell_held(self, turn: int) -> None:
+        """Call ``on_held`` once the process's reports are read, which may say that its answer has ended."""
+        await self._until_read(QUIET_AFTER_ANSWER_S)
+        if self._turn == turn:
+            self._on_held()
+
+    def sent(self) -> None:
+        """Data was passed on to the API."""
+        if not self._turn:
+            return
+        if not self._carried:
+            self._valve.counts["requests"] += 1
+        self._carried = True
+        self._sent_at = time.monotonic()
+
+    def received(self, size: int) -> None:
+        """Data has come from the API. What comes before the turn's request is the end of an earlier answer."""
+        if not self._carried:
+            return
+        if not self.came:
+            self._answered_at = time.monotonic()
+        self.came += size
+
+    def refuse(self, name: str) -> None:
+        """Count a host that the process must not reach. The log has it once."""
+        refused = self._valve.refused
+        if name not in refused and len(refused) < MAX_NAMES:
+            log.warning(
+                "Claude Code wanted to reach %s and was not let through; if it must, add the host to the setting"
+                " claude_hosts",
+                name,
+            )
+        if name in refused or len(refused) < MAX_NAMES:
+            refused[name] += 1
+
+    def cannot_hold(self) -> None:
+        """The process speaks HTTP/2, in which data also flows up while an answer comes down."""
+        if self._exact:
+            log.warning("Claude Code offers HTTP/2, which the valve cannot hold; such a process is ended instead")
+        self._exact = False
+
+
+MAX_NAMES = 50
+"""How many names of refused hosts are kept."""
+
+
+class Valve:
+    """Listens on loopback for the processes of a pool. ``counts`` and ``refused`` are for the status."""
+
+    def __init__(self) -> None:
+        self._server: asyncio.Server | None = None
+        self._gates: dict[str, Gate] = {}
+        self.tasks = TaskSet()
+        self.port = 0
+        self.counts: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: FromProcess(self), "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._server.close()
+        for gate in list(self._gates.values()):
+            gate.close()
+        await self.tasks.cancel()
+
+    def status(self) -> dict[str, Any]:
+        """Return how many requests passed and were held, and which hosts were refused."""
+        return {"requests": self.counts["requests"], "held": self.counts["held"], "refused": dict(self.refused)}
+
+    def gate(self, to: Destinations, until_read: UntilRead, on_held: Callable[[], None]) -> Gate:
+        """Make the gate of a new process."""
+        gate = Gate(self, to, until_read, on_held)
+        self._gates[gate.token] = gate
+        return gate
+
+    def find(self, token: str) -> Gate | None:
+        """Return the gate of a token."""
+        return self._gates.get(token)
+
+    def forget(self, gate: Gate) -> None:
+        """Accept no more connections for a gate."""
+        self._gates.pop(gate.token, None)

@@ -1,0 +1,450 @@
+"""One connection of a `claude` process through the valve, and its other half to the API.
+
+The process uses the valve as an HTTP proxy (RFC 9110, sections 7.6 and 9.3.6): for ``https`` it sends CONNECT and then
+bytes that the valve does not look into, for ``http`` it sends requests with an absolute URL.
+"""
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import ssl
+from collections.abc import Awaitable
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import certifi
+
+from engine.destinations import Destinations, Proxy, UnusableProxyError
+from engine.reach import write
+from engine.tasks import TaskSet
+
+MAX_HEAD_BYTES = 64 * 1024
+HANDSHAKE, CHANGE_CIPHER, DATA = 0x16, 0x14, 0x17
+"""The types of TLS records (RFC 8446, section 5.1)."""
+HTTP_2 = b"\x02h2"
+"""HTTP/2 in the list of protocols that a client offers (RFC 7301)."""
+
+
+class Gate(Protocol):
+    """What a connection asks the gate of its process (:class:`engine.valve.Gate`)."""
+
+    destinations: Destinations
+
+    # ruff: noqa: D102
+    def add(self, connection: "FromProcess") -> None: ...
+    def remove(self, connection: "FromProcess") -> None: ...
+    def passes_now(self) -> bool: ...
+    def may_pass(self) -> Awaitable[bool]: ...
+    def sent(self) -> None: ...
+    def received(self, size: int) -> None: ...
+    def refuse(self, name: str) -> None: ...
+    def cannot_hold(self) -> None: ...
+
+
+class Gates(Protocol):
+    """Where a connection finds its gate (:class:`engine.valve.Valve`)."""
+
+    tasks: TaskSet
+
+    def find(self, token: str) -> Gate | None: ...
+
+
+class RefusedError(Exception):
+    """The process gets this status and no connection."""
+
+    def __init__(self, status: str, *headers: str) -> None:
+        super().__init__(status)
+        self.answer = "\r\n".join((f"HTTP/1.1 {status}", *headers, "Content-Length: 0", "Connection: close", "", ""))
+
+
+class FromProcess(asyncio.Protocol):
+    """The half of a connection that the process has opened."""
+
+    def __init__(self, gates: Gates) -> None:
+        self._gates = gates
+        self._gate: Gate | None = None
+        self._transport: asyncio.Transport | None = None
+        self._api: ToApi | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
+        self._buffer = bytearray()
+        self._requests: Requests | None = None
+        self._counts = False
+        self._is_tls: bool | None = None
+        self._hello = b""
+        self._shook_hands = False
+        self._pauses: set[str] = set()
+        self.held = False
+        """Whether data was thrown away, so that the connection is of no further use."""
+
+    # What the process does.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream's transport
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self.held:
+            return
+        if self._api is not None and self._checking is None:
+            self._up(data)
+            return
+        self._buffer += data
+        if self._opening is None:
+            self._begin()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for task in (self._opening, self._checking):
+            if task is not None:
+                task.cancel()
+        if self._api is not None:
+            self._api.end()
+        if self._gate is not None:
+            self._gate.remove(self)
+
+    def pause_writing(self) -> None:
+        if self._api is not None:
+            self._api.pause()
+
+    def resume_writing(self) -> None:
+        if self._api is not None:
+            self._api.resume()
+
+    # Opening it.
+
+    def _begin(self) -> None:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._buffer) > MAX_HEAD_BYTES:
+                self.abort()
+            return
+        self.pause("opening")
+        self._opening = self._gates.tasks.start(self._open(bytes(self._buffer[:end])), "open a way for claude")
+
+    async def _open(self, head: bytes) -> None:
+        assert self._transport is not None  # noqa: S101 - connection_made has come
+        try:
+            method, host, port = _target(head)
+            gate = self._gate = self._enter(head, host, port)
+            if self._counts and not gate.passes_now() and not await gate.may_pass():
+                # It waits until the process gives it up, or until the next turn.
+                self._throw_away()
+                return
+            api = await self._connect(gate.destinations, host, port, tunnel=method == "CONNECT")
+        except RefusedError as error:
+            self._transport.write(error.answer.encode("ascii"))
+            self._transport.close()
+            return
+        self._api = api
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        if method == "CONNECT":
+            self._transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            rest = rest[len(head) + 4 :]
+        else:
+            self._is_tls = False
+            self._requests = Requests(api.absolute, api.login)
+        if rest:
+            self._up(rest)
+        self.resume("opening")
+
+    def _enter(self, head: bytes, host: str, port: int) -> Gate:
+        """Return the gate of the process, if it may reach the host. Raises RefusedError."""
+        gate = self._gates.find(_token(head))
+        if gate is None:
+            raise RefusedError("407 Proxy Authentication Required", 'Proxy-Authenticate: Basic realm="valve"')
+        kind = gate.destinations.kind(host, port)
+        if kind == "refused":
+            gate.refuse(write(host, port))
+            raise RefusedError("403 Forbidden")
+        gate.add(self)
+        self._counts = kind == "api"
+        return gate
+
+    async def _connect(self, to: Destinations, host: str, port: int, *, tunnel: bool) -> "ToApi":
+        try:
+            proxy = to.proxy("https" if tunnel else "http", host, port)
+            api = ToApi(self)
+            await api.connect(proxy, host, port, tunnel=tunnel, authorities=to.environ.get("NODE_EXTRA_CA_CERTS"))
+        except (UnusableProxyError, OSError, EOFError) as error:
+            raise RefusedError("502 Bad Gateway") from error
+        return api
+
+    # Passing on.
+
+    def _up(self, data: bytes) -> None:
+        """Pass data on to the API, now or when the gate knows whether it may."""
+        gate, api = self._gate, self._api
+        assert gate is not None and api is not None  # noqa: S101 - _open has set both
+        if self._counts and not gate.passes_now() and not self._is_greeting(data):
+            self._buffer += data
+            self.pause("checking")
+            self._checking = self._gates.tasks.start(self._check(gate), "ask the gate")
+            return
+        self._pass(gate, api, data)
+
+    async def _check(self, gate: Gate) -> None:
+        may = await gate.may_pass()
+        self._checking = None
+        if not may:
+            self._throw_away()
+        elif self._api is not None:
+            data = bytes(self._buffer)
+            self._buffer.clear()
+            self._pass(gate, self._api, data)
+            self.resume("checking")
+
+    def _pass(self, gate: Gate, api: "ToApi", data: bytes) -> None:
+        if self._counts and not self._is_greeting(data):
+            gate.sent()
+        try:
+            api.write(self._requests.rewrite(data) if self._requests is not None else data)
+        except ValueError:
+            self.abort()
+
+    def _is_greeting(self, data: bytes) -> bool:
+        """Whether data belongs to the beginning of the TLS handshake, in which no request can be."""
+        if self._is_tls is None:
+            self._is_tls = data[:1] == bytes([HANDSHAKE])
+        if not self._is_tls or self._shook_hands:
+            return False
+        if data[0] == HANDSHAKE:
+            self._look_for_http_2(data)
+            return True
+        # The client's end of the handshake and its first request may come together.
+        self._shook_hands = True
+        return False
+
+    def _look_for_http_2(self, data: bytes) -> None:
+        self._hello = (self._hello + data)[:MAX_HEAD_BYTES]
+        if HTTP_2 in self._hello and self._gate is not None:
+            self._gate.cannot_hold()
+
+    def down(self, data: bytes) -> None:
+        """Pass data on to the process."""
+        if self._counts and self._gate is not None and (self._shook_hands or not self._is_tls):
+            self._gate.received(len(data))
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def pause(self, why: str) -> None:
+        """Read nothing more from the process until :meth:`resume` is called with the same reason."""
+        self._pauses.add(why)
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume(self, why: str) -> None:
+        """Read again, if there is no other reason to wait."""
+        self._pauses.discard(why)
+        if self._transport is not None and not self._pauses:
+            self._transport.resume_reading()
+
+    def end(self) -> None:
+        """The API has closed its half. What has come is still delivered."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close both halves at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _throw_away(self) -> None:
+        self.held = True
+        self._buffer.clear()
+        # Only who reads sees that the process closes the connection.
+        self._pauses.clear()
+        self.resume("")
+
+
+class ToApi(asyncio.Protocol):
+    """The half of a connection that leads to the API, or to the proxy before it."""
+
+    def __init__(self, process: FromProcess) -> None:
+        self._process = process
+        self._transport: asyncio.Transport | None = None
+        self._answer = bytearray()
+        self._opened: asyncio.Future[None] | None = None
+        self.absolute = False
+        """Whether requests keep their absolute URLs, because they go to a proxy."""
+        self.login: str | None = None
+        """The login for that proxy."""
+
+    async def connect(
+        self, proxy: Proxy | None, host: str, port: int, *, tunnel: bool, authorities: str | None
+    ) -> None:
+        """Connect to a host, through a proxy if there is one. Raises OSError, EOFError and RefusedError."""
+        loop = asyncio.get_running_loop()
+        if proxy is None:
+            await loop.create_connection(lambda: self, host, port)
+            return
+        tls = await asyncio.to_thread(_context, authorities) if proxy.tls else None
+        await loop.create_connection(lambda: self, proxy.host, proxy.port, ssl=tls)
+        if not tunnel:
+            self.absolute, self.login = True, proxy.login
+            return
+        self._opened = loop.create_future()
+        name = write(host, port)
+        login = f"Proxy-Authorization: {proxy.login}\r\n" if proxy.login else ""
+        self.write(f"CONNECT {name} HTTP/1.1\r\nHost: {name}\r\n{login}\r\n".encode("ascii"))
+        try:
+            await self._opened
+        except BaseException:
+            self.end()
+            raise
+        finally:
+            self._opened = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream's transport
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._opened is not None and not self._opened.done():
+            self._read_answer(data)
+        else:
+            self._process.down(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_exception(EOFError("the proxy closed the connection"))
+        self._process.end()
+
+    def pause_writing(self) -> None:
+        self._process.pause("the API is slower")
+
+    def resume_writing(self) -> None:
+        self._process.resume("the API is slower")
+
+    def _read_answer(self, data: bytes) -> None:
+        """Read the proxy's answer to CONNECT."""
+        assert self._opened is not None  # noqa: S101 - the caller has looked
+        self._answer += data
+        head, separator, rest = bytes(self._answer).partition(b"\r\n\r\n")
+        if not separator:
+            if len(self._answer) > MAX_HEAD_BYTES:
+                self._opened.set_exception(EOFError("the proxy's answer is too long"))
+            return
+        words = head.split(b"\r\n", 1)[0].split(b" ", 2)
+        status = words[1].decode("ascii", "replace") if len(words) > 1 else ""
+        if status[:1] != "2" or rest:
+            self._opened.set_exception(RefusedError(f"{status if status.isdigit() else 502} Refused by the proxy"))
+        else:
+            self._opened.set_result(None)
+
+    def write(self, data: bytes) -> None:
+        """Send data."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def pause(self) -> None:
+        """Read nothing more: the process is slower."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def end(self) -> None:
+        """The process has closed its half, so the API need not go on."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Requests:
+    """Rewrites the heads of plain HTTP requests, and leaves their bodies as they are.
+
+    The login for the valve is removed. A server gets a path; a proxy gets the absolute URL, and its own login.
+    """
+
+    def __init__(self, absolute: bool, login: str | None) -> None:
+        self._absolute = absolute
+        self._login = login
+        self._server: bytes | None = None
+        self._head = b""
+        self._left: int | None = 0
+        """How many bytes of the body are still to come. None: the rest of the connection."""
+
+    def rewrite(self, data: bytes) -> bytes:
+        """Return what is passed on of this data. Raises ValueError for an invalid head or a head for another
+        server."""
+        out = b""
+        while data:
+            if self._left is None:
+                return out + data
+            if self._left:
+                body, data = data[: self._left], data[self._left :]
+                self._left -= len(body)
+                out += body
+                continue
+            head, separator, data = (self._head + data).partition(b"\r\n\r\n")
+            if not separator:
+                if len(head) > MAX_HEAD_BYTES:
+                    raise ValueError("the head is too long")
+                self._head = head
+                return out
+            self._head = b""
+            out += self._rewritten(head)
+        return out
+
+    def _rewritten(self, head: bytes) -> bytes:
+        line, *fields = head.split(b"\r\n")
+        method, url, version = line.split(b" ")
+        parts = urlsplit(url.decode("ascii"))
+        server = parts.netloc.encode("ascii")
+        if self._server not in (None, server):
+            raise ValueError("the connection leads to another server")
+        self._server = server
+        if not self._absolute:
+            url = parts._replace(scheme="", netloc="").geturl().encode("ascii") or b"/"
+        self._left = 0
+        kept = []
+        for field in fields:
+            name, _, value = field.partition(b":")
+            match name.strip().lower():
+                case b"proxy-authorization" | b"proxy-connection":
+                    continue
+                case b"content-length":
+                    self._left = int(value)
+                case b"transfer-encoding":
+                    self._left = None
+            kept.append(field)
+        if self._login is not None:
+            kept.append(b"Proxy-Authorization: " + self._login.encode("ascii"))
+        return b"\r\n".join([b" ".join((method, url, version)), *kept, b"", b""])
+
+
+def _target(head: bytes) -> tuple[str, str, int]:
+    """Return method, host and port of a request to a proxy. Raises RefusedError."""
+    try:
+        method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
+        parts = urlsplit(f"https://{target}" if method == "CONNECT" else target)
+        host, port = parts.hostname, parts.port or {"https": 443, "http": 80}[parts.scheme]
+    except (ValueError, KeyError):
+        raise RefusedError("400 Bad Request") from None
+    if not host or (method != "CONNECT" and parts.scheme != "http"):
+        raise RefusedError("400 Bad Request")
+    return method, host, port
+
+
+def _token(head: bytes) -> str:
+    """Return the user name in ``Proxy-Authorization``, and an empty string without one."""
+    for field in head.split(b"\r\n")[1:]:
+        name, _, value = field.partition(b":")
+        if name.strip().lower() == b"proxy-authorization":
+            with contextlib.suppress(ValueError, IndexError, binascii.Error):
+                return base64.b64decode(value.split()[-1]).decode("ascii").partition(":")[0]
+    return ""
+
+
+def _context(authorities: str | None) -> ssl.SSLContext:
+    """Return the TLS settings for a proxy, with the authorities that Claude Code trusts."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    if authorities is not None:
+        with contextlib.suppress(OSError):
+            context.load_verify_locations(authorities)
+    return context
