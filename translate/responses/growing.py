@@ -83,7 +83,7 @@ class GrowingMessage(_Placed):
 
     def done(self, status: wire.ItemStatus) -> wire.OutputItem:
         """Return the message."""
-        return wire.OutputMessage(self.id, status, self._parts, phase=self.phase)
+        return wire.OutputMessage(self.id, status, self._parts, phase=self.phase or UNSET)
 
     def kept(self, done: wire.OutputItem) -> wire.OutputItem:
         """Return the message as it is."""

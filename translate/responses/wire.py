@@ -35,13 +35,13 @@ class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
 
 
 class OutputMessage(msgspec.Struct, frozen=True, tag="message"):
-    """A message of the model. ``phase`` is null until it is known whether more follows."""
+    """A message of the model. ``phase`` is absent until it is known whether more follows."""
 
     id: str
     status: ItemStatus
     content: list[OutputText | Refusal]
     role: Literal["assistant"] = "assistant"
-    phase: Phase | None = None
+    phase: Phase | UnsetType = UNSET
 
 
 class FunctionCall(msgspec.Struct, frozen=True, tag="function_call"):
