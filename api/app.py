@@ -6,12 +6,13 @@ with an OpenAIError or passes it on. It may add data to the call. The last step 
 
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from api.answer_headers import new_request_id
+from api.answer_headers import BEGAN, new_request_id
 from api.charging import charge_for
 from api.client_identity import ClientIdentity, identity_of
 from api.compressed import uncompressed
@@ -162,8 +163,9 @@ async def _endpoint(call: Call) -> None:
 
 
 async def with_request_id(call: Call, proceed: Proceed) -> None:
-    """Give the request a new id."""
+    """Give the request a new id, and note when it came."""
     REQUEST_ID.set(new_request_id())
+    BEGAN.set(time.monotonic())
     await proceed(call)
 
 
@@ -225,6 +227,9 @@ async def with_route(routes: tuple[CallRoute, ...], call: Call, proceed: Proceed
     request = call.request
     route = find(routes, request.http.method, request.http.path)
     request = replace(request, params=route.params(request.http.path))
+    if route.asks_claude and (model := request.params.get("model")) is not None:
+        # The oldest paths name the model. The later steps read it from the body.
+        request = request.with_json({**request.json, "model": model})
     await proceed(replace(call, request=request, route=route))
 
 

@@ -89,7 +89,8 @@ class Choices:
                         raise error
                     case chunks:
                         counted += [chunk for chunk in chunks if not chunk.choices]
-                        if told := [chunk for chunk in chunks if chunk.choices]:
+                        told = [chunk for chunk in chunks if chunk.choices]
+                        if told or not chunks:
                             yield told
         finally:
             for task in tasks:
@@ -138,14 +139,17 @@ class Choices:
 async def chunks_of(running: Running, stream: ChatCompletionStream) -> AsyncGenerator[Chunks]:
     """Yield the chunks for Claude's events, one event at a time, or several if they are waiting.
 
-    Raises ClaudeError if the turn fails, or if its events end before the response is complete.
+    The first list may be empty: the answer has begun, and nothing of it can be sent yet. Raises ClaudeError if the turn
+    fails, or if its events end before the response is complete.
     """
     ready: Chunks = []
+    begun = False
     try:
         async for event in running:
             ready += stream.feed(event)
             # A slow client gets fewer, larger pieces. A client that keeps up gets each piece at once.
-            if ready and not (running.backlog and len(ready) < MAX_TOGETHER):
+            if (ready or not begun) and not (running.backlog and len(ready) < MAX_TOGETHER):
+                begun = True
                 yield coalesce(ready)
                 ready = []
         stream.feed_eof()

@@ -44,6 +44,8 @@ class Turns:
     """Whether apps may use web search."""
     rehearsal: bool = False
     keep_alive_s: float = 15.0
+    version: str = ""
+    """Understudy's version, for ``system_fingerprint``."""
     count_tokens: CountTokens | None = None
     """Counts tokens exactly. None if the credentials may not do that."""
 

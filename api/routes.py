@@ -89,6 +89,7 @@ _ENDPOINTS: tuple[CallRoute, ...] = (
     Route("DELETE", "/v1/chat/completions/{id}", given(stores, kept_chats.delete_chat)),
     Route("GET", "/v1/chat/completions/{id}/messages", given(stores, kept_chats.list_messages)),
     Route("POST", "/v1/completions", given(turns, create_completion), asks_claude=True),
+    Route("POST", "/v1/engines/{model}/completions", given(turns, create_completion), asks_claude=True),
     Route("GET", "/v1/models", given(models, list_models)),
     Route("GET", "/v1/models/{model…}", given(models, get_model)),
     Route(

@@ -59,6 +59,7 @@ from auth.keys.clients import Clients
 from cassettes.redact.redact import Redactor
 from cassettes.replay.faults import Faults, FaultsError
 from cassettes.replay.match import IGNORED_PATTERNS, Rules
+from cli.own_version import own_version
 from engine import Engine
 from engine.cost_check import CostCheck
 from engine.errors import NO_CREDENTIALS
@@ -277,6 +278,7 @@ async def origin(made: Made) -> AsyncIterator[RunningOrigin]:
             web_search=settings.web_search,
             rehearsal=settings.rehearsal,
             keep_alive_s=settings.keep_alive_s,
+            version=own_version(),
             count_tokens=claude.count_tokens,
         )
         status = Status(

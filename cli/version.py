@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cli.own_version import own_version
+
 
 def understudy(
     context: typer.Context,
@@ -33,7 +35,7 @@ def versions() -> dict[str, str]:
     from engine.spawn import VERIFIED_CLI
 
     return {
-        "understudy": importlib.metadata.version("understudy"),
+        "understudy": own_version(),
         "claude_code": VERIFIED_CLI,
         "claude_agent_sdk": importlib.metadata.version("claude-agent-sdk"),
         "mitmproxy": importlib.metadata.version("mitmproxy"),

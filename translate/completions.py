@@ -44,7 +44,9 @@ COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "n": Parameter(H, "as many turns at once for each prompt"),
     "echo": Parameter(H, "the prompt comes before the continuation"),
     "stream": Parameter(H, "chunks as Claude's deltas arrive"),
-    "stream_options": Parameter(H, "`include_usage`; `include_obfuscation` has nothing to hide here"),
+    "stream_options": Parameter(
+        H, "`include_usage`; `include_obfuscation` has no effect: OpenAI's chunks of this kind are not padded"
+    ),
     "user": Parameter(H, "as for chat completions"),
     "best_of": Parameter(R, "Claude gives no log probabilities to choose by", unless=(1,)),
     "suffix": Parameter(R, "Claude continues a text and does not fill a gap in one", unless=("",)),

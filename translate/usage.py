@@ -1,32 +1,52 @@
 """Token counts as OpenAI counts them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 
 class PromptTokensDetails(msgspec.Struct, frozen=True):
-    """How many prompt tokens were read from the cache, and how many were written to it."""
+    """How many prompt tokens were read from the cache, and how many were written to it. Claude gets no audio."""
 
     cached_tokens: int = 0
+    audio_tokens: int = 0
     cache_write_tokens: int = 0
 
 
 class CompletionTokensDetails(msgspec.Struct, frozen=True):
-    """How many completion tokens were spent on thinking."""
+    """How many completion tokens were spent on thinking. It is 0 if Claude does not report it.
 
-    reasoning_tokens: int
+    The other counts are always 0: Claude has no audio and no predicted outputs.
+    """
+
+    reasoning_tokens: int = 0
+    audio_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
 
 
-class CompletionUsage(msgspec.Struct, frozen=True, omit_defaults=False):
-    """OpenAI's ``usage``. ``completion_tokens_details`` is absent unless Claude reports thinking tokens."""
+class CompletionUsage(msgspec.Struct, frozen=True):
+    """OpenAI's ``usage``."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
-    completion_tokens_details: CompletionTokensDetails | msgspec.UnsetType = msgspec.UNSET
+    completion_tokens_details: CompletionTokensDetails
+
+
+type AnsweringTier = Literal["default", "flex", "priority"]
+"""OpenAI's values of ``service_tier`` in an answer that are used here."""
+
+# Claude's tier -> OpenAI's. «flex» is OpenAI's word for the price of batches.
+TIERS: dict[str, AnsweringTier] = {"standard": "default", "priority": "priority", "batch": "flex"}
+
+
+def service_tier(usage: Mapping[str, Any]) -> AnsweringTier:
+    """Return OpenAI's word for the tier that answered, as Claude's ``usage`` says; ``default`` if it does not."""
+    tier = usage.get("service_tier")
+    return TIERS.get(tier, "default") if isinstance(tier, str) else "default"
 
 
 def merge_usage(so_far: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,22 +124,18 @@ def usage_from(usage: Mapping[str, Any]) -> CompletionUsage:
     written = _count(usage, "cache_creation_input_tokens")
     prompt = _count(usage, "input_tokens") + read + written
     completion = _count(usage, "output_tokens")
-    thinking = (usage.get("output_tokens_details") or {}).get("thinking_tokens")
+    details = usage.get("output_tokens_details") or {}
     return CompletionUsage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=prompt + completion,
         prompt_tokens_details=PromptTokensDetails(cached_tokens=read, cache_write_tokens=written),
-        completion_tokens_details=(
-            CompletionTokensDetails(reasoning_tokens=thinking) if isinstance(thinking, int) else msgspec.UNSET
-        ),
+        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=_count(details, "thinking_tokens")),
     )
 
 
 def add_usage(usages: Sequence[CompletionUsage]) -> CompletionUsage:
-    """Add up the counts of several answers. Thinking tokens are there only if every answer has them."""
-    details = [u.completion_tokens_details for u in usages]
-    thought = [d.reasoning_tokens for d in details if d is not msgspec.UNSET]
+    """Add up the counts of several answers."""
     return CompletionUsage(
         prompt_tokens=sum(u.prompt_tokens for u in usages),
         completion_tokens=sum(u.completion_tokens for u in usages),
@@ -128,8 +144,8 @@ def add_usage(usages: Sequence[CompletionUsage]) -> CompletionUsage:
             cached_tokens=sum(u.prompt_tokens_details.cached_tokens for u in usages),
             cache_write_tokens=sum(u.prompt_tokens_details.cache_write_tokens for u in usages),
         ),
-        completion_tokens_details=(
-            CompletionTokensDetails(sum(thought)) if thought and len(thought) == len(usages) else msgspec.UNSET
+        completion_tokens_details=CompletionTokensDetails(
+            reasoning_tokens=sum(u.completion_tokens_details.reasoning_tokens for u in usages)
         ),
     )
 

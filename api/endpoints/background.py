@@ -20,7 +20,8 @@ from storage.database import StoreError
 from storage.responses import NoConversationError
 from storage.stores import Stores, given_up
 from translate.errors import OpenAIError
-from translate.responses.fold import fold
+from translate.obfuscation import without_padding
+from translate.responses.fold import body_of, fold
 from translate.sse import stored_event
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ async def _answer(engine: Engine, stores: Stores, prepared: Prepared) -> None:
                 if not works:
                     works = True
                     await stores.background.set_status(id, "in_progress", _as(prepared, "in_progress"))
-                if await stores.background.append_events(id, _encoded(events)):
+                if await stores.background.append_events(id, _encoded(prepared, events)):
                     stores.cancel(id)
     except ClaudeError as error:
         log.warning("%s broke off: %s", id, error.describe())
@@ -113,7 +114,11 @@ async def _answer(engine: Engine, stores: Stores, prepared: Prepared) -> None:
     response = fold(told)
     await follows_format(prepared, response)
     await stores.background.finish(
-        id, response.status, msgspec.json.encode(response), output=prepared.output(), events=_encoded(told)
+        id,
+        response.status,
+        msgspec.json.encode(body_of(response)),
+        output=prepared.output(),
+        events=_encoded(prepared, told),
     )
 
 
@@ -130,8 +135,8 @@ def _as(prepared: Prepared, status: str) -> bytes:
     return json.dumps({**json.loads(queued(prepared)), "status": status}).encode()
 
 
-def _encoded(events: Events) -> list[Event]:
-    return [(event.sequence_number, msgspec.json.encode(event)) for event in events]
+def _encoded(prepared: Prepared, events: Events) -> list[Event]:
+    return [(event.sequence_number, msgspec.json.encode(event)) for event in prepared.padded(events)]
 
 
 async def send_events(
@@ -141,8 +146,13 @@ async def send_events(
     owner: str,
     after: int,
     headers: list[tuple[str, str]],
+    *,
+    has_padding: bool = True,
 ) -> None:
-    """Send the events of a background response that come after sequence number ``after``, up to its end."""
+    """Send the events of a background response that come after sequence number ``after``, up to its end.
+
+    If ``has_padding`` is false, the events are sent without ``obfuscation``.
+    """
     stores = kept.stores
     progress = await stores.background.events_after(id, owner, after)
     if progress is None:
@@ -152,7 +162,8 @@ async def send_events(
     async with out.beating():
         while progress is not None:
             if progress.events:
-                await out.send([stored_event(event) for _, event in progress.events])
+                sent = [event if has_padding else without_padding(event) for _, event in progress.events]
+                await out.send([stored_event(event) for event in sent])
                 after = progress.events[-1][0]
             elif progress.ended:
                 break

@@ -31,15 +31,18 @@ from translate.chat.answer import chat_streams
 from translate.chat.completion import fold
 from translate.chat.request import Translated, translate_request
 from translate.chat.stream import ChatCompletionStream
-from translate.chat.wire import ChatCompletion, ChatCompletionChunk
+from translate.chat.wire import ChatCompletion, ChatCompletionChunk, StreamOptions
 from translate.errors import OpenAIError
 from translate.known_keys import report
 from translate.long_work import weight
+from translate.obfuscation import padded_chunk
 from translate.turn import Turn
 from translate.usage import add_usage
 
 type Keep = Callable[[ChatCompletion], Awaitable[None]]
 """Stores a completion before the end of the response is sent."""
+
+type Encode = Callable[[ChatCompletionChunk], sse.EncodedEvent]
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +54,6 @@ async def create_chat_completion(turns: Turns, request: ApiRequest, exchange: Re
 
 
 async def _create(turns: Turns, request: ApiRequest, exchange: Responder, remember: Keep | None) -> None:
-    began = time.monotonic()
     show_reasoning = turns.shows_reasoning(request.header(REASONING_HEADER))
     fields = await UploadedFiles(turns.stores, request.identity.owner).in_messages(request.json)
     translated = await aside(
@@ -74,6 +76,7 @@ async def _create(turns: Turns, request: ApiRequest, exchange: Responder, rememb
         translated,
         id=f"chatcmpl-{secrets.token_urlsafe(22)}",
         created=int(time.time()),
+        version=turns.version,
         show_reasoning=show_reasoning,
     )
     streams = new_streams()
@@ -84,7 +87,6 @@ async def _create(turns: Turns, request: ApiRequest, exchange: Responder, rememb
     def headers() -> list[tuple[str, str]]:
         return headers_of_answer(
             rehearsal=turns.rehearsal,
-            began=began,
             model=next((s.claude_model for s in streams if s.claude_model), translated.turn.model),
             processes=choices.processes,
             retries=choices.retries,
@@ -103,7 +105,8 @@ async def _create(turns: Turns, request: ApiRequest, exchange: Responder, rememb
         async with aclosing(choices.chunks()) as answer:
             if asked.stream:
                 needed = finished if keepers or asked_in_words is not None else None
-                await send_stream(answer, exchange, headers, turns.keep_alive_s, needed)
+                encode = encoder(asked.stream_options)
+                await send_stream(answer, exchange, headers, turns.keep_alive_s, encode, needed)
                 return
             completion = fold([chunk async for more in answer for chunk in more])
         more: list[tuple[str, str]] = []
@@ -183,16 +186,25 @@ def keeper_of(stores: Stores | None, request: ApiRequest, translated: Translated
     return keep
 
 
+def encoder(options: StreamOptions | None) -> Encode:
+    """Return the function that encodes chunks: with padding, unless the app does not want it."""
+    if options is not None and options.include_obfuscation is False:
+        return sse.event
+    return lambda chunk: sse.event(padded_chunk(chunk))
+
+
 async def send_stream(
     answer: AsyncIterator[list[ChatCompletionChunk]],
     exchange: Responder,
     headers: Callable[[], list[tuple[str, str]]],
     keep_alive_s: float,
+    encode: Encode,
     finished: Callable[[list[ChatCompletionChunk]], Awaitable[None]] | None = None,
 ) -> None:
     """Send chunks as they arrive, then ``[DONE]``.
 
-    A failure is raised if the status is not sent yet. The status is sent with the first chunk or keep-alive comment.
+    A failure is raised if the status is not sent yet. The status is sent when Claude's answer begins, or with a
+    keep-alive comment.
     After that, a failure is sent as an event. ``finished`` is called with all chunks before ``[DONE]`` is sent.
     """
     sent: list[ChatCompletionChunk] = []
@@ -200,7 +212,9 @@ async def send_stream(
     try:
         async with stream.beating():
             async for chunks in answer:
-                await stream.send([sse.event(chunk) for chunk in chunks])
+                await stream.start()
+                if chunks:
+                    await stream.send([encode(chunk) for chunk in chunks])
                 if finished is not None:
                     sent += chunks
             if finished is not None:

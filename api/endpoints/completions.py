@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 async def create_completion(turns: Turns, request: ApiRequest, exchange: Responder) -> None:
     """Answer one request, streaming or not. Raises OpenAIError until the status is spent."""
-    began = time.monotonic()
     translated = await aside(
         request.weight, translate_completion_request, request.json, turns.model_map, turns.default_model
     )
@@ -57,7 +56,6 @@ async def create_completion(turns: Turns, request: ApiRequest, exchange: Respond
     def headers() -> list[tuple[str, str]]:
         return headers_of_answer(
             rehearsal=turns.rehearsal,
-            began=began,
             model=next((s.claude_model for s in streams if s.claude_model), playing[0].model),
             processes=choices.processes,
             retries=choices.retries,

@@ -34,7 +34,6 @@ async def count_input_tokens(responding: Responding, request: ApiRequest, exchan
     ignored = [*prepared.translated.ignored, *(name for name in fields if name in OWN_FIELDS)]
     headers = headers_of_answer(
         rehearsal=prepared.rehearsal,
-        began=prepared.began,
         model=prepared.translated.turn.model,
         processes=None,
         retries=0,

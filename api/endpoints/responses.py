@@ -33,7 +33,8 @@ from translate.claude_wire import join_deltas
 from translate.errors import OpenAIError
 from translate.known_keys import report
 from translate.long_work import weight
-from translate.responses.fold import fold
+from translate.obfuscation import padded_event
+from translate.responses.fold import body_of, fold
 from translate.responses.mcp import ListedTool, McpServer, listed_before
 from translate.responses.request import Needed, TranslatedResponse, needed, read_request, translate_response_request
 from translate.responses.stream import ResponseStream
@@ -57,7 +58,6 @@ class Prepared:
 
     id: str
     owner: str
-    began: float
     created_at: float
     translated: TranslatedResponse
     turn: Turn
@@ -79,7 +79,6 @@ class Prepared:
         """Return the response's headers. ``running`` is the turn, None if it does not run yet."""
         return headers_of_answer(
             rehearsal=self.rehearsal,
-            began=self.began,
             model=self.stream.claude_model or self.translated.turn.model,
             processes=[running.process if running is not None else process],
             retries=running.retries if running is not None else 0,
@@ -101,6 +100,13 @@ class Prepared:
             conversation_id=asked.conversation_id,
             status=status,
         )
+
+    def padded(self, events: Events) -> Events:
+        """Return events as they are sent: with padding, unless the app does not want it."""
+        options = self.translated.request.stream_options
+        if options is not None and options.include_obfuscation is False:
+            return events
+        return [padded_event(event) for event in events]
 
     def output(self) -> tuple[Item, ...]:
         """Return the output items in their stored form."""
@@ -125,7 +131,7 @@ async def create_response(responding: Responding, request: ApiRequest, exchange:
         prepared, response, follows = await as_asked_in_words(responding, prepared, response)
         response = await keep(responding, prepared, response)
         more_headers = [] if follows else [FORMAT_HEADER]
-        await exchange.respond(200, [JSON, *headers(), *more_headers], msgspec.json.encode(response))
+        await exchange.respond(200, [JSON, *headers(), *more_headers], msgspec.json.encode(body_of(response)))
     except ClaudeError as error:
         raise as_openai(error, "input") from error
 
@@ -174,7 +180,6 @@ async def as_asked_in_words(
 
 async def prepare(responding: Responding, request: ApiRequest, *, generate: bool = True) -> Prepared:
     """Decode and translate a request. If ``generate`` is false, its turn will not run. Raises OpenAIError."""
-    began = time.monotonic()
     turns, owner = responding.turns, request.identity.owner
     uploaded = UploadedFiles(turns.stores, owner)
     fields = await uploaded.in_input(request.json)
@@ -215,7 +220,6 @@ async def prepare(responding: Responding, request: ApiRequest, *, generate: bool
     return Prepared(
         id,
         owner,
-        began,
         created_at,
         translated,
         turn,
@@ -295,7 +299,7 @@ async def send_stream(
                     await follows_format(prepared, whole)
                     response = await keep(responding, prepared, whole)
                     events[-1] = msgspec.structs.replace(events[-1], response=response)
-                await out.send([sse.event(event) for event in events])
+                await out.send([sse.event(event) for event in prepared.padded(events)])
     except ClaudeError as error:
         if not exchange.started:
             raise
@@ -338,7 +342,7 @@ async def keep(responding: Responding, prepared: Prepared, response: Response) -
             items = (*prepared.translated.items, *output)
             await stores.conversations.enter(str(asked.conversation_id), prepared.owner, items)
         else:
-            body = msgspec.json.encode(response)
+            body = msgspec.json.encode(body_of(response))
             await stores.responses.put(prepared.to_keep(body, status=response.status, output=output))
     except (StoreError, ConflictError, NoConversationError, ValueError) as error:
         log.warning("the response %s could not be kept: %s", prepared.id, error)

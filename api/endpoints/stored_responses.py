@@ -40,7 +40,10 @@ async def get_response(kept: KeptResponses, request: ApiRequest, exchange: Respo
     after = query.get("starting_after", "-1")
     if not SEQUENCE_NUMBER.fullmatch(after):
         raise OpenAIError("Invalid 'starting_after': a number is expected.", param="starting_after")
-    await send_events(kept, exchange, id, request.identity.owner, int(after), common_headers())
+    await send_events(
+        *(kept, exchange, id, request.identity.owner, int(after), common_headers()),
+        has_padding=query.get("include_obfuscation") != "false",
+    )
 
 
 async def list_input_items(stores: Stores, request: ApiRequest, exchange: Responder) -> None:

@@ -28,6 +28,7 @@ from translate.chat.wire import ChatCompletionChunk
 from translate.claude_stream import ClaudeProtocolError
 from translate.errors import OpenAIError
 from translate.request_body import decode_object
+from translate.responses.fold import body_of
 from translate.responses.fold import fold as fold_response
 from translate.responses.reasoning import KINDS, unpack
 from translate.responses.request import needed, read_request, translate_response_request
@@ -38,11 +39,13 @@ from translate.usage import add_usage
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 
 _ID = re.compile(
-    r"\b(?:chatcmpl|resp|msg|rs|fc|ctc|ctco|tsc|tso|ws|cmp|mcp|mcpl|mcpr|call|toolu|srvtoolu|cmpl|item|req|conv)"
+    r"\b(?:chatcmpl|resp|msg|rs|fc|ctc|ctco|tsc|tso|ws|cmp|mcp|mcpl|mcpr|call|toolu|srvtoolu|cmpl|item|req|conv|fp)"
     r"[-_][A-Za-z0-9_-]{8,}"
 )
 _TIMES = frozenset({"created", "created_at", "completed_at"})
 _SEALS = frozenset({"encrypted_content", "signature"})
+_OF_THE_CUT = frozenset({"sequence_number", "obfuscation"})
+"""Fields that depend on how text was cut into deltas."""
 _MAX_LINES = 80
 
 type Item = dict[str, Any]
@@ -177,7 +180,7 @@ class Retranslator:
         stored = msgspec.to_builtins(stream.stored)
         self._seals.learn(message.get("output"), stored)
         self._conversations[str(message.get("id"))] = (*before, *translated.items, *stored)
-        told = events if _is_stream(entry) else [fold_response(events)]
+        told = events if _is_stream(entry) else [body_of(fold_response(events))]
         return _Answer(turns, [msgspec.to_builtins(event) for event in told])
 
 
@@ -306,7 +309,7 @@ def canonical(events: list[Any]) -> list[Any]:
 
     def clean(value: Any, key: str = "") -> Any:
         if isinstance(value, Mapping):
-            kept = {name: item for name, item in value.items() if name != "sequence_number"}
+            kept = {name: item for name, item in value.items() if name not in _OF_THE_CUT}
             return {name: clean(item, name) for name, item in kept.items()}
         if isinstance(value, (list, tuple)):
             return [clean(item, key) for item in value]

@@ -234,3 +234,13 @@ async def test_fifty_requests_at_once_do_not_each_spend_what_is_left(database: D
     assert sorted(answer.status_code for answer in answers) == [200] * 2 + [429] * 48
     assert {answer.json()["error"]["code"] for answer in refused} == {"rate_limit_exceeded"}
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+
+
+async def test_the_oldest_path_cannot_name_a_model_that_a_key_may_not_use(database: Database) -> None:
+    secret = Clients(database).make("ann", models=["gpt-4o-mini"])
+    path = "/v1/engines/gpt-4o/completions"
+
+    async with guarded(database) as http:
+        answer = await http.post(path, json={"model": "gpt-4o-mini", "prompt": "a"}, headers=login(secret))
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "model_not_allowed")

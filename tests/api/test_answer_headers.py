@@ -8,9 +8,7 @@ from api.answer_headers import headers_of_answer
 def told(
     rehearsal: bool = False, processes: tuple[str, ...] = (), retries: int = 0, ignored: tuple[str, ...] = ()
 ) -> dict[str, str]:
-    headers = headers_of_answer(
-        rehearsal=rehearsal, began=0, model="m", processes=processes, retries=retries, ignored=ignored
-    )
+    headers = headers_of_answer(rehearsal=rehearsal, model="m", processes=processes, retries=retries, ignored=ignored)
     return {name: value for name, value in headers if name.startswith("x-understudy")}
 
 

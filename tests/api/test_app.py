@@ -209,3 +209,24 @@ async def test_an_error_in_a_large_request_is_told_as_in_a_small_one() -> None:
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "messages[1500].role")
     assert broken.status_code == 400
     assert "could not parse the JSON body" in broken.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/v1/models", None, 200),
+        ("GET", "/v1/nothing", None, 404),
+        ("GET", "/v1/chat/completions/chatcmpl-1", None, 404),
+        ("POST", "/v1/chat/completions", {"model": "gpt-4o"}, 400),
+        ("POST", "/v1/chat/completions", {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}, 502),
+        ("POST", "/v1/responses", {"model": "gpt-4o", "input": "Hi"}, 502),
+    ],
+)
+async def test_every_answer_has_openais_own_headers(method: str, path: str, body: Any, status: int) -> None:
+    async with client(Scripted([ClaudeError("stream_error")])) as http:
+        answer = await http.request(method, path, json=body)
+
+    assert answer.status_code == status
+    assert answer.headers["x-request-id"].startswith("req_")
+    assert answer.headers["openai-version"] == "2020-10-01"
+    assert answer.headers["openai-processing-ms"].isdigit()

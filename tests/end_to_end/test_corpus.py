@@ -14,6 +14,7 @@ from rehearsal import Reply
 from tests import openai_document
 from tests.end_to_end.cloud import GUARD_S, Cloud
 from tests.end_to_end.understudy import ROOT, Proxy
+from tests.translate.as_documented import Document
 
 CORPUS = Path(os.environ.get("UNDERSTUDY_CORPUS", ROOT.parent / "shared" / "corpus"))
 ENDPOINT = "https://api.openai.com/v1/chat/completions"
@@ -40,7 +41,7 @@ def exchanges() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def validator() -> Any:
     """The corpus's own check against OpenAI's specification, with no deviation forgiven."""
-    return openai_document.validator()
+    return Document(openai_document.validator())
 
 
 def recorded_events(exchange: dict[str, Any]) -> list[dict[str, Any]]:

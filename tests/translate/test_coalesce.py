@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from translate.chat.completion import fold
 from translate.chat.wire import ChatCompletionChunk, ChunkChoice, ChunkDelta, FunctionDelta, ToolCallDelta
 from translate.coalesce import coalesce
-from translate.usage import CompletionUsage, PromptTokensDetails
+from translate.usage import CompletionTokensDetails, CompletionUsage, PromptTokensDetails
 
 
 def chunk(*choices: ChunkChoice, usage: CompletionUsage | None = None) -> ChatCompletionChunk:
@@ -37,7 +37,7 @@ def named(name: str, call: int = 0) -> ChatCompletionChunk:
 
 ROLE = chunk(ChunkChoice(0, ChunkDelta(role="assistant", content="")))
 STOP = chunk(ChunkChoice(0, ChunkDelta(), finish_reason="stop"))
-USAGE = chunk(usage=CompletionUsage(1, 2, 3, PromptTokensDetails()))
+USAGE = chunk(usage=CompletionUsage(1, 2, 3, PromptTokensDetails(), CompletionTokensDetails()))
 
 
 @pytest.mark.parametrize(

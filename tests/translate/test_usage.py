@@ -1,8 +1,11 @@
 """Token counts, as OpenAI adds them up."""
 
-import msgspec
+from typing import Any
 
-from translate.usage import MessageUsage, UsageReader, add_counts, add_usage, merge_usage, usage_from
+import msgspec
+import pytest
+
+from translate.usage import MessageUsage, UsageReader, add_counts, add_usage, merge_usage, service_tier, usage_from
 
 
 def test_the_prompt_counts_what_was_read_from_and_written_to_the_cache() -> None:
@@ -11,14 +14,36 @@ def test_the_prompt_counts_what_was_read_from_and_written_to_the_cache() -> None
     )
 
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (123, 7, 130)
-    assert msgspec.to_builtins(usage)["prompt_tokens_details"] == {"cached_tokens": 20, "cache_write_tokens": 100}
+    assert msgspec.to_builtins(usage)["prompt_tokens_details"] == {
+        "cached_tokens": 20,
+        "audio_tokens": 0,
+        "cache_write_tokens": 100,
+    }
 
 
-def test_thinking_is_counted_only_if_told() -> None:
-    told = usage_from({"output_tokens": 9, "output_tokens_details": {"thinking_tokens": 4}})
+def test_thinking_is_counted_and_0_where_claude_does_not_report_it() -> None:
+    reported = usage_from({"output_tokens": 9, "output_tokens_details": {"thinking_tokens": 4}})
 
-    assert msgspec.to_builtins(told)["completion_tokens_details"] == {"reasoning_tokens": 4}
-    assert "completion_tokens_details" not in msgspec.to_builtins(usage_from({"output_tokens": 9}))
+    others = {"audio_tokens": 0, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}
+    assert msgspec.to_builtins(reported)["completion_tokens_details"] == {"reasoning_tokens": 4, **others}
+    details = [usage_from(usage).completion_tokens_details for usage in ({}, {"output_tokens_details": None})]
+    assert [msgspec.to_builtins(each) for each in details] == [{"reasoning_tokens": 0, **others}] * 2
+
+
+@pytest.mark.parametrize(
+    ("usage", "tier"),
+    [
+        ({}, "default"),
+        ({"service_tier": None}, "default"),
+        ({"service_tier": "standard"}, "default"),
+        ({"service_tier": "priority"}, "priority"),
+        ({"service_tier": "batch"}, "flex"),
+        ({"service_tier": "one that is new"}, "default"),
+        ({"service_tier": ["standard"]}, "default"),
+    ],
+)
+def test_the_tier_is_openais_word(usage: dict[str, Any], tier: str) -> None:
+    assert service_tier(usage) == tier
 
 
 def test_nothing_told_is_nothing_counted() -> None:
@@ -37,8 +62,8 @@ def test_several_answers_are_added_up() -> None:
     other = usage_from({"input_tokens": 3, "output_tokens": 5})
 
     assert add_usage([one, other]).total_tokens == 13
-    assert add_usage([one, other]).completion_tokens_details is msgspec.UNSET
-    assert msgspec.to_builtins(add_usage([one, one]))["completion_tokens_details"] == {"reasoning_tokens": 2}
+    assert add_usage([one, other]).completion_tokens_details.reasoning_tokens == 1
+    assert add_usage([one, one]).completion_tokens_details.reasoning_tokens == 2
 
 
 def begun(model: str, **usage: object) -> dict[str, object]:

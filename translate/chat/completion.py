@@ -116,4 +116,6 @@ def fold(chunks: Iterable[ChatCompletionChunk], *, usage: CompletionUsage | None
         model=last.model,
         choices=[message.choice(index) for index, message in sorted(messages.items())],
         usage=usage,
+        service_tier=last.service_tier,
+        system_fingerprint=last.system_fingerprint,
     )

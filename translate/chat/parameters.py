@@ -41,7 +41,10 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
         " for; text, images, PDF and text files; audio is refused",
     ),
     "stream": Parameter(H, "chunks as Claude's deltas arrive"),
-    "stream_options": Parameter(H, "`include_usage`; `include_obfuscation` has nothing to hide here"),
+    "stream_options": Parameter(
+        H,
+        "`include_usage`; `include_obfuscation`: false leaves `obfuscation` out, see [answers](answers.md#obfuscation)",
+    ),
     "max_tokens": Parameter(H, "Claude's `max_tokens`"),
     "max_completion_tokens": Parameter(H, "Claude's `max_tokens`; wins over `max_tokens`"),
     "temperature": Parameter(

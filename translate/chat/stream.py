@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
+from translate.chat.fingerprint import fingerprint
 from translate.chat.finish_reason import FinishReason, finish_reason
 from translate.chat.wire import (
     ChatCompletionChunk,
@@ -22,6 +24,7 @@ from translate.chat.wire import (
 from translate.claude_stream import ClaudeStream, explanation
 from translate.claude_wire import (
     Block,
+    ClaudeEvent,
     ContentBlockDelta,
     ContentBlockStart,
     ContentBlockStop,
@@ -31,14 +34,15 @@ from translate.claude_wire import (
 )
 from translate.cut import Cutter
 from translate.fence import FenceStripper
-from translate.usage import CompletionUsage, usage_from
+from translate.usage import CompletionUsage, service_tier, usage_from
 from translate.web_search import Citations, UrlCitation
 
 
 class ChatCompletionStream(ClaudeStream):
     """One choice of a chat completion, as a stream.
 
-    ``id`` and ``created`` (Unix seconds) are part of every chunk. ``model`` is the name that the app asked for.
+    ``id`` and ``created`` (Unix seconds) are part of every chunk. ``model`` is the name that the app asked for, and
+    ``version`` is Understudy's.
     ``include_usage`` adds a chunk with the usage. ``legacy_functions`` gives ``function_call`` instead of
     ``tool_calls``. ``show_reasoning`` adds Claude's thinking. ``unfence`` removes a code fence around the text.
     ``index`` is the number of the choice. ``cuts`` are stop sequences that Claude does not accept: the text ends before
@@ -51,6 +55,7 @@ class ChatCompletionStream(ClaudeStream):
         id: str,
         created: int,
         model: str,
+        version: str = "",
         include_usage: bool = False,
         legacy_functions: bool = False,
         show_reasoning: bool = False,
@@ -62,12 +67,15 @@ class ChatCompletionStream(ClaudeStream):
         self._id = id
         self._created = created
         self._model = model
+        self._version = version
         self._include_usage = include_usage
         self._legacy_functions = legacy_functions
         self._show_reasoning = show_reasoning
         self._unfence = FenceStripper() if unfence else None
         self._cutter = Cutter(cuts) if cuts else None
         self._index = index
+        self._begun = False
+        self._fingerprint: str | None = None
         self._block = ""
         self._length = 0
         self._citations = Citations()
@@ -96,9 +104,13 @@ class ChatCompletionStream(ClaudeStream):
         if self._cutter and self._cutter.ended and not isinstance(event, MessageDelta):
             # The text after a stop sequence is not the app's.
             return []
+        return self._with_role(self._given(event))
+
+    def _given(self, event: ClaudeEvent) -> list[ChatCompletionChunk]:
         match event:
-            case MessageStart():
-                return [self._chunk(ChunkDelta(role="assistant", content="", refusal=None))]
+            case MessageStart(message=message):
+                self._fingerprint = fingerprint(message.model, self._version)
+                return []
             case ContentBlockStart(content_block=block):
                 return self._start_block(block)
             case ContentBlockDelta(delta=delta):
@@ -109,6 +121,22 @@ class ChatCompletionStream(ClaudeStream):
                 return self._finish(event)
             case _:
                 return []
+
+    def _with_role(self, chunks: list[ChatCompletionChunk]) -> list[ChatCompletionChunk]:
+        """Return the chunks with the role before the first of them, or in it.
+
+        Where the answer begins with text, OpenAI sends the role with an empty text. Where it begins with a call, it
+        sends null, and apps take an empty text for a text. So the role is not sent before the first piece is there.
+        """
+        if self._begun or not chunks:
+            return chunks
+        self._begun = True
+        first = chunks[0].choices[0].delta
+        if first.tool_calls is not UNSET or first.function_call is not UNSET:
+            delta = replace(first, role="assistant", content=None, refusal=None)
+            return [self._chunk(delta), *chunks[1:]]
+        has_text = first == ChunkDelta() or first.content is not UNSET
+        return [self._chunk(ChunkDelta(role="assistant", content="" if has_text else None, refusal=None)), *chunks]
 
     def _go_on(self, delta: Delta) -> list[ChatCompletionChunk]:
         if delta.type == "text_delta":
@@ -206,11 +234,8 @@ class ChatCompletionStream(ClaudeStream):
             chunks.insert(0, self._chunk(ChunkDelta(content=rest)))
         if reason == "content_filter" and (refusal := explanation(event)):
             chunks.insert(0, self._chunk(ChunkDelta(refusal=refusal)))
-        usage = usage_from(self._usage)
         if self._include_usage:
-            chunks.append(
-                ChatCompletionChunk(id=self._id, created=self._created, model=self._model, choices=[], usage=usage)
-            )
+            chunks.append(replace(chunks[-1], choices=[], usage=usage_from(self._usage)))
         return chunks
 
     def _rest(self) -> str:
@@ -223,6 +248,8 @@ class ChatCompletionStream(ClaudeStream):
             id=self._id,
             created=self._created,
             model=self._model,
+            service_tier=service_tier(self._usage),
+            system_fingerprint=self._fingerprint,
             choices=[ChunkChoice(index=self._index, delta=delta, finish_reason=reason)],
             usage=None if self._include_usage else UNSET,
         )

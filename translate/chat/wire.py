@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from translate.chat.finish_reason import FinishReason
-from translate.usage import CompletionUsage
+from translate.usage import AnsweringTier, CompletionUsage
 from translate.web_search import WebSearchOptions
 
 type Parts = list[dict[str, Any]]
@@ -163,14 +163,18 @@ class ChatCompletionChunk(msgspec.Struct, frozen=True, kw_only=True):
     """One event of a streamed response.
 
     ``usage`` is absent unless the app asked for it. If it did, ``usage`` is null in every chunk but the last.
+    :mod:`translate.obfuscation` says what ``obfuscation`` is.
     """
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int
     model: str
+    service_tier: AnsweringTier = "default"
+    system_fingerprint: str | None = None
     choices: list[ChunkChoice]
     usage: CompletionUsage | UnsetType | None = UNSET
+    obfuscation: str | UnsetType = UNSET
 
 
 class Function(msgspec.Struct, frozen=True):
@@ -219,6 +223,8 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     choices: list[Choice]
     usage: CompletionUsage
+    service_tier: AnsweringTier = "default"
+    system_fingerprint: str | None = None
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,6 +40,8 @@ class GrowingMessage(_Placed):
         self._pieces: list[str] = []
         self._annotations: list[dict[str, Any]] = []
         self.length = 0
+        self.phase: wire.Phase | None = None
+        """What the message was, once that is known."""
 
     def begun(self) -> wire.OutputItem:
         """Return an empty message."""
@@ -81,7 +83,7 @@ class GrowingMessage(_Placed):
 
     def done(self, status: wire.ItemStatus) -> wire.OutputItem:
         """Return the message."""
-        return wire.OutputMessage(self.id, status, self._parts)
+        return wire.OutputMessage(self.id, status, self._parts, phase=self.phase or UNSET)
 
     def kept(self, done: wire.OutputItem) -> wire.OutputItem:
         """Return the message as it is."""

@@ -121,15 +121,18 @@ class Input:
     """The translated input.
 
     ``items`` are this request's items, with references resolved, to be stored. ``tools`` are the path and the
-    JSON of each tool that an item offers. ``ignored`` are the paths of items without effect. ``thought`` says whether
-    the turn that the last message answers began with thinking. ``effort`` and ``format`` are OpenAI's values that an
-    item has set. ``compact`` says whether to summarize the conversation instead of answering it.
+    JSON of each tool that an item offers. ``loaded`` are the names of those functions among them that OpenAI gives a
+    namespace of their own (:mod:`translate.responses.offered`). ``ignored`` are the paths of items without effect.
+    ``thought`` says whether the turn that the last message answers began with thinking. ``effort`` and ``format`` are
+    OpenAI's values that an item has set. ``compact`` says whether to summarize the conversation instead of answering
+    it.
     """
 
     system: str | None
     messages: tuple[Message, ...]
     items: tuple[Item, ...]
     tools: tuple[tuple[str, Any], ...]
+    loaded: frozenset[str]
     ignored: tuple[str, ...]
     thought: bool
     effort: ReasoningEffort | None
@@ -143,10 +146,11 @@ def translate_input(
     instructions: str | None = None,
     previous: Sequence[Item] = (),
     stored: Mapping[str, Item] | None = None,
+    tools: Sequence[Any] = (),
     open_reasoning: Callable[[str], ContentBlock | None],
     generate: bool = True,
 ) -> Input:
-    """Translate the input, after the ``previous`` items of the conversation.
+    """Translate the input, after the ``previous`` items of the conversation. ``tools`` are those of the request.
 
     ``stored`` are further items, by id, that the input may refer to. ``open_reasoning`` returns the block that an
     ``encrypted_content`` holds, or None for foreign content. If ``generate`` is false, no answer is generated, and
@@ -155,7 +159,7 @@ def translate_input(
     Raises OpenAIError (400) with the path of the item, if an item cannot be translated.
     """
     known = {**(stored or {}), **{item["id"]: item for item in previous if isinstance(item.get("id"), str)}}
-    conversation = _Conversation(instructions, known, open_reasoning)
+    conversation = _Conversation(instructions, known, open_reasoning, namespaces_in(tools))
     for index, raw in enumerate(previous):
         following = previous[index + 1].get("type") if index + 1 < len(previous) else None
         # Notes that were asked for and could not be made leave the conversation as it was.
@@ -209,7 +213,10 @@ class _Conversation:
         instructions: str | None,
         known: Mapping[str, Item],
         open_reasoning: Callable[[str], ContentBlock | None],
+        namespaces: frozenset[str],
     ) -> None:
+        self._namespaces = namespaces
+        self._loaded: set[str] = set()
         self._system: list[str] = [instructions] if instructions and instructions.strip() else []
         self._sides: list[_Side] = []
         self._ids = ToolUseIds()
@@ -240,9 +247,9 @@ class _Conversation:
             case MessageItem():
                 self._message(item, path)
             case FunctionCallItem():
-                self._call(item.call_id, claude_name(item.name, item.namespace), call_input(item.arguments))
+                self._call(item.call_id, self._name(item.name, item.namespace), call_input(item.arguments))
             case CustomToolCallItem():
-                self._call(item.call_id, claude_name(item.name, item.namespace), {FIELD: item.input})
+                self._call(item.call_id, self._name(item.name, item.namespace), {FIELD: item.input})
             case ToolSearchCallItem():
                 self._search(item, path)
             case ToolSearchOutputItem():
@@ -271,7 +278,8 @@ class _Conversation:
             case ReasoningInputItem():
                 self._reasoning(item, path)
             case _:
-                self._tools += [(f"{path}.tools[{index}]", tool) for index, tool in enumerate(item.tools)]
+                self._offer(item.tools, path)
+                self._loaded |= functions_in(item.tools)
         return in_full(raw)
 
     def finish(self, items: Sequence[Item], *, generate: bool) -> Input:
@@ -305,6 +313,7 @@ class _Conversation:
             messages=tuple(messages),
             items=tuple(items),
             tools=tuple(self._tools),
+            loaded=frozenset(self._loaded),
             ignored=tuple(self.ignored),
             thought=thought,
             effort=self._effort,
@@ -353,11 +362,23 @@ class _Conversation:
             return
         self._call(item.call_id, TOOL_SEARCH, item.arguments if isinstance(item.arguments, dict) else {})
 
+    def _name(self, name: str, namespace: str | None) -> str:
+        """Return Claude's name for the tool of a call."""
+        # A function that was loaded late has a namespace of its own, which Claude does not know.
+        return claude_name(name, None if namespace == name and name not in self._namespaces else namespace)
+
+    def _offer(self, tools: Sequence[Any], path: str) -> list[tuple[str, Any]]:
+        """Offer the tools of an item. Return them with their paths."""
+        offered = [(f"{path}.tools[{index}]", tool) for index, tool in enumerate(tools)]
+        self._tools += offered
+        self._namespaces |= namespaces_in(tools)
+        return offered
+
     def _found(self, item: ToolSearchOutputItem, path: str) -> None:
-        """Offer what a search has found, and say so where the app did the search."""
-        tools = [(f"{path}.tools[{index}]", tool) for index, tool in enumerate(item.tools)]
-        self._tools += tools
+        """Offer the tools that a search has found. If the app did the search, tell Claude of them."""
+        tools = self._offer(item.tools, path)
         if item.call_id is None or item.execution == "server":
+            self._loaded |= functions_in(item.tools)
             return
         names = [str(tool["name"]) for _, tool in flattened(tools) if isinstance(tool, dict) and "name" in tool]
         told = f"These tools can be called now: {', '.join(names)}." if names else "No tool was found."
@@ -388,6 +409,21 @@ class _Conversation:
             self.ignored.append(Ignored(path, "it has no thinking that was sealed here"))
         else:
             self._side("assistant").blocks.append(block)
+
+
+def namespaces_in(tools: Sequence[Any]) -> frozenset[str]:
+    """Return the names of the namespaces among tools."""
+    return _names_of(tools, "namespace")
+
+
+def functions_in(tools: Sequence[Any]) -> frozenset[str]:
+    """Return the names of the functions among tools, without those inside namespaces."""
+    return _names_of(tools, "function")
+
+
+def _names_of(tools: Sequence[Any], kind: str) -> frozenset[str]:
+    named = [tool.get("name") for tool in tools if isinstance(tool, dict) and tool.get("type") == kind]
+    return frozenset(name for name in named if isinstance(name, str))
 
 
 def _alternating(sides: Sequence[_Side]) -> list[Message]:

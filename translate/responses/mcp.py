@@ -141,9 +141,9 @@ def as_functions(server: McpServer, tools: Sequence[ListedTool]) -> tuple[list[t
 
 
 def echoed_mcp(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a server as a response repeats it, without credentials."""
+    """Return a server as a response repeats it, without credentials: ``headers`` is always null."""
     shown = ("server_label", "server_url", "server_description", "allowed_tools", "require_approval")
-    return {"type": "mcp", **{name: tool[name] for name in shown if tool.get(name) is not None}}
+    return {"type": "mcp", **{name: tool.get(name) for name in shown}, "headers": None}
 
 
 def _server(raw: Mapping[str, Any], path: str) -> McpServer:

@@ -5,15 +5,19 @@ Claude's tools are functions with one flat space of names. Three of OpenAI's for
 - A *custom tool* takes text, not JSON (https://platform.openai.com/docs/guides/function-calling#custom-tools). To
   Claude it is a function with one string. Claude reads the grammar for the text, but is not forced to follow it.
 - A *namespace* groups functions and custom tools. To Claude the group's name is the beginning of their names.
-- *Tool search* (https://platform.openai.com/docs/guides/tools-tool-search) lets a model ask for tools that it was not
-  told of. Where the app does the searching it is a function like any other, whose output offers more tools. Where
-  OpenAI does, there is nothing to search for: Claude is told of all tools at once. But an app may hold it an error
-  that a tool is called which was not found before, so a search and its find are told before the first such call.
+- *Tool search* (https://platform.openai.com/docs/guides/tools-tool-search) lets a model ask for more tools. If the app
+  does the search, it is a function, and its output offers more tools. If OpenAI does the search, nothing is searched
+  here: Claude gets all tools at once. Some apps refuse the call of a deferred tool that no search has found. So the
+  answer shows a search and its result before the first such call.
+
+OpenAI gives a function that is loaded late a namespace of its own, with the function's name. These are the functions
+that OpenAI's tool search finds, and those that an item ``additional_tools`` offers (recorded answers, 2026-07 and
+2026-08). Claude knows them by their plain name.
 
 Names that are too long for Claude are cut. A digest of the full name is added.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal
@@ -38,7 +42,10 @@ type Kind = Literal["function", "custom", "tool_search"]
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A tool as the app knows it. ``deferred`` is what a search must find before it is called: it, or its namespace."""
+    """A tool as the app knows it.
+
+    ``deferred`` is the tool or the namespace that a search must find before the tool is called.
+    """
 
     name: str
     namespace: str | None = None
@@ -58,18 +65,35 @@ def with_digest(name: str, *, of: str) -> str:
     return f"{name[: MAX_NAME - 9]}_{digest}"
 
 
-def offered_tools(tools: Sequence[Any], found: Sequence[Any] = ()) -> dict[str, Offered]:
+def offered_tools(tools: Sequence[Any], found: Sequence[Any] = (), loaded: Collection[str] = ()) -> dict[str, Offered]:
     """Return, by Claude's names for them, the tools whose calls are not plain function calls to the app.
 
-    ``found`` are those that the conversation offers: what was deferred is not deferred any more.
+    ``found`` are the tools that the conversation offers. They are not deferred any more. ``loaded`` are the names of
+    those functions among them that have a namespace of their own.
     """
-    searched = any(tool["type"] == TOOL_SEARCH and tool.get("execution") != "client" for tool in tools)
-    every = {**_named_tools(tools, searched=searched), **_named_tools(found, searched=False)}
+    searched = searched_here(tools)
+    plain = {tool["name"] for tool in tools if tool["type"] == "function" and not is_deferred(tool, searched=searched)}
+    late = set(loaded) - plain
+    every = {**_named_tools(tools, searched=searched), **_named_tools(found, searched=False, late=late)}
     return {name: tool for name, tool in every.items() if tool != Offered(name)}
 
 
-def _named_tools(tools: Sequence[Any], *, searched: bool) -> dict[str, Offered]:
-    """Return tools by Claude's names for them. ``searched`` says whether OpenAI would search for the deferred ones."""
+def searched_here(tools: Sequence[Any]) -> bool:
+    """Whether OpenAI would do the search for deferred tools."""
+    return any(tool["type"] == TOOL_SEARCH and tool.get("execution") != "client" for tool in tools)
+
+
+def is_deferred(tool: Mapping[str, Any], *, searched: bool) -> bool:
+    """Whether a tool must be found before it is called."""
+    return searched and tool.get("defer_loading") is True
+
+
+def _named_tools(tools: Sequence[Any], *, searched: bool, late: Collection[str] = ()) -> dict[str, Offered]:
+    """Return tools by Claude's names for them.
+
+    ``searched`` says whether OpenAI would search for the deferred ones. ``late`` are the names of functions that have a
+    namespace of their own.
+    """
     found = {}
     for tool in tools:
         kind = tool["type"]
@@ -78,8 +102,11 @@ def _named_tools(tools: Sequence[Any], *, searched: bool) -> dict[str, Offered]:
         namespace = tool["name"] if kind == "namespace" else None
         inside = tool["tools"] if kind == "namespace" else [tool] if kind in ("function", "custom") else []
         for each in inside:
-            deferred = tool if searched and each.get("defer_loading") is True else None
-            found[claude_name(each["name"], namespace)] = Offered(each["name"], namespace, each["type"], deferred)
+            name = each["name"]
+            deferred = tool if is_deferred(each, searched=searched) else None
+            alone = each["type"] == "function" and namespace is None and (deferred is not None or name in late)
+            shown = name if alone else namespace
+            found[claude_name(name, namespace)] = Offered(name, shown, each["type"], deferred)
     return found
 
 
@@ -107,9 +134,10 @@ def flattened(tools: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
 
 
 def _described(tool: Any, namespace: str, about: Any) -> Any:
-    """Return the first tool of a namespace, which also says what its namespace is.
+    """Return the first tool of a namespace, with what the namespace is about in its description.
 
-    Not the system prompt: tools may be offered later in a conversation, and that is to stay what it was.
+    It is not in the system prompt, because tools may be offered later in a conversation. The system prompt must not
+    change then.
     """
     description = tool.get("description") or ""
     if not (isinstance(about, str) and about.strip() and isinstance(description, str)):

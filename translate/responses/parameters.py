@@ -30,7 +30,9 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
         H, "answered whether or not anybody waits: polled, streamed again, cancelled; needs a store"
     ),
     "stream": Parameter(H, "events as Claude's deltas arrive"),
-    "stream_options": Parameter(H, "`include_obfuscation` has nothing to hide here"),
+    "stream_options": Parameter(
+        H, "`include_obfuscation`: false leaves `obfuscation` out, see [answers](answers.md#obfuscation)"
+    ),
     "max_output_tokens": Parameter(H, "Claude's `max_tokens`"),
     "temperature": Parameter(
         H,

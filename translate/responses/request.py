@@ -28,7 +28,7 @@ from translate.responses.tools import (
     translate_text_format,
     without_effect,
 )
-from translate.responses.wire import Echo
+from translate.responses.wire import REASONING, Echo
 from translate.turn import ContentBlock, Turn
 
 
@@ -143,6 +143,7 @@ def translate_response_request(
         instructions=request.instructions,
         previous=previous or (),
         stored=stored,
+        tools=request.tools or (),
         open_reasoning=open_reasoning,
         generate=generate,
     )
@@ -166,7 +167,7 @@ def translate_response_request(
         unfence=not said.compact and _format(asked).get("type") != "text",
         show_sources=SOURCES in (request.include or ()),
         compact=said.compact,
-        tools=offered_tools([tool for _, tool in own], [tool for _, tool in said.tools]),
+        tools=offered_tools([tool for _, tool in own], [tool for _, tool in said.tools], said.loaded),
     )
     ignored += [*_without_effect(request, web_search=web_search), *said.ignored, *unused, *superseded(request)]
     ignored += ignored_keys(read.fields, REQUEST, skip=ignored)
@@ -297,8 +298,7 @@ def _without_effect(request: ResponseRequest, *, web_search: bool) -> list[str]:
 
 
 def _echo(request: ResponseRequest) -> Echo:
-    """Return the fields that the response repeats. A field that cannot be null at OpenAI is left out if it is not
-    set."""
+    """Return the fields that the response repeats. A field that is not set has OpenAI's default."""
     given: dict[str, Any] = {
         "store": request.store,
         "background": request.background,
@@ -324,7 +324,7 @@ def _echo(request: ResponseRequest) -> Echo:
         max_tool_calls=request.max_tool_calls,
         prompt_cache_key=request.prompt_cache_key,
         prompt_cache_retention=retention.replace("-", "_") if retention else None,
-        reasoning={"effort": None, **reasoning, "summary": _summary(request)},
+        reasoning={**REASONING, **reasoning, "summary": _summary(request)},
         safety_identifier=request.safety_identifier,
         text={"format": echoed_format(_format(request)), "verbosity": verbosity or "medium"},
         tools=echoed_tools(request.tools or []),

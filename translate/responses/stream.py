@@ -51,7 +51,8 @@ from translate.responses.growing import (
 from translate.responses.mcp import LISTED
 from translate.responses.offered import Offered
 from translate.responses.reasoning import pack
-from translate.responses.usage import service_tier, usage_from
+from translate.responses.usage import tool_usage_from, usage_from
+from translate.usage import service_tier
 from translate.web_search import Citations
 
 # finish_reason of a chat completion -> why a response is incomplete. With any other reason it is complete.
@@ -344,9 +345,11 @@ class ResponseStream(ClaudeStream):
         self._open = item
         return [wire.OutputItemAdded(item.index, item.begun(), self._number())]
 
-    def _close(self, status: wire.ItemStatus = "completed") -> Events:
-        """Close the open item, if there is one."""
+    def _close(self, status: wire.ItemStatus = "completed", phase: wire.Phase | None = "commentary") -> Events:
+        """Close the open item, if there is one. ``phase`` is that of a message: more follows, unless it is the last."""
         item, self._open = self._open, None
+        if isinstance(item, GrowingMessage):
+            item.phase = phase
         return [] if item is None else self._end(item, status)
 
     def _end(self, item: Growing, status: wire.ItemStatus = "completed") -> Events:
@@ -372,7 +375,10 @@ class ResponseStream(ClaudeStream):
             # Apps expect a message in a completed response, because OpenAI's always have one.
             opening, message = self._message()
             events += [*opening, *message.add_text("")]
-        events += self._close("completed" if reason is None else "incomplete")
+        if reason is None:
+            events += self._close(phase="commentary" if self.stop_reason == "tool_use" else "final_answer")
+        else:
+            events += self._close("incomplete", phase=None)
         for unanswered in self._unanswered.values():
             events += self._end(unanswered)
         self._ended = True
@@ -389,7 +395,11 @@ class ResponseStream(ClaudeStream):
         return shown or not isinstance(self._open, GrowingReasoning | None)
 
     def _counted(self) -> dict[str, Any]:
-        return {"usage": usage_from(self._usage), "service_tier": service_tier(self._usage)}
+        return {
+            "usage": usage_from(self._usage),
+            "service_tier": service_tier(self._usage),
+            "tool_usage": tool_usage_from(self._usage),
+        }
 
     def _response(self, status: wire.ResponseStatus, **fields: Any) -> wire.Response:
         return wire.Response(

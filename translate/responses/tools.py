@@ -24,7 +24,9 @@ from translate.responses.offered import (
     claude_name,
     flattened,
     has_grammar,
+    is_deferred,
     search_function,
+    searched_here,
 )
 from translate.responses.words import reworded
 from translate.tools import Tools, translate_tools
@@ -51,6 +53,7 @@ REFUSED_TOOLS: dict[str, str] = {
 WEB_SEARCH = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
 
 FUNCTION_FIELDS = ("name", "description", "parameters", "strict")
+LOCATION = {"type": "approximate", "city": None, "country": None, "region": None, "timezone": None}
 CUSTOM_FIELDS = ("type", "name", "description", "format")
 
 FORMAT_WORDS = {
@@ -189,8 +192,19 @@ def _latest(tools: Sequence[tuple[str, Any]]) -> tuple[list[tuple[str, Any]], li
 
 
 def echoed_tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return tools as a response repeats them. The tools must be valid."""
-    return [_echoed(tool) for tool in tools]
+    """Return tools as a response repeats them: with defaults for what is absent. The tools must be valid.
+
+    OpenAI shows a function that its tool search finds as a namespace with this one function.
+    """
+    searched = searched_here(tools)
+    return [
+        _alone(tool) if tool["type"] == "function" and is_deferred(tool, searched=searched) else _echoed(tool)
+        for tool in tools
+    ]
+
+
+def _alone(tool: Mapping[str, Any]) -> dict[str, Any]:
+    return _echoed({"type": "namespace", **{name: tool.get(name) for name in ("name", "description")}, "tools": [tool]})
 
 
 def _echoed(tool: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,6 +214,7 @@ def _echoed(tool: Mapping[str, Any]) -> dict[str, Any]:
                 "type": "function",
                 "name": tool["name"],
                 "description": tool.get("description") or None,
+                "output_schema": tool.get("output_schema"),
                 "parameters": tool.get("parameters"),
                 "strict": tool.get("strict") is True,
             }
@@ -214,16 +229,18 @@ def _echoed(tool: Mapping[str, Any]) -> dict[str, Any]:
         case "mcp":
             return echoed_mcp(tool)
         case "custom":
-            return {name: tool[name] for name in CUSTOM_FIELDS if tool.get(name) is not None}
+            given = {name: tool[name] for name in CUSTOM_FIELDS if tool.get(name) is not None}
+            return {"format": {"type": "text"}, **given}
         case "image_generation":
             return dict(tool)
         case "tool_search":
-            return dict(msgspec.to_builtins(msgspec.convert(tool, ToolSearchTool)))
+            search = msgspec.to_builtins(msgspec.convert(tool, ToolSearchTool))
+            return {"description": None, "parameters": None, **search}
         case _:
-            search = dict(msgspec.to_builtins(msgspec.convert(tool, WebSearchTool)))
-            if "user_location" in search:
-                search["user_location"] = {"type": "approximate", **search["user_location"]}
-            return search
+            search = msgspec.to_builtins(msgspec.convert(tool, WebSearchTool))
+            if location := search.get("user_location"):
+                search["user_location"] = {**LOCATION, **location}
+            return {"filters": None, "search_context_size": "medium", "user_location": None, **search}
 
 
 def translate_text_format(value: Mapping[str, Any] | None, said: Sequence[Any]) -> OutputFormat:
@@ -247,11 +264,11 @@ def echoed_format(value: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return ``text.format`` as a response repeats it. It must be valid."""
     if not value or value["type"] != "json_schema":
         return {"type": value["type"] if value else "text"}
-    described = {"description": value["description"]} if isinstance(value.get("description"), str) else {}
+    described = value.get("description")
     return {
         "type": "json_schema",
         "name": value["name"],
-        **described,
+        "description": described if isinstance(described, str) else None,
         "schema": value["schema"],
         "strict": value.get("strict") is True,
     }
@@ -303,7 +320,9 @@ def _chat_choice(choice: Any, names: Sequence[str] = (), left_out: Collection[st
     match choice:
         case {"type": "function" | "custom", "name": str() as name}:
             namespace = choice.get("namespace")
-            name = claude_name(name, namespace if isinstance(namespace, str) else None)
+            full = claude_name(name, namespace if isinstance(namespace, str) else None)
+            # A deferred function has a namespace of its own, which Claude does not know.
+            name = claude_name(name) if namespace == name and full not in names else full
             return {"type": "function", "function": {"name": name}}
         case {"type": "mcp", "server_label": str() as label, "name": str() as name}:
             return {"type": "function", "function": {"name": mcp_name(label, name)}}

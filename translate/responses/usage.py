@@ -1,19 +1,15 @@
-"""Token counts, as a response adds them up."""
+"""Claude's counts -> the counts of a response."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import UNSET
-
 from translate import usage
-from translate.responses.asked import ServiceTier
-from translate.responses.wire import InputTokensDetails, OutputTokensDetails, ResponseUsage
+from translate.responses.wire import InputTokensDetails, OutputTokensDetails, ResponseUsage, ToolUsage, WebSearchUsage
 
 
 def usage_from(counts: Mapping[str, Any]) -> ResponseUsage:
-    """Count tokens as OpenAI does: those read from Claude's cache and those written to it are part of the input."""
+    """Count tokens as OpenAI does. The input includes tokens that were read from the cache or written to it."""
     chat = usage.usage_from(counts)
-    details = chat.completion_tokens_details
     return ResponseUsage(
         input_tokens=chat.prompt_tokens,
         input_tokens_details=InputTokensDetails(
@@ -21,11 +17,12 @@ def usage_from(counts: Mapping[str, Any]) -> ResponseUsage:
             cache_write_tokens=chat.prompt_tokens_details.cache_write_tokens,
         ),
         output_tokens=chat.completion_tokens,
-        output_tokens_details=OutputTokensDetails(0 if details is UNSET else details.reasoning_tokens),
+        output_tokens_details=OutputTokensDetails(chat.completion_tokens_details.reasoning_tokens),
         total_tokens=chat.total_tokens,
     )
 
 
-def service_tier(counts: Mapping[str, Any]) -> ServiceTier:
-    """Return OpenAI's word for the tier that Claude's usage says has answered."""
-    return "priority" if counts.get("service_tier") == "priority" else "default"
+def tool_usage_from(counts: Mapping[str, Any]) -> ToolUsage:
+    """Return how often the tools that OpenAI runs were used. Only web search exists here."""
+    searches = (counts.get("server_tool_use") or {}).get("web_search_requests")
+    return ToolUsage(web_search=WebSearchUsage(searches if isinstance(searches, int) else 0))

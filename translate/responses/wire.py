@@ -1,7 +1,7 @@
 """The JSON that the Responses API returns, as Structs: output items, the response, and stream events.
 
-Source: the OpenAPI document of openai/openai-openapi, ``OutputItem``, ``Response`` and ``ResponseStreamEvent``. Absent
-and null differ there. A field that cannot be null is left out if it has no value.
+Source: the OpenAPI document of openai/openai-openapi, ``OutputItem``, ``Response`` and ``ResponseStreamEvent``. Where
+recorded answers of OpenAI's have other fields or null where the document has none, these classes follow the answers.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from translate.responses.asked import Conversation, ServiceTier
 
 type ItemStatus = Literal["in_progress", "completed", "incomplete"]
+type Phase = Literal["commentary", "final_answer"]
 type ResponseStatus = Literal["completed", "failed", "in_progress", "cancelled", "queued", "incomplete"]
 
 
@@ -34,12 +35,13 @@ class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
 
 
 class OutputMessage(msgspec.Struct, frozen=True, tag="message"):
-    """A message of the model."""
+    """A message of the model. ``phase`` is absent until it is known whether more follows."""
 
     id: str
     status: ItemStatus
     content: list[OutputText | Refusal]
     role: Literal["assistant"] = "assistant"
+    phase: Phase | UnsetType = UNSET
 
 
 class FunctionCall(msgspec.Struct, frozen=True, tag="function_call"):
@@ -85,7 +87,11 @@ class ToolSearchOutput(msgspec.Struct, frozen=True, tag="tool_search_output"):
 
 
 class WebSearchCall(msgspec.Struct, frozen=True, tag="web_search_call"):
-    """A web search by the model. ``action`` has the query."""
+    """A web search by the model. ``action`` has the query.
+
+    OpenAI leaves ``action`` out until the search ends, although its document and its SDKs require it. Here it is always
+    there.
+    """
 
     id: str
     status: Literal["in_progress", "searching", "completed", "failed"]
@@ -174,6 +180,42 @@ class ResponseUsage(msgspec.Struct, frozen=True):
     total_tokens: int
 
 
+class ImageTokensDetails(msgspec.Struct, frozen=True):
+    """Tokens of generated images, and of what they were made from."""
+
+    image_tokens: int = 0
+    text_tokens: int = 0
+
+
+class ImageUsage(msgspec.Struct, frozen=True):
+    """Tokens of image generation. They are always 0, because Claude makes no images."""
+
+    input_tokens: int = 0
+    input_tokens_details: ImageTokensDetails = ImageTokensDetails()
+    output_tokens: int = 0
+    output_tokens_details: ImageTokensDetails = ImageTokensDetails()
+    total_tokens: int = 0
+
+
+class WebSearchUsage(msgspec.Struct, frozen=True):
+    """The number of web searches."""
+
+    num_requests: int = 0
+
+
+class ToolUsage(msgspec.Struct, frozen=True):
+    """How often the tools that OpenAI runs were used. OpenAI sends it; its document lacks it."""
+
+    image_gen: ImageUsage = ImageUsage()
+    web_search: WebSearchUsage = WebSearchUsage()
+
+
+class Billing(msgspec.Struct, frozen=True):
+    """Who pays: the account that answers. OpenAI sends it in bodies, not in events; its document lacks it."""
+
+    payer: Literal["developer"] = "developer"
+
+
 type ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
 
 
@@ -190,6 +232,10 @@ class IncompleteDetails(msgspec.Struct, frozen=True):
     reason: Literal["max_output_tokens", "content_filter"]
 
 
+REASONING: dict[str, Any] = {"context": None, "effort": None, "mode": "standard", "summary": None}
+"""OpenAI's defaults of ``reasoning``."""
+
+
 class Echo(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of the request that the response repeats, with OpenAI's defaults for absent fields."""
 
@@ -199,14 +245,16 @@ class Echo(msgspec.Struct, frozen=True, kw_only=True):
     conversation: Conversation | UnsetType = UNSET
     store: bool = True
     background: bool = False
+    frequency_penalty: float = 0.0
     max_output_tokens: int | None = None
     max_tool_calls: int | None = None
     metadata: dict[str, str] = {}
     moderation: None = None
     parallel_tool_calls: bool = True
+    presence_penalty: float = 0.0
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
-    reasoning: dict[str, Any] = msgspec.field(default_factory=lambda: {"effort": None, "summary": None})
+    reasoning: dict[str, Any] = msgspec.field(default_factory=lambda: dict(REASONING))
     safety_identifier: str | None = None
     service_tier: ServiceTier = "auto"
     temperature: float | None = 1.0
@@ -216,11 +264,14 @@ class Echo(msgspec.Struct, frozen=True, kw_only=True):
     top_logprobs: int = 0
     top_p: float | None = 1.0
     truncation: str = "disabled"
-    user: str | UnsetType = UNSET
+    user: str | None = None
 
 
 class Response(Echo, frozen=True, kw_only=True):
-    """The response, complete or still in progress. Times are in Unix seconds."""
+    """The response, complete or still in progress. Times are in Unix seconds.
+
+    ``usage`` is null and ``tool_usage`` absent until the response ends. ``billing`` is only in bodies.
+    """
 
     id: str
     object: Literal["response"] = "response"
@@ -230,10 +281,13 @@ class Response(Echo, frozen=True, kw_only=True):
     error: ResponseError | None = None
     incomplete_details: IncompleteDetails | None = None
     output: list[OutputItem] = []
-    usage: ResponseUsage | UnsetType = UNSET
+    usage: ResponseUsage | None = None
+    tool_usage: ToolUsage | UnsetType = UNSET
+    billing: Billing | UnsetType = UNSET
 
 
-# Events. ``sequence_number`` is the position of the event in the stream, from 0.
+# Events. ``sequence_number`` is the position of the event in the stream, from 0. :mod:`translate.obfuscation` says what
+# ``obfuscation`` is.
 
 
 class Created(msgspec.Struct, frozen=True, tag="response.created"):
@@ -330,6 +384,7 @@ class OutputTextDelta(msgspec.Struct, frozen=True, tag="response.output_text.del
     delta: str
     sequence_number: int
     logprobs: list[dict[str, Any]] = []
+    obfuscation: str | UnsetType = UNSET
 
 
 class OutputTextDone(msgspec.Struct, frozen=True, tag="response.output_text.done"):
@@ -351,6 +406,7 @@ class RefusalDelta(msgspec.Struct, frozen=True, tag="response.refusal.delta"):
     content_index: int
     delta: str
     sequence_number: int
+    obfuscation: str | UnsetType = UNSET
 
 
 class RefusalDone(msgspec.Struct, frozen=True, tag="response.refusal.done"):
@@ -370,6 +426,7 @@ class FunctionCallArgumentsDelta(msgspec.Struct, frozen=True, tag="response.func
     output_index: int
     delta: str
     sequence_number: int
+    obfuscation: str | UnsetType = UNSET
 
 
 class FunctionCallArgumentsDone(msgspec.Struct, frozen=True, tag="response.function_call_arguments.done"):
@@ -389,6 +446,7 @@ class CustomToolCallInputDelta(msgspec.Struct, frozen=True, tag="response.custom
     output_index: int
     delta: str
     sequence_number: int
+    obfuscation: str | UnsetType = UNSET
 
 
 class CustomToolCallInputDone(msgspec.Struct, frozen=True, tag="response.custom_tool_call_input.done"):
@@ -455,6 +513,7 @@ class McpCallArgumentsDelta(msgspec.Struct, frozen=True, tag="response.mcp_call_
     output_index: int
     delta: str
     sequence_number: int
+    obfuscation: str | UnsetType = UNSET
 
 
 class McpCallArgumentsDone(msgspec.Struct, frozen=True, tag="response.mcp_call_arguments.done"):
@@ -521,6 +580,7 @@ class ReasoningSummaryTextDelta(msgspec.Struct, frozen=True, tag="response.reaso
     summary_index: int
     delta: str
     sequence_number: int
+    obfuscation: str | UnsetType = UNSET
 
 
 class ReasoningSummaryTextDone(msgspec.Struct, frozen=True, tag="response.reasoning_summary_text.done"):

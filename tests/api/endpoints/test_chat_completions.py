@@ -129,3 +129,45 @@ async def test_a_client_that_leaves_ends_the_turn() -> None:
                 await asyncio.sleep(0.01)
 
     assert engine.left == 1
+
+
+async def test_status_and_headers_are_sent_when_claude_begins() -> None:
+    rest = asyncio.Event()
+    async with (
+        client(Scripted([START, rest, *text("a"), END])) as http,
+        http.stream("POST", PATH, json={**REQUEST, "stream": True}) as answer,
+    ):
+        assert answer.status_code == 200
+        rest.set()
+        lines = [line async for line in answer.aiter_lines() if line]
+
+    assert json.loads(lines[0].removeprefix("data: "))["choices"][0]["delta"]["content"] == ""
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(("wish", "padded"), [({}, True), ({"include_obfuscation": False}, False)])
+async def test_each_chunk_is_padded_unless_the_app_does_not_want_it(
+    count: int, wish: dict[str, bool], padded: bool
+) -> None:
+    options = {"include_usage": True, **wish}
+    asked = {**REQUEST, "n": count, "stream": True, "stream_options": options}
+    async with client(Scripted(*[[START, *text("Hel", "lo"), END]] * count)) as http:
+        *chunks, _ = events(await http.post(PATH, json=asked))
+
+    assert {"obfuscation" in chunk for chunk in chunks} == {padded}
+
+
+async def test_the_oldest_path_of_completions_names_the_model() -> None:
+    engine = Scripted([START, *text("b"), END])
+    async with client(engine, model_map={"gpt-4o": "opus"}) as http:
+        answer = await http.post("/v1/engines/gpt-4o/completions", json={"prompt": "a", "model": "o3"})
+
+    assert (answer.json()["model"], answer.json()["choices"][0]["text"]) == ("gpt-4o", "b")
+    assert engine.turns[0].model == "opus"
+
+
+async def test_a_body_that_is_no_json_is_refused_at_the_oldest_path_too() -> None:
+    async with client(Scripted()) as http:
+        answer = await http.post("/v1/engines/gpt-4o/completions", content=b"no")
+
+    assert answer.status_code == 400

@@ -59,7 +59,8 @@ async def test_a_response_is_there_as_soon_as_its_end_was_told(stream: bool) -> 
         told = events_in(answer.text)[-1]["response"] if stream else answer.json()
         kept = await http.get(f"/v1/responses/{told['id']}")
         items = (await http.get(f"/v1/responses/{told['id']}/input_items")).json()
-    assert kept.json() == told
+    # A body has `billing`, an event has not.
+    assert kept.json() == {**told, "billing": {"payer": "developer"}}
     assert items["data"][0]["content"] == [{"type": "input_text", "text": "Hi"}]
 
 
@@ -530,3 +531,36 @@ async def test_traces_are_taken_and_not_kept() -> None:
         answer = await http.post("/v1/traces/ingest", json={"data": []})
 
     assert (answer.status_code, answer.content) == (204, b"")
+
+
+@pytest.mark.parametrize(("wish", "padded"), [({}, True), ({"stream_options": {"include_obfuscation": False}}, False)])
+@pytest.mark.parametrize("background", [False, True])
+async def test_each_delta_is_padded_unless_the_app_does_not_want_it(
+    wish: dict[str, Any], padded: bool, background: bool
+) -> None:
+    async with client(Scripted(ANSWER)) as http:
+        asked = {**BODY, **wish, "stream": True, "background": background}
+        told = events_in((await http.post("/v1/responses", json=asked)).text)
+    kinds = {event["type"].endswith(".delta"): "obfuscation" in event for event in told}
+
+    assert kinds == {True: padded, False: False}
+
+
+async def test_a_stream_that_is_read_again_may_leave_the_padding_out() -> None:
+    async with client(Scripted(ANSWER)) as http:
+        begun = (await http.post("/v1/responses", json={**BODY, "background": True})).json()
+        path = f"/v1/responses/{begun['id']}"
+        await until(http, path, "completed")
+        padded = events_in((await http.get(f"{path}?stream=true")).text)
+        plain = events_in((await http.get(f"{path}?stream=true&include_obfuscation=false")).text)
+
+    assert any("obfuscation" in event for event in padded)
+    assert plain == [{name: value for name, value in event.items() if name != "obfuscation"} for event in padded]
+
+
+async def test_an_empty_list_has_no_first_and_no_last_entry() -> None:
+    async with client(Scripted()) as http:
+        answer = await http.get("/v1/chat/completions")
+
+    expected: dict[str, Any] = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+    assert answer.json() == expected

@@ -4,9 +4,9 @@ import pytest
 
 from translate.chat.completion import fold
 from translate.chat.wire import ChatCompletionChunk, ChunkChoice, ChunkDelta, FunctionDelta, ToolCallDelta
-from translate.usage import CompletionUsage, PromptTokensDetails
+from translate.usage import CompletionTokensDetails, CompletionUsage, PromptTokensDetails
 
-USAGE = CompletionUsage(1, 2, 3, PromptTokensDetails())
+USAGE = CompletionUsage(1, 2, 3, PromptTokensDetails(), CompletionTokensDetails())
 
 
 def chunk(*choices: ChunkChoice, usage: CompletionUsage | None = None) -> ChatCompletionChunk:

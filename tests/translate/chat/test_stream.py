@@ -10,6 +10,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk as OpenAIChunk
 
 from translate.chat.completion import fold
+from translate.chat.fingerprint import fingerprint
 from translate.chat.finish_reason import FINISH_REASON
 from translate.chat.stream import ChatCompletionStream
 from translate.chat.wire import ChatCompletionChunk
@@ -78,16 +79,73 @@ def deltas(events: list[Event], **options: Any) -> list[Any]:
 
 
 ROLE = {"role": "assistant", "content": "", "refusal": None}
+NO_TEXT = {"role": "assistant", "content": None, "refusal": None}
 
 
 def test_the_role_comes_first_then_the_text_then_the_reason() -> None:
     assert deltas([START, *text("Hel", "lo"), end()]) == [ROLE, {"content": "Hel"}, {"content": "lo"}, "stop"]
 
 
-def test_every_chunk_carries_the_same_id_time_and_model() -> None:
-    seen = {(chunk.id, chunk.created, chunk.model) for chunk in chunks([START, *text("a"), end()])}
+def test_the_role_waits_for_the_first_piece() -> None:
+    stream = machine()
 
-    assert seen == {("chatcmpl-1", 1, "gpt-4o")}
+    assert stream.feed(START) == []
+    assert stream.feed(start({"type": "text", "text": ""})) == []
+    role, piece = stream.feed(delta({"type": "text_delta", "text": "Hel"}))
+    assert msgspec.to_builtins(role.choices[0].delta) == ROLE
+    assert msgspec.to_builtins(piece.choices[0].delta) == {"content": "Hel"}
+
+
+@pytest.mark.parametrize(
+    ("events", "first"),
+    [
+        pytest.param(text("a"), ROLE, id="text"),
+        pytest.param([], ROLE, id="nothing"),
+        pytest.param(text(""), ROLE, id="empty text"),
+        pytest.param([*text("a"), *call("t1", "a", "{}", index=1)], ROLE, id="text, then a call"),
+        pytest.param(thinking("Hm.", "sig"), ROLE, id="thinking that is not shown"),
+    ],
+)
+def test_the_role_comes_with_an_empty_text_unless_the_answer_begins_otherwise(
+    events: list[Event], first: dict[str, Any]
+) -> None:
+    assert deltas([START, *events, end()])[0] == first
+
+
+@pytest.mark.parametrize(
+    "events", [call("t1", "a", "{}"), [*text(""), *call("t1", "a", "{}", index=1)], call("t1", "now")]
+)
+def test_an_answer_of_calls_alone_never_has_a_text(events: list[Event]) -> None:
+    state = ChatCompletionStreamState()
+    told = chunks([START, *events, end("tool_use")])
+    for chunk in told:
+        state.handle_chunk(OpenAIChunk.model_validate(msgspec.to_builtins(chunk)))
+
+    contents = [choice.delta.content for chunk in told for choice in chunk.choices]
+    assert [content for content in contents if content is not msgspec.UNSET] == [None]
+    assert state.get_final_completion().choices[0].message.content is None
+
+
+def test_a_refusal_without_text_has_no_text() -> None:
+    refused = end("refusal", stop_details={"type": "refusal", "explanation": "Not that."})
+
+    assert deltas([START, refused]) == [NO_TEXT, {"refusal": "Not that."}, "content_filter"]
+
+
+def test_every_chunk_carries_the_same_id_time_model_tier_and_fingerprint() -> None:
+    begun = {**START, "message": {"model": "claude-x", "usage": {"service_tier": "priority"}}}
+    seen = {
+        (chunk.id, chunk.created, chunk.model, chunk.service_tier, chunk.system_fingerprint)
+        for chunk in chunks([begun, *text("a"), end()], version="1.0", include_usage=True)
+    }
+
+    assert seen == {("chatcmpl-1", 1, "gpt-4o", "priority", fingerprint("claude-x", "1.0"))}
+
+
+def test_the_body_has_the_tier_and_the_fingerprint_of_its_chunks() -> None:
+    body = fold(chunks([START, *text("a"), end()], version="1.0", include_usage=True))
+
+    assert (body.service_tier, body.system_fingerprint) == ("default", fingerprint("claude-x", "1.0"))
 
 
 def test_the_first_event_names_the_model() -> None:
@@ -112,9 +170,9 @@ def test_usage_comes_last_with_no_choice_and_is_null_before() -> None:
 def test_parallel_calls_are_told_apart_by_index_and_named_once() -> None:
     events = [START, *call("t1", "a", '{"x"', ":1}"), *call("t2", "b", "{}", index=1), end("tool_use")]
 
+    first = {"index": 0, "id": "t1", "type": "function", "function": {"name": "a", "arguments": ""}}
     assert deltas(events) == [
-        ROLE,
-        {"tool_calls": [{"index": 0, "id": "t1", "type": "function", "function": {"name": "a", "arguments": ""}}]},
+        {**NO_TEXT, "tool_calls": [first]},
         {"tool_calls": [{"index": 0, "function": {"arguments": '{"x"'}}]},
         {"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]},
         {"tool_calls": [{"index": 1, "id": "t2", "type": "function", "function": {"name": "b", "arguments": ""}}]},
@@ -136,8 +194,7 @@ def test_the_older_form_of_a_call_has_no_id_and_its_own_reason() -> None:
     events = [START, *call("t1", "a", "{}"), end("tool_use")]
 
     assert deltas(events, legacy_functions=True) == [
-        ROLE,
-        {"function_call": {"name": "a", "arguments": ""}},
+        {**NO_TEXT, "function_call": {"name": "a", "arguments": ""}},
         {"function_call": {"arguments": "{}"}},
         "function_call",
     ]
@@ -149,7 +206,7 @@ def test_thinking_is_not_shown_unless_asked_for() -> None:
 
 def test_thinking_that_is_asked_for_comes_with_its_signature() -> None:
     assert deltas([START, *thinking("Hm.", "sig"), end()], show_reasoning=True) == [
-        ROLE,
+        NO_TEXT,
         {"reasoning_content": "Hm."},
         {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "Hm.", "signature": "sig"}]},
         "stop",

@@ -98,7 +98,7 @@ def rebuilt(events: list[ResponseEvent]) -> list[dict[str, Any]]:
                 assert item["summary"][raw["summary_index"]] == raw["part"]
             case _:
                 assert kind == "output_item.done"
-                late = ("encrypted_content", "status", "action", "arguments", "output", "error", "tools")
+                late = ("encrypted_content", "status", "action", "arguments", "output", "error", "tools", "phase")
                 sealed = {key: raw["item"][key] for key in late if key in raw["item"]}
                 assert {**item, **sealed} == raw["item"]
                 item |= sealed

@@ -80,7 +80,12 @@ def test_the_tools_of_an_earlier_list_are_known() -> None:
 
 
 def test_credentials_of_an_mcp_tool_are_not_echoed() -> None:
-    assert echoed_mcp({**SERVER, "authorization": "t", "headers": {"x": "y"}}) == SERVER
+    assert echoed_mcp({**SERVER, "authorization": "t", "headers": {"x": "y"}}) == {
+        **SERVER,
+        "allowed_tools": None,
+        "server_description": None,
+        "headers": None,
+    }
 
 
 def test_names_fit_claude() -> None:

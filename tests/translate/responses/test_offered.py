@@ -23,12 +23,22 @@ def test_deferred_tools_know_what_finds_them_until_it_has() -> None:
 
     found = offered_tools([lazy, namespace, search])
     assert (found["look"], found["crm__look"]) == (
-        Offered("look", deferred=lazy),
+        Offered("look", "look", deferred=lazy),
         Offered("look", "crm", "function", namespace),
     )
     assert found["crm__patch"].deferred is None
     assert offered_tools([lazy, namespace, search], found=[lazy]) == {k: v for k, v in found.items() if k != "look"}
     assert offered_tools([lazy, {**search, "execution": "client"}]).keys() == {"tool_search"}
+
+
+def test_a_function_that_is_loaded_late_has_a_namespace_of_its_own() -> None:
+    lazy = {**FUNCTION, "defer_loading": True}
+    search = {"type": "tool_search"}
+
+    assert offered_tools([lazy, search], [lazy], {"look"})["look"] == Offered("look", "look")
+    assert offered_tools([], [FUNCTION], {"look"})["look"] == Offered("look", "look")
+    assert offered_tools([FUNCTION], [FUNCTION], {"look"}) == {}
+    assert offered_tools([], [{**CUSTOM, "name": "look"}], {"look"})["look"].namespace is None
 
 
 def test_a_name_without_a_namespace_is_itself() -> None:

@@ -10,6 +10,7 @@ from tests.translate.responses.test_input_items import HI, asks, gives, opened, 
 from translate.chat.request import translate_request
 from translate.errors import OpenAIError
 from translate.request_body import decode_object
+from translate.responses.offered import Offered
 from translate.responses.request import TranslatedResponse, needed, read_request, translate_response_request
 from translate.turn import Message
 
@@ -101,7 +102,12 @@ def test_a_summary_is_asked_of_claude(summary: dict[str, str]) -> None:
 
     assert result.turn.thinking == {"type": "adaptive", "display": "summarized"}
     assert result.options.show_summary
-    assert result.options.echo.reasoning == {"effort": "low", "summary": next(iter(summary.values()))}
+    assert result.options.echo.reasoning == {
+        "context": None,
+        "effort": "low",
+        "mode": "standard",
+        "summary": next(iter(summary.values())),
+    }
 
 
 def test_a_summary_may_be_shown_unasked() -> None:
@@ -151,11 +157,32 @@ def test_a_deferred_tool_is_found_by_a_search_only_once_in_a_conversation() -> N
     tools = [lazy, {"type": "tool_search"}]
 
     assert translated(tools=tools, input="Go.").options.tools["f"].deferred == lazy
-    assert "f" not in translated(tools=tools, input=[found, {"role": "user", "content": "Go."}]).options.tools
-    assert (
-        "f"
-        not in translated({"previous": [found]}, tools=tools, input="Go.", previous_response_id="resp_1").options.tools
-    )
+    again = [
+        translated(tools=tools, input=[found, {"role": "user", "content": "Go."}]),
+        translated({"previous": [found]}, tools=tools, input="Go.", previous_response_id="resp_1"),
+    ]
+    assert [result.options.tools["f"] for result in again] == [Offered("f", "f")] * 2
+
+
+def test_a_call_of_a_function_with_a_namespace_of_its_own_comes_back_under_its_plain_name() -> None:
+    lazy = {**TOOL, "defer_loading": True}
+    called = {**asks("a"), "namespace": "f"}
+
+    turn = translated(tools=[lazy, {"type": "tool_search"}], input=[HI, called, gives("a")]).turn
+    assert turn.messages[1].content[0]["name"] == turn.tools[0]["name"] == "f"
+    namespace = {"type": "namespace", "name": "f", "tools": [TOOL]}
+    turn = translated(tools=[namespace], input=[HI, called, gives("a")]).turn
+    assert turn.messages[1].content[0]["name"] == turn.tools[0]["name"] == "f__f"
+    offered = {"type": "additional_tools", "role": "developer", "tools": [namespace]}
+    turn = translated(input=[HI, offered, called, gives("a")]).turn
+    assert turn.messages[1].content[0]["name"] == turn.tools[0]["name"] == "f__f"
+
+
+def test_a_function_that_an_item_offers_is_called_by_a_namespace_of_its_own() -> None:
+    items = [HI, {"type": "additional_tools", "role": "developer", "tools": [TOOL]}]
+
+    assert translated(input=items).options.tools == {"f": Offered("f", "f")}
+    assert translated(input=items, tools=[TOOL]).options.tools == {}
 
 
 def test_a_tool_that_an_item_offers_is_refused_by_its_place() -> None:
@@ -179,7 +206,7 @@ def test_a_schema_beyond_claudes_grammar_is_asked_for_and_its_fence_taken_off() 
 
     assert (result.options.unfence, result.ignored) == (True, ("text.format.strict",))
     assert '"$ref":"#"' in str(result.turn.system)
-    assert result.options.echo.text["format"] == asked
+    assert result.options.echo.text["format"] == {**asked, "description": None}
 
 
 def test_an_item_may_set_the_format_of_the_answer() -> None:
@@ -319,12 +346,14 @@ def test_the_response_repeats_the_request() -> None:
 
     assert echo == {
         **fields,
+        "frequency_penalty": 0.0,
         "model": "gpt-5",
         "moderation": None,
+        "presence_penalty": 0.0,
         "previous_response_id": None,
         "prompt_cache_retention": "in_memory",
-        "reasoning": {"effort": "low", "summary": None, "context": "all_turns"},
-        "tools": [{**TOOL, "description": None}],
+        "reasoning": {"context": "all_turns", "effort": "low", "mode": "standard", "summary": None},
+        "tools": [{**TOOL, "description": None, "output_schema": None}],
         "top_logprobs": 0,
     }
 
@@ -336,14 +365,16 @@ def test_missing_parameters_are_echoed_with_openais_defaults() -> None:
         "previous_response_id": None,
         "store": True,
         "background": False,
+        "frequency_penalty": 0.0,
         "max_output_tokens": None,
         "max_tool_calls": None,
         "metadata": {},
         "moderation": None,
         "parallel_tool_calls": True,
+        "presence_penalty": 0.0,
         "prompt_cache_key": None,
         "prompt_cache_retention": None,
-        "reasoning": {"effort": None, "summary": None},
+        "reasoning": {"context": None, "effort": None, "mode": "standard", "summary": None},
         "safety_identifier": None,
         "service_tier": "auto",
         "temperature": 1.0,
@@ -353,4 +384,5 @@ def test_missing_parameters_are_echoed_with_openais_defaults() -> None:
         "top_logprobs": 0,
         "top_p": 1.0,
         "truncation": "disabled",
+        "user": None,
     }

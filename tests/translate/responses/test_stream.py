@@ -61,6 +61,7 @@ def test_a_text_is_a_message_with_one_part_in_openais_order() -> None:
     events = respond([START, *text("Hel", "lo"), end()])
 
     message = {"id": "msg_1", "type": "message", "role": "assistant"}
+    whole = {**message, "status": "completed", "content": [part("Hello")], "phase": "final_answer"}
     assert [type_of(event) for event in events[:2]] == ["response.created", "response.in_progress"]
     assert told(events) == [
         {
@@ -76,11 +77,11 @@ def test_a_text_is_a_message_with_one_part_in_openais_order() -> None:
         {
             "type": "response.output_item.done",
             "output_index": 0,
-            "item": {**message, "status": "completed", "content": [part("Hello")]},
+            "item": whole,
         },
     ]
     assert type_of(events[-1]) == "response.completed"
-    assert body(events)["output"] == [{**message, "status": "completed", "content": [part("Hello")]}]
+    assert body(events)["output"] == [whole]
 
 
 def test_a_custom_tools_input_is_text_as_it_grows() -> None:
@@ -394,8 +395,10 @@ def test_usage_and_tier_are_told_at_the_end_alone() -> None:
     events = respond([counted, *text("Hi"), end()])
 
     first = msgspec.to_builtins(events[0])["response"]
-    assert "usage" not in first
+    assert first["usage"] is None
+    assert "tool_usage" not in first
     assert first["service_tier"] == "auto"
+    assert body(events)["tool_usage"]["web_search"] == {"num_requests": 0}
     assert body(events)["service_tier"] == "priority"
     assert body(events)["usage"] == {
         "input_tokens": 10,
@@ -412,7 +415,7 @@ def test_a_response_repeats_its_request() -> None:
 
     assert (response["instructions"], response["metadata"], response["store"]) == ("Be brief.", {"a": "b"}, False)
     assert (response["id"], response["created_at"], response["object"]) == ("resp_1", 10, "response")
-    assert "user" not in response
+    assert response["user"] is None
 
 
 def test_the_end_of_the_events_is_an_error_before_the_end_of_the_response() -> None:
@@ -540,3 +543,28 @@ def test_only_what_the_table_allows_can_come(state: State, kind: str) -> None:
     else:
         with pytest.raises(ClaudeProtocolError):
             stream.feed(EXAMPLES[kind])
+
+
+def phases(events: list[ResponseEvent]) -> list[Any]:
+    output = body(events)["output"]
+    done = [each["item"] for each in told(events) if each["type"] == "response.output_item.done"]
+    assert [item.get("phase") for item in done] == [item.get("phase") for item in output]
+    return [item.get("phase") for item in output if item["type"] == "message"]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([*text("Hi"), end()], ["final_answer"]),
+        ([*text("I look."), *call("t1", "f", "{}", index=1), end("tool_use")], ["commentary"]),
+        ([*call("t1", "f", "{}"), *text("So.", index=1), end("tool_use")], ["commentary"]),
+        ([*text("Hi"), end("max_tokens")], [None]),
+        ([*text("I look."), *thinking("Hm.", "sig", 1), *text("So.", index=2), end()], ["commentary", "final_answer"]),
+    ],
+)
+def test_a_message_is_a_commentary_if_more_follows(events: list[Event], expected: list[Any]) -> None:
+    answered = respond([START, *events])
+
+    assert phases(answered) == expected
+    added = [each["item"] for each in told(answered) if each["type"] == "response.output_item.added"]
+    assert {item.get("phase") for item in added if item["type"] == "message"} == {None}

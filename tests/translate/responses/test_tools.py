@@ -165,7 +165,7 @@ def test_a_namespace_is_the_beginning_of_its_tools_names() -> None:
     assert first["description"] == "(Tools whose names begin with crm__: Our customers.)"
     assert second["description"] == "Patches."
     assert tools.instruction is None
-    assert echoed_tools([crm])[0]["tools"][1] == custom()
+    assert echoed_tools([crm])[0]["tools"][1] == {**custom(), "format": {"type": "text"}}
 
 
 SEARCH = {
@@ -332,9 +332,39 @@ def test_a_choice_without_tools_is_refused() -> None:
 
 
 def test_functions_are_repeated_with_what_openai_always_has() -> None:
-    assert echoed_tools([function(strict=True, description="", defer_loading=True)]) == [
-        {"type": "function", "name": "look", "description": None, "parameters": SCHEMA, "strict": True}
+    repeated = {
+        "type": "function",
+        "name": "look",
+        "description": None,
+        "output_schema": None,
+        "parameters": SCHEMA,
+        "strict": True,
+    }
+    assert echoed_tools([function(strict=True, description="", defer_loading=True)]) == [repeated]
+    assert echoed_tools([function(strict=True, description="", output_schema={"type": "object"})]) == [
+        {**repeated, "output_schema": {"type": "object"}}
     ]
+
+
+def test_a_function_that_a_search_finds_is_repeated_as_a_namespace_of_its_own() -> None:
+    lazy = function(description="Looks.", defer_loading=True)
+
+    first, second, third = echoed_tools([lazy, custom(defer_loading=True), {"type": "tool_search"}])
+
+    assert first == {"type": "namespace", "name": "look", "description": "Looks.", "tools": echoed_tools([lazy])}
+    assert second["type"] == "custom"
+    assert third == {"type": "tool_search", "description": None, "parameters": None}
+
+
+def test_a_deferred_function_may_be_forced_by_its_own_namespace() -> None:
+    lazy = function(defer_loading=True)
+    choice = {"type": "function", "name": "look", "namespace": "look"}
+
+    tools = translate_response_tools([lazy, {"type": "tool_search"}], choice, None, can_force=True)
+    assert tools.tool_choice == {"type": "tool", "name": "look"}
+    namespace = {"type": "namespace", "name": "look", "tools": [function()]}
+    tools = translate_response_tools([namespace, function()], choice, None, can_force=True)
+    assert tools.tool_choice == {"type": "tool", "name": "look__look"}
 
 
 FORMAT = {"type": "json_schema", "name": "Place", "schema": STRICT, "strict": True}
@@ -381,6 +411,7 @@ def test_a_format_is_repeated_with_what_openai_always_has() -> None:
     assert echoed_format({"type": "json_schema", "name": "a", "schema": {}, "description": None}) == {
         "type": "json_schema",
         "name": "a",
+        "description": None,
         "schema": {},
         "strict": False,
     }

@@ -1,11 +1,8 @@
 """Tokens are counted as OpenAI counts them."""
 
-from typing import Any
-
 import msgspec
-import pytest
 
-from translate.responses.usage import service_tier, usage_from
+from translate.responses.usage import tool_usage_from, usage_from
 
 
 def test_the_cache_is_part_of_the_input() -> None:
@@ -33,9 +30,9 @@ def test_missing_counts_are_zero() -> None:
     assert usage.output_tokens_details.reasoning_tokens == 0
 
 
-@pytest.mark.parametrize(
-    ("counts", "tier"),
-    [({}, "default"), ({"service_tier": "standard"}, "default"), ({"service_tier": "priority"}, "priority")],
-)
-def test_the_tier_is_openais_word(counts: dict[str, Any], tier: str) -> None:
-    assert service_tier(counts) == tier
+def test_only_web_searches_are_counted_among_the_tools_that_openai_runs() -> None:
+    searched = msgspec.to_builtins(tool_usage_from({"server_tool_use": {"web_search_requests": 2}}))
+
+    assert searched["web_search"] == {"num_requests": 2}
+    assert searched["image_gen"]["total_tokens"] == 0
+    assert tool_usage_from({"server_tool_use": None}).web_search.num_requests == 0
