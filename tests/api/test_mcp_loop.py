@@ -81,7 +81,7 @@ async def test_a_tool_is_called_and_claude_goes_on(running: mcp.McpServer) -> No
     assert blocks(engine.turns[1].messages[1]) == ["text", "tool_use"]
     assert engine.turns[1].messages[2].content[0]["content"] == [{"type": "text", "text": "3"}]
     assert answer["usage"]["output_tokens"] == 5
-    assert answer["tools"] == [
+    assert [{name: value for name, value in tool.items() if value is not None} for tool in answer["tools"]] == [
         {"type": "mcp", "server_label": "calc", "server_url": running.url, "require_approval": "never"}
     ]
 
