@@ -58,7 +58,7 @@ def _convert(source: Path, target: Path, kind: str | None, *, force: bool) -> st
     if have != "cassette":
         if want != "cassette":
             raise ConvertError(f"{source} can only be converted to a cassette (.jsonl)")
-        return f"{_into_cassette(READ[have](source), target)} exchanges"
+        return _into_cassette(READ[have](source), source, target)
     if want not in WRITE:
         raise ConvertError(f"{target}: its suffix must be .har or .flow; or use --format openai-jsonl")
     cassette = open_cassette(source)
@@ -116,15 +116,16 @@ def _beside(target: Path) -> Iterator[Path]:
         new.replace(place)
 
 
-def _into_cassette(exchanges: Iterator[Exchange], target: Path) -> int:
-    """Write a cassette and return the number of exchanges. It replaces ``target`` only when all could be read."""
+def _into_cassette(exchanges: Iterator[Exchange], source: Path, target: Path) -> str:
+    """Write a cassette and return what was written. It replaces ``target`` only when all could be read."""
     if target.suffix != ".jsonl":
         raise ConvertError(f"{target} must end in .jsonl")
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
         new = Path(folder) / target.name
-        count = write(exchanges, new)
+        count, left_out = write(exchanges, new)
         put_in_place(new, target)
-    return count
+    missing = f"; {left_out} without the answer's body, which {source} lacks: a replay fails there" if left_out else ""
+    return f"{count} exchanges{missing}"
 
 
 def _entries(cassette: Cassette) -> Iterator[Entry]:

@@ -164,6 +164,7 @@ ROWS = (
     Row(
         ("PHP_INI_SCAN_DIR",), _php_settings, "PHP's curl reads the proxy variables, but for trust only PHP's settings"
     ),
+    Row(("HTTPLIB2_CA_CERTS",), _bundle, "httplib2, which Google's API client uses, reads no other variable"),
     Row(
         ("GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO", "AWS_CA_BUNDLE", "PERL_LWP_SSL_CA_FILE"),
         _bundle,

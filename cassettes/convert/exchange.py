@@ -8,6 +8,10 @@ from pathlib import Path
 from cassettes.assemble import assemble, is_complete, is_event_stream
 from cassettes.openai_bodies import error_in, usage_in
 from cassettes.record.record import Recorder, Recording
+from cassettes.unpack import unpack
+
+GZIP = b"\x1f\x8b"
+MAX_BODY_BYTES = 256 * 1024 * 1024
 
 
 class ConvertError(Exception):
@@ -18,7 +22,8 @@ class ConvertError(Exception):
 class Exchange:
     """A request and its answer, as other formats have them. ``status`` is None if there was no answer.
 
-    Times are in ms since the request. Bodies have no content encoding.
+    Times are in ms since the request. Bodies have no content encoding. ``left_out`` says that the file has the length
+    of the answer's body, but not the body.
     """
 
     started: datetime.datetime
@@ -30,11 +35,28 @@ class Exchange:
     answer_headers: tuple[tuple[str, str], ...]
     chunks: tuple[tuple[float, bytes], ...]
     ms: float
+    left_out: bool = False
 
 
-def write(exchanges: Iterable[Exchange], path: Path) -> int:
-    """Write exchanges into a cassette, with secrets redacted. Return the number of exchanges. Raises CassetteError."""
-    count = 0
+def decoded(body: bytes, encoding: str) -> bytes:
+    """Undo a body's content encoding. Often only the header has it: the program has already decoded the body.
+
+    Raises ValueError for gzip that is damaged.
+    """
+    try:
+        return unpack(body, encoding, MAX_BODY_BYTES)
+    except ValueError:
+        if encoding == "gzip" and body.startswith(GZIP):
+            raise
+        return body
+
+
+def write(exchanges: Iterable[Exchange], path: Path) -> tuple[int, int]:
+    """Write exchanges into a cassette, with secrets redacted. Raises CassetteError.
+
+    Return the number of exchanges, and how many of them have no body because the file has left it out.
+    """
+    count = left_out = 0
     with Recorder(path) as recorder:
         for one in exchanges:
             target = one.url.split("://", 1)[-1]
@@ -49,7 +71,8 @@ def write(exchanges: Iterable[Exchange], path: Path) -> int:
             else:
                 _answer(recording, one, one.status)
             count += 1
-    return count
+            left_out += one.left_out
+    return count, left_out
 
 
 def _answer(recording: Recording, one: Exchange, status: int) -> None:
@@ -62,7 +85,8 @@ def _answer(recording: Recording, one: Exchange, status: int) -> None:
     message = assemble(kind, body)
     broke_off = is_event_stream(kind) and not is_complete(body)
     recording.end(
-        "failed" if broke_off else "done",
+        # A replay must not give an empty body for one that was left out.
+        "failed" if broke_off or one.left_out else "done",
         at_ms=one.ms,
         message=message,
         usage=usage_in(message),

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cassettes.convert.exchange import ConvertError, Exchange
+from cassettes.convert.exchange import ConvertError, Exchange, decoded
 from cassettes.format import Entry
 
 CHUNKS = "_understudy_chunks"
@@ -100,6 +100,8 @@ def from_har(path: Path) -> Iterator[Exchange]:
 def _exchange(entry: Any) -> Exchange:
     request, response = entry["request"], entry["response"]
     asked, answered = _bytes(request.get("postData") or {}), _bytes(response.get("content") or {})
+    # Browsers write decoded bodies. Some proxies write what they received, in base64.
+    asked, answered = decoded(asked, _encoding(request)), decoded(answered, _encoding(response))
     ms = max(float(entry.get("time") or 0.0), 0.0)
     started = datetime.datetime.fromisoformat(entry["startedDateTime"])
     return Exchange(
@@ -112,7 +114,17 @@ def _exchange(entry: Any) -> Exchange:
         answer_headers=_headers(response),
         chunks=tuple(_cut(answered, response.get(CHUNKS), ms)),
         ms=ms,
+        left_out=_is_left_out(response.get("content") or {}),
     )
+
+
+def _encoding(message: Any) -> str:
+    return next((value for name, value in _headers(message) if name.lower() == "content-encoding"), "").strip().lower()
+
+
+def _is_left_out(content: Mapping[str, Any]) -> bool:
+    """Whether a file has the length of a body and not the body, as some programs write it for large ones."""
+    return "text" not in content and int(content.get("size") or 0) > 0
 
 
 def _headers(message: Any) -> tuple[tuple[str, str], ...]:

@@ -12,15 +12,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import Node, ScalarNode
 
-from cassettes.convert.exchange import ConvertError, Exchange
-from cassettes.unpack import unpack
-
-GZIP = b"\x1f\x8b"
+from cassettes.convert.exchange import ConvertError, Exchange, decoded
 
 MIN_BYTES = 1024 * 1024
 """Aliases may always expand to this size."""
-
-MAX_BODY_BYTES = 256 * 1024 * 1024
 
 
 def from_vcr(path: Path) -> Iterator[Exchange]:
@@ -80,7 +75,7 @@ def _exchange(one: Any, started: datetime.datetime) -> Exchange:
     status = response["status"] if "status" in response else response["status_code"]
     headers = _pairs(response.get("headers"))
     encoding = next((value.lower() for name, value in headers if name.lower() == "content-encoding"), "")
-    body = _decoded(_bytes(response["body"] if "body" in response else response.get("content")), encoding)
+    body = decoded(_bytes(response["body"] if "body" in response else response.get("content")), encoding)
     return Exchange(
         started=started,
         method=str(request["method"]),
@@ -108,13 +103,3 @@ def _bytes(body: Any) -> bytes:
             return base64.b64decode(str(body["base64_string"]), validate=True)
         return _bytes(body.get("string"))
     return body if isinstance(body, bytes) else str(body or "").encode("utf-8", "surrogatepass")
-
-
-def _decoded(body: bytes, encoding: str) -> bytes:
-    """Undo a body's content encoding. Often only the header has it: vcrpy has already decoded the body."""
-    try:
-        return unpack(body, encoding, MAX_BODY_BYTES)
-    except ValueError:
-        if encoding == "gzip" and body.startswith(GZIP):
-            raise  # it is gzip, but damaged
-        return body

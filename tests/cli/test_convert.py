@@ -187,6 +187,38 @@ def test_a_browsers_har_comes_in_without_its_secrets(tmp_path: Path) -> None:
     assert entries(tmp_path / "a.jsonl")[0].started.startswith("2026-03-04T05:06:07")
 
 
+def _har(response: dict[str, Any]) -> str:
+    request = {"method": "POST", "url": "https://api.openai.com/v1/chat/completions", "headers": []}
+    entry = {"startedDateTime": "2026-03-04T05:06:07.089Z", "time": 1, "request": request, "response": response}
+    return json.dumps({"log": {"entries": [entry]}})
+
+
+@pytest.mark.parametrize("encode", [gzip.compress, bytes], ids=["as it was sent", "decoded"])
+def test_a_har_body_comes_in_decoded(tmp_path: Path, encode: Callable[[bytes], bytes]) -> None:
+    answer = {"choices": [{"message": {"role": "assistant", "content": "Hello"}}]}
+    text = base64.b64encode(encode(json.dumps(answer).encode())).decode()
+    headers = [
+        {"name": "Content-Encoding", "value": "gzip"},
+        {"name": "content-type", "value": "application/json"},
+    ]
+    content = {"size": 1, "mimeType": "application/json", "text": text, "encoding": "base64"}
+    (tmp_path / "a.har").write_text(_har({"status": 200, "headers": headers, "content": content}))
+
+    assert run("convert", tmp_path / "a.har", tmp_path / "a.jsonl").exit_code == 0
+
+    assert [one.message for one in entries(tmp_path / "a.jsonl")] == [answer]
+
+
+def test_a_body_that_a_har_has_left_out_is_reported_and_is_no_answer(tmp_path: Path) -> None:
+    content = {"size": 1234, "mimeType": "application/json"}
+    (tmp_path / "a.har").write_text(_har({"status": 200, "headers": [], "content": content}))
+
+    done = run("convert", tmp_path / "a.har", tmp_path / "a.jsonl")
+
+    assert (done.exit_code, done.stdout.startswith("1 exchanges; 1 without the answer's body")) == (0, True)
+    assert [(one.status, one.how) for one in entries(tmp_path / "a.jsonl")] == [(200, "failed")]
+
+
 def test_a_request_that_a_browser_gave_up_has_no_answer(tmp_path: Path) -> None:
     request = {"method": "POST", "url": "https://api.openai.com/v1/chat/completions", "headers": []}
     response = {"status": 0, "headers": [], "content": {"size": 0, "mimeType": "x-unknown"}, "_error": "net::ERR"}

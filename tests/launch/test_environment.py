@@ -41,7 +41,8 @@ def test_every_client_is_sent_to_the_proxy_and_told_what_to_trust() -> None:
         *("WS_PROXY", "WSS_PROXY", "GLOBAL_AGENT_HTTP_PROXY", "npm_config_proxy", "npm_config_https_proxy"),
     }
     assert by_value.pop("/p/bundle.pem") == {
-        *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO"),
+        *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTPLIB2_CA_CERTS", "GIT_SSL_CAINFO"),
+        "CARGO_HTTP_CAINFO",
         *("AWS_CA_BUNDLE", "PERL_LWP_SSL_CA_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "PIP_CERT", "npm_config_cafile"),
     }
     assert by_value.pop("/p/extra.pem") == {"NODE_EXTRA_CA_CERTS", "DENO_CERT"}
