@@ -31,7 +31,7 @@ from engine.valve_connection import FromProcess
 log = logging.getLogger(__name__)
 
 HEAD_BYTES = 700
-"""Less than the head of any answer and its first event. TLS sends session tickets down, which are shorter."""
+"""Less than the head of any answer and its first event, over TLS. TLS sends session tickets down, which are shorter."""
 
 QUIET_S = 0.02
 """For how long the process must have reported nothing before data flows up after a few bytes have come down."""
@@ -39,8 +39,11 @@ QUIET_S = 0.02
 QUIET_AFTER_ANSWER_S = 0.4
 """The same if what has come down may be an answer. Only a second try after an error has to wait this long."""
 
-type UntilRead = Callable[[float], Awaitable[None]]
-"""Returns when everything that the process has reported is read, and nothing came for so many seconds."""
+type UntilRead = Callable[[float], Awaitable[bool]]
+"""Returns True when everything that the process has reported is read, and nothing came for so many seconds.
+
+Returns False if the process does not stop reporting, or if the event loop is too busy to tell.
+"""
 
 
 class Gate:
@@ -53,7 +56,8 @@ class Gate:
         self._connections: set[FromProcess] = set()
         self._exact = True
         self._turn = 0
-        self._carried = False
+        self._carrier: FromProcess | None = None
+        self._over_tls = True
         self.destinations = to
         self.shut = False
         """Whether the answer of the present turn has begun."""
@@ -73,7 +77,7 @@ class Gate:
     @property
     def holds(self) -> bool:
         """Whether this turn's request went through the gate, and no other request can follow."""
-        return self.shut and self._carried and self._exact
+        return self.shut and self._carrier is not None and self._exact
 
     @property
     def api_wait_s(self) -> float | None:
@@ -83,12 +87,15 @@ class Gate:
         return max(self._answered_at - self._sent_at, 0.0)
 
     def open(self) -> None:
-        """Let one request pass. What waits belongs to an earlier turn, and its connections are closed."""
+        """Let one request pass. What waits belongs to an earlier turn, and its connections are closed.
+
+        The process gets its question only after this call, so nothing that waits can belong to the new turn.
+        """
         self._turn += 1
-        self.shut, self._carried = False, False
+        self.shut, self._carrier = False, None
         self.came, self._sent_at, self._answered_at = 0, None, None
         for connection in list(self._connections):
-            if connection.held:
+            if connection.waits:
                 connection.abort()
 
     def shut_behind(self) -> None:
@@ -119,36 +126,42 @@ class Gate:
         """Whether data may flow up without :meth:`may_pass`."""
         return not self._exact or not (self.shut or self.came)
 
-    async def may_pass(self) -> bool:
-        """Whether data may flow up, once it is known what the process has reported."""
+    async def may_pass(self, connection: FromProcess) -> bool:
+        """Whether data of a connection may flow up, once it is known what the process has reported."""
+        turn = self._turn
         if not self.shut and self.came:
-            await self._until_read(QUIET_AFTER_ANSWER_S if self.came > HEAD_BYTES else QUIET_S)
+            tickets = self._over_tls and self.came <= HEAD_BYTES
+            await self._until_read(QUIET_S if tickets else QUIET_AFTER_ANSWER_S)
+        if self._turn != turn:
+            return False
         if self.shut and self._exact:
             self._valve.counts["held"] += 1
-            self._valve.tasks.start(self._tell_held(self._turn), "tell of a held request")
+            # A request beside a living answer is not a second try.
+            if self._carrier is connection or self._carrier not in self._connections:
+                self._valve.tasks.start(self._tell_held(turn), "tell of a held request")
             return False
         self.came = 0
         return True
 
     async def _tell_held(self, turn: int) -> None:
         """Call ``on_held`` once the process's reports are read, which may say that its answer has ended."""
-        await self._until_read(QUIET_AFTER_ANSWER_S)
-        if self._turn == turn:
+        if await self._until_read(QUIET_AFTER_ANSWER_S) and self._turn == turn:
             self._on_held()
 
-    def sent(self) -> None:
-        """Data was passed on to the API."""
+    def sent(self, connection: FromProcess) -> None:
+        """Data of a connection was passed on to the API."""
         if not self._turn:
             return
-        if not self._carried:
+        if self._carrier is None:
             self._valve.counts["requests"] += 1
-        self._carried = True
+        self._carrier = connection
         self._sent_at = time.monotonic()
 
-    def received(self, size: int) -> None:
+    def received(self, size: int, *, tls: bool) -> None:
         """Data has come from the API. What comes before the turn's request is the end of an earlier answer."""
-        if not self._carried:
+        if self._carrier is None:
             return
+        self._over_tls = tls
         if not self.came:
             self._answered_at = time.monotonic()
         self.came += size
@@ -183,6 +196,7 @@ class Valve:
         self._server: asyncio.Server | None = None
         self._gates: dict[str, Gate] = {}
         self.tasks = TaskSet()
+        self.connections: set[FromProcess] = set()
         self.port = 0
         self.counts: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
@@ -198,6 +212,8 @@ class Valve:
             self._server.close()
         for gate in list(self._gates.values()):
             gate.close()
+        for connection in list(self.connections):
+            connection.abort()
         await self.tasks.cancel()
 
     def status(self) -> dict[str, Any]:
