@@ -1,19 +1,19 @@
-"""The valve: Claude Code's own network goes through it, and a turn is one request to the API.
+"""The valve: a proxy for Claude Code's own connections. It lets a process send one request to the API in each turn.
 
-After some answers (cut at ``max_tokens``, empty, refused) Claude Code asks again by itself, within milliseconds (facts
-F40 to F44). The user would pay for that request. So each process has the valve as its proxy (fact F109). The valve
-passes bytes on as they are. It decrypts nothing: TLS stays between Claude Code and the API.
+After some answers (cut at ``max_tokens``, empty, refused) Claude Code sends another request by itself, within
+milliseconds (facts F40 to F44). The user would pay for that request. So each process has the valve as its proxy (fact
+F109). The valve forwards bytes unchanged. It decrypts nothing: TLS is between Claude Code and the API.
 
-The rule: a turn opens the gate of its process. When the answer has begun, the gate shuts. Then no byte of that process
-flows up to the API any more, and no new connection is made, until the next turn opens the gate. What comes meanwhile
-is thrown away: sent later, it would be a request of its own.
+The rule: a turn opens the gate of its process. When the answer has begun, the gate shuts. Then the valve sends nothing
+from that process to the API and makes no new connection, until the next turn opens the gate. Data that the process
+sends in that time is discarded. If the valve sent it later, it would be another request.
 
-The answer has begun when the process reports ``message_start``. A second request can be here before that report has
-been read, because both come by different ways. So when data flows up after data has come down, the gate first waits
-until everything that the process has reported is read. Only then does it know whether to let the data pass: it may
-also be the rest of a long request, or a second try after an error.
+The answer has begun when the process reports ``message_start``. Reports come over the process's standard output, and
+requests over the network. So a second request can be here before that report has been read. If the process sends data
+after the API has sent some, the gate first waits until all reports of the process are read. Only then does it know
+whether the data may pass. The data may also be the rest of a long request, or a second try after an error.
 
-The valve also decides which hosts a process reaches (:mod:`engine.destinations`).
+The valve also decides which hosts a process may reach (:mod:`engine.destinations`).
 """
 
 import asyncio
@@ -31,13 +31,13 @@ from engine.valve_connection import FromProcess
 log = logging.getLogger(__name__)
 
 HEAD_BYTES = 700
-"""Less than the head of any answer and its first event, over TLS. TLS sends session tickets down, which are shorter."""
+"""Over TLS, an answer's head and its first event are longer. TLS session tickets, which also come down, are shorter."""
 
 QUIET_S = 0.02
-"""For how long the process must have reported nothing before data flows up after a few bytes have come down."""
+"""If a few bytes have come from the API: the process must have reported nothing for this time before data may pass."""
 
 QUIET_AFTER_ANSWER_S = 0.4
-"""The same if what has come down may be an answer. Only a second try after an error has to wait this long."""
+"""The same if the data from the API may be an answer. Only a second try after an error has to wait this long."""
 
 type UntilRead = Callable[[float], Awaitable[bool]]
 """Returns True when everything that the process has reported is read, and nothing came for so many seconds.
@@ -47,7 +47,7 @@ Returns False if the process does not stop reporting, or if the event loop is to
 
 
 class Gate:
-    """The way of one process to its API. ``environment`` are the variables that lead the process through it."""
+    """Decides what one process may send to its API. ``environment``: the variables that make the valve its proxy."""
 
     def __init__(self, valve: "Valve", to: Destinations, until_read: UntilRead, on_held: Callable[[], None]) -> None:
         self._valve = valve
@@ -99,7 +99,7 @@ class Gate:
                 connection.abort()
 
     def shut_behind(self) -> None:
-        """Let nothing more pass: the answer has begun."""
+        """Let no more data pass: the answer has begun."""
         self.shut = True
 
     def cut_off(self) -> None:
@@ -123,11 +123,11 @@ class Gate:
         self._connections.discard(connection)
 
     def passes_now(self) -> bool:
-        """Whether data may flow up without :meth:`may_pass`."""
+        """Whether data may be sent to the API at once, without :meth:`may_pass`."""
         return not self._exact or not (self.shut or self.came)
 
     async def may_pass(self, connection: FromProcess) -> bool:
-        """Whether data of a connection may flow up, once it is known what the process has reported."""
+        """Wait until the reports of the process are read. Return whether data of a connection may be sent to the API."""
         turn = self._turn
         if not self.shut and self.came:
             tickets = self._over_tls and self.came <= HEAD_BYTES
@@ -144,12 +144,12 @@ class Gate:
         return True
 
     async def _tell_held(self, turn: int) -> None:
-        """Call ``on_held`` once the process's reports are read, which may say that its answer has ended."""
+        """Call ``on_held`` after the process's reports are read. They may say that its answer has ended."""
         if await self._until_read(QUIET_AFTER_ANSWER_S) and self._turn == turn:
             self._on_held()
 
     def sent(self, connection: FromProcess) -> None:
-        """Data of a connection was passed on to the API."""
+        """Take note that data of a connection was sent to the API."""
         if not self._turn:
             return
         if self._carrier is None:
@@ -158,7 +158,7 @@ class Gate:
         self._sent_at = time.monotonic()
 
     def received(self, size: int, *, tls: bool) -> None:
-        """Data has come from the API. What comes before the turn's request is the end of an earlier answer."""
+        """Take note of data from the API. Data before the turn's request is the end of an earlier answer."""
         if self._carrier is None:
             return
         self._over_tls = tls
@@ -167,7 +167,7 @@ class Gate:
         self.came += size
 
     def refuse(self, name: str) -> None:
-        """Count a host that the process must not reach. The log has it once."""
+        """Count a refused connection to a host. The log names each host once."""
         refused = self._valve.refused
         if name not in refused and len(refused) < MAX_NAMES:
             log.warning(
@@ -179,14 +179,14 @@ class Gate:
             refused[name] += 1
 
     def cannot_hold(self) -> None:
-        """The process speaks HTTP/2, in which data also flows up while an answer comes down."""
+        """Take note that the process offers HTTP/2. There a client also sends data while an answer comes."""
         if self._exact:
             log.warning("Claude Code offers HTTP/2, which the valve cannot hold; such a process is ended instead")
         self._exact = False
 
 
 MAX_NAMES = 50
-"""How many names of refused hosts are kept."""
+"""For so many refused hosts there is a count. Further hosts are refused without one."""
 
 
 class Valve:

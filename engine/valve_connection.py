@@ -1,7 +1,7 @@
-"""One connection of a `claude` process through the valve, and its other half to the API.
+"""One connection of a `claude` process to the valve, and the connection from the valve to the API.
 
-The process uses the valve as an HTTP proxy (RFC 9110, sections 7.6 and 9.3.6): for ``https`` it sends CONNECT and then
-bytes that the valve does not look into, for ``http`` it sends requests with an absolute URL.
+The process uses the valve as an HTTP proxy (RFC 9110, sections 7.6 and 9.3.6). For ``https`` it sends CONNECT, and then
+bytes that the valve does not read. For ``http`` it sends requests with an absolute URL.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class Gate(Protocol):
-    """What a connection asks the gate of its process (:class:`engine.valve.Gate`)."""
+    """What a connection needs of the gate of its process (:class:`engine.valve.Gate`)."""
 
     destinations: Destinations
 
@@ -64,7 +64,7 @@ class Gates(Protocol):
 
 
 class RefusedError(Exception):
-    """The process gets this status and no connection."""
+    """The process gets an answer with this status, and no connection."""
 
     def __init__(self, status: str, *headers: str) -> None:
         super().__init__(status)
@@ -72,7 +72,7 @@ class RefusedError(Exception):
 
 
 class FromProcess(asyncio.Protocol):
-    """The half of a connection that the process has opened."""
+    """The connection between a process and the valve. The process has opened it."""
 
     def __init__(self, gates: Gates) -> None:
         self._gates = gates
@@ -90,7 +90,7 @@ class FromProcess(asyncio.Protocol):
         self._head_limit: asyncio.TimerHandle | None = None
         self._pauses: set[str] = set()
         self.held = False
-        """Whether data was thrown away, so that the connection is of no further use."""
+        """Whether data was discarded. Then the connection is of no further use."""
 
     @property
     def waits(self) -> bool:
@@ -135,7 +135,7 @@ class FromProcess(asyncio.Protocol):
         if self._api is not None:
             self._api.resume()
 
-    # Opening it.
+    # Opening the connection to the API.
 
     def _begin(self) -> None:
         end = self._buffer.find(b"\r\n\r\n")
@@ -201,10 +201,10 @@ class FromProcess(asyncio.Protocol):
             raise RefusedError("502 Bad Gateway") from error
         return api
 
-    # Passing on.
+    # Forwarding.
 
     def _up(self, data: bytes) -> None:
-        """Pass data on to the API, now or when the gate knows whether it may."""
+        """Send data to the API: at once, or after the gate has allowed it."""
         gate, api = self._gate, self._api
         assert gate is not None and api is not None  # noqa: S101 - _open has set both
         if not self._counts or self._is_greeting(data) or (self._is_tls and _is_alert(data)):
@@ -236,7 +236,7 @@ class FromProcess(asyncio.Protocol):
             self.abort()
 
     def _is_greeting(self, data: bytes) -> bool:
-        """Whether data belongs to the beginning of the TLS handshake, in which no request can be."""
+        """Whether data belongs to the beginning of the TLS handshake. It cannot contain a request."""
         if self._is_tls is None:
             self._is_tls = data[0] == HANDSHAKE
         if not self._is_tls or self._shook_hands:
@@ -251,12 +251,12 @@ class FromProcess(asyncio.Protocol):
             data = data[RECORD_HEAD + _length(data) :]
         if data[:1] == bytes([HANDSHAKE]):
             return True
-        # The client's end of the handshake and its first request may come together.
+        # The last message of the client's handshake and its first request may come together.
         self._shook_hands = True
         return False
 
     def down(self, data: bytes) -> None:
-        """Pass data on to the process."""
+        """Send data to the process."""
         if self._counts and self._gate is not None and (self._shook_hands or not self._is_tls):
             self._gate.received(len(data), tls=bool(self._is_tls))
         if self._transport is not None:
@@ -275,25 +275,25 @@ class FromProcess(asyncio.Protocol):
             self._transport.resume_reading()
 
     def end(self) -> None:
-        """The API has closed its half. What has come is still delivered."""
+        """Close the connection, because the API has closed its own. Data that has come is still delivered."""
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        """Close both halves at once."""
+        """Close the connection without delivering what is left. The one to the API is closed too."""
         if self._transport is not None:
             self._transport.abort()
 
     def _throw_away(self) -> None:
         self.held = True
         self._buffer.clear()
-        # Only who reads sees that the process closes the connection.
+        # Read on: otherwise it is not noticed when the process closes the connection.
         self._pauses.clear()
         self.resume("")
 
 
 class ToApi(asyncio.Protocol):
-    """The half of a connection that leads to the API, or to the proxy before it."""
+    """The connection from the valve to the API, or to a proxy on the way to it."""
 
     def __init__(self, process: FromProcess) -> None:
         self._process = process
@@ -301,14 +301,14 @@ class ToApi(asyncio.Protocol):
         self._answer = bytearray()
         self._opened: asyncio.Future[None] | None = None
         self.absolute = False
-        """Whether requests keep their absolute URLs, because they go to a proxy."""
+        """Whether requests go to a proxy, and so keep their absolute URLs."""
         self.login: str | None = None
         """The login for that proxy."""
 
     async def connect(
         self, proxy: Proxy | None, host: str, port: int, *, tunnel: bool, authorities: str | None
     ) -> None:
-        """Connect to a host, through a proxy if there is one. Raises OSError, EOFError and RefusedError."""
+        """Connect to a host, through ``proxy`` if it is not None. Raises OSError, EOFError and RefusedError."""
         loop = asyncio.get_running_loop()
         if proxy is None:
             await loop.create_connection(lambda: self, host, port, happy_eyeballs_delay=EYEBALLS_S)
@@ -379,7 +379,7 @@ class ToApi(asyncio.Protocol):
             self._transport.write(data)
 
     def pause(self) -> None:
-        """Read nothing more: the process is slower."""
+        """Stop reading: the process reads more slowly than the API sends."""
         if self._transport is not None:
             self._transport.pause_reading()
 
@@ -389,7 +389,7 @@ class ToApi(asyncio.Protocol):
             self._transport.resume_reading()
 
     def end(self) -> None:
-        """The process has closed its half, so the API need not go on."""
+        """Close the connection, because the process has closed its own."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -397,7 +397,7 @@ class ToApi(asyncio.Protocol):
 class Requests:
     """Rewrites the heads of plain HTTP requests, and leaves their bodies as they are.
 
-    The login for the valve is removed. A server gets a path; a proxy gets the absolute URL, and its own login.
+    The login for the valve is removed. A server gets only the path. A proxy gets the absolute URL and its own login.
     """
 
     def __init__(self, absolute: bool, login: str | None) -> None:
@@ -406,11 +406,13 @@ class Requests:
         self._server: bytes | None = None
         self._head = b""
         self._left: int | None = 0
-        """How many bytes of the body are still to come. None: the rest of the connection."""
+        """How many bytes of the body are still to come. None: all further bytes of the connection are its body."""
 
     def rewrite(self, data: bytes) -> bytes:
-        """Return what is passed on of this data. Raises ValueError for an invalid head or a head for another
-        server."""
+        """Return what to send for this data.
+
+        Raises ValueError for an invalid head, and for a head that names another server than the one before.
+        """
         out = b""
         while data:
             if self._left is None:
@@ -475,7 +477,7 @@ def _target(head: bytes) -> tuple[str, str, int]:
 
 
 def _token(head: bytes) -> str:
-    """Return the user name in ``Proxy-Authorization``, and an empty string without one."""
+    """Return the user name in ``Proxy-Authorization``, or an empty string if there is none."""
     for field in head.split(b"\r\n")[1:]:
         name, _, value = field.partition(b":")
         if name.strip().lower() == b"proxy-authorization":
