@@ -127,7 +127,7 @@ class Gate:
         return not self._exact or not (self.shut or self.came)
 
     async def may_pass(self, connection: FromProcess) -> bool:
-        """Wait until the reports of the process are read. Return whether data of a connection may be sent to the API."""
+        """Return whether data of a connection may be sent to the API. Wait for the process's reports first."""
         turn = self._turn
         if not self.shut and self.came:
             tickets = self._over_tls and self.came <= HEAD_BYTES

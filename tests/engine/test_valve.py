@@ -19,7 +19,7 @@ from engine.errors import ClaudeError
 from engine.pool import Pool
 from engine.process import ClaudeProcess
 from engine.spawn import Hosts, Spawn
-from engine.valve import Gate, UntilRead, Valve
+from engine.valve import QUIET_AFTER_ANSWER_S, Gate, UntilRead, Valve
 from rehearsal import Reply
 from rehearsal.reply import ToolCall
 from rehearsal.server import Rehearsal
@@ -157,26 +157,33 @@ async def test_an_error_that_claude_code_asks_about_again_is_told(rehearsal: Reh
     assert caught.value.kind == "not_found_error"
 
 
-async def test_an_interrupted_turn_leaves_nothing_that_flows(rehearsal: Rehearsal, spawn: Spawn) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+async def test_an_interrupted_turn_leaves_nothing_that_flows(
+    tls: bool, rehearsal: Rehearsal, spawn: Spawn, tmp_path: Path
+) -> None:
     gate = asyncio.Event()
     rehearsal.script(Reply(text="one two three", gates={1: gate}))
+    certified = certify(tmp_path / "tls")
 
-    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
-        async with pool.run(turn("Count.")) as running:
-            async for event in running:
-                if event["type"] == "content_block_delta":
-                    break
-        await rehearsal.turns[0].disconnected.wait()
-        await at_rest(pool)
-        events = []
-        async with pool.run(turn("Hello")) as running:
-            events = [dict(event) async for event in running]
+    async with tls_before(rehearsal.base_url, certified) as secure, asyncio.timeout(GUARD_S):
+        url = secure if tls else rehearsal.base_url
+        trusting = over(spawn, ANTHROPIC_BASE_URL=url, NODE_EXTRA_CA_CERTS=str(certified.authority))
+        async with Pool(trusting, spare=0) as pool:
+            async with pool.run(turn("Count.")) as running:
+                async for event in running:
+                    if event["type"] == "content_block_delta":
+                        break
+            await rehearsal.turns[0].disconnected.wait()
+            await at_rest(pool)
+            # What the valve says of the closed connection comes later than this.
+            await asyncio.sleep(2 * QUIET_AFTER_ANSWER_S)
+            async with pool.run(turn("Hello")) as running:
+                events = [dict(event) async for event in running]
 
     assert said(events)
-    assert [bare(asked.body)[-1] for asked in rehearsal.turns] == [
-        ("user", [text("Count.")]),
-        ("user", [text("Hello")]),
-    ]
+    assert running.process == "reused"
+    asked = [bare(asked.body)[-1] for asked in rehearsal.turns]
+    assert asked == [("user", [text("Count.")]), ("user", [text("Hello")])]
 
 
 async def test_parked_calls_go_on_in_the_same_process(rehearsal: Rehearsal, spawn: Spawn) -> None:
