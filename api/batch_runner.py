@@ -8,6 +8,7 @@ depend on the line is tried again: a budget of requests or tokens per minute, an
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -112,6 +113,7 @@ class BatchRunner:
         self._chores = TaskSet()
         self._lines: set[asyncio.Task[None]] = set()
         self._care: asyncio.Task[None] | None = None
+        self._failures: dict[str, int] = {}
 
     async def __aenter__(self) -> Self:
         if self._concurrency:
@@ -194,16 +196,37 @@ class BatchRunner:
     # Batches.
 
     async def _take_care(self, batch: Batch) -> None:
+        after_s = 0.0
         try:
             await (self._validate(batch) if batch.status == "validating" else self._end(batch))
+            self._failures.pop(batch.id, None)
         except LostError as error:
+            self._failures.pop(batch.id, None)
             log.info("%s", error)
-        except StoreError as error:
-            log.warning("%s waits: %s", batch.id, error)
+        except Exception as error:
+            failures = self._failures[batch.id] = self._failures.get(batch.id, 0) + 1
+            after_s = min(RETRY_S * 2 ** min(failures - 1, 16), MAX_RETRY_S)
+            if isinstance(error, StoreError):
+                # It may pass: another proxy may have the key, or the database may come back.
+                log.warning("%s waits: %s", batch.id, error)
+                is_over = batch.expires_at <= time.time()
+            else:
+                log.exception("%s could not be taken care of", batch.id)
+                is_over = True
+            if is_over and failures >= MAX_ATTEMPTS:
+                await self._give_up(batch)
         finally:
             if batch.id in self._stores.batches.held.batches:
                 with contextlib.suppress(StoreError):
-                    await asyncio.shield(self._stores.batches.leave(batch))
+                    await asyncio.shield(self._stores.batches.leave(batch, after_s=after_s))
+
+    async def _give_up(self, batch: Batch) -> None:
+        told = InvalidLineError(None, "server_error", "The server had an error while processing this batch.")
+        try:
+            await self._stores.batches.fail(batch, [told.error])
+        except (LostError, StoreError) as error:
+            log.warning("%s: %s", batch.id, error)
+        self._failures.pop(batch.id, None)
 
     async def _validate(self, batch: Batch) -> None:
         """Read the lines of the input file into the store, or fail the batch with what is wrong with them."""

@@ -20,7 +20,9 @@ from auth.keys.clients import Clients
 from auth.keys.limits import Budget
 from engine import ClaudeError
 from storage import batches as stored
-from storage.database import Database
+from storage.database import Database, StoreError
+from storage.encryption import Encryption
+from storage.files import Files
 from storage.stores import Stores
 from tests.api.scripted import END, START, Scripted, client, parts, text
 from tests.openai_document import problems
@@ -231,6 +233,61 @@ async def test_while_others_wait_no_line_begins(tmp_path: Path) -> None:
         await own.until(batch, "completed")
 
     assert len(engine.turns) == 1
+
+
+async def test_a_batch_whose_input_cannot_be_read_does_not_keep_others_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.batch_runner.RETRY_S", 300.0)
+    looked: list[str] = []
+    pieces = Files.pieces
+
+    def read(self: Files, id: str) -> AsyncIterator[bytes]:
+        looked.append(id)
+        return pieces(self, id)
+
+    monkeypatch.setattr(Files, "pieces", read)
+    async with running(Scripted(ANSWER), tmp_path) as own:
+        with monkeypatch.context() as patched:
+            # The pieces alone are sealed with a key that no proxy has.
+            patched.setattr(Encryption, "seal_bytes", Encryption([Encryption.new_key()]).seal_bytes)
+            sealed = await own.create(line("a"))
+        batch = await own.until(await own.create(line("b")), "completed")
+        waits = await own.until(sealed, "validating")
+
+    assert batch["request_counts"] == {"total": 1, "completed": 1, "failed": 0}
+    assert looked.count(waits["input_file_id"]) == 1
+
+
+async def test_a_batch_that_cannot_be_taken_care_of_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def fail(self: object, id: str) -> AsyncIterator[bytes]:
+        tried.append(id)
+        raise ArithmeticError
+
+    monkeypatch.setattr("api.batch_runner.RETRY_S", 0.0)
+    monkeypatch.setattr(Files, "pieces", fail)
+    async with running(Scripted(), tmp_path) as own:
+        batch = await own.until(await own.create(line("a")), "failed")
+
+    assert [error["code"] for error in batch["errors"]["data"]] == ["server_error"]
+    assert len(tried) == stored.MAX_ATTEMPTS
+
+
+async def test_a_batch_that_cannot_be_read_fails_after_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object, id: str) -> AsyncIterator[bytes]:
+        raise StoreError("sealed")
+
+    monkeypatch.setattr("api.batch_runner.RETRY_S", 0.0)
+    monkeypatch.setattr(stored, "WINDOW_S", 0.0)
+    monkeypatch.setattr(Files, "pieces", fail)
+    async with running(Scripted(), tmp_path) as own:
+        batch = await own.until(await own.create(line("a")), "failed")
+
+    assert [error["code"] for error in batch["errors"]["data"]] == ["server_error"]
 
 
 async def test_a_proxy_that_ends_puts_its_lines_back(tmp_path: Path) -> None:

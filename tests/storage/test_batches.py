@@ -183,6 +183,43 @@ async def test_a_batch_that_is_left_is_taken_at_once(kept: Batches, elsewhere: B
     assert await elsewhere.claim() is not None
 
 
+async def test_a_batch_that_is_left_for_a_while_comes_after_new_ones(
+    kept: Batches, elsewhere: Batches, clock: Clock
+) -> None:
+    await create(kept)
+    batch = await kept.claim()
+    assert batch is not None
+    await kept.leave(batch, after_s=10)
+    assert await kept.claim() is None and await elsewhere.claim() is None
+    clock.now += 10
+    newer = await create(kept)
+
+    claimed = [await kept.claim(), await elsewhere.claim()]
+    assert [one.id if one else None for one in claimed] == [newer.id, batch.id]
+
+
+async def test_a_batch_that_cannot_be_read_does_not_keep_others_waiting(
+    kept: Batches, database: Database, clock: Clock
+) -> None:
+    foreign = Batches(database, Encryption([Encryption.new_key()]), clock=clock, worker="foreign")
+    running = await begun(foreign)
+    sealed = await create(foreign)
+    clock.now += 1
+    good = await begun(kept, 2)
+    validated = await create(kept)
+
+    lines = [await kept.claim_line() for _ in range(3)]
+    assert [line and (line.batch.id, line.number) for line in lines] == [(good.id, 0), (good.id, 1), None]
+    batch = await kept.claim()
+    assert batch is not None and batch.id == validated.id
+    assert await kept.claim() is None
+
+    clock.now += module.UNREADABLE_S
+    line, batch = await foreign.claim_line(), await foreign.claim()
+    assert line is not None and (line.batch.id, line.attempts) == (running.id, 1)
+    assert batch is not None and batch.id == sealed.id
+
+
 async def test_a_line_is_answered_by_another_proxy_after_the_lease(
     kept: Batches, elsewhere: Batches, clock: Clock
 ) -> None:
