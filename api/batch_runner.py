@@ -294,7 +294,7 @@ class BatchRunner:
         batches = self._stores.batches
         try:
             if line.attempts > MAX_ATTEMPTS:
-                told = "The proxy has ended each time while it answered this request."
+                told = "The proxy failed each time that it answered this request."
                 await batches.finish_line(line, not_answered(line.request, "server_error", told), ok=False)
                 return
             collected = await self._ask(line)
@@ -306,6 +306,11 @@ class BatchRunner:
         except StoreError as error:
             log.warning("line %d of %s is answered again later: %s", line.number, line.batch.id, error)
             batches.held.lines.discard((line.batch.id, line.number))
+        except Exception:
+            # Without this the lease would be renewed for ever, and no proxy would answer the line.
+            log.exception("line %d of %s is answered again later", line.number, line.batch.id)
+            with contextlib.suppress(StoreError):
+                await batches.release_line(line, after_s=RETRY_S, counts=True)
 
     async def _ask(self, line: Line) -> Collected:
         batch, collected = line.batch, Collected()

@@ -290,6 +290,24 @@ async def test_a_batch_that_cannot_be_read_fails_after_its_time(
     assert [error["code"] for error in batch["errors"]["data"]] == ["server_error"]
 
 
+async def test_a_line_whose_answer_cannot_be_stored_is_tried_again_and_then_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> dict[str, Any]:
+        raise ArithmeticError
+
+    monkeypatch.setattr("api.batch_runner.RETRY_S", 0.0)
+    monkeypatch.setattr("api.batch_runner.answered", fail)
+    engine = Scripted(*[ANSWER] * stored.MAX_ATTEMPTS)
+    async with running(engine, tmp_path, concurrency=1) as own:
+        batch = await own.until(await own.create(line("a")), "completed")
+        (bad,) = await own.lines(batch["error_file_id"])
+        assert not own.stores.batches.held.lines
+
+    assert (bad["custom_id"], bad["response"], bad["error"]["code"]) == ("a", None, "server_error")
+    assert len(engine.turns) == stored.MAX_ATTEMPTS
+
+
 async def test_a_proxy_that_ends_puts_its_lines_back(tmp_path: Path) -> None:
     engine = Scripted([asyncio.Event()])
     async with running(engine, tmp_path) as own:
