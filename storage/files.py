@@ -34,6 +34,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from storage.base import Clock, Store, can_be_id, check_ids
 from storage.database import Database
@@ -58,6 +59,10 @@ LOCKS = 2
 
 class QuotaError(Exception):
     """There is no room for a file. The message is for the owner."""
+
+
+class GoneError(Exception):
+    """The file was deleted while it was written, or the upload that it is a part of does not exist any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +113,32 @@ class Files(Store):
     ) -> StoredFile:
         """Store a file. ``expires_s``: how many seconds it is kept; None: until it is deleted. Raises QuotaError.
 
-        With ``upload_id`` it becomes a part of an upload.
+        With ``upload_id`` it becomes a part of an upload. Raises GoneError if that ends meanwhile.
         """
-        file = await self.begin(
-            *(owner, name, len(data)),
-            purpose=purpose,
-            media_type=media_type,
-            expires_s=expires_s,
-            upload_id=upload_id,
-        )
         try:
-            await self.write(file.id, 0, cut(data))
-            await self.finish(file.id)
-        except BaseException:
-            await self._database.awrite(lambda connection: forget(connection, [file.id]) and None)
-            raise
+            file = await self.begin(
+                *(owner, name, len(data)),
+                purpose=purpose,
+                media_type=media_type,
+                expires_s=expires_s,
+                upload_id=upload_id,
+            )
+            is_there = await self._fill(file.id, data)
+        except IntegrityError as error:
+            # The row that the new one belongs to was deleted.
+            raise GoneError(upload_id or name) from error
+        if not is_there:
+            raise GoneError(file.id)
         return file
+
+    async def _fill(self, id: str, data: bytes) -> bool:
+        """Write all bytes of a file. Return whether it still exists. If that fails, the file is deleted."""
+        try:
+            await self.write(id, 0, cut(data))
+            return await self.finish(id)
+        except BaseException:
+            await self._database.awrite(lambda connection: forget(connection, [id]) and None)
+            raise
 
     async def begin(
         self,
@@ -193,10 +208,10 @@ class Files(Store):
 
         return await self._database.awrite(work)
 
-    async def finish(self, id: str) -> None:
-        """Make a file ready: from now on it can be read."""
+    async def finish(self, id: str) -> bool:
+        """Make a file ready: from now on it can be read. Return whether it still exists."""
         done = update(files).where(files.c.id == id).values(ready=1)
-        await self._database.awrite(lambda connection: connection.execute(done) and None)
+        return await self._database.awrite(lambda connection: bool(connection.execute(done).rowcount))
 
     async def get(self, id: str, owner: str) -> StoredFile | None:
         """Return a file."""

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from storage.base import Store, can_be_id, check_ids
 from storage.database import Database
 from storage.encryption import Encryption
-from storage.files import Files, StoredFile, new_id
+from storage.files import Files, GoneError, StoredFile, new_id
 from storage.tables import file_pieces, files, uploads
 
 OPEN_S = 3600.0
@@ -90,9 +90,12 @@ class Uploads(Store):
         query = select(func.coalesce(func.sum(files.c.bytes), 0)).where(files.c.upload_id == id)
         return await self._database.aread(lambda connection: int(connection.execute(query).scalar_one()))
 
-    async def add(self, upload: Upload, owner: str, data: bytes) -> StoredFile:
-        """Add a part. Raises QuotaError."""
-        return await self._files.put(owner, "", data, purpose=upload.purpose, upload_id=upload.id)
+    async def add(self, upload: Upload, owner: str, data: bytes) -> StoredFile | None:
+        """Add a part. Return None if the upload ends meanwhile. Raises QuotaError."""
+        try:
+            return await self._files.put(owner, "", data, purpose=upload.purpose, upload_id=upload.id)
+        except GoneError:
+            return None
 
     async def complete(self, id: str, owner: str, parts: Sequence[str], md5: str | None = None) -> StoredFile | None:
         """Make a file of these parts, in this order. Other parts are dropped. Raises PartsError.

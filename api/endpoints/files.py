@@ -140,7 +140,7 @@ async def add_part(stores: Stores, request: ApiRequest, exchange: Responder) -> 
             code="invalid_value",
         )
     try:
-        part = await stores.uploads.add(upload, owner, data)
+        part = _there(await stores.uploads.add(upload, owner, data), id)
     except QuotaError as error:
         raise no_room(error) from error
     body = {"id": part.id, "object": "upload.part", "created_at": int(part.created_at), "upload_id": id}

@@ -217,6 +217,24 @@ async def test_an_upload_is_its_owners_alone_and_can_be_cancelled() -> None:
     assert (again.status_code, again.json()["error"]["code"]) == (404, "upload_not_found")
 
 
+async def test_a_part_of_an_upload_that_is_cancelled_meanwhile_gets_404(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Database.open(tmp_path / "kept.db") as database:
+        async with Stores.on(database) as stores, client(Scripted(), stores=stores) as http:
+            made = await begin(http)
+            real = stores.files.write
+
+            async def after_the_end(*given: Any) -> int:
+                await http.post(f"/v1/uploads/{made['id']}/cancel", headers=ANN)
+                return await real(*given)
+
+            monkeypatch.setattr(stores.files, "write", after_the_end)
+            answer = await add(http, made, b"abc")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "upload_not_found")
+
+
 @pytest.mark.parametrize(
     ("wrong", "param"),
     [
