@@ -23,6 +23,14 @@ OPEN_S = 3600.0
 """How many seconds an upload can be added to, as at OpenAI."""
 
 
+MAX_OPEN = 1000
+"""How many uploads of an owner may be open."""
+
+
+class TooManyUploadsError(Exception):
+    """The owner has as many open uploads as are allowed. The message is for the owner."""
+
+
 class PartsError(Exception):
     """An upload cannot be completed with these parts. The message is for its owner. ``param`` names the field."""
 
@@ -58,13 +66,16 @@ class Uploads(Store):
     async def create(
         self, owner: str, name: str, size: int, *, purpose: str, media_type: str, expires_s: float | None
     ) -> Upload:
-        """Begin an upload."""
+        """Begin an upload. Raises TooManyUploadsError."""
         check_ids(owner, purpose)
         about: dict[str, Any] = {"name": name, "purpose": purpose, "media_type": media_type, "expires_s": expires_s}
         kept, id = self._vault.pack(about), new_id("upload")
 
         def work(connection: Connection) -> Upload:
-            now = self._now(connection)
+            now, row = self._now(connection), uploads.c
+            are_open = select(func.count()).where(row.owner == owner, row.expires_at > now)
+            if connection.execute(are_open).scalar_one() >= MAX_OPEN:
+                raise TooManyUploadsError(f"There are {MAX_OPEN} open uploads of this key. Complete or cancel some.")
             connection.execute(
                 insert(uploads).values(
                     id=id, owner=owner, created_at=now, expires_at=now + OPEN_S, bytes=size, about=kept
