@@ -21,6 +21,7 @@ from api.client_identity import ClientIdentity
 from api.http.responder import Headers
 from api.http.server import Request
 from auth.keys.clients import Client
+from engine.aside import aside
 from engine.places import owner_in
 from engine.tasks import TaskSet
 from storage.batches import MAX_ATTEMPTS, Batch, Line, LostError
@@ -29,6 +30,7 @@ from storage.files import PIECE_BYTES
 from storage.lease_renewal import keep_renewing
 from storage.stores import Stores
 from translate.errors import OpenAIError
+from translate.long_work import weight
 from translate.sse import EncodedEvent
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,8 @@ MAX_RETRY_S = 300.0
 CRASHED = OpenAIError("The server had an error while processing your request.", status=500, type="server_error")
 
 AT_ONCE = 200
-"""How many lines one transaction reads or writes."""
+BYTES_AT_ONCE = 4 * 1024 * 1024
+"""One transaction writes so many lines, or fewer if these have as many bytes."""
 
 
 class Collected:
@@ -239,18 +242,19 @@ class BatchRunner:
         reader = LineReader(batch.endpoint, self._app.parts.max_message_bytes)
         errors: list[Mapping[str, Any]] = []
         requests: list[dict[str, Any]] = []
-        total = 0
+        total = size = 0
         try:
             async for number, line in reader.lines(stores.files.pieces(file.id)):
                 try:
-                    requests.append(reader.read(number, line))
+                    requests.append(await aside(len(line), reader.read, number, line))
+                    size += len(line)
                 except InvalidLineError as error:
                     errors.append(error.error)
                     if len(errors) >= MAX_ERRORS:
                         break
-                if len(requests) >= AT_ONCE:
+                if len(requests) >= AT_ONCE or size >= BYTES_AT_ONCE:
                     await stores.batches.add_lines(batch, total, requests)
-                    total, requests = total + len(requests), []
+                    total, requests, size = total + len(requests), [], 0
         except InvalidLineError as error:
             errors.append(error.error)
         if not errors and not total and not requests:
@@ -268,17 +272,17 @@ class BatchRunner:
         output, errors = Writer(self._stores, batch, "output"), Writer(self._stores, batch, "error")
         usage, after, failed, left = Usage(), -1, 0, 0
         while found := await batches.results(batch, after, AT_ONCE):
-            for number, status, request, result in found:
-                after = number
-                if result is None:
+            for number, status, size, kept in found:
+                after, result = number, kept
+                if status not in ("completed", "failed"):
                     left += 1
                     if batch.status == "cancelling":
                         continue
                     message = "This request could not be executed before the completion window expired."
-                    result = not_answered(request, "batch_expired", message)
+                    result = not_answered(kept, "batch_expired", message)
                 usage.add(result)
                 failed += status != "completed"
-                await (output if status == "completed" else errors).add(encoded(result))
+                await (output if status == "completed" else errors).add(await aside(size, encoded, result))
         await batches.end(
             batch,
             "cancelled" if batch.status == "cancelling" else "expired" if left else "completed",
@@ -318,7 +322,7 @@ class BatchRunner:
             key = await self._key(batch)
             check_body(line.request["body"])
             identity = ClientIdentity(batch.owner, f"{owner_in(batch.client)}/batch", None)
-            body = msgspec.json.encode(line.request["body"])
+            body = await aside(weight(line.request), msgspec.json.encode, line.request["body"])
             request = Request("POST", batch.endpoint, "", (("content-type", "application/json"),), body)
             await self._app.answer_within(request, collected, identity, key)
         except OpenAIError as error:
@@ -343,7 +347,7 @@ class BatchRunner:
     async def _settle(self, line: Line, collected: Collected) -> None:
         """Store the answer to a line, or put the line back where a later answer may be another one."""
         batches, status = self._stores.batches, collected.status
-        body = msgspec.json.decode(collected.body)
+        body = await aside(len(collected.body), _decoded, collected.body)
         match body:
             case {"error": {"code": str(code)}}:
                 pass
@@ -403,6 +407,10 @@ def check_body(body: Mapping[str, Any]) -> None:
     for name in ("stream", "background"):
         if body.get(name):
             raise OpenAIError(f"'{name}' is not supported in a batch.", param=name, code="unsupported_value")
+
+
+def _decoded(body: bytes) -> Any:
+    return msgspec.json.decode(body)
 
 
 def _retry_after(collected: Collected) -> float:

@@ -44,7 +44,7 @@ from sqlalchemy import (
     update,
 )
 
-from storage.base import Clock, Item, Store, can_be_id, check_ids
+from storage.base import Clock, Item, Store, can_be_id, check_ids, octets
 from storage.database import Database
 from storage.encryption import Encryption
 from storage.files import new_id
@@ -63,6 +63,9 @@ UNREADABLE_S = 60.0
 
 MAX_ACTIVE = 100
 """How many batches of an owner may be under way."""
+
+RESULT_BYTES = 4 * 1024 * 1024
+"""How many bytes the results that are read at once may have. A larger one is read alone."""
 
 ENDS = frozenset({"failed", "completed", "expired", "cancelled"})
 
@@ -347,21 +350,30 @@ class Batches(Store):
 
         return await self._database.awrite(work)
 
-    async def results(self, batch: Batch, after: int, limit: int) -> Sequence[tuple[int, str, Item, Item | None]]:
-        """Return the number, the status, the request and the result of some lines, in order."""
-        line = batch_lines.c
-        query = select(batch_lines).where(line.batch_id == batch.id, line.number > after)
+    async def results(self, batch: Batch, after: int, limit: int) -> Sequence[tuple[int, str, int, Item]]:
+        """Return some lines in order: the number, the status, and the result with its size in bytes.
 
-        def work(connection: Connection) -> Sequence[tuple[int, str, Item, Item | None]]:
-            found = connection.execute(query.order_by(line.number).limit(limit)).all()
+        A line that is not done has its request instead of a result. There are up to ``limit`` lines, or fewer if these
+        have :data:`RESULT_BYTES`.
+        """
+        line = batch_lines.c
+        kept, rest = func.coalesce(line.result, line.request), and_(line.batch_id == batch.id, line.number > after)
+
+        def work(connection: Connection) -> Sequence[tuple[int, str, int, Item]]:
+            sizes: dict[int, int] = {}
+            total = 0
+            query = select(line.number, octets(connection, kept)).where(rest).order_by(line.number).limit(limit)
+            for number, size in connection.execute(query):
+                total += int(size)
+                if sizes and total > RESULT_BYTES:
+                    break
+                sizes[int(number)] = int(size)
+            if not sizes:
+                return []
+            some = select(line.number, line.status, kept).where(rest, line.number <= max(sizes)).order_by(line.number)
+            found = connection.execute(some).all()
             return [
-                (
-                    int(one.number),
-                    one.status,
-                    self._vault.unpack(one.request),
-                    None if one.result is None else self._vault.unpack(one.result),
-                )
-                for one in found
+                (int(number), status, sizes[int(number)], self._vault.unpack(text)) for number, status, text in found
             ]
 
         return await self._database.aread(work)

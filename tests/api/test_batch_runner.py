@@ -20,6 +20,7 @@ from auth.keys.clients import Clients
 from auth.keys.limits import Budget
 from engine import ClaudeError
 from storage import batches as stored
+from storage.batches import Batches
 from storage.database import Database, StoreError
 from storage.encryption import Encryption
 from storage.files import Files
@@ -306,6 +307,25 @@ async def test_a_line_whose_answer_cannot_be_stored_is_tried_again_and_then_fail
 
     assert (bad["custom_id"], bad["response"], bad["error"]["code"]) == ("a", None, "server_error")
     assert len(engine.turns) == stored.MAX_ATTEMPTS
+
+
+async def test_large_lines_are_stored_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers: list[int] = []
+    real = Batches.add_lines
+
+    async def add(self: Batches, batch: Any, first: int, requests: Any) -> None:
+        numbers.append(len(requests))
+        await real(self, batch, first, requests)
+
+    monkeypatch.setattr("api.batch_runner.BYTES_AT_ONCE", 1000)
+    monkeypatch.setattr(Batches, "add_lines", add)
+    large: dict[str, Any] = {"messages": [{"role": "user", "content": "x" * 600}]}
+    async with running(Scripted(*[ANSWER] * 5), tmp_path) as own:
+        batch = await own.until(await own.create(*(line(f"{n}", **large) for n in range(5))), "completed")
+        good = await own.lines(batch["output_file_id"])
+
+    assert numbers == [2, 2, 1]
+    assert [one["custom_id"] for one in good] == [str(n) for n in range(5)]
 
 
 async def test_a_proxy_that_ends_puts_its_lines_back(tmp_path: Path) -> None:

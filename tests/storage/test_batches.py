@@ -364,6 +364,26 @@ async def test_a_batch_expires(kept: Batches, clock: Clock) -> None:
     assert [status for _, status, *_ in await kept.results(batch, -1, 5)] == ["completed", "waiting"]
 
 
+async def test_results_are_read_in_pages_of_some_bytes(kept: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = await begun(kept, 4)
+    results: list[dict[str, Any]] = [{"r": text} for text in ("x" * 3000, "y" * 10, "z" * 10)]
+    for result in results:
+        line = await kept.claim_line()
+        assert line is not None
+        assert await kept.finish_line(line, result, ok=True)
+    monkeypatch.setattr(module, "RESULT_BYTES", 2000)
+
+    pages, after = [], -1
+    while found := await kept.results(batch, after, 100):
+        assert len(found) == 1 or sum(size for _, _, size, _ in found) <= module.RESULT_BYTES
+        after = found[-1][0]
+        pages.append([(status, item) for _, status, _, item in found])
+    assert pages == [
+        [("completed", results[0])],
+        [("completed", results[1]), ("completed", results[2]), ("waiting", {"custom_id": "3", "body": {}})],
+    ]
+
+
 async def test_an_owner_has_so_many_batches_under_way(kept: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_ACTIVE", 1)
     await begun(kept, 0)
