@@ -47,10 +47,10 @@ from sqlalchemy import (
 from storage.base import Clock, Item, Store, can_be_id, check_ids, octets
 from storage.database import Database
 from storage.encryption import Encryption
-from storage.files import new_id
+from storage.files import Files, new_id
 from storage.lease_renewal import LEASE_S
 from storage.pagination import Page, UnknownCursorError, first_of
-from storage.tables import batch_lines, batches, files
+from storage.tables import ENDS, batch_lines, batches, files
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,6 @@ MAX_ACTIVE = 100
 
 RESULT_BYTES = 4 * 1024 * 1024
 """How many bytes the results that are read at once may have. A larger one is read alone."""
-
-ENDS = frozenset({"failed", "completed", "expired", "cancelled"})
 
 
 class TooManyError(Exception):
@@ -127,7 +125,10 @@ class Held:
 
 
 class Batches(Store):
-    """The batches in a database. ``worker`` is the id of this proxy. Without it a random one is made."""
+    """The batches in a database. ``worker`` is the id of this proxy. Without it a random one is made.
+
+    ``stored``: the files, whose quota holds for batches too.
+    """
 
     def __init__(
         self,
@@ -137,8 +138,10 @@ class Batches(Store):
         clock: Clock | None = None,
         worker: str | None = None,
         lease_s: float = LEASE_S,
+        stored: Files | None = None,
     ) -> None:
         super().__init__(database, encryption, clock=clock)
+        self._files = stored or Files(database, encryption, clock=clock)
         self._worker = worker or secrets.token_hex(16)
         self.lease_s = lease_s
         self.held = Held()
@@ -153,12 +156,16 @@ class Batches(Store):
         *,
         endpoint: str,
         input_file_id: str,
+        size: int,
         client_id: str | None,
         client: str,
         metadata: Mapping[str, Any] | None = None,
         output_expires_s: float | None = None,
     ) -> Batch:
-        """Store a new batch, which is to be validated. Raises TooManyError."""
+        """Store a new batch, which is to be validated. Raises TooManyError, and QuotaError if there is no room.
+
+        ``size`` is the size of the input file in bytes. The lines are stored beside it until the batch ends.
+        """
         check_ids(owner, endpoint, input_file_id)
         about = {"client": client, "metadata": metadata, "output_expires_s": output_expires_s}
         id, kept, row = new_id("batch"), self._vault.pack(about), batches.c
@@ -167,9 +174,11 @@ class Batches(Store):
             under_way = select(func.count()).where(row.owner == owner, row.status.not_in(ENDS))
             if connection.execute(under_way).scalar_one() >= MAX_ACTIVE:
                 raise TooManyError(f"There are {MAX_ACTIVE} batches of this key under way. Wait until one has ended.")
+            self._files.check_room(connection, owner, size, is_file=False)
             now = self._now(connection)
             connection.execute(
                 insert(batches).values(
+                    bytes=size,
                     id=id,
                     owner=owner,
                     client_id=client_id,

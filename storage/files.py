@@ -31,6 +31,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     tuple_,
     update,
 )
@@ -40,7 +41,7 @@ from storage.base import Clock, Store, can_be_id, check_ids
 from storage.database import Database
 from storage.encryption import Encryption
 from storage.pagination import Order, Page, UnknownCursorError, first_of
-from storage.tables import file_pieces, files
+from storage.tables import ENDS, batches, file_pieces, files
 
 PIECE_BYTES = 1024 * 1024
 
@@ -161,10 +162,8 @@ class Files(Store):
         about = self._vault.pack({"name": name, "media_type": media_type})
 
         def work(connection: Connection) -> StoredFile:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:locks, 0)"), {"locks": LOCKS})
             if not has_room:
-                self._check_room(connection, owner, size)
+                self.check_room(connection, owner, size)
             now = self._now(connection)
             expires_at = None if expires_s is None else now + expires_s
             connection.execute(
@@ -285,22 +284,28 @@ class Files(Store):
 
         return await self._database.awrite(work)
 
-    def _check_room(self, connection: Connection, owner: str, size: int) -> None:
+    def check_room(self, connection: Connection, owner: str, size: int, *, is_file: bool = True) -> None:
+        """Check the quotas, in a writing transaction. Raises QuotaError if ``size`` more bytes have no room.
+
+        The lines of batches under way count like the files that they were read from. Another check waits until this
+        transaction has ended.
+        """
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:locks, 0)"), {"locks": LOCKS})
         row, quota = files.c, self._quota
-        own = connection.execute(
-            select(func.count(), func.coalesce(func.sum(row.bytes), 0)).where(row.owner == owner)
-        ).one()
-        if own[0] >= MAX_FILES:
-            raise QuotaError(f"There are {MAX_FILES} files of this key. Delete some.")
-        if quota.owner_bytes is not None and int(own[1]) + size > quota.owner_bytes:
-            raise QuotaError(
-                f"The files of this key would have {int(own[1]) + size} bytes, and {quota.owner_bytes} are allowed."
-                " Delete some, or let files expire."
-            )
-        if quota.total_bytes is not None:
-            total = int(connection.execute(select(func.coalesce(func.sum(row.bytes), 0))).scalar_one())
-            if total + size > quota.total_bytes:
-                raise QuotaError("The files of all keys have as many bytes as are allowed. Try again later.")
+        if is_file:
+            count = connection.execute(select(func.count()).where(row.owner == owner)).scalar_one()
+            if count >= MAX_FILES:
+                raise QuotaError(f"There are {MAX_FILES} files of this key. Delete some.")
+        if quota.owner_bytes is not None:
+            own = _stored(connection, owner) + size
+            if own > quota.owner_bytes:
+                raise QuotaError(
+                    f"The files and batches of this key would have {own} bytes, and {quota.owner_bytes} are allowed."
+                    " Delete some files, or let them expire."
+                )
+        if quota.total_bytes is not None and _stored(connection) + size > quota.total_bytes:
+            raise QuotaError("The files and batches of all keys have as many bytes as are allowed. Try again later.")
 
     def _all(self, connection: Connection, owner: str) -> Select[Any]:
         row = files.c
@@ -315,6 +320,16 @@ class Files(Store):
         return StoredFile(
             row.id, row.created_at, row.expires_at, row.purpose, int(row.bytes), about["name"], about["media_type"]
         )
+
+
+def _stored(connection: Connection, owner: str | None = None) -> int:
+    """Return how many bytes the files, and the batches under way, of an owner have; or those of all owners."""
+    total = 0
+    for table, counts in ((files, true()), (batches, batches.c.status.not_in(ENDS))):
+        mine = true() if owner is None else table.c.owner == owner
+        query = select(func.coalesce(func.sum(table.c.bytes), 0)).where(mine, counts)
+        total += int(connection.execute(query).scalar_one())
+    return total
 
 
 def cut(data: bytes) -> Iterable[bytes]:

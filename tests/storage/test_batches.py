@@ -11,7 +11,7 @@ from storage import batches as module
 from storage.batches import MAX_ATTEMPTS, WINDOW_S, Batch, Batches, LostError, TooManyError
 from storage.database import Database
 from storage.encryption import Encryption
-from storage.files import Files
+from storage.files import Files, Quota, QuotaError
 from storage.lease_renewal import LEASE_S
 from storage.pagination import UnknownCursorError
 from storage.retention import Limits, Retention
@@ -34,7 +34,14 @@ def elsewhere(other: Database, clock: Clock) -> Batches:
 
 
 async def create(kept: Batches, owner: str = ME, **more: Any) -> Batch:
-    fields = {"endpoint": "/v1/responses", "input_file_id": "file-1", "client_id": None, "client": "a/b", **more}
+    fields = {
+        "endpoint": "/v1/responses",
+        "input_file_id": "file-1",
+        "size": 10,
+        "client_id": None,
+        "client": "a/b",
+        **more,
+    }
     return await kept.create(owner, **fields)
 
 
@@ -362,6 +369,25 @@ async def test_a_batch_expires(kept: Batches, clock: Clock) -> None:
     assert batch is not None
     assert (await kept.finalize(batch)).status == "in_progress"
     assert [status for _, status, *_ in await kept.results(batch, -1, 5)] == ["completed", "waiting"]
+
+
+async def test_batches_under_way_count_towards_the_quota(database: Database, clock: Clock) -> None:
+    files = Files(database, None, Quota(owner_bytes=25, total_bytes=40), clock=clock)
+    kept = Batches(database, None, clock=clock, stored=files)
+    await create(kept)
+    await files.put(ME, "a", b"x" * 10, purpose="batch")
+
+    with pytest.raises(QuotaError, match="would have 30 bytes, and 25 are allowed"):
+        await create(kept)
+    with pytest.raises(QuotaError):
+        await files.put(ME, "b", b"x" * 10, purpose="batch")
+    await create(kept, YOU)
+    with pytest.raises(QuotaError, match="all keys"):
+        await create(kept, YOU, size=11)
+    batch = await kept.claim()
+    assert batch is not None and batch.owner == ME
+    await kept.fail(batch, [])
+    await create(kept)
 
 
 async def test_results_are_read_in_pages_of_some_bytes(kept: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
