@@ -5,9 +5,12 @@ Source: https://platform.openai.com/docs/guides/batch.
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
+from engine.aside import aside
 from storage.batches import Line
 from translate.errors import OpenAIError
 from translate.request_body import decode_object
@@ -40,18 +43,23 @@ class LineReader:
 
     async def lines(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
         """Yield the number and the bytes of each line that is not empty. Raises InvalidLineError for a long one."""
-        rest = b""
+        rest, size = list[bytes](), 0
         async for piece in pieces:
-            *whole, rest = (rest + piece).split(b"\n")
-            for one in self._numbered(whole):
-                yield one
-            if len(rest) > self._max_bytes:
+            head, newline, tail = piece.rpartition(b"\n")
+            if newline:
+                size += len(head)
+                for one in await aside(size, self._numbered, [*rest, head]):
+                    yield self._checked(*one)
+                rest, size = [], 0
+            rest.append(tail)
+            size += len(tail)
+            if size > self._max_bytes:
                 raise self._too_long(self._number + 1)
-        for one in self._numbered([rest]):
-            yield one
+        for one in self._numbered(rest):
+            yield self._checked(*one)
 
     def read(self, number: int, line: bytes) -> dict[str, Any]:
-        """Return what is stored of a line. Raises InvalidLineError."""
+        """Return what is stored of a line. The body is JSON in bytes. Raises InvalidLineError."""
         try:
             fields = decode_object(line)
         except OpenAIError:
@@ -73,15 +81,20 @@ class LineReader:
         model = body.get("model")
         self.model = model if isinstance(model, str) and (not self._ids or model == self.model) else None
         self._ids.add(id)
-        return {"custom_id": id, "body": body}
+        # As bytes, a body needs less memory than as values, and it is not encoded again when it is stored.
+        return {"custom_id": id, "body": msgspec.Raw(msgspec.json.encode(body))}
 
-    def _numbered(self, lines: list[bytes]) -> Iterator[tuple[int, bytes]]:
-        for line in lines:
-            self._number += 1
-            if len(line) > self._max_bytes:
-                raise self._too_long(self._number)
-            if line.strip():
-                yield self._number, line
+    def _numbered(self, data: Sequence[bytes]) -> list[tuple[int, bytes]]:
+        """Return the lines in whole pieces of the file with their numbers, without those that are empty."""
+        lines = b"".join(data).split(b"\n")
+        first = self._number + 1
+        self._number += len(lines)
+        return [(number, line) for number, line in enumerate(lines, start=first) if line.strip()]
+
+    def _checked(self, number: int, line: bytes) -> tuple[int, bytes]:
+        if len(line) > self._max_bytes:
+            raise self._too_long(number)
+        return number, line
 
     def _too_long(self, number: int) -> InvalidLineError:
         return InvalidLineError(number, "request_too_large", f"A line has up to {self._max_bytes} bytes.")

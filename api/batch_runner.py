@@ -8,6 +8,7 @@ depend on the line is tried again: a budget of requests or tokens per minute, an
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,7 @@ from api.client_identity import ClientIdentity
 from api.http.responder import Headers
 from api.http.server import Request
 from auth.keys.clients import Client
+from engine.aside import aside
 from engine.places import owner_in
 from engine.tasks import TaskSet
 from storage.batches import MAX_ATTEMPTS, Batch, Line, LostError
@@ -28,6 +30,7 @@ from storage.files import PIECE_BYTES
 from storage.lease_renewal import keep_renewing
 from storage.stores import Stores
 from translate.errors import OpenAIError
+from translate.long_work import weight
 from translate.sse import EncodedEvent
 
 log = logging.getLogger(__name__)
@@ -44,7 +47,8 @@ MAX_RETRY_S = 300.0
 CRASHED = OpenAIError("The server had an error while processing your request.", status=500, type="server_error")
 
 AT_ONCE = 200
-"""How many lines one transaction reads or writes."""
+BYTES_AT_ONCE = 4 * 1024 * 1024
+"""One transaction writes so many lines, or fewer if these have as many bytes."""
 
 
 class Collected:
@@ -112,6 +116,7 @@ class BatchRunner:
         self._chores = TaskSet()
         self._lines: set[asyncio.Task[None]] = set()
         self._care: asyncio.Task[None] | None = None
+        self._failures: dict[str, int] = {}
 
     async def __aenter__(self) -> Self:
         if self._concurrency:
@@ -194,16 +199,37 @@ class BatchRunner:
     # Batches.
 
     async def _take_care(self, batch: Batch) -> None:
+        after_s = 0.0
         try:
             await (self._validate(batch) if batch.status == "validating" else self._end(batch))
+            self._failures.pop(batch.id, None)
         except LostError as error:
+            self._failures.pop(batch.id, None)
             log.info("%s", error)
-        except StoreError as error:
-            log.warning("%s waits: %s", batch.id, error)
+        except Exception as error:
+            failures = self._failures[batch.id] = self._failures.get(batch.id, 0) + 1
+            after_s = min(RETRY_S * 2 ** min(failures - 1, 16), MAX_RETRY_S)
+            if isinstance(error, StoreError):
+                # It may pass: another proxy may have the key, or the database may come back.
+                log.warning("%s waits: %s", batch.id, error)
+                is_over = batch.expires_at <= time.time()
+            else:
+                log.exception("%s could not be taken care of", batch.id)
+                is_over = True
+            if is_over and failures >= MAX_ATTEMPTS:
+                await self._give_up(batch)
         finally:
             if batch.id in self._stores.batches.held.batches:
                 with contextlib.suppress(StoreError):
-                    await asyncio.shield(self._stores.batches.leave(batch))
+                    await asyncio.shield(self._stores.batches.leave(batch, after_s=after_s))
+
+    async def _give_up(self, batch: Batch) -> None:
+        told = InvalidLineError(None, "server_error", "The server had an error while processing this batch.")
+        try:
+            await self._stores.batches.fail(batch, [told.error])
+        except (LostError, StoreError) as error:
+            log.warning("%s: %s", batch.id, error)
+        self._failures.pop(batch.id, None)
 
     async def _validate(self, batch: Batch) -> None:
         """Read the lines of the input file into the store, or fail the batch with what is wrong with them."""
@@ -216,18 +242,19 @@ class BatchRunner:
         reader = LineReader(batch.endpoint, self._app.parts.max_message_bytes)
         errors: list[Mapping[str, Any]] = []
         requests: list[dict[str, Any]] = []
-        total = 0
+        total = size = 0
         try:
             async for number, line in reader.lines(stores.files.pieces(file.id)):
                 try:
-                    requests.append(reader.read(number, line))
+                    requests.append(await aside(len(line), reader.read, number, line))
+                    size += len(line)
                 except InvalidLineError as error:
                     errors.append(error.error)
                     if len(errors) >= MAX_ERRORS:
                         break
-                if len(requests) >= AT_ONCE:
+                if len(requests) >= AT_ONCE or size >= BYTES_AT_ONCE:
                     await stores.batches.add_lines(batch, total, requests)
-                    total, requests = total + len(requests), []
+                    total, requests, size = total + len(requests), [], 0
         except InvalidLineError as error:
             errors.append(error.error)
         if not errors and not total and not requests:
@@ -245,17 +272,17 @@ class BatchRunner:
         output, errors = Writer(self._stores, batch, "output"), Writer(self._stores, batch, "error")
         usage, after, failed, left = Usage(), -1, 0, 0
         while found := await batches.results(batch, after, AT_ONCE):
-            for number, status, request, result in found:
-                after = number
-                if result is None:
+            for number, status, size, kept in found:
+                after, result = number, kept
+                if status not in ("completed", "failed"):
                     left += 1
                     if batch.status == "cancelling":
                         continue
                     message = "This request could not be executed before the completion window expired."
-                    result = not_answered(request, "batch_expired", message)
+                    result = not_answered(kept, "batch_expired", message)
                 usage.add(result)
                 failed += status != "completed"
-                await (output if status == "completed" else errors).add(encoded(result))
+                await (output if status == "completed" else errors).add(await aside(size, encoded, result))
         await batches.end(
             batch,
             "cancelled" if batch.status == "cancelling" else "expired" if left else "completed",
@@ -271,7 +298,7 @@ class BatchRunner:
         batches = self._stores.batches
         try:
             if line.attempts > MAX_ATTEMPTS:
-                told = "The proxy has ended each time while it answered this request."
+                told = "The proxy failed each time that it answered this request."
                 await batches.finish_line(line, not_answered(line.request, "server_error", told), ok=False)
                 return
             collected = await self._ask(line)
@@ -283,6 +310,11 @@ class BatchRunner:
         except StoreError as error:
             log.warning("line %d of %s is answered again later: %s", line.number, line.batch.id, error)
             batches.held.lines.discard((line.batch.id, line.number))
+        except Exception:
+            # Without this the lease would be renewed for ever, and no proxy would answer the line.
+            log.exception("line %d of %s is answered again later", line.number, line.batch.id)
+            with contextlib.suppress(StoreError):
+                await batches.release_line(line, after_s=RETRY_S, counts=True)
 
     async def _ask(self, line: Line) -> Collected:
         batch, collected = line.batch, Collected()
@@ -290,7 +322,7 @@ class BatchRunner:
             key = await self._key(batch)
             check_body(line.request["body"])
             identity = ClientIdentity(batch.owner, f"{owner_in(batch.client)}/batch", None)
-            body = msgspec.json.encode(line.request["body"])
+            body = await aside(weight(line.request), msgspec.json.encode, line.request["body"])
             request = Request("POST", batch.endpoint, "", (("content-type", "application/json"),), body)
             await self._app.answer_within(request, collected, identity, key)
         except OpenAIError as error:
@@ -315,7 +347,7 @@ class BatchRunner:
     async def _settle(self, line: Line, collected: Collected) -> None:
         """Store the answer to a line, or put the line back where a later answer may be another one."""
         batches, status = self._stores.batches, collected.status
-        body = msgspec.json.decode(collected.body)
+        body = await aside(len(collected.body), _decoded, collected.body)
         match body:
             case {"error": {"code": str(code)}}:
                 pass
@@ -375,6 +407,10 @@ def check_body(body: Mapping[str, Any]) -> None:
     for name in ("stream", "background"):
         if body.get(name):
             raise OpenAIError(f"'{name}' is not supported in a batch.", param=name, code="unsupported_value")
+
+
+def _decoded(body: bytes) -> Any:
+    return msgspec.json.decode(body)
 
 
 def _retry_after(collected: Collected) -> float:

@@ -17,7 +17,10 @@ from storage.stores import Stores
 from translate.errors import OpenAIError
 
 MAX_BYTES = 32 * 1024 * 1024
-"""How many bytes the files of one request may have: Claude's API accepts no larger request."""
+"""How many bytes the files of one request may have: Claude's API accepts no larger request.
+
+Each mention of a file counts, because each one sends the bytes again.
+"""
 
 BYTES_OF = {"input_file": "file_data", "input_image": "image_url"}
 """The types of parts of the Responses API that may name a file, and the fields for its bytes."""
@@ -31,7 +34,8 @@ class UploadedFiles:
     def __init__(self, stores: Stores | None, owner: str) -> None:
         self._stores = stores
         self._owner = owner
-        self._read: dict[str, tuple[StoredFile, str]] = {}
+        self._found: dict[str, StoredFile] = {}
+        self._urls: dict[tuple[str, str], str] = {}
         self._bytes = 0
 
     async def in_messages(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -83,28 +87,38 @@ class UploadedFiles:
     async def _named(self, part: Part, where: str, into: str, *, is_stored: bool = False) -> Part:
         """Return a part with the bytes of the file that it names."""
         param = where if is_stored else f"{where}.file_id"
-        file, encoded = await self._file(part["file_id"], param)
+        file = await self._file(part["file_id"], param)
         # Of an image only the bytes count. Of a file the name and the type say whether it is text.
         media_type = "image/png" if into == "image_url" else file.media_type or "application/octet-stream"
         name = {} if into == "image_url" else {"filename": part.get("filename") or file.name}
-        return {**part, **name, into: f"data:{media_type};base64,{encoded}"}
+        return {**part, **name, into: await self._url(file, media_type)}
 
-    async def _file(self, id: str, param: str) -> tuple[StoredFile, str]:
-        if id in self._read:
-            return self._read[id]
-        file = await self._stores.files.get(id, self._owner) if self._stores is not None else None
-        if file is None or self._stores is None:
+    async def _file(self, id: str, param: str) -> StoredFile:
+        """Return a file, and count its bytes for this mention."""
+        file = self._found.get(id)
+        if file is None:
+            file = await self._stores.files.get(id, self._owner) if self._stores is not None else None
+        if file is None:
             raise unknown_file(id, param)
+        self._found[id] = file
         self._bytes += file.size
         if self._bytes > MAX_BYTES:
             raise OpenAIError(
-                f"The files of this request have more than {MAX_BYTES} bytes, which is more than Claude's API accepts.",
+                f"The files of this request have more than {MAX_BYTES} bytes, which is more than Claude's API accepts."
+                " A file that is named several times counts several times.",
                 status=413,
                 param=param,
                 code="request_too_large",
             )
-        self._read[id] = file, base64.b64encode(await self._stores.files.read(id)).decode("ascii")
-        return self._read[id]
+        return file
+
+    async def _url(self, file: StoredFile, media_type: str) -> str:
+        """Return the bytes of a file as a data URL. All mentions share it."""
+        key = file.id, media_type
+        if key not in self._urls:
+            data = await self._stores.files.read(file.id) if self._stores is not None else b""
+            self._urls[key] = f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
+        return self._urls[key]
 
 
 def without_bytes(items: Iterable[Item]) -> tuple[Item, ...]:

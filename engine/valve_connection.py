@@ -71,6 +71,10 @@ class RefusedError(Exception):
         self.answer = "\r\n".join((f"HTTP/1.1 {status}", *headers, "Content-Length: 0", "Connection: close", "", ""))
 
 
+class NoConnectionError(Exception):
+    """The server of a plain HTTP request cannot be reached."""
+
+
 class FromProcess(asyncio.Protocol):
     """The connection between a process and the valve. The process has opened it."""
 
@@ -159,11 +163,14 @@ class FromProcess(asyncio.Protocol):
                 return
             api = await self._connect(gate.destinations, host, port, tunnel=method == "CONNECT")
         except Exception as error:
-            if not isinstance(error, RefusedError):
-                log.warning("no way to the API could be opened", exc_info=error)
-                error = RefusedError("502 Bad Gateway")
-            self._transport.write(error.answer.encode("ascii"))
-            self._transport.close()
+            if isinstance(error, RefusedError):
+                self._transport.write(error.answer.encode("ascii"))
+                self._transport.close()
+            else:
+                if not isinstance(error, NoConnectionError):
+                    log.warning("no way to the API could be opened", exc_info=error)
+                # Without TLS, an answer of ours would look like one of the API's.
+                self.abort()
             return
         self._api = api
         rest = bytes(self._buffer)
@@ -198,7 +205,7 @@ class FromProcess(asyncio.Protocol):
             async with asyncio.timeout(CONNECT_S):
                 await api.connect(proxy, host, port, tunnel=tunnel, authorities=to.environ.get("NODE_EXTRA_CA_CERTS"))
         except (UnusableProxyError, OSError, EOFError, UnicodeError) as error:
-            raise RefusedError("502 Bad Gateway") from error
+            raise RefusedError("502 Bad Gateway") if tunnel else NoConnectionError from error
         return api
 
     # Forwarding.

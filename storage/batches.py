@@ -19,8 +19,9 @@ Source: ``/v1/batches`` of OpenAI's API.
 
 import asyncio
 import json
+import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,22 +44,28 @@ from sqlalchemy import (
     update,
 )
 
-from storage.base import Clock, Item, Store, can_be_id, check_ids
+from storage.base import Clock, Item, Store, can_be_id, check_ids, octets
 from storage.database import Database
 from storage.encryption import Encryption
-from storage.files import new_id
+from storage.files import Files, new_id
 from storage.lease_renewal import LEASE_S
 from storage.pagination import Page, UnknownCursorError, first_of
-from storage.tables import batch_lines, batches, files
+from storage.tables import ENDS, batch_lines, batches, files
+
+log = logging.getLogger(__name__)
 
 WINDOW_S = 86_400.0
 """How long a batch may take. OpenAI has this one window."""
 
 MAX_ATTEMPTS = 3
+UNREADABLE_S = 60.0
+"""For how long a batch or a line is not claimed after it could not be read: it may be sealed with another key."""
+
 MAX_ACTIVE = 100
 """How many batches of an owner may be under way."""
 
-ENDS = frozenset({"failed", "completed", "expired", "cancelled"})
+RESULT_BYTES = 4 * 1024 * 1024
+"""How many bytes the results that are read at once may have. A larger one is read alone."""
 
 
 class TooManyError(Exception):
@@ -118,7 +125,10 @@ class Held:
 
 
 class Batches(Store):
-    """The batches in a database. ``worker`` is the id of this proxy. Without it a random one is made."""
+    """The batches in a database. ``worker`` is the id of this proxy. Without it a random one is made.
+
+    ``stored``: the files, whose quota holds for batches too.
+    """
 
     def __init__(
         self,
@@ -128,8 +138,10 @@ class Batches(Store):
         clock: Clock | None = None,
         worker: str | None = None,
         lease_s: float = LEASE_S,
+        stored: Files | None = None,
     ) -> None:
         super().__init__(database, encryption, clock=clock)
+        self._files = stored or Files(database, encryption, clock=clock)
         self._worker = worker or secrets.token_hex(16)
         self.lease_s = lease_s
         self.held = Held()
@@ -144,12 +156,16 @@ class Batches(Store):
         *,
         endpoint: str,
         input_file_id: str,
+        size: int,
         client_id: str | None,
         client: str,
         metadata: Mapping[str, Any] | None = None,
         output_expires_s: float | None = None,
     ) -> Batch:
-        """Store a new batch, which is to be validated. Raises TooManyError."""
+        """Store a new batch, which is to be validated. Raises TooManyError, and QuotaError if there is no room.
+
+        ``size`` is the size of the input file in bytes. The lines are stored beside it until the batch ends.
+        """
         check_ids(owner, endpoint, input_file_id)
         about = {"client": client, "metadata": metadata, "output_expires_s": output_expires_s}
         id, kept, row = new_id("batch"), self._vault.pack(about), batches.c
@@ -158,9 +174,11 @@ class Batches(Store):
             under_way = select(func.count()).where(row.owner == owner, row.status.not_in(ENDS))
             if connection.execute(under_way).scalar_one() >= MAX_ACTIVE:
                 raise TooManyError(f"There are {MAX_ACTIVE} batches of this key under way. Wait until one has ended.")
+            self._files.check_room(connection, owner, size, is_file=False)
             now = self._now(connection)
             connection.execute(
                 insert(batches).values(
+                    bytes=size,
                     id=id,
                     owner=owner,
                     client_id=client_id,
@@ -238,10 +256,13 @@ class Batches(Store):
         return await self._database.aread(lambda connection: connection.execute(query).first() is not None)
 
     async def claim(self) -> Batch | None:
-        """Take the lease of a batch that is to be validated or ended. Return None if there is none."""
+        """Take the lease of a batch that is to be validated or ended. Return None if there is none.
+
+        A batch that cannot be read is not claimed again for :data:`UNREADABLE_S` seconds.
+        """
         row, line = batches.c, batch_lines.c
 
-        def work(connection: Connection) -> Batch | None:
+        def work(connection: Connection) -> Batch | str | None:
             now = self._now(connection)
             is_open = and_(line.status == "running", or_(line.lease_until > now, self._is_held()))
             runs = select(line.number).where(line.batch_id == row.id, is_open).exists()
@@ -252,18 +273,31 @@ class Batches(Store):
                 and_(row.status == "in_progress", or_(~waits, and_(row.expires_at <= now, ~runs))),
             )
             mine = row.id.in_(self.held.batches)
-            query = select(batches).where(row.lease_until <= now, ~mine, due).order_by(row.created_at).limit(1)
+            # Batches that failed before come after new ones, so they do not keep those waiting.
+            ordering = row.lease_until, row.created_at
+            query = select(batches).where(row.lease_until <= now, ~mine, due).order_by(*ordering).limit(1)
             found = connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
             if found is None:
                 return None
-            leased = {"worker": self._worker, "lease_until": now + self.lease_s}
+            leased: dict[str, Any] = {"worker": self._worker, "lease_until": now + self.lease_s}
+            try:
+                claimed: Batch | str = self._batch(found)
+            except Exception as error:
+                claimed = f"{found.id} cannot be read: {error}"
+                leased = {"lease_until": now + UNREADABLE_S}
             connection.execute(update(batches).where(row.id == found.id).values(leased))
-            return self._batch(found)
+            return claimed
 
-        batch = await self._database.awrite(work)
+        batch = await self._readable(work)
         if batch is not None:
             self.held.batches.add(batch.id)
         return batch
+
+    async def _readable[T](self, work: Callable[[Connection], T | str | None]) -> T | None:
+        """Claim something until it can be read. A text that ``work`` returns says what cannot, and is logged."""
+        while isinstance(found := await self._database.awrite(work), str):
+            log.warning("batches: %s", found)
+        return found
 
     async def add_lines(self, batch: Batch, first: int, requests: Sequence[Item]) -> None:
         """Add lines to a batch that is validated here, numbered from ``first``. Raises LostError.
@@ -325,21 +359,30 @@ class Batches(Store):
 
         return await self._database.awrite(work)
 
-    async def results(self, batch: Batch, after: int, limit: int) -> Sequence[tuple[int, str, Item, Item | None]]:
-        """Return the number, the status, the request and the result of some lines, in order."""
-        line = batch_lines.c
-        query = select(batch_lines).where(line.batch_id == batch.id, line.number > after)
+    async def results(self, batch: Batch, after: int, limit: int) -> Sequence[tuple[int, str, int, Item]]:
+        """Return some lines in order: the number, the status, and the result with its size in bytes.
 
-        def work(connection: Connection) -> Sequence[tuple[int, str, Item, Item | None]]:
-            found = connection.execute(query.order_by(line.number).limit(limit)).all()
+        A line that is not done has its request instead of a result. There are up to ``limit`` lines, or fewer if these
+        have :data:`RESULT_BYTES`.
+        """
+        line = batch_lines.c
+        kept, rest = func.coalesce(line.result, line.request), and_(line.batch_id == batch.id, line.number > after)
+
+        def work(connection: Connection) -> Sequence[tuple[int, str, int, Item]]:
+            sizes: dict[int, int] = {}
+            total = 0
+            query = select(line.number, octets(connection, kept)).where(rest).order_by(line.number).limit(limit)
+            for number, size in connection.execute(query):
+                total += int(size)
+                if sizes and total > RESULT_BYTES:
+                    break
+                sizes[int(number)] = int(size)
+            if not sizes:
+                return []
+            some = select(line.number, line.status, kept).where(rest, line.number <= max(sizes)).order_by(line.number)
+            found = connection.execute(some).all()
             return [
-                (
-                    int(one.number),
-                    one.status,
-                    self._vault.unpack(one.request),
-                    None if one.result is None else self._vault.unpack(one.result),
-                )
-                for one in found
+                (int(number), status, sizes[int(number)], self._vault.unpack(text)) for number, status, text in found
             ]
 
         return await self._database.aread(work)
@@ -377,20 +420,28 @@ class Batches(Store):
 
         await self._own(batch, work)
 
-    async def leave(self, batch: Batch) -> None:
-        """Give up the lease of a batch, so that another proxy can take it at once."""
+    async def leave(self, batch: Batch, *, after_s: float = 0.0) -> None:
+        """Give up the lease of a batch. Any proxy can take it after ``after_s`` seconds."""
         self.held.batches.discard(batch.id)
         row = batches.c
         mine = update(batches).where(row.id == batch.id, row.worker == self._worker)
-        await self._database.awrite(lambda connection: connection.execute(mine.values(lease_until=0.0)) and None)
+
+        def work(connection: Connection) -> None:
+            until = self._now(connection) + after_s if after_s > 0 else 0.0
+            connection.execute(mine.values(worker=None, lease_until=until))
+
+        await self._database.awrite(work)
 
     # What proxies do with lines.
 
     async def claim_line(self) -> Line | None:
-        """Take the lease of a line that is to be answered. Return None if there is none."""
+        """Take the lease of a line that is to be answered. Return None if there is none.
+
+        If a line or its batch cannot be read, no line of the batch is claimed for :data:`UNREADABLE_S` seconds.
+        """
         row, line = batches.c, batch_lines.c
 
-        def work(connection: Connection) -> Line | None:
+        def work(connection: Connection) -> Line | str | None:
             now = self._now(connection)
             lapsed = and_(line.status == "running", line.lease_until <= now, ~self._is_held())
             free = or_(line.status == "waiting", lapsed)
@@ -404,17 +455,23 @@ class Batches(Store):
             found = connection.execute(wanted.with_for_update(skip_locked=True)).one_or_none()
             if found is None:
                 return None
-            connection.execute(update(batches).where(row.id == batch.id).values(served_at=now))
+            changed = update(batches).where(row.id == batch.id)
+            number, attempts = int(found.number), int(found.attempts) + 1
+            try:
+                claimed = Line(self._batch(batch), number, attempts, self._vault.unpack(found.request))
+            except Exception as error:
+                connection.execute(changed.values(not_before=now + UNREADABLE_S))
+                return f"line {number} of {batch.id} cannot be read: {error}"
+            connection.execute(changed.values(served_at=now))
             leased = {"status": "running", "worker": self._worker, "lease_until": now + self.lease_s}
             connection.execute(
                 update(batch_lines)
                 .where(line.batch_id == batch.id, line.number == found.number)
-                .values(attempts=found.attempts + 1, **leased)
+                .values(attempts=attempts, **leased)
             )
-            request = self._vault.unpack(found.request)
-            return Line(self._batch(batch), int(found.number), int(found.attempts) + 1, request)
+            return claimed
 
-        claimed = await self._database.awrite(work)
+        claimed = await self._readable(work)
         if claimed is not None:
             self.held.lines.add((claimed.batch.id, claimed.number))
         return claimed

@@ -31,15 +31,17 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     tuple_,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from storage.base import Clock, Store, can_be_id, check_ids
 from storage.database import Database
 from storage.encryption import Encryption
 from storage.pagination import Order, Page, UnknownCursorError, first_of
-from storage.tables import file_pieces, files
+from storage.tables import ENDS, batches, file_pieces, files
 
 PIECE_BYTES = 1024 * 1024
 
@@ -58,6 +60,10 @@ LOCKS = 2
 
 class QuotaError(Exception):
     """There is no room for a file. The message is for the owner."""
+
+
+class GoneError(Exception):
+    """The file was deleted while it was written, or the upload that it is a part of does not exist any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +114,32 @@ class Files(Store):
     ) -> StoredFile:
         """Store a file. ``expires_s``: how many seconds it is kept; None: until it is deleted. Raises QuotaError.
 
-        With ``upload_id`` it becomes a part of an upload.
+        With ``upload_id`` it becomes a part of an upload. Raises GoneError if that ends meanwhile.
         """
-        file = await self.begin(
-            *(owner, name, len(data)),
-            purpose=purpose,
-            media_type=media_type,
-            expires_s=expires_s,
-            upload_id=upload_id,
-        )
         try:
-            await self.write(file.id, 0, cut(data))
-            await self.finish(file.id)
-        except BaseException:
-            await self._database.awrite(lambda connection: forget(connection, [file.id]) and None)
-            raise
+            file = await self.begin(
+                *(owner, name, len(data)),
+                purpose=purpose,
+                media_type=media_type,
+                expires_s=expires_s,
+                upload_id=upload_id,
+            )
+            is_there = await self._fill(file.id, data)
+        except IntegrityError as error:
+            # The row that the new one belongs to was deleted.
+            raise GoneError(upload_id or name) from error
+        if not is_there:
+            raise GoneError(file.id)
         return file
+
+    async def _fill(self, id: str, data: bytes) -> bool:
+        """Write all bytes of a file. Return whether it still exists. If that fails, the file is deleted."""
+        try:
+            await self.write(id, 0, cut(data))
+            return await self.finish(id)
+        except BaseException:
+            await self._database.awrite(lambda connection: forget(connection, [id]) and None)
+            raise
 
     async def begin(
         self,
@@ -146,10 +162,8 @@ class Files(Store):
         about = self._vault.pack({"name": name, "media_type": media_type})
 
         def work(connection: Connection) -> StoredFile:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:locks, 0)"), {"locks": LOCKS})
             if not has_room:
-                self._check_room(connection, owner, size)
+                self.check_room(connection, owner, size)
             now = self._now(connection)
             expires_at = None if expires_s is None else now + expires_s
             connection.execute(
@@ -193,10 +207,10 @@ class Files(Store):
 
         return await self._database.awrite(work)
 
-    async def finish(self, id: str) -> None:
-        """Make a file ready: from now on it can be read."""
+    async def finish(self, id: str) -> bool:
+        """Make a file ready: from now on it can be read. Return whether it still exists."""
         done = update(files).where(files.c.id == id).values(ready=1)
-        await self._database.awrite(lambda connection: connection.execute(done) and None)
+        return await self._database.awrite(lambda connection: bool(connection.execute(done).rowcount))
 
     async def get(self, id: str, owner: str) -> StoredFile | None:
         """Return a file."""
@@ -270,22 +284,28 @@ class Files(Store):
 
         return await self._database.awrite(work)
 
-    def _check_room(self, connection: Connection, owner: str, size: int) -> None:
+    def check_room(self, connection: Connection, owner: str, size: int, *, is_file: bool = True) -> None:
+        """Check the quotas, in a writing transaction. Raises QuotaError if ``size`` more bytes have no room.
+
+        The lines of batches under way count like the files that they were read from. Another check waits until this
+        transaction has ended.
+        """
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:locks, 0)"), {"locks": LOCKS})
         row, quota = files.c, self._quota
-        own = connection.execute(
-            select(func.count(), func.coalesce(func.sum(row.bytes), 0)).where(row.owner == owner)
-        ).one()
-        if own[0] >= MAX_FILES:
-            raise QuotaError(f"There are {MAX_FILES} files of this key. Delete some.")
-        if quota.owner_bytes is not None and int(own[1]) + size > quota.owner_bytes:
-            raise QuotaError(
-                f"The files of this key would have {int(own[1]) + size} bytes, and {quota.owner_bytes} are allowed."
-                " Delete some, or let files expire."
-            )
-        if quota.total_bytes is not None:
-            total = int(connection.execute(select(func.coalesce(func.sum(row.bytes), 0))).scalar_one())
-            if total + size > quota.total_bytes:
-                raise QuotaError("The files of all keys have as many bytes as are allowed. Try again later.")
+        if is_file:
+            count = connection.execute(select(func.count()).where(row.owner == owner)).scalar_one()
+            if count >= MAX_FILES:
+                raise QuotaError(f"There are {MAX_FILES} files of this key. Delete some.")
+        if quota.owner_bytes is not None:
+            own = _stored(connection, owner) + size
+            if own > quota.owner_bytes:
+                raise QuotaError(
+                    f"The files and batches of this key would have {own} bytes, and {quota.owner_bytes} are allowed."
+                    " Delete some files, or let them expire."
+                )
+        if quota.total_bytes is not None and _stored(connection) + size > quota.total_bytes:
+            raise QuotaError("The files and batches of all keys have as many bytes as are allowed. Try again later.")
 
     def _all(self, connection: Connection, owner: str) -> Select[Any]:
         row = files.c
@@ -300,6 +320,16 @@ class Files(Store):
         return StoredFile(
             row.id, row.created_at, row.expires_at, row.purpose, int(row.bytes), about["name"], about["media_type"]
         )
+
+
+def _stored(connection: Connection, owner: str | None = None) -> int:
+    """Return how many bytes the files, and the batches under way, of an owner have; or those of all owners."""
+    total = 0
+    for table, counts in ((files, true()), (batches, batches.c.status.not_in(ENDS))):
+        mine = true() if owner is None else table.c.owner == owner
+        query = select(func.coalesce(func.sum(table.c.bytes), 0)).where(mine, counts)
+        total += int(connection.execute(query).scalar_one())
+    return total
 
 
 def cut(data: bytes) -> Iterable[bytes]:

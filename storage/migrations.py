@@ -295,12 +295,18 @@ def _batches(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+def _batches_count(connection: Connection) -> None:
+    # The lines of a batch that is under way count towards the quota for files.
+    connection.execute(text("ALTER TABLE batches ADD COLUMN bytes BIGINT NOT NULL DEFAULT 0"))
+
+
 MIGRATIONS: Sequence[Migration] = (
     _clients_and_budgets,
     _what_is_remembered,
     _earlier_dollars_are_estimates,
     _files,
     _batches,
+    _batches_count,
 )
 """The steps, numbered from 1. New ones are appended."""
 

@@ -32,13 +32,13 @@ from sqlalchemy import (
 from storage import conversations as conversation_rows
 from storage import responses as response_rows
 from storage.base import Clock, Store, octets
-from storage.batches import ENDS
 from storage.database import Database
 from storage.encryption import Encryption
 from storage.files import UNFINISHED_S
 from storage.files import forget as forget_files
 from storage.leases import Leases
 from storage.tables import (
+    ENDS,
     batches,
     chat_completions,
     conversation_items,

@@ -80,7 +80,7 @@ class Stores:
             sessions=Sessions(database, encryption, idle_s=limits.sessions_idle_s, lease_s=lease_s),
             files=files,
             uploads=Uploads(database, encryption, files),
-            batches=Batches(database, encryption, lease_s=lease_s),
+            batches=Batches(database, encryption, lease_s=lease_s, stored=files),
             retention=Retention(database, limits),
             wait_s=wait_s,
         )

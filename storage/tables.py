@@ -198,6 +198,9 @@ file_pieces = Table(
     Column("data", LargeBinary, nullable=False),  # may be encrypted
 )
 
+ENDS = frozenset({"failed", "completed", "expired", "cancelled"})
+"""The states of batches that have ended."""
+
 # `client_id` is the key that pays for it. `times` is a JSON object with the time of each change of the status. A batch
 # is served after those with an older `served_at`, and not before `not_before`. A proxy that validates or finalizes it
 # is its `worker`, with a lease.
@@ -223,6 +226,7 @@ batches = Table(
     Column("lease_until", Double, nullable=False),
     Column("times", Text, nullable=False),
     Column("about", Text, nullable=False),  # JSON
+    Column("bytes", BigInteger, nullable=False),  # the size of the input file
 )
 
 # `status` is waiting, running, completed or failed. A running line has a worker with a lease.

@@ -16,11 +16,19 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from storage.base import Store, can_be_id, check_ids
 from storage.database import Database
 from storage.encryption import Encryption
-from storage.files import Files, StoredFile, new_id
+from storage.files import Files, GoneError, StoredFile, new_id
 from storage.tables import file_pieces, files, uploads
 
 OPEN_S = 3600.0
 """How many seconds an upload can be added to, as at OpenAI."""
+
+
+MAX_OPEN = 1000
+"""How many uploads of an owner may be open."""
+
+
+class TooManyUploadsError(Exception):
+    """The owner has as many open uploads as are allowed. The message is for the owner."""
 
 
 class PartsError(Exception):
@@ -58,13 +66,16 @@ class Uploads(Store):
     async def create(
         self, owner: str, name: str, size: int, *, purpose: str, media_type: str, expires_s: float | None
     ) -> Upload:
-        """Begin an upload."""
+        """Begin an upload. Raises TooManyUploadsError."""
         check_ids(owner, purpose)
         about: dict[str, Any] = {"name": name, "purpose": purpose, "media_type": media_type, "expires_s": expires_s}
         kept, id = self._vault.pack(about), new_id("upload")
 
         def work(connection: Connection) -> Upload:
-            now = self._now(connection)
+            now, row = self._now(connection), uploads.c
+            are_open = select(func.count()).where(row.owner == owner, row.expires_at > now)
+            if connection.execute(are_open).scalar_one() >= MAX_OPEN:
+                raise TooManyUploadsError(f"There are {MAX_OPEN} open uploads of this key. Complete or cancel some.")
             connection.execute(
                 insert(uploads).values(
                     id=id, owner=owner, created_at=now, expires_at=now + OPEN_S, bytes=size, about=kept
@@ -90,9 +101,12 @@ class Uploads(Store):
         query = select(func.coalesce(func.sum(files.c.bytes), 0)).where(files.c.upload_id == id)
         return await self._database.aread(lambda connection: int(connection.execute(query).scalar_one()))
 
-    async def add(self, upload: Upload, owner: str, data: bytes) -> StoredFile:
-        """Add a part. Raises QuotaError."""
-        return await self._files.put(owner, "", data, purpose=upload.purpose, upload_id=upload.id)
+    async def add(self, upload: Upload, owner: str, data: bytes) -> StoredFile | None:
+        """Add a part. Return None if the upload ends meanwhile. Raises QuotaError."""
+        try:
+            return await self._files.put(owner, "", data, purpose=upload.purpose, upload_id=upload.id)
+        except GoneError:
+            return None
 
     async def complete(self, id: str, owner: str, parts: Sequence[str], md5: str | None = None) -> StoredFile | None:
         """Make a file of these parts, in this order. Other parts are dropped. Raises PartsError.

@@ -5,12 +5,13 @@ from typing import Any
 
 from api.answer_headers import JSON, common_headers
 from api.endpoints.conversations import metadata_of
-from api.endpoints.files import BATCH_S, expiry, unknown_file
+from api.endpoints.files import BATCH_S, expiry, no_room, unknown_file
 from api.http.pagination import asked_of, listed, unknown_cursor
 from api.http.responder import Responder
 from api.parts import Batching
 from api.request import ApiRequest
 from storage.batches import Batch, TooManyError
+from storage.files import QuotaError
 from storage.pagination import UnknownCursorError
 from storage.stores import Stores
 from translate.chat.parameters import refuse_unknown
@@ -45,6 +46,7 @@ async def create_batch(batching: Batching, request: ApiRequest, exchange: Respon
             owner,
             endpoint=endpoint,
             input_file_id=id,
+            size=file.size,
             client_id=batching.client_id,
             client=request.identity.client,
             metadata=metadata_of(fields) if fields.get("metadata") is not None else None,
@@ -52,6 +54,8 @@ async def create_batch(batching: Batching, request: ApiRequest, exchange: Respon
         )
     except TooManyError as error:
         raise OpenAIError(str(error), status=429, type="requests", code="rate_limit_exceeded") from error
+    except QuotaError as error:
+        raise no_room(error) from error
     await _respond(exchange, batch_object(batch))
 
 

@@ -12,7 +12,7 @@ from api.request import ApiRequest
 from storage.files import QuotaError, StoredFile
 from storage.pagination import UnknownCursorError
 from storage.stores import Stores
-from storage.uploads import PartsError, Upload
+from storage.uploads import PartsError, TooManyUploadsError, Upload
 from translate.chat.parameters import refuse_unknown
 from translate.errors import OpenAIError
 from translate.known_keys import below, report
@@ -24,6 +24,7 @@ BATCH_S = 30 * 86_400.0
 MIN_EXPIRY_S, MAX_EXPIRY_S = 3600, 30 * 86_400
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_NAME = 1000
+MAX_MEDIA_TYPE = 255
 MOST_LISTED = 10_000
 
 
@@ -42,7 +43,7 @@ async def create_file(stores: Stores, request: ApiRequest, exchange: Responder) 
         made = await stores.files.put(
             *(request.identity.owner, _name(file.filename, "file"), file.data),
             purpose=purpose,
-            media_type=file.media_type,
+            media_type=_media_type(file.media_type, "file"),
             expires_s=expiry(policy, purpose),
         )
     except QuotaError as error:
@@ -116,12 +117,15 @@ async def create_upload(stores: Stores, request: ApiRequest, exchange: Responder
             f"Invalid 'bytes': a number from 1 to {MAX_FILE_BYTES} is expected.", param="bytes", code="invalid_value"
         )
     purpose = _purpose(_text(fields, "purpose"))
-    made = await stores.uploads.create(
-        *(request.identity.owner, _name(_text(fields, "filename"), "filename"), size),
-        purpose=purpose,
-        media_type=_text(fields, "mime_type"),
-        expires_s=expiry(fields.get("expires_after"), purpose),
-    )
+    try:
+        made = await stores.uploads.create(
+            *(request.identity.owner, _name(_text(fields, "filename"), "filename"), size),
+            purpose=purpose,
+            media_type=_media_type(_text(fields, "mime_type"), "mime_type"),
+            expires_s=expiry(fields.get("expires_after"), purpose),
+        )
+    except TooManyUploadsError as error:
+        raise OpenAIError(str(error), status=429, type="requests", code="rate_limit_exceeded") from error
     await _respond(exchange, _upload_object(made, "pending"))
 
 
@@ -140,7 +144,7 @@ async def add_part(stores: Stores, request: ApiRequest, exchange: Responder) -> 
             code="invalid_value",
         )
     try:
-        part = await stores.uploads.add(upload, owner, data)
+        part = _there(await stores.uploads.add(upload, owner, data), id)
     except QuotaError as error:
         raise no_room(error) from error
     body = {"id": part.id, "object": "upload.part", "created_at": int(part.created_at), "upload_id": id}
@@ -278,6 +282,16 @@ def _name(name: str, param: str) -> str:
             code="invalid_value",
         )
     return base
+
+
+def _media_type(media_type: str, param: str) -> str:
+    if len(media_type) > MAX_MEDIA_TYPE:
+        raise OpenAIError(
+            f"Invalid '{param}': a media type of up to {MAX_MEDIA_TYPE} characters is expected.",
+            param=param,
+            code="invalid_value",
+        )
+    return media_type
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

@@ -29,7 +29,11 @@ def read_form(content_type: str, body: bytes) -> Mapping[str, Part]:
     """Return the parts of a form by their names. The last part of a name counts. Raises OpenAIError (400)."""
     head = Message()
     head["content-type"] = content_type
-    boundary = head.get_param("boundary")
+    # A parameter may name an encoding that does not exist or fails, or have a number with too many digits.
+    try:
+        boundary = head.get_param("boundary")
+    except (ValueError, LookupError):
+        boundary = None
     if head.get_content_type() != "multipart/form-data" or not isinstance(boundary, str) or not boundary:
         raise OpenAIError(
             "Invalid Content-Type: 'multipart/form-data' with a boundary is expected.", code="invalid_content_type"
@@ -77,12 +81,15 @@ def _part(body: bytes, start: int, end: int) -> tuple[str, Part]:
     stop = body.find(b"\r\n\r\n", start - 2, min(end, start + MAX_HEAD_BYTES))
     if stop < 0:
         raise _malformed("a part has no headers, or too many")
-    head = message_from_string(body[start:stop].decode("latin-1"))
-    name = head.get_param("name", header="content-disposition")
+    try:
+        head = message_from_string(body[start:stop].decode("latin-1"))
+        name = head.get_param("name", header="content-disposition")
+        filename = head.get_filename()
+        media_type = head.get_content_type() if "content-type" in head else ""
+    except (ValueError, LookupError):
+        raise _malformed("a header of a part cannot be decoded") from None
     if not isinstance(name, str) or not name:
         raise _malformed("a part has no name")
-    filename = head.get_filename()
-    media_type = head.get_content_type() if "content-type" in head else ""
     return _text(name), Part(body[stop + 4 : end], None if filename is None else _text(filename), media_type)
 
 
@@ -91,6 +98,8 @@ def _text(value: str) -> str:
     # The header was read as Latin-1. What has an encoding of its own (filename*=) is decoded already.
     with contextlib.suppress(UnicodeError):
         value = value.encode("latin-1").decode("utf-8")
+    # Some encodings can express half of a surrogate pair, which cannot be stored.
+    value = value.encode("utf-8", "replace").decode("utf-8")
     return value.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
 
 

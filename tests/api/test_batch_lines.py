@@ -40,7 +40,8 @@ async def test_a_line_is_bounded(data: tuple[bytes, ...]) -> None:
 def test_of_a_line_its_id_and_its_body_are_kept() -> None:
     reader = LineReader("/v1/responses", 100)
 
-    assert reader.read(1, json.dumps(GOOD).encode()) == {"custom_id": "a", "body": {"model": "gpt-5"}}
+    read = reader.read(1, json.dumps(GOOD).encode())
+    assert (read["custom_id"], bytes(read["body"])) == ("a", b'{"model":"gpt-5"}')
     assert reader.model == "gpt-5"
     reader.read(2, json.dumps({**GOOD, "custom_id": "b"}).encode())
     assert reader.model == "gpt-5"

@@ -20,7 +20,10 @@ from auth.keys.clients import Clients
 from auth.keys.limits import Budget
 from engine import ClaudeError
 from storage import batches as stored
-from storage.database import Database
+from storage.batches import Batches
+from storage.database import Database, StoreError
+from storage.encryption import Encryption
+from storage.files import Files
 from storage.stores import Stores
 from tests.api.scripted import END, START, Scripted, client, parts, text
 from tests.openai_document import problems
@@ -231,6 +234,98 @@ async def test_while_others_wait_no_line_begins(tmp_path: Path) -> None:
         await own.until(batch, "completed")
 
     assert len(engine.turns) == 1
+
+
+async def test_a_batch_whose_input_cannot_be_read_does_not_keep_others_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.batch_runner.RETRY_S", 300.0)
+    looked: list[str] = []
+    pieces = Files.pieces
+
+    def read(self: Files, id: str) -> AsyncIterator[bytes]:
+        looked.append(id)
+        return pieces(self, id)
+
+    monkeypatch.setattr(Files, "pieces", read)
+    async with running(Scripted(ANSWER), tmp_path) as own:
+        with monkeypatch.context() as patched:
+            # The pieces alone are sealed with a key that no proxy has.
+            patched.setattr(Encryption, "seal_bytes", Encryption([Encryption.new_key()]).seal_bytes)
+            sealed = await own.create(line("a"))
+        batch = await own.until(await own.create(line("b")), "completed")
+        waits = await own.until(sealed, "validating")
+
+    assert batch["request_counts"] == {"total": 1, "completed": 1, "failed": 0}
+    assert looked.count(waits["input_file_id"]) == 1
+
+
+async def test_a_batch_that_cannot_be_taken_care_of_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def fail(self: object, id: str) -> AsyncIterator[bytes]:
+        tried.append(id)
+        raise ArithmeticError
+
+    monkeypatch.setattr("api.batch_runner.RETRY_S", 0.0)
+    monkeypatch.setattr(Files, "pieces", fail)
+    async with running(Scripted(), tmp_path) as own:
+        batch = await own.until(await own.create(line("a")), "failed")
+
+    assert [error["code"] for error in batch["errors"]["data"]] == ["server_error"]
+    assert len(tried) == stored.MAX_ATTEMPTS
+
+
+async def test_a_batch_that_cannot_be_read_fails_after_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object, id: str) -> AsyncIterator[bytes]:
+        raise StoreError("sealed")
+
+    monkeypatch.setattr("api.batch_runner.RETRY_S", 0.0)
+    monkeypatch.setattr(stored, "WINDOW_S", 0.0)
+    monkeypatch.setattr(Files, "pieces", fail)
+    async with running(Scripted(), tmp_path) as own:
+        batch = await own.until(await own.create(line("a")), "failed")
+
+    assert [error["code"] for error in batch["errors"]["data"]] == ["server_error"]
+
+
+async def test_a_line_whose_answer_cannot_be_stored_is_tried_again_and_then_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> dict[str, Any]:
+        raise ArithmeticError
+
+    monkeypatch.setattr("api.batch_runner.RETRY_S", 0.0)
+    monkeypatch.setattr("api.batch_runner.answered", fail)
+    engine = Scripted(*[ANSWER] * stored.MAX_ATTEMPTS)
+    async with running(engine, tmp_path, concurrency=1) as own:
+        batch = await own.until(await own.create(line("a")), "completed")
+        (bad,) = await own.lines(batch["error_file_id"])
+        assert not own.stores.batches.held.lines
+
+    assert (bad["custom_id"], bad["response"], bad["error"]["code"]) == ("a", None, "server_error")
+    assert len(engine.turns) == stored.MAX_ATTEMPTS
+
+
+async def test_large_lines_are_stored_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers: list[int] = []
+    real = Batches.add_lines
+
+    async def add(self: Batches, batch: Any, first: int, requests: Any) -> None:
+        numbers.append(len(requests))
+        await real(self, batch, first, requests)
+
+    monkeypatch.setattr("api.batch_runner.BYTES_AT_ONCE", 1000)
+    monkeypatch.setattr(Batches, "add_lines", add)
+    large: dict[str, Any] = {"messages": [{"role": "user", "content": "x" * 600}]}
+    async with running(Scripted(*[ANSWER] * 5), tmp_path) as own:
+        batch = await own.until(await own.create(*(line(f"{n}", **large) for n in range(5))), "completed")
+        good = await own.lines(batch["output_file_id"])
+
+    assert numbers == [2, 2, 1]
+    assert [one["custom_id"] for one in good] == [str(n) for n in range(5)]
 
 
 async def test_a_proxy_that_ends_puts_its_lines_back(tmp_path: Path) -> None:

@@ -122,21 +122,27 @@ async def test_a_conversation_whose_file_is_gone_says_so() -> None:
     assert (second.status_code, second.json()["error"]["param"]) == (404, "input")
 
 
-async def test_files_are_bounded_together_and_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_BYTES", 2 * len(PDF) - 1)
-    engine = Scripted(ANSWER)
+async def test_files_are_bounded_together_and_each_mention_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 2 * len(PDF))
+    engine = Scripted(ANSWER, ANSWER)
     async with client(engine) as http:
         one, two = await upload(http, "a.pdf", PDF), await upload(http, "b.pdf", PDF)
 
-        async def ask(*ids: str) -> httpx.Response:
+        async def ask(*ids: str, after: str | None = None) -> httpx.Response:
             said = [{"type": "input_file", "file_id": id} for id in ids]
-            body = {"model": "gpt-4o", "input": [{"role": "user", "content": said}]}
+            body = {"model": "gpt-4o", "input": [{"role": "user", "content": said}], "previous_response_id": after}
             return await http.post("/v1/responses", json=body, headers=ANN)
 
-        twice, both = await ask(one, one), await ask(one, two)
+        both, twice = await ask(one, two), await ask(one, one)
+        mixed, often = await ask(one, two, one), await ask(one, one, one)
+        later = await ask(one, after=twice.json()["id"])
+        content = [{"type": "file", "file": {"file_id": one}}] * 3
+        chat = {"model": "gpt-4o", "messages": [{"role": "user", "content": content}]}
+        chatted = await http.post("/v1/chat/completions", json=chat, headers=ANN)
 
-    assert twice.status_code == 200
-    assert (both.status_code, both.json()["error"]["code"]) == (413, "request_too_large")
+    assert (both.status_code, twice.status_code) == (200, 200)
+    for answer in (mixed, often, later, chatted):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
 
 
 @pytest.mark.parametrize(

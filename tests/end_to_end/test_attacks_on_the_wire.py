@@ -220,9 +220,8 @@ def test_a_target_of_a_megabyte_is_refused(proxy: Proxy) -> None:
         b'{"model": "x", "messages": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
         b'{"model": "x", "messages": [], "n": 1e999999}',
         b"\xff\xfe\x00",
-        b'{"model": "\\ud800", "messages": [{"role": "user", "content": "\\ud800"}]}',
     ],
-    ids=["brackets", "a number of a million digits", "depth", "infinity", "no text", "half a surrogate"],
+    ids=["brackets", "a number of a million digits", "depth", "infinity", "no text"],
 )
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/conversations"])
 def test_a_body_that_is_a_trap_is_a_400(path: str, body: bytes, proxy: Proxy) -> None:

@@ -104,6 +104,7 @@ def test_a_batch_goes_on_after_its_proxy_was_killed(cloud: Cloud, home: Path) ->
 
     assert [one["custom_id"] for one in found] == ["a", "b", "c"]
     said = [one["response"]["body"]["choices"][0]["message"]["content"] for one in found]
-    assert (said[0], set(said[1:])) == ("one", {"two", "three"})
+    # Two lines run at once, so the first answer may be the second line's. What was answered is not asked again.
+    assert sorted(said) == ["one", "three", "two"]
     assert len(cloud.turns) == 5
     assert batch.error_file_id is None

@@ -11,7 +11,7 @@ from storage import batches as module
 from storage.batches import MAX_ATTEMPTS, WINDOW_S, Batch, Batches, LostError, TooManyError
 from storage.database import Database
 from storage.encryption import Encryption
-from storage.files import Files
+from storage.files import Files, Quota, QuotaError
 from storage.lease_renewal import LEASE_S
 from storage.pagination import UnknownCursorError
 from storage.retention import Limits, Retention
@@ -34,7 +34,14 @@ def elsewhere(other: Database, clock: Clock) -> Batches:
 
 
 async def create(kept: Batches, owner: str = ME, **more: Any) -> Batch:
-    fields = {"endpoint": "/v1/responses", "input_file_id": "file-1", "client_id": None, "client": "a/b", **more}
+    fields = {
+        "endpoint": "/v1/responses",
+        "input_file_id": "file-1",
+        "size": 10,
+        "client_id": None,
+        "client": "a/b",
+        **more,
+    }
     return await kept.create(owner, **fields)
 
 
@@ -183,6 +190,43 @@ async def test_a_batch_that_is_left_is_taken_at_once(kept: Batches, elsewhere: B
     assert await elsewhere.claim() is not None
 
 
+async def test_a_batch_that_is_left_for_a_while_comes_after_new_ones(
+    kept: Batches, elsewhere: Batches, clock: Clock
+) -> None:
+    await create(kept)
+    batch = await kept.claim()
+    assert batch is not None
+    await kept.leave(batch, after_s=10)
+    assert await kept.claim() is None and await elsewhere.claim() is None
+    clock.now += 10
+    newer = await create(kept)
+
+    claimed = [await kept.claim(), await elsewhere.claim()]
+    assert [one.id if one else None for one in claimed] == [newer.id, batch.id]
+
+
+async def test_a_batch_that_cannot_be_read_does_not_keep_others_waiting(
+    kept: Batches, database: Database, clock: Clock
+) -> None:
+    foreign = Batches(database, Encryption([Encryption.new_key()]), clock=clock, worker="foreign")
+    running = await begun(foreign)
+    sealed = await create(foreign)
+    clock.now += 1
+    good = await begun(kept, 2)
+    validated = await create(kept)
+
+    lines = [await kept.claim_line() for _ in range(3)]
+    assert [line and (line.batch.id, line.number) for line in lines] == [(good.id, 0), (good.id, 1), None]
+    batch = await kept.claim()
+    assert batch is not None and batch.id == validated.id
+    assert await kept.claim() is None
+
+    clock.now += module.UNREADABLE_S
+    line, batch = await foreign.claim_line(), await foreign.claim()
+    assert line is not None and (line.batch.id, line.attempts) == (running.id, 1)
+    assert batch is not None and batch.id == sealed.id
+
+
 async def test_a_line_is_answered_by_another_proxy_after_the_lease(
     kept: Batches, elsewhere: Batches, clock: Clock
 ) -> None:
@@ -325,6 +369,45 @@ async def test_a_batch_expires(kept: Batches, clock: Clock) -> None:
     assert batch is not None
     assert (await kept.finalize(batch)).status == "in_progress"
     assert [status for _, status, *_ in await kept.results(batch, -1, 5)] == ["completed", "waiting"]
+
+
+async def test_batches_under_way_count_towards_the_quota(database: Database, clock: Clock) -> None:
+    files = Files(database, None, Quota(owner_bytes=25, total_bytes=40), clock=clock)
+    kept = Batches(database, None, clock=clock, stored=files)
+    await create(kept)
+    await files.put(ME, "a", b"x" * 10, purpose="batch")
+
+    with pytest.raises(QuotaError, match="would have 30 bytes, and 25 are allowed"):
+        await create(kept)
+    with pytest.raises(QuotaError):
+        await files.put(ME, "b", b"x" * 10, purpose="batch")
+    await create(kept, YOU)
+    with pytest.raises(QuotaError, match="all keys"):
+        await create(kept, YOU, size=11)
+    batch = await kept.claim()
+    assert batch is not None and batch.owner == ME
+    await kept.fail(batch, [])
+    await create(kept)
+
+
+async def test_results_are_read_in_pages_of_some_bytes(kept: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = await begun(kept, 4)
+    results: list[dict[str, Any]] = [{"r": text} for text in ("x" * 3000, "y" * 10, "z" * 10)]
+    for result in results:
+        line = await kept.claim_line()
+        assert line is not None
+        assert await kept.finish_line(line, result, ok=True)
+    monkeypatch.setattr(module, "RESULT_BYTES", 2000)
+
+    pages, after = [], -1
+    while found := await kept.results(batch, after, 100):
+        assert len(found) == 1 or sum(size for _, _, size, _ in found) <= module.RESULT_BYTES
+        after = found[-1][0]
+        pages.append([(status, item) for _, status, _, item in found])
+    assert pages == [
+        [("completed", results[0])],
+        [("completed", results[1]), ("completed", results[2]), ("waiting", {"custom_id": "3", "body": {}})],
+    ]
 
 
 async def test_an_owner_has_so_many_batches_under_way(kept: Batches, monkeypatch: pytest.MonkeyPatch) -> None:

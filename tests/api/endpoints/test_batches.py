@@ -1,11 +1,15 @@
 """Batches over HTTP: created, listed, looked at and cancelled, by their owners alone."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from storage import batches as stored
+from storage.database import Database
+from storage.files import Quota
+from storage.stores import Stores
 from tests.api.scripted import Scripted, client
 from tests.openai_document import problems
 
@@ -95,3 +99,13 @@ async def test_too_many_batches_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
         first, second = await create(http), await create(http)
 
     assert (first.status_code, second.status_code) == (200, 429)
+
+
+async def test_a_batch_has_room_or_is_refused(tmp_path: Path) -> None:
+    with Database.open(tmp_path / "kept.db") as database:
+        async with Stores.on(database, quota=Quota(owner_bytes=5)) as stores, client(Scripted(), stores=stores) as http:
+            id = await upload(http)
+            answers = [await create(http, input_file_id=id) for _ in range(2)]
+
+    assert [one.status_code for one in answers] == [200, 413]
+    assert answers[1].json()["error"]["code"] == "storage_limit_exceeded"

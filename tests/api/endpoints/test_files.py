@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from api.endpoints import files as module
+from storage import uploads
 from storage.database import Database
 from storage.files import Quota
 from storage.stores import Stores
@@ -106,6 +107,7 @@ async def test_when_a_file_expires_is_told() -> None:
         ({"file": ("a", b"x")}, {"purpose": "nonsense"}, "purpose"),
         ({"file": ("/", b"x")}, {"purpose": "batch"}, "file"),
         ({"file": (None, b"x")}, {"purpose": "batch"}, "file"),
+        ({"file": ("a", b"x", "text/" + "x" * 251)}, {"purpose": "batch"}, "file"),
         ({"file": ("a", b"x")}, {"purpose": "batch", "expires_after[seconds]": "3600"}, "expires_after.anchor"),
         *(
             (
@@ -217,6 +219,38 @@ async def test_an_upload_is_its_owners_alone_and_can_be_cancelled() -> None:
     assert (again.status_code, again.json()["error"]["code"]) == (404, "upload_not_found")
 
 
+async def test_an_owner_has_so_many_open_uploads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_OPEN", 2)
+    fields = {"filename": "a.bin", "purpose": "batch", "bytes": 6, "mime_type": "x" * 255}
+    async with client(Scripted()) as http:
+        made = [await begin(http, **fields) for _ in range(2)]
+        refused = await http.post("/v1/uploads", json=fields, headers=ANN)
+        others = await http.post("/v1/uploads", json=fields, headers=BOB)
+        await http.post(f"/v1/uploads/{made[0]['id']}/cancel", headers=ANN)
+        await begin(http)
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert others.status_code == 200
+
+
+async def test_a_part_of_an_upload_that_is_cancelled_meanwhile_gets_404(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Database.open(tmp_path / "kept.db") as database:
+        async with Stores.on(database) as stores, client(Scripted(), stores=stores) as http:
+            made = await begin(http)
+            real = stores.files.write
+
+            async def after_the_end(*given: Any) -> int:
+                await http.post(f"/v1/uploads/{made['id']}/cancel", headers=ANN)
+                return await real(*given)
+
+            monkeypatch.setattr(stores.files, "write", after_the_end)
+            answer = await add(http, made, b"abc")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "upload_not_found")
+
+
 @pytest.mark.parametrize(
     ("wrong", "param"),
     [
@@ -227,6 +261,7 @@ async def test_an_upload_is_its_owners_alone_and_can_be_cancelled() -> None:
         ({"filename": 5}, "filename"),
         ({"filename": None}, "filename"),
         ({"mime_type": None}, "mime_type"),
+        ({"mime_type": "x" * 256}, "mime_type"),
         ({"purpose": "nonsense"}, "purpose"),
         ({"expires_after": 5}, "expires_after"),
         ({"expires_after": {"days": 5}}, "expires_after.days"),

@@ -1,5 +1,6 @@
 """Forms with files are read as browsers and SDKs write them, and others are refused."""
 
+import contextlib
 from typing import Any
 
 import httpx
@@ -79,6 +80,42 @@ def test_what_is_no_such_form_is_refused(content_type: str, body: bytes) -> None
         read_form(content_type, body)
 
     assert raised.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param("filename*=idna''abc", id="an encoding that cannot replace"),
+        pytest.param("filename*=undefined''a", id="an encoding that always fails"),
+        pytest.param("filename*=a\0b''abc", id="an encoding with NUL"),
+        pytest.param(f"filename*{'1' * 4400}*=utf-8''a", id="a long number"),
+        pytest.param(f"x*{'1' * 4400}*=utf-8''a", id="a long number of another parameter"),
+    ],
+)
+def test_parameters_that_cannot_be_decoded_are_refused(wrong: str) -> None:
+    body = f'--b\r\nContent-Disposition: form-data; name="a"; {wrong}\r\n\r\nx\r\n--b--'.encode()
+    typed = f'--b\r\nContent-Disposition: form-data; name="a"\r\nContent-Type: x/y; {wrong}\r\n\r\nx\r\n--b--'.encode()
+
+    with pytest.raises(OpenAIError) as raised:
+        read_form("multipart/form-data; boundary=b", body)
+    assert (raised.value.status, raised.value.code) == (400, "invalid_multipart_form")
+    # What nobody reads does no harm, or is refused in the same way.
+    with contextlib.suppress(OpenAIError):
+        assert read_form("multipart/form-data; boundary=b", typed)["a"].data == b"x"
+
+
+def test_a_boundary_that_cannot_be_decoded_is_refused() -> None:
+    with pytest.raises(OpenAIError) as raised:
+        read_form(f"multipart/form-data; boundary*{'1' * 4400}*=utf-8''b", HEAD + b"x\r\n--b--")
+
+    assert (raised.value.status, raised.value.code) == (400, "invalid_content_type")
+
+
+@pytest.mark.parametrize("value", ["utf-7''%2B2AA-", "unicode-escape''%5Cud800"])
+def test_names_have_no_lone_surrogates(value: str) -> None:
+    body = f'--b\r\nContent-Disposition: form-data; name="a"; filename*={value}\r\n\r\nx\r\n--b--'.encode()
+
+    assert read_form("multipart/form-data; boundary=b", body) == {"a": Part(b"x", "?")}
 
 
 @pytest.mark.parametrize("part", [Part(b"x", "x.txt"), Part(b"\xff"), Part(b"x" * (MAX_FIELD_BYTES + 1))])
