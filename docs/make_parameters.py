@@ -112,7 +112,8 @@ tool without `strict`, a `response_format` as an instruction. The header `x-unde
 
 JSON that was asked for in words (`json_object`, and schemas without a grammar) is checked before the answer is sent. If
 it does not follow the format, Claude is asked once more; the usage is that of both tries. If that does not help, the
-answer has the header `x-understudy-format: not followed`. A stream has been sent by then, and so has a background
+answer has the header `x-understudy-format: not followed`. An answer of an agent, or of MCP servers, gets the header
+at once: their calls have effects, so they are not asked again. A stream has been sent by then, and so has a background
 response: of these only the proxy's log tells it, with the rule of the schema that is broken.
 
 Anthropic accepts only property names that match `^[a-zA-Z0-9_.-]{1,64}$`. A tool's other names (`filter[id]`, `$.x`,

@@ -160,11 +160,11 @@ async def as_asked_in_words(
     """Return a response that follows the format that was asked for in words. If it does not, it is asked for once more.
 
     The last value says whether it follows the format. If the second try fails, the first one stays. A response whose
-    MCP servers were called is not asked for again, because calls have effects.
+    MCP servers were called, or that an agent gave, is not asked for again, because calls have effects.
     """
     if await follows_format(prepared, response):
         return prepared, response, True
-    if prepared.servers:
+    if prepared.servers or responding.turns.agent is not None:
         return prepared, response, False
     stream = stream_for(prepared.translated, responding.sealer, prepared.id, prepared.created_at)
     again = replace(prepared, stream=stream)

@@ -2,12 +2,14 @@
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.format_check import MAX_REFERENCES, MAX_UNIQUE_ITEMS, broken_rule
 from engine import ClaudeError
+from engine.agents import Agent
 from tests.api.scripted import END, START, Scripted, client, text
 
 pytestmark = pytest.mark.anyio
@@ -106,6 +108,19 @@ async def test_an_answer_that_still_does_not_follow_says_so(path: str, asked: An
     assert said(answer.json()) == ['{"a": "no"}']
     assert answer.headers["x-understudy-format"] == "not followed"
     assert len(engine.turns) == 2
+
+
+@pytest.mark.parametrize(("path", "asked"), [(CHAT, chat()), ("/v1/responses", response())])
+async def test_an_agent_is_not_asked_again_because_its_tools_have_effects(
+    path: str, asked: Any, tmp_path: Path
+) -> None:
+    engine = Scripted(BAD, GOOD)
+    async with client(engine, agent=Agent("writer", tmp_path, ("Write",))) as http:
+        answer = await http.post(path, json=asked)
+
+    assert said(answer.json()) == ['{"a": "no"}']
+    assert answer.headers["x-understudy-format"] == "not followed"
+    assert len(engine.turns) == 1
 
 
 async def test_only_the_choices_that_do_not_follow_are_asked_for_again_and_both_tries_are_counted() -> None:
