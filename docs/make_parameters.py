@@ -114,7 +114,8 @@ JSON that was asked for in words (`json_object`, and schemas without a grammar) 
 it does not follow the format, Claude is asked once more; the usage is that of both tries. If that does not help, the
 answer has the header `x-understudy-format: not followed`. An answer of an agent, or of MCP servers, gets the header
 at once: their calls have effects, so they are not asked again. A stream has been sent by then, and so has a background
-response: of these only the proxy's log tells it, with the rule of the schema that is broken.
+response: of these only the proxy's log tells it, with the rule of the schema that is broken. A check has limits: a
+schema of more than 1 MiB is not checked, and neither is an answer whose check takes too long.
 
 Anthropic accepts only property names that match `^[a-zA-Z0-9_.-]{1,64}$`. A tool's other names (`filter[id]`, `$.x`,
 names that are not ASCII or too long) are replaced on the way to Claude: in its schema and in the calls of the history.

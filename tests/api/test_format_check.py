@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from api.format_check import MAX_REFERENCES, MAX_UNIQUE_ITEMS, broken_rule
+from api import format_check
+from api.format_check import MAX_SCHEMA_BYTES, broken_rule
 from engine import ClaudeError
 from engine.agents import Agent
 from tests.api.scripted import END, START, Scripted, client, text
@@ -42,7 +43,14 @@ GOOD, BAD = [START, *text('{"a": 1}'), END], [START, *text('{"a": "no"}'), END]
         ({"patternProperties": {"^(a+)+$": {"type": "integer"}}}, '{"aa": "x"}', "'type' is not met"),
         ({"patternProperties": {"^a": True}, "additionalProperties": False}, '{"b": 1}', None),
         ({"uniqueItems": True}, "[1, 1]", "'uniqueItems' is not met"),
-        ({"uniqueItems": True}, json.dumps([{}] * (MAX_UNIQUE_ITEMS + 1)), None),
+        ({"uniqueItems": True}, json.dumps([{"n": n} for n in range(5000)]), None),
+        ({"uniqueItems": True}, '[{"a": 1, "b": 2}, {"b": 2, "a": 1}]', "'uniqueItems' is not met"),
+        ({"uniqueItems": True}, '[1, true, "1", [1]]', None),
+        ({"uniqueItems": False}, "[1, 1]", None),
+        ({"items": {"type": "string"}, "unevaluatedItems": False}, '["a"]', None),
+        ({"$dynamicRef": "#a", "$defs": {"a": {"$dynamicAnchor": "a", "type": "null"}}}, "1", "'type' is not met"),
+        ({"items": {"$schema": "http://json-schema.org/draft-07/schema#", "pattern": "(?=a)"}}, '["b"]', None),
+        ({"type": "string", "title": "a" * MAX_SCHEMA_BYTES}, "1", None),
         ({"type": 7}, "{}", None),
         ({"$ref": "#/$defs/none"}, "{}", None),
         ({"$ref": "https://schemas.example/a.json"}, "{}", None),
@@ -52,15 +60,54 @@ async def test_the_rule_that_is_broken_is_named(schema: Any, answer: str, rule: 
     assert await broken_rule(schema, answer) == rule
 
 
-async def test_a_schema_whose_references_multiply_is_given_up() -> None:
-    levels = MAX_REFERENCES.bit_length()
-    twice = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(levels)}
+FEW = 1000
+"""So many steps are allowed in these tests. What follows after more of them is not found."""
 
-    assert await broken_rule({"$ref": "#/$defs/a0", "$defs": {**twice, f"a{levels}": {"type": "string"}}}, "1") in (
-        "'type' is not met",
-        None,
-    )
-    assert await broken_rule({"$ref": "#/$defs/a0", "$defs": {**twice, f"a{levels}": {}}}, "1") is None
+LEVELS = FEW.bit_length()
+
+
+def doubled(word: str) -> dict[str, Any]:
+    """A schema whose references multiply, and which no number follows."""
+    twice = {f"a{n}": {"$anchor": f"a{n}", "allOf": [{word: f"#a{n + 1}"}] * 2} for n in range(LEVELS)}
+    return {word: "#a0", "$defs": {**twice, f"a{LEVELS}": {"$anchor": f"a{LEVELS}"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        (doubled("$ref"), "1"),
+        (doubled("$dynamicRef"), "1"),
+        ({"items": {"allOf": [{}] * 100}}, json.dumps([1] * 100)),
+        ({"items": {"allOf": [True] * 100}}, json.dumps([1] * 100)),
+        ({"items": {"not": {"anyOf": [{"type": "string"}] * 100}}}, json.dumps([1] * 100)),
+        ({"patternProperties": {f"^x{n}": False for n in range(100)}}, json.dumps({f"a{n}": 1 for n in range(100)})),
+    ],
+    ids=["references", "dynamic references", "schemas", "true", "alternatives", "patterns"],
+)
+async def test_a_check_of_too_many_steps_is_given_up(
+    schema: dict[str, Any], answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_after_all = {"allOf": [schema, False], "$defs": schema.get("$defs", {})}
+    assert await broken_rule(broken_after_all, answer) is not None
+
+    monkeypatch.setattr(format_check, "MAX_STEPS", FEW)
+
+    assert await broken_rule(broken_after_all, answer) is None
+
+
+async def test_a_check_that_computes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(format_check, "MAX_CPU_S", -1)
+
+    assert await broken_rule({"items": {"type": "string"}}, "[1]") is None
+
+
+async def test_nested_unevaluated_items_are_not_checked_again_at_each_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(20):
+        schema = {"anyOf": [schema], "unevaluatedItems": True}
+    monkeypatch.setattr(format_check, "MAX_STEPS", FEW)
+
+    assert await broken_rule({"allOf": [schema, {"type": "string"}]}, "[1]") == "'type' is not met"
 
 
 CHAT = "/v1/chat/completions"
