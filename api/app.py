@@ -234,8 +234,9 @@ async def with_route(routes: tuple[CallRoute, ...], call: Call, proceed: Proceed
 
 
 async def decoded(call: Call, proceed: Proceed) -> None:
-    """Decode the body, so that no later step has to do it on the event loop."""
-    await call.request.decode()
+    """Decode a JSON body, so that no later step has to do it on the event loop."""
+    if call.route is None or not call.route.reads_form:
+        await call.request.decode()
     await proceed(call)
 
 
