@@ -112,6 +112,14 @@ async def test_nested_unevaluated_items_are_not_checked_again_at_each_level(monk
 
 CHAT = "/v1/chat/completions"
 
+COUNTS = {
+    "input_tokens": 5,
+    "cache_read_input_tokens": 3,
+    "cache_creation_input_tokens": 1,
+    "output_tokens_details": {"thinking_tokens": 1},
+    "server_tool_use": {"web_search_requests": 4},
+}
+
 
 def chat(schema: Any = FREE, **fields: Any) -> dict[str, Any]:
     format = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
@@ -178,6 +186,24 @@ async def test_only_the_choices_that_do_not_follow_are_asked_for_again_and_both_
     assert sorted(said(answer)) == ['{"a": 1}', '{"a": 2}']
     assert sorted(choice["index"] for choice in answer["choices"]) == [0, 1]
     assert answer["usage"]["completion_tokens"] == 6
+
+
+async def test_the_usage_of_a_response_is_that_of_both_tries() -> None:
+    searched = {**START, "message": {**START["message"], "usage": COUNTS}}
+    async with client(Scripted([searched, *BAD[1:]], [searched, *GOOD[1:]])) as http:
+        answer = (await http.post("/v1/responses", json=response())).json()
+        stored = (await http.get(f"/v1/responses/{answer['id']}")).json()
+
+    assert said(answer) == ['{"a": 1}']
+    assert answer["usage"] == stored["usage"]
+    assert answer["usage"] == {
+        "input_tokens": 2 * 9,
+        "input_tokens_details": {"cached_tokens": 2 * 3, "cache_write_tokens": 2 * 1},
+        "output_tokens": 2 * 2,
+        "output_tokens_details": {"reasoning_tokens": 2 * 1},
+        "total_tokens": 2 * 11,
+    }
+    assert answer["tool_usage"]["web_search"]["num_requests"] == 2 * 4
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/responses"])
