@@ -110,8 +110,10 @@ class Problem:
     wanted: str
 
 
-def parsed(text: str) -> Any:
-    """Return what JSON says, or ``NOT_JSON``."""
+def parsed(text: Any) -> Any:
+    """Return what JSON says, or ``NOT_JSON``: also for what an answer has in the place of a text."""
+    if not isinstance(text, str):
+        return NOT_JSON
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
