@@ -1,5 +1,6 @@
-"""Holds a server that speaks OpenAI's dialect to what is known of the real API: its document, and recorded traffic.
+"""Checks whether a server answers as OpenAI's API does. It compares answers with OpenAI's document and with recordings.
 
-``ask`` sends the requests, ``judge`` holds one exchange to all checks, and ``report`` prints what was found. The other
-modules each have one kind of check. The rest of the project is not used here, so that any server can be judged.
+:mod:`conform.ask` sends the requests, :mod:`conform.judge` runs all checks on one exchange, and :mod:`conform.report`
+prints the findings. Most other modules have one kind of check each. Nothing here uses the rest of the project, because
+the server may be any server.
 """

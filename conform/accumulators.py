@@ -1,4 +1,4 @@
-"""What openai-python makes of an answer. It is given the bytes again; nothing is asked a second time."""
+"""Checks how openai-python reads an answer. It gets the bytes that came. The server is not asked again."""
 
 import importlib
 import importlib.util
@@ -19,17 +19,17 @@ def is_installed() -> bool:
 
 
 def check_with_openai(exchange: Exchange) -> Iterator[Problem]:
-    """Read an answer with openai-python, and compare with what came. Without the library nothing is checked."""
+    """Read an answer with openai-python, and compare the result with the answer. Without the library, check nothing."""
     if exchange.messages is not None or exchange.dialect == "models" or not is_installed():
         return
     import openai
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its own, over answers of newer dates than itself
+            warnings.simplefilter("ignore")  # the library warns of answers that are newer than itself
             yield from list(_read(_client(exchange), exchange))
     except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError):
-        pass  # so it says that an answer ended early
+        pass  # the library reports in this way that an answer ended early
     except openai.APIStatusError as error:
         if not exchange.is_error:
             yield Problem("openai-python", f"it raises {type(error).__name__}", "an answer")
@@ -39,15 +39,15 @@ def check_with_openai(exchange: Exchange) -> Iterator[Problem]:
         if not any("error" in event.fields for event in exchange.events):
             yield Problem("openai-python", f"it raises {type(error).__name__}", "an answer")
     except Exception as error:
-        # Whatever a library raises over an answer, an app would get it too.
+        # An app would get the same exception, whichever it is.
         yield Problem("openai-python", f"it raises {type(error).__name__}: {short(str(error))}", "an answer")
 
 
 def _client(exchange: Exchange) -> Any:
-    """Return a client to which every request is answered as the exchange was."""
+    """Return a client that gets the answer of the exchange for every request."""
     import openai
 
-    # The HTTP library that openai-python is built with. It has changed once.
+    # Find the HTTP library that openai-python uses. It has changed once.
     base = next(one for one in openai.DefaultHttpxClient.__mro__ if one.__name__ == "Client")
     library: Any = importlib.import_module(base.__module__.partition(".")[0])
 
@@ -72,7 +72,7 @@ def _read(client: Any, exchange: Exchange) -> Iterator[Problem]:
             with client.responses.stream(model="-", input="-") as stream:
                 for _ in stream:
                     pass
-                # It has a final response only where the response is complete.
+                # The library has a final response only if the response is complete.
                 if (final_response(exchange) or {}).get("status") == "completed":
                     yield from _same_response(stream.get_final_response(), exchange)
         case "responses", False:

@@ -1,4 +1,4 @@
-"""What holds within one answer: counts that add up, arguments that are JSON, and what repeats the request."""
+"""Checks within one answer: counts add up, arguments are JSON, and fields that repeat the request are equal to it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,11 +8,11 @@ from conform.exchange import NOT_JSON, Exchange, Problem, parsed, short
 from conform.response_stream import ENDS
 
 ECHOED = ("background", "instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "previous_response_id")
-"""What a response repeats from its request, as it is."""
+"""The fields of a request that a response repeats unchanged."""
 
 
 def check_answer(exchange: Exchange) -> Iterator[Problem]:
-    """Check a whole answer, or what a stream adds up to."""
+    """Check a whole answer, or the sum of a stream's events."""
     if exchange.is_error:
         return
     if exchange.dialect == "chat":
@@ -24,7 +24,7 @@ def check_answer(exchange: Exchange) -> Iterator[Problem]:
 
 
 def final_response(exchange: Exchange) -> dict[str, Any] | None:
-    """Return the response that has ended, None if there is none."""
+    """Return the response at its end, or None if there is none."""
     if not exchange.is_stream:
         return exchange.body if isinstance(exchange.body, dict) and exchange.body.get("object") == "response" else None
     found = [event.fields.get("response") for event in exchange.events if event.fields.get("type") in ENDS]
@@ -53,7 +53,7 @@ def _chat(exchange: Exchange) -> Iterator[Problem]:
 
 
 def _messages(exchange: Exchange) -> Iterator[tuple[str, dict[str, Any], str | None]]:
-    """Yield each choice's place, message and reason to end."""
+    """Yield the place, the message and the ``finish_reason`` of each choice."""
     if exchange.is_stream:
         for index, grown in folded(exchange).items():
             calls = [{"id": call["id"], "function": call} for call in grown.calls.values()]
@@ -105,7 +105,7 @@ def _usages(exchange: Exchange) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _sum(place: str, usage: dict[str, Any]) -> Iterator[Problem]:
-    """The total is the sum, and no detail is more than what it is a part of."""
+    """The total is the sum, and no detail is larger than the count that it is a part of."""
     parts = [usage.get(key) for key in ("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens")]
     counts = [count for count in parts if isinstance(count, int)]
     total = usage.get("total_tokens")

@@ -1,4 +1,4 @@
-"""Sends the requests of the plan, one after the other, and judges each answer. Time and sizes are bounded."""
+"""Sends the requests of the plan, one after the other, and checks each answer. Times and sizes are limited."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,19 +20,22 @@ from conform.websocket import RefusedError, WebSocketError, ask_by_websocket
 from conform.wire import Wire
 
 MAX_BYTES = 8 * 1024 * 1024
-"""Of one answer. The answers to what is asked here have some kilobytes."""
+"""The limit for one answer. A normal answer to these requests has a few kilobytes."""
 
 ABSENT = "endpoint"
-"""The check that finds an endpoint missing. The rest of its group is then not asked."""
+"""The name of the check for a missing endpoint. If it is missing, the rest of its group is not sent."""
 
 
 class UnreachableError(Exception):
-    """The server cannot be asked. The message says why."""
+    """The server cannot be reached. The message says why."""
 
 
 @dataclass
 class Verdict:
-    """What came of all requests: for each its findings, and what was not asked or not checked, with the reason."""
+    """The result of all requests.
+
+    ``findings`` has a list for each request. ``skipped`` has what was not sent or not checked, with the reason.
+    """
 
     findings: dict[str, list[Finding]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -45,7 +48,7 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """Where to ask, and how. ``base_url`` has ``/v1`` or what stands in its place."""
+    """The server, and how requests are sent to it. ``base_url`` ends in ``/v1``, or in what the server has instead."""
 
     base_url: str
     api_key: str
@@ -64,7 +67,7 @@ def conform(
     wire: Wire,
     told: Callable[[str, list[Finding]], None] = lambda name, found: None,
 ) -> Verdict:
-    """Ask a server and judge its answers. ``told`` is called after each. Raises UnreachableError."""
+    """Send requests to a server and check its answers. ``told`` is called after each. Raises UnreachableError."""
     verdict = Verdict()
     if not is_installed():
         verdict.skipped["openai-python"] = SKIPPED
@@ -91,7 +94,10 @@ def conform(
 def _judged(
     client: httpx.Client, server: Server, ask: Ask, document: Document, wire: Wire, ids: dict[str, str]
 ) -> list[Finding]:
-    """Send one request and return what is wrong with the answer. ``ids``: the requests by the ids that they got."""
+    """Send one request and return what is wrong with the answer.
+
+    ``ids`` has the ``x-request-id`` of each answer so far, with the name of its request.
+    """
     try:
         exchange = answer_to(client, server, ask)
     except (httpx.TimeoutException, TimeoutError):
@@ -105,7 +111,7 @@ def _judged(
     if len(exchange.text) > MAX_BYTES:
         return [Finding("size", ask.name, "the answer", f"more than {MAX_BYTES} bytes", "a short answer")]
     if ask.key and exchange.status == 200:
-        return []  # a server that takes every key
+        return []  # this server accepts every key
     if exchange.status != ask.status and ask.wanted is None:
         check = ABSENT if exchange.status in (404, 405, 501) and ask.group != "models" else "status"
         return [Finding(check, ask.name, "status", f"{exchange.status}: {short(exchange.text, 200)}", str(ask.status))]
@@ -122,7 +128,7 @@ def _judged(
 
 
 def answer_to(client: httpx.Client, server: Server, ask: Ask) -> Exchange:
-    """Send one request and return what came. Raises TimeoutError, WebSocketError, OSError and httpx's errors."""
+    """Send one request and return the exchange. Raises TimeoutError, WebSocketError, OSError and httpx's errors."""
     return _by_websocket(server, ask) if ask.group == "websocket" else _by_http(client, server, ask)
 
 

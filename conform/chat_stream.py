@@ -1,7 +1,7 @@
-"""The grammar of streams of chunks: chat completions, and the completions before them.
+"""The grammar of streams of chunks: chat completions, and legacy completions.
 
-Source: recorded streams. Each chunk repeats the head of the answer; each choice begins, grows and ends once; the usage
-is told once, behind all choices, if the app has asked for it; and ``[DONE]`` ends the stream.
+Source: recorded streams. Each chunk repeats the head of the answer. Each choice begins once and ends once. If the app
+has asked for the usage, it comes once, after all choices. ``[DONE]`` ends the stream.
 """
 
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from typing import Any
 from conform.exchange import DONE, NOT_JSON, Event, Exchange, Problem, short
 
 HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
-"""What all chunks of an answer have in common."""
+"""The keys that have the same value in all chunks of an answer."""
 
 
 @dataclass
 class Choice:
-    """One choice, as far as its chunks have told it."""
+    """One choice: the sum of its chunks so far."""
 
     role: str | None = None
     text: str = ""
@@ -46,7 +46,7 @@ def check_chunks(exchange: Exchange) -> Iterator[Problem]:
 
 
 def folded(exchange: Exchange) -> dict[int, Choice]:
-    """Return what the deltas of each choice add up to."""
+    """Return the sum of the deltas of each choice."""
     choices: dict[int, Choice] = {}
     for event in exchange.events:
         for part in _list(event.fields.get("choices")):
@@ -64,7 +64,7 @@ def _end(events: tuple[Event, ...]) -> Iterator[Problem]:
 
 
 def _heads(chunks: list[tuple[int, dict[str, Any]]]) -> Iterator[Problem]:
-    """The head of each chunk is that of the first."""
+    """Each chunk has the same head as the first."""
     _, first = chunks[0]
     for key in HEAD:
         for n, chunk in chunks[1:]:
@@ -74,7 +74,7 @@ def _heads(chunks: list[tuple[int, dict[str, Any]]]) -> Iterator[Problem]:
 
 
 def _usage(exchange: Exchange, chunks: list[tuple[int, dict[str, Any]]]) -> Iterator[Problem]:
-    """The usage comes once, in the last chunk, which has no choices; before it there is null. Else there is none."""
+    """If the app asked for the usage, only the last chunk has it. That chunk has no choices. Else no chunk has it."""
     if exchange.request is None:
         return
     asked = bool((exchange.asked.get("stream_options") or {}).get("include_usage"))
@@ -115,7 +115,7 @@ def _choices(exchange: Exchange, chunks: list[tuple[int, dict[str, Any]]], *, fa
 
 
 def _delta(part: dict[str, Any], choice: Choice, place: str, *, is_first: bool) -> Iterator[Problem]:
-    """The first delta of a choice tells the role; the first of a call its id, type and name."""
+    """The first delta of a choice has the role. The first delta of a call has its id, type and name."""
     delta = part.get("delta")
     if not isinstance(delta, dict):
         return

@@ -1,6 +1,6 @@
-"""Holds JSON to the facts of OpenAI's document, and says which of its shapes each object is.
+"""Compares JSON with the facts of OpenAI's document, and finds the shape (the schema) of each object.
 
-The facts are a table made by ``docs/make_document_facts.py``, which also says how types are written.
+``docs/make_document_facts.py`` makes the table of facts. It also explains how the table writes types.
 """
 
 import json
@@ -20,7 +20,7 @@ MISSING, KIND, VALUE, EXTRA = "missing", "kind", "value", "extra"
 
 @dataclass(frozen=True)
 class Difference:
-    """A place that differs from the document. ``shape`` and ``key`` name it; ``how`` is one of the four words above."""
+    """A place that differs from the document: ``key`` in an object of ``shape``. ``how`` is one of the words above."""
 
     how: str
     place: str
@@ -32,7 +32,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Walk:
-    """What a walk through a value has met: its objects, each with its place and shape, and the differences."""
+    """The result of a walk through a value: its objects, each with its place and shape, and the differences."""
 
     objects: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Document:
         self.title = f"OpenAI's document {table['version']} of {self.date}"
 
     def walk(self, root: str, value: Any, place: str = "$") -> Walk:
-        """Hold a value to one of the document's schemas."""
+        """Compare a value with one of the document's schemas."""
         walk = Walk()
         self._walk(walk, self._types[root], value, place, root, "")
         return walk
@@ -59,7 +59,7 @@ class Document:
         return frozenset(self._shapes.get(shape, {"keys": ()})["keys"])
 
     def _walk(self, walk: Walk, type: Any, value: Any, place: str, shape: str, key: str) -> None:
-        """Walk through a value, which is at ``key`` of an object of ``shape``."""
+        """Walk through a value. It is the value of ``key`` in an object of ``shape``."""
         match type:
             case {"any of": types}:
                 self._walk_one_of(walk, types, value, place, shape, key)
@@ -87,7 +87,10 @@ class Document:
                 walk.differences.append(Difference(EXTRA, f"{place}.{key}", shape, key, one, "no such key"))
 
     def _walk_one_of(self, walk: Walk, types: list[Any], value: Any, place: str, shape: str, key: str) -> None:
-        """Walk as the alternative that the value's own ``type`` names, else as the one with the fewest differences."""
+        """Walk with the alternative that the value's constants, such as ``type``, allow.
+
+        If several are possible, use the one with the fewest differences.
+        """
         fitting = [one for one in types if _fits(one, value)]
         if not fitting:
             wanted = " or ".join(_name(one) for one in types)
@@ -107,7 +110,7 @@ class Document:
         walk.differences.extend(best.differences)
 
     def _may_be(self, type: Any, value: dict[str, Any]) -> bool:
-        """Return whether the constants of a shape are those of the value."""
+        """Return whether the value has the same constants as a shape, where it has them."""
         return all(value.get(key, constant) == constant for key, constant in self._constants(type))
 
     def _constants(self, type: Any) -> Iterator[tuple[str, str]]:
@@ -122,12 +125,12 @@ class Document:
 
 @cache
 def document() -> Document:
-    """Return the facts that belong to this version of the program."""
+    """Return the facts of this version of the program."""
     return Document(json.loads((FACTS / "document.json").read_text(encoding="utf-8")))
 
 
 def _fits(type: Any, value: Any) -> bool:
-    """Return whether a value has the JSON type that a type begins with."""
+    """Return whether a value has the JSON type of a type. What is inside the value is not compared."""
     match type:
         case "any":
             return True

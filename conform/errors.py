@@ -1,7 +1,7 @@
-"""The form of errors, and the headers of every answer.
+"""Checks of errors, and of the headers of every answer.
 
 Sources: recorded errors for the body and the media types, and OpenAI's API reference (Debugging requests) for the
-headers. Recordings keep few headers: there, only those that are left are checked.
+headers. Recordings have few headers, so only the media type of a recording is checked.
 """
 
 import re
@@ -11,11 +11,11 @@ from typing import Any
 from conform.exchange import Exchange, Problem, short
 
 ERROR_KEYS = ("message", "type", "param", "code")
-"""In all 15 recorded errors, null where there is nothing to say."""
+"""All 15 recorded errors have these keys. Keys without a value are null."""
 
 
 def check_error(exchange: Exchange) -> Iterator[Problem]:
-    """Check an error: JSON with the four keys, whatever was asked, also where a stream was asked for."""
+    """Check an error. It is JSON with the four keys, even if the request asked for a stream."""
     if not exchange.is_error or exchange.messages is not None:
         return
     body = exchange.body
@@ -36,7 +36,7 @@ def check_error(exchange: Exchange) -> Iterator[Problem]:
 
 
 def check_wanted_error(exchange: Exchange, status: int, wanted: Mapping[str, Any]) -> Iterator[Problem]:
-    """Check that a wrong request got the status and the words that the real API gives for it."""
+    """Check that a wrong request got the same status and the same fields of the error as at the real API."""
     if exchange.status != status:
         yield Problem("status", str(exchange.status), str(status))
         return
@@ -47,7 +47,7 @@ def check_wanted_error(exchange: Exchange, status: int, wanted: Mapping[str, Any
 
 
 def check_headers(exchange: Exchange, *, recorded: bool) -> Iterator[Problem]:
-    """Check the headers of an answer over HTTP. A recording may lack all but the media type."""
+    """Check the headers of an answer over HTTP. For a recording, check only the media type."""
     if exchange.messages is not None:
         return
     is_stream = (

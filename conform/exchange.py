@@ -1,4 +1,4 @@
-"""One request and its answer, as the checks read them, and what a check finds."""
+"""One request and its answer in the form that the checks read, and the form of findings."""
 
 import json
 import re
@@ -10,14 +10,14 @@ from typing import Any, Literal
 type Dialect = Literal["chat", "responses", "completions", "models"]
 
 NOT_JSON = object()
-"""The value of what cannot be read as JSON."""
+"""Stands for the value of a text that is not JSON."""
 
 DONE = "[DONE]"
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event of a stream: its ``event:`` line, None without one, and its data."""
+    """One event of a stream: the text of its ``event:`` line (None if there is no such line), and its data."""
 
     name: str | None
     data: str
@@ -29,15 +29,15 @@ class Event:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The data as an object; empty if it is none."""
+        """The data as an object. Empty if the data is not an object."""
         return self.value if isinstance(self.value, dict) else {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """A request and its answer. ``date`` is the day of a recording (``2026-05-06``), None for an answer of today.
+    """A request and its answer. ``date`` is the day of a recording (``2026-05-06``), or None for an answer of today.
 
-    ``messages`` are what came over a WebSocket, None if there was none. Names of headers are in lower case.
+    ``messages`` are the messages of a WebSocket, or None if there was no WebSocket. Names of headers are in lower case.
     """
 
     name: str
@@ -53,12 +53,12 @@ class Exchange:
 
     @property
     def asked(self) -> Mapping[str, Any]:
-        """The request's body; empty if it was no object or is not known."""
+        """The request's body. Empty if it is not an object or not known."""
         return self.request if isinstance(self.request, dict) else {}
 
     @property
     def is_error(self) -> bool:
-        """Whether the answer is an error by its status."""
+        """Whether the answer's status is that of an error."""
         return self.status >= 400
 
     @property
@@ -90,8 +90,8 @@ class Exchange:
 class Finding:
     """A place where an answer differs from the real API's: what came there, and what the real API has.
 
-    ``check`` is the kind of check; ``request`` the name of the exchange; ``place`` a JSON path, after the number of the
-    event in a stream.
+    ``check`` is the kind of check, ``request`` the name of the exchange, and ``place`` a JSON path. In a stream the
+    number of the event stands before the path.
     """
 
     check: str
@@ -103,7 +103,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a check has found, before the request is known."""
+    """A finding without the names of its check and its request."""
 
     place: str
     came: str
@@ -111,7 +111,7 @@ class Problem:
 
 
 def parsed(text: Any) -> Any:
-    """Return what JSON says, or ``NOT_JSON``: also for what an answer has in the place of a text."""
+    """Return the value of a JSON text, or ``NOT_JSON``. An answer may have another value in the place of a text."""
     if not isinstance(text, str):
         return NOT_JSON
     try:
@@ -121,7 +121,7 @@ def parsed(text: Any) -> Any:
 
 
 def kind_of(value: Any) -> str:
-    """Return JSON's name of a value's type; ``integer`` for a number without a fraction."""
+    """Return the name of a value's JSON type. ``integer`` is a number without a fraction, and ``map`` is an object."""
     match value:
         case None:
             return "null"
@@ -150,7 +150,7 @@ def short(value: Any, limit: int = 60) -> str:
 
 
 def _events(text: str) -> list[Event]:
-    """Read an event stream as the HTML standard says."""
+    """Read an event stream by the rules of the HTML standard."""
     events: list[Event] = []
     name: str | None = None
     data: list[str] = []

@@ -1,4 +1,4 @@
-"""All checks of one exchange."""
+"""Runs all checks on one exchange."""
 
 import dataclasses
 import re
@@ -19,7 +19,7 @@ SHAPE = "shape"
 
 
 def judge(exchange: Exchange, document: Document, wire: Wire, *, recorded: bool = False) -> list[Finding]:
-    """Hold an exchange to all checks. ``recorded``: it is a recording, which may lack headers."""
+    """Run all checks on an exchange. ``recorded``: it is a recording, and may lack headers."""
     checks: dict[str, Iterator[Problem]] = {
         "headers": check_headers(exchange, recorded=recorded),
         "error": check_error(exchange),
@@ -42,7 +42,7 @@ def judge(exchange: Exchange, document: Document, wire: Wire, *, recorded: bool 
 
 
 def _document(exchange: Exchange, document: Document, wire: Wire) -> Iterator[Problem]:
-    """The document, strictly, but for what the real API has been seen to do otherwise."""
+    """Yield all differences from the document, except those that the real API has too."""
     if not exchange.is_stream and exchange.body is NOT_JSON:
         if not exchange.is_error:  # an error has its own check
             yield Problem("$", short(exchange.text), "JSON")
@@ -60,7 +60,7 @@ def _document(exchange: Exchange, document: Document, wire: Wire) -> Iterator[Pr
 
 
 def _parent(walk: Walk, difference: Difference) -> dict[str, object]:
-    """Return the object in which a key is missing; empty for other differences."""
+    """Return the object in which a key is missing. Empty for other differences."""
     return next((value for place, _, value in walk.objects if place == difference.place), {})
 
 
@@ -80,7 +80,7 @@ def _stream(exchange: Exchange) -> Iterator[Problem]:
 
 
 def _told_once(problems: Iterator[Problem]) -> Iterator[Problem]:
-    """Join what a stream repeats: the same difference at the same key of other events or items."""
+    """Join problems that are the same difference at the same key of several events or items."""
     alike: dict[tuple[str, str], list[Problem]] = {}
     for problem in problems:
         alike.setdefault((re.sub(r"\d+", "", problem.place), problem.wanted), []).append(problem)

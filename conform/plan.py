@@ -1,4 +1,4 @@
-"""The requests that are sent to a server, and what the real API answers to those that are wrong."""
+"""The requests that are sent to a server, and the real API's errors for the wrong ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any, Literal
 from conform.exchange import Dialect
 
 GROUPS = ("chat", "responses", "websocket", "completions", "models", "errors")
-"""What ``--only`` can name."""
+"""The groups of requests. ``--only`` chooses among them."""
 
 type Group = Literal["chat", "responses", "websocket", "completions", "models", "errors"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """One request. ``wanted`` are fields of the error for a wrong one. ``key`` replaces the API key."""
+    """One request. For a wrong request, ``wanted`` has fields of the expected error. ``key`` replaces the API key."""
 
     name: str
     group: Group
@@ -132,7 +132,7 @@ def _models(model: str) -> list[Ask]:
 
 
 def _errors(model: str) -> list[Ask]:
-    """Wrong requests. Only what recordings or OpenAI's own pages show is asked of the errors' fields."""
+    """Return wrong requests. Only those fields of an error are checked that recordings or OpenAI's own pages show."""
     bad: dict[str, Any] = {"type": "invalid_request_error"}
     messages = [{"role": "user", "content": HELLO}]
 

@@ -1,4 +1,4 @@
-"""What was found, as tables and as JSON."""
+"""Shows the findings as tables and as JSON."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from conform.wire import Wire
 
 
 def tables(verdict: Verdict, safe: Callable[[str], str]) -> Iterator[Table]:
-    """Yield a table of the requests, and one of the findings if there are any. ``safe`` makes text fit to be shown."""
+    """Yield a table of the requests, and one of the findings if there are any. ``safe`` makes text safe to print."""
     requests = Table("request", "findings", title="Requests", title_justify="left")
     for name, found in verdict.findings.items():
         requests.add_row(name, str(len(found)))
@@ -35,7 +35,7 @@ def summary(verdict: Verdict, document: Document, wire: Wire) -> str:
 
 
 def as_json(verdict: Verdict, server: Server, document: Document, wire: Wire) -> str:
-    """Return all of it as JSON."""
+    """Return the whole report as JSON."""
     findings: list[dict[str, str]] = [
         {"request": one.request, "check": one.check, "place": one.place, "came": one.came, "wanted": one.wanted}
         for found in verdict.findings.values()
@@ -58,7 +58,7 @@ def _counted(count: int, word: str) -> str:
 
 
 def as_table(wire: Wire) -> str:
-    """Return what is known of the wire as JSON, one key a line."""
+    """Return the table of keys as JSON, with one key in each line."""
     parts = []
     for name, entry in sorted(wire.table["situations"].items()):
         keys = ",\n".join(f"    {json.dumps(key)}: {_sorted(fact)}" for key, fact in sorted(entry["keys"].items()))

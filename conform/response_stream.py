@@ -1,8 +1,8 @@
 """The grammar of the Responses API's streams, over HTTP and WebSockets.
 
-Source: recorded streams. Events are numbered from 0. ``response.created`` comes first and a response that has ended
-last. Between them each item is added, grows and is done, and so is each part of it. What the deltas add up to is told
-again at the end of a part, of an item and of the response.
+Source: recorded streams. Events are numbered from 0. ``response.created`` comes first. The last event has the response
+at its end. Between them each item is added, gets its deltas, and is done. The same holds for each part of an item. The
+end of a part, of an item and of the response repeats the sum of the deltas.
 """
 
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ BEGINNINGS = {
 }
 
 TEXTS = ("text", "arguments", "input", "code", "refusal", "transcript")
-"""The key under which the end of a part repeats all of its deltas."""
+"""The keys for the whole text at the end of a part."""
 
 PARTS = ("output_index", "item_id", "content_index", "summary_index")
-"""What names the part that a delta belongs to."""
+"""The fields of an event that together identify a part."""
 
 
 def check_events(exchange: Exchange) -> Iterator[Problem]:
@@ -63,7 +63,7 @@ def _numbers(exchange: Exchange, events: list[dict[str, Any]]) -> Iterator[Probl
 
 
 def _frame(events: list[dict[str, Any]]) -> Iterator[Problem]:
-    """The first and the last event, and none of them in between."""
+    """Check the types of the first and the last event. No event in between may have them."""
     types = [event.get("type") for event in events]
     if types[0] != "response.created":
         yield Problem("event 0 $.type", short(types[0]), '"response.created"')
@@ -83,7 +83,7 @@ def _frame(events: list[dict[str, Any]]) -> Iterator[Problem]:
 
 
 def _responses(events: list[dict[str, Any]]) -> Iterator[Problem]:
-    """The response that some events carry: always the same, with the status of the event."""
+    """Events that have a response have the same response, and its status fits the type of the event."""
     told = [(n, event) for n, event in enumerate(events) if isinstance(event.get("response"), dict)]
     for n, event in told:
         response, first = event["response"], told[0][1]["response"]
@@ -103,7 +103,7 @@ def _responses(events: list[dict[str, Any]]) -> Iterator[Problem]:
 
 
 class _Items:
-    """The items of one response, as far as its events have told them."""
+    """The items of one response, by its events so far."""
 
     def __init__(self) -> None:
         self._open: dict[int, dict[str, Any]] = {}
@@ -132,7 +132,7 @@ class _Items:
                 yield from self._same(place, event, event)
 
     def end(self, last: dict[str, Any]) -> Iterator[Problem]:
-        """Compare with the response at the end."""
+        """Compare the items with the response at the end."""
         for index in self._open:
             if last.get("type") == "response.completed":
                 yield Problem("the stream", f"item {index} is not done", "response.output_item.done for each item")
@@ -182,7 +182,7 @@ class _Items:
                 yield Problem(f"{place} $.item", short(found), f"{short(text)}, what the deltas add up to")
 
     def _within(self, place: str, event: dict[str, Any]) -> Iterator[Problem]:
-        """An event within an item names an item that is open."""
+        """An event of an item names an item that is added and not done."""
         item = self._open.get(event["output_index"])
         if item is None:
             yield Problem(f"{place} $.output_index", short(event["output_index"]), "an item that is not done")
@@ -198,7 +198,7 @@ class _Items:
         self._texts[key] = self._texts.get(key, "") + event["delta"]
 
     def _same(self, place: str, event: dict[str, Any], told: dict[str, Any]) -> Iterator[Problem]:
-        """The end of a part tells what its deltas add up to."""
+        """The end of a part has the sum of its deltas."""
         key = _part(event)
         text = self._texts.get(key)
         for name in TEXTS:
@@ -208,7 +208,10 @@ class _Items:
 
 
 def _lasting(item: Any) -> Any:
-    """Return what the response at the end repeats of an item. It encrypts again, and tools may add to their results."""
+    """Return what the response at the end repeats of an item.
+
+    ``encrypted_content`` is encrypted again, so it differs. Tools may add results until the end.
+    """
     if not isinstance(item, dict):
         return item
     if item.get("type") not in ("message", "function_call", "custom_tool_call", "reasoning"):
@@ -222,12 +225,12 @@ def _is_within_part(event: dict[str, Any]) -> bool:
 
 
 def _part(event: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what names the part: of a summary, of the content, or the item's own text."""
+    """Return what identifies the part: a part of the summary, a part of the content, or the item's own text."""
     return tuple(event.get(name) for name in PARTS)
 
 
 def _told_in(item: dict[str, Any], part: tuple[Any, ...]) -> str | None:
-    """Return the text of a part as the item has it, None if it has none."""
+    """Return the text of a part in a whole item, or None if the item has no such text."""
     _, _, content, summary = part
     where: Any = item
     for name, index in (("content", content), ("summary", summary)):

@@ -1,4 +1,4 @@
-"""Which of the document's schemas an answer must have, and the walks through its bodies and events."""
+"""Chooses the schema of the document for an answer, and compares bodies and events with it."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ WHOLE = {
 
 
 def walks(exchange: Exchange, document: Document) -> Iterator[Walk]:
-    """Yield a walk for the body, or for each event of a stream. What is no JSON is left to other checks."""
+    """Yield a walk for the body, or for each event of a stream. Other checks report text that is not JSON."""
     if not exchange.is_stream:
         if exchange.body is not NOT_JSON:
             yield document.walk(whole(exchange), exchange.body)

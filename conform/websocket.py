@@ -53,7 +53,7 @@ def _is_last(message: str) -> bool:
 
 
 class _Connection:
-    """A WebSocket. All that it does ends at the deadline with TimeoutError."""
+    """A WebSocket. After the deadline each of its methods raises TimeoutError."""
 
     def __init__(self, url: str, deadline: float) -> None:
         self._deadline = deadline
@@ -75,7 +75,7 @@ class _Connection:
         self._socket.close()
 
     def open(self, headers: Mapping[str, str]) -> None:
-        """Make the connection a WebSocket."""
+        """Make the connection a WebSocket. Raises RefusedError and WebSocketError."""
         extra = [(name.encode(), value.encode()) for name, value in headers.items()]
         self._send(Request(host=self._host, target=self._target, extra_headers=extra))
         event = self._next()

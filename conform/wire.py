@@ -1,8 +1,8 @@
-"""The keys that the real API's answers have carried, month by month: learned from recordings, and held to answers.
+"""The keys that the real API's answers had, month by month. They are learned from recordings; answers must have them.
 
-The table has, for each situation of a shape (``Response, completed``), how many recordings of each month had it. For
-each key it has in how many of them the key was there, always, and of which JSON types its value was. Nothing else of a
-recording is kept.
+An entry of the table is a shape in one situation (``Response, completed``). It has, for each month, how many recordings
+had such objects. For each key it has, for each month, in how many recordings all such objects had the key; and the JSON
+types of its values. Nothing else of a recording is stored.
 """
 
 import json
@@ -15,7 +15,7 @@ from conform.exchange import Exchange, Problem, kind_of
 from conform.shapes import walks
 
 ENOUGH = 6
-"""A key that this many recordings had without exception is asked of every answer."""
+"""A key is required if all recordings since some month had it, and if these are at least so many."""
 
 ELSEWHERE = {
     (KIND, "CreateCompletionResponse", "usage"),  # null before the last chunk, as for chat
@@ -24,12 +24,12 @@ ELSEWHERE = {
     (VALUE, "WebSearchActionSearch.sources", "type"),  # api
     (MISSING, "WebSearchActionSearch.sources", "url"),
     (MISSING, "ImageGenToolCall", "result"),
-    (MISSING, "ResponseErrorEvent", "code"),  # they are within ``error``
+    (MISSING, "ResponseErrorEvent", "code"),  # this field and the next two are inside ``error``
     (MISSING, "ResponseErrorEvent", "message"),
     (MISSING, "ResponseErrorEvent", "param"),
     (EXTRA, "ResponseErrorEvent", "error"),
 }
-"""Differences from the document in public recordings and reports, and in its own words, beside those in the table."""
+"""Further differences from the document. Public recordings, reports, or the texts of the document itself show them."""
 
 
 class Wire:
@@ -43,7 +43,7 @@ class Wire:
 
     @property
     def title(self) -> str:
-        """What the table is made of."""
+        """The number and the dates of the recordings."""
         months = self.table["recordings"]
         if not months:
             return "no recordings"
@@ -70,7 +70,10 @@ class Wire:
                 fact["kinds"] = sorted({*fact["kinds"], *kinds})
 
     def always(self, name: str, key: str) -> tuple[str, int]:
-        """Return since which month every recording has had a key, and how many those are. None have: ("", 0)."""
+        """Return the month since which all recordings have a key, and the number of these recordings.
+
+        If not all recordings of the newest month have the key: ("", 0).
+        """
         entry = self._situations.get(name, {"recordings": {}, "keys": {}})
         with_it = entry["keys"].get(key, {"in": {}})["in"]
         since, count = "", 0
@@ -90,7 +93,7 @@ class Wire:
                 yield Problem(f"{place}.{key}", "no such key", wanted)
 
     def allows(self, exchange: Exchange, difference: Difference, parent: Mapping[str, Any]) -> bool:
-        """Return whether the real API has been seen to differ from the document in the same way."""
+        """Return whether recordings of the real API differ from the document in the same way."""
         if (difference.how, difference.shape, difference.key) in ELSEWHERE:
             return True
         facts = self._facts(difference.shape, difference.key)
@@ -103,13 +106,13 @@ class Wire:
         return False
 
     def is_extra(self, difference: Difference) -> bool:
-        """Return whether a key that the document lacks is not the real API's either, as far as recordings can tell."""
+        """Return whether a key that the document lacks is in no recording either, and there are enough recordings."""
         if (EXTRA, difference.shape, difference.key) in ELSEWHERE or self._facts(difference.shape, difference.key):
             return False
         return self._recordings(difference.shape) >= ENOUGH
 
     def seen(self, shape: str) -> str:
-        """Say in how many recordings a shape was."""
+        """Return a text that says how many recordings have a shape."""
         return f"{self._recordings(shape)} recordings of {shape}"
 
     def _facts(self, shape: str, key: str) -> list[dict[str, Any]]:
@@ -123,7 +126,7 @@ class Wire:
 
 
 def situation(shape: str, value: Mapping[str, Any], exchange: Exchange) -> str:
-    """Return the name under which the table has an object. Shapes whose keys depend on the moment have several."""
+    """Return the name of an object's entry. A shape has several entries if its keys depend on the situation."""
     if shape == "Response":
         return f"{shape}, {value.get('status')}"
     if shape == "CreateChatCompletionStreamResponse":
@@ -140,12 +143,12 @@ def situation(shape: str, value: Mapping[str, Any], exchange: Exchange) -> str:
 
 @cache
 def wire() -> Wire:
-    """Return the table that belongs to this version of the program."""
+    """Return the table of this version of the program."""
     return Wire(json.loads((FACTS / "wire.json").read_text(encoding="utf-8")))
 
 
 def _holds_at(since: str, date: str | None) -> bool:
-    """Return whether what holds since a month holds for an answer of a day. Without a day it is of today."""
+    """Return whether a rule that holds since a month holds for an answer of a date. None is today."""
     return date is None or date[:7] >= since
 
 

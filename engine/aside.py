@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from translate.long_work import LARGE, giving_way
 
-# One thread: with more of them, the event loop would wait longer for the interpreter's lock.
+# One thread only: with several, the event loop would wait longer for the interpreter's lock.
 _thread = ThreadPoolExecutor(1, thread_name_prefix="large requests")
 
 

@@ -376,6 +376,10 @@ class Pool:
             log.warning("no spare Claude Code process could be started: %s %s", error.kind, error.detail)
             self._refilling = False
             self._discard(process)
+        except Exception:
+            log.exception("no spare Claude Code process could be started")
+            self._refilling = False
+            self._discard(process)
         else:
             self.refill()
 
@@ -420,6 +424,9 @@ class Pool:
                 await process.abandon()
         except ClaudeError as error:
             log.debug("%r is ended: %s %s", process, error.kind, error.detail)
+            self._discard(process)
+        except Exception:
+            log.exception("%r is ended", process)
             self._discard(process)
         finally:
             self._settling.pop(process, None)

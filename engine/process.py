@@ -239,8 +239,10 @@ class ClaudeProcess:
             await self._interrupt(INTERRUPT_S)
 
     async def _interrupt(self, within_s: float) -> None:
-        """End the turn. Then close its request, if it has not ended ``within_s`` seconds. Raises ClaudeError."""
-        self._answer = None
+        """End the turn. Close its request if it has not ended after ``within_s`` seconds. Raises ClaudeError."""
+        self._answer, self._ended = None, True
+        # A turn that has not begun yet must not begin.
+        self._connection.shut_gate()
         with sdk_errors():
             ending = asyncio.create_task(self._end_turn(), name=f"interrupt {self!r}")
             try:
@@ -395,12 +397,14 @@ class ClaudeProcess:
                         return
                     yield event
                 case SystemMessage(subtype="api_retry", data=data):
+                    self._connection.shut_gate()
                     raise retry_announced(data, started=started)
                 case AssistantMessage(error=str(error)):
                     told = Told(error, self._connection.request_id)
                 case AssistantMessage(content=blocks):
                     self._compare(blocks)
                 case ResultMessage() as result:
+                    self._connection.shut_gate()
                     self._held.append(UNKNOWN)
                     self._asked = False
                     raise failed(result, told, started=started)
@@ -478,7 +482,7 @@ class ClaudeProcess:
 
     def _on_held(self) -> None:
         """The valve holds a request back. Without this, a turn whose answer broke off would wait for it."""
-        if not self._ended:
+        if self._asked and not self._ended:
             self._connection.fail("it asked again amid its answer")
 
     def _on_stderr(self, line: str) -> None:

@@ -504,8 +504,8 @@ class Connection:
         """How long the API took to begin its answer, as the valve has seen it."""
         return self._gate.api_wait_s if self._gate is not None else None
 
-    async def _until_read(self, quiet_s: float) -> None:
-        """Wait until the program has reported nothing for ``quiet_s`` seconds.
+    async def _until_read(self, quiet_s: float) -> bool:
+        """Wait until the program has reported nothing for ``quiet_s`` seconds. Return False if that does not happen.
 
         A timer that fires late says nothing: the event loop was busy, so there may be reports that it has not read.
         """
@@ -514,7 +514,8 @@ class Connection:
             before, began = self._transport.read, loop.time()
             await asyncio.sleep(quiet_s)
             if self._transport.read == before and loop.time() - began < quiet_s + LATE_S:
-                return
+                return True
+        return False
 
     def fail(self, why: str) -> None:
         """End the turn with an error, after the messages that were read."""
@@ -570,7 +571,7 @@ def _gate(
     valve: Valve | None,
     spawn: Spawn,
     environ: Mapping[str, str],
-    until_read: Callable[[float], Awaitable[None]],
+    until_read: Callable[[float], Awaitable[bool]],
     on_held: Callable[[], None],
 ) -> Gate | None:
     """Return the program's gate in the valve; None if it goes without."""

@@ -1,19 +1,19 @@
-"""The valve: Claude Code's own network goes through it, and a turn is one request to the API.
+"""The valve: a proxy for Claude Code's own connections. It lets a process send one request to the API in each turn.
 
-After some answers (cut at ``max_tokens``, empty, refused) Claude Code asks again by itself, within milliseconds (facts
-F40 to F44). The user would pay for that request. So each process has the valve as its proxy (fact F109). The valve
-passes bytes on as they are. It decrypts nothing: TLS stays between Claude Code and the API.
+After some answers (cut at ``max_tokens``, empty, refused) Claude Code sends another request by itself, within
+milliseconds (facts F40 to F44). The user would pay for that request. So each process has the valve as its proxy (fact
+F109). The valve forwards bytes unchanged. It decrypts nothing: TLS is between Claude Code and the API.
 
-The rule: a turn opens the gate of its process. When the answer has begun, the gate shuts. Then no byte of that process
-flows up to the API any more, and no new connection is made, until the next turn opens the gate. What comes meanwhile
-is thrown away: sent later, it would be a request of its own.
+The rule: a turn opens the gate of its process. When the answer has begun, the gate shuts. Then the valve sends nothing
+from that process to the API and makes no new connection, until the next turn opens the gate. Data that the process
+sends in that time is discarded. If the valve sent it later, it would be another request.
 
-The answer has begun when the process reports ``message_start``. A second request can be here before that report has
-been read, because both come by different ways. So when data flows up after data has come down, the gate first waits
-until everything that the process has reported is read. Only then does it know whether to let the data pass: it may
-also be the rest of a long request, or a second try after an error.
+The answer has begun when the process reports ``message_start``. Reports come over the process's standard output, and
+requests over the network. So a second request can be here before that report has been read. If the process sends data
+after the API has sent some, the gate first waits until all reports of the process are read. Only then does it know
+whether the data may pass. The data may also be the rest of a long request, or a second try after an error.
 
-The valve also decides which hosts a process reaches (:mod:`engine.destinations`).
+The valve also decides which hosts a process may reach (:mod:`engine.destinations`).
 """
 
 import asyncio
@@ -31,20 +31,23 @@ from engine.valve_connection import FromProcess
 log = logging.getLogger(__name__)
 
 HEAD_BYTES = 700
-"""Less than the head of any answer and its first event. TLS sends session tickets down, which are shorter."""
+"""Over TLS, an answer's head and its first event are longer. TLS session tickets, which also come down, are shorter."""
 
 QUIET_S = 0.02
-"""For how long the process must have reported nothing before data flows up after a few bytes have come down."""
+"""If a few bytes have come from the API: the process must have reported nothing for this time before data may pass."""
 
 QUIET_AFTER_ANSWER_S = 0.4
-"""The same if what has come down may be an answer. Only a second try after an error has to wait this long."""
+"""The same if the data from the API may be an answer. Only a second try after an error has to wait this long."""
 
-type UntilRead = Callable[[float], Awaitable[None]]
-"""Returns when everything that the process has reported is read, and nothing came for so many seconds."""
+type UntilRead = Callable[[float], Awaitable[bool]]
+"""Returns True when everything that the process has reported is read, and nothing came for so many seconds.
+
+Returns False if the process does not stop reporting, or if the event loop is too busy to tell.
+"""
 
 
 class Gate:
-    """The way of one process to its API. ``environment`` are the variables that lead the process through it."""
+    """Decides what one process may send to its API. ``environment``: the variables that make the valve its proxy."""
 
     def __init__(self, valve: "Valve", to: Destinations, until_read: UntilRead, on_held: Callable[[], None]) -> None:
         self._valve = valve
@@ -53,7 +56,8 @@ class Gate:
         self._connections: set[FromProcess] = set()
         self._exact = True
         self._turn = 0
-        self._carried = False
+        self._carrier: FromProcess | None = None
+        self._over_tls = True
         self.destinations = to
         self.shut = False
         """Whether the answer of the present turn has begun."""
@@ -73,7 +77,7 @@ class Gate:
     @property
     def holds(self) -> bool:
         """Whether this turn's request went through the gate, and no other request can follow."""
-        return self.shut and self._carried and self._exact
+        return self.shut and self._carrier is not None and self._exact
 
     @property
     def api_wait_s(self) -> float | None:
@@ -83,16 +87,19 @@ class Gate:
         return max(self._answered_at - self._sent_at, 0.0)
 
     def open(self) -> None:
-        """Let one request pass. What waits belongs to an earlier turn, and its connections are closed."""
+        """Let one request pass. What waits belongs to an earlier turn, and its connections are closed.
+
+        The process gets its question only after this call, so nothing that waits can belong to the new turn.
+        """
         self._turn += 1
-        self.shut, self._carried = False, False
+        self.shut, self._carrier = False, None
         self.came, self._sent_at, self._answered_at = 0, None, None
         for connection in list(self._connections):
-            if connection.held:
+            if connection.waits:
                 connection.abort()
 
     def shut_behind(self) -> None:
-        """Let nothing more pass: the answer has begun."""
+        """Let no more data pass: the answer has begun."""
         self.shut = True
 
     def cut_off(self) -> None:
@@ -116,45 +123,51 @@ class Gate:
         self._connections.discard(connection)
 
     def passes_now(self) -> bool:
-        """Whether data may flow up without :meth:`may_pass`."""
+        """Whether data may be sent to the API at once, without :meth:`may_pass`."""
         return not self._exact or not (self.shut or self.came)
 
-    async def may_pass(self) -> bool:
-        """Whether data may flow up, once it is known what the process has reported."""
+    async def may_pass(self, connection: FromProcess) -> bool:
+        """Return whether data of a connection may be sent to the API. Wait for the process's reports first."""
+        turn = self._turn
         if not self.shut and self.came:
-            await self._until_read(QUIET_AFTER_ANSWER_S if self.came > HEAD_BYTES else QUIET_S)
+            tickets = self._over_tls and self.came <= HEAD_BYTES
+            await self._until_read(QUIET_S if tickets else QUIET_AFTER_ANSWER_S)
+        if self._turn != turn:
+            return False
         if self.shut and self._exact:
             self._valve.counts["held"] += 1
-            self._valve.tasks.start(self._tell_held(self._turn), "tell of a held request")
+            # A request beside a living answer is not a second try.
+            if self._carrier is connection or self._carrier not in self._connections:
+                self._valve.tasks.start(self._tell_held(turn), "tell of a held request")
             return False
         self.came = 0
         return True
 
     async def _tell_held(self, turn: int) -> None:
-        """Call ``on_held`` once the process's reports are read, which may say that its answer has ended."""
-        await self._until_read(QUIET_AFTER_ANSWER_S)
-        if self._turn == turn:
+        """Call ``on_held`` after the process's reports are read. They may say that its answer has ended."""
+        if await self._until_read(QUIET_AFTER_ANSWER_S) and self._turn == turn:
             self._on_held()
 
-    def sent(self) -> None:
-        """Data was passed on to the API."""
+    def sent(self, connection: FromProcess) -> None:
+        """Take note that data of a connection was sent to the API."""
         if not self._turn:
             return
-        if not self._carried:
+        if self._carrier is None:
             self._valve.counts["requests"] += 1
-        self._carried = True
+        self._carrier = connection
         self._sent_at = time.monotonic()
 
-    def received(self, size: int) -> None:
-        """Data has come from the API. What comes before the turn's request is the end of an earlier answer."""
-        if not self._carried:
+    def received(self, size: int, *, tls: bool) -> None:
+        """Take note of data from the API. Data before the turn's request is the end of an earlier answer."""
+        if self._carrier is None:
             return
+        self._over_tls = tls
         if not self.came:
             self._answered_at = time.monotonic()
         self.came += size
 
     def refuse(self, name: str) -> None:
-        """Count a host that the process must not reach. The log has it once."""
+        """Count a refused connection to a host. The log names each host once."""
         refused = self._valve.refused
         if name not in refused and len(refused) < MAX_NAMES:
             log.warning(
@@ -166,14 +179,14 @@ class Gate:
             refused[name] += 1
 
     def cannot_hold(self) -> None:
-        """The process speaks HTTP/2, in which data also flows up while an answer comes down."""
+        """Take note that the process offers HTTP/2. There a client also sends data while an answer comes."""
         if self._exact:
             log.warning("Claude Code offers HTTP/2, which the valve cannot hold; such a process is ended instead")
         self._exact = False
 
 
 MAX_NAMES = 50
-"""How many names of refused hosts are kept."""
+"""For so many refused hosts there is a count. Further hosts are refused without one."""
 
 
 class Valve:
@@ -183,6 +196,7 @@ class Valve:
         self._server: asyncio.Server | None = None
         self._gates: dict[str, Gate] = {}
         self.tasks = TaskSet()
+        self.connections: set[FromProcess] = set()
         self.port = 0
         self.counts: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
@@ -198,6 +212,8 @@ class Valve:
             self._server.close()
         for gate in list(self._gates.values()):
             gate.close()
+        for connection in list(self.connections):
+            connection.abort()
         await self.tasks.cancel()
 
     def status(self) -> dict[str, Any]:

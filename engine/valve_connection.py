@@ -1,13 +1,14 @@
-"""One connection of a `claude` process through the valve, and its other half to the API.
+"""One connection of a `claude` process to the valve, and the connection from the valve to the API.
 
-The process uses the valve as an HTTP proxy (RFC 9110, sections 7.6 and 9.3.6): for ``https`` it sends CONNECT and then
-bytes that the valve does not look into, for ``http`` it sends requests with an absolute URL.
+The process uses the valve as an HTTP proxy (RFC 9110, sections 7.6 and 9.3.6). For ``https`` it sends CONNECT, and then
+bytes that the valve does not read. For ``http`` it sends requests with an absolute URL.
 """
 
 import asyncio
 import base64
 import binascii
 import contextlib
+import logging
 import ssl
 from collections.abc import Awaitable
 from typing import Protocol
@@ -20,14 +21,25 @@ from engine.reach import write
 from engine.tasks import TaskSet
 
 MAX_HEAD_BYTES = 64 * 1024
-HANDSHAKE, CHANGE_CIPHER, DATA = 0x16, 0x14, 0x17
+CHANGE_CIPHER, ALERT, HANDSHAKE, DATA = 0x14, 0x15, 0x16, 0x17
 """The types of TLS records (RFC 8446, section 5.1)."""
-HTTP_2 = b"\x02h2"
-"""HTTP/2 in the list of protocols that a client offers (RFC 7301)."""
+RECORD_HEAD = 5
+HTTP_2 = (b"\x02h2\x08http/1.1", b"\x08http/1.1\x02h2", b"\x00\x03\x02h2")
+"""HTTP/2 in the list of protocols that a client offers (RFC 7301): before or after HTTP/1.1, or alone."""
+ALERT_BYTES = 32
+"""The end of a TLS connection is a shorter record than this. A request is longer."""
+HEAD_S = 10.0
+"""The time limit for the first head of a connection."""
+CONNECT_S = 30.0
+"""The time limit for a connection to the API, with the resolution of its name and the answer of a proxy."""
+EYEBALLS_S = 0.25
+"""When the next address of a name is tried as well (RFC 8305)."""
+
+log = logging.getLogger(__name__)
 
 
 class Gate(Protocol):
-    """What a connection asks the gate of its process (:class:`engine.valve.Gate`)."""
+    """What a connection needs of the gate of its process (:class:`engine.valve.Gate`)."""
 
     destinations: Destinations
 
@@ -35,9 +47,9 @@ class Gate(Protocol):
     def add(self, connection: "FromProcess") -> None: ...
     def remove(self, connection: "FromProcess") -> None: ...
     def passes_now(self) -> bool: ...
-    def may_pass(self) -> Awaitable[bool]: ...
-    def sent(self) -> None: ...
-    def received(self, size: int) -> None: ...
+    def may_pass(self, connection: "FromProcess") -> Awaitable[bool]: ...
+    def sent(self, connection: "FromProcess") -> None: ...
+    def received(self, size: int, *, tls: bool) -> None: ...
     def refuse(self, name: str) -> None: ...
     def cannot_hold(self) -> None: ...
 
@@ -46,12 +58,13 @@ class Gates(Protocol):
     """Where a connection finds its gate (:class:`engine.valve.Valve`)."""
 
     tasks: TaskSet
+    connections: "set[FromProcess]"
 
     def find(self, token: str) -> Gate | None: ...
 
 
 class RefusedError(Exception):
-    """The process gets this status and no connection."""
+    """The process gets an answer with this status, and no connection."""
 
     def __init__(self, status: str, *headers: str) -> None:
         super().__init__(status)
@@ -59,7 +72,7 @@ class RefusedError(Exception):
 
 
 class FromProcess(asyncio.Protocol):
-    """The half of a connection that the process has opened."""
+    """The connection between a process and the valve. The process has opened it."""
 
     def __init__(self, gates: Gates) -> None:
         self._gates = gates
@@ -74,15 +87,23 @@ class FromProcess(asyncio.Protocol):
         self._is_tls: bool | None = None
         self._hello = b""
         self._shook_hands = False
+        self._head_limit: asyncio.TimerHandle | None = None
         self._pauses: set[str] = set()
         self.held = False
-        """Whether data was thrown away, so that the connection is of no further use."""
+        """Whether data was discarded. Then the connection is of no further use."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it leads to the API, and something of it has not been passed on."""
+        return self._counts and (self.held or self._api is None or self._checking is not None)
 
     # What the process does.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream's transport
         self._transport = transport
+        self._gates.connections.add(self)
+        self._head_limit = asyncio.get_running_loop().call_later(HEAD_S, self.abort)
 
     def data_received(self, data: bytes) -> None:
         if self.held:
@@ -98,6 +119,9 @@ class FromProcess(asyncio.Protocol):
         for task in (self._opening, self._checking):
             if task is not None:
                 task.cancel()
+        if self._head_limit is not None:
+            self._head_limit.cancel()
+        self._gates.connections.discard(self)
         if self._api is not None:
             self._api.end()
         if self._gate is not None:
@@ -111,7 +135,7 @@ class FromProcess(asyncio.Protocol):
         if self._api is not None:
             self._api.resume()
 
-    # Opening it.
+    # Opening the connection to the API.
 
     def _begin(self) -> None:
         end = self._buffer.find(b"\r\n\r\n")
@@ -119,6 +143,8 @@ class FromProcess(asyncio.Protocol):
             if len(self._buffer) > MAX_HEAD_BYTES:
                 self.abort()
             return
+        if self._head_limit is not None:
+            self._head_limit.cancel()
         self.pause("opening")
         self._opening = self._gates.tasks.start(self._open(bytes(self._buffer[:end])), "open a way for claude")
 
@@ -127,12 +153,15 @@ class FromProcess(asyncio.Protocol):
         try:
             method, host, port = _target(head)
             gate = self._gate = self._enter(head, host, port)
-            if self._counts and not gate.passes_now() and not await gate.may_pass():
+            if self._counts and not gate.passes_now() and not await gate.may_pass(self):
                 # It waits until the process gives it up, or until the next turn.
                 self._throw_away()
                 return
             api = await self._connect(gate.destinations, host, port, tunnel=method == "CONNECT")
-        except RefusedError as error:
+        except Exception as error:
+            if not isinstance(error, RefusedError):
+                log.warning("no way to the API could be opened", exc_info=error)
+                error = RefusedError("502 Bad Gateway")
             self._transport.write(error.answer.encode("ascii"))
             self._transport.close()
             return
@@ -166,65 +195,70 @@ class FromProcess(asyncio.Protocol):
         try:
             proxy = to.proxy("https" if tunnel else "http", host, port)
             api = ToApi(self)
-            await api.connect(proxy, host, port, tunnel=tunnel, authorities=to.environ.get("NODE_EXTRA_CA_CERTS"))
-        except (UnusableProxyError, OSError, EOFError) as error:
+            async with asyncio.timeout(CONNECT_S):
+                await api.connect(proxy, host, port, tunnel=tunnel, authorities=to.environ.get("NODE_EXTRA_CA_CERTS"))
+        except (UnusableProxyError, OSError, EOFError, UnicodeError) as error:
             raise RefusedError("502 Bad Gateway") from error
         return api
 
-    # Passing on.
+    # Forwarding.
 
     def _up(self, data: bytes) -> None:
-        """Pass data on to the API, now or when the gate knows whether it may."""
+        """Send data to the API: at once, or after the gate has allowed it."""
         gate, api = self._gate, self._api
         assert gate is not None and api is not None  # noqa: S101 - _open has set both
-        if self._counts and not gate.passes_now() and not self._is_greeting(data):
+        if not self._counts or self._is_greeting(data) or (self._is_tls and _is_alert(data)):
+            self._pass(api, data)
+        elif gate.passes_now():
+            gate.sent(self)
+            self._pass(api, data)
+        else:
             self._buffer += data
             self.pause("checking")
             self._checking = self._gates.tasks.start(self._check(gate), "ask the gate")
-            return
-        self._pass(gate, api, data)
 
     async def _check(self, gate: Gate) -> None:
-        may = await gate.may_pass()
+        may = await gate.may_pass(self)
         self._checking = None
         if not may:
             self._throw_away()
         elif self._api is not None:
             data = bytes(self._buffer)
             self._buffer.clear()
-            self._pass(gate, self._api, data)
+            gate.sent(self)
+            self._pass(self._api, data)
             self.resume("checking")
 
-    def _pass(self, gate: Gate, api: "ToApi", data: bytes) -> None:
-        if self._counts and not self._is_greeting(data):
-            gate.sent()
+    def _pass(self, api: "ToApi", data: bytes) -> None:
         try:
             api.write(self._requests.rewrite(data) if self._requests is not None else data)
         except ValueError:
             self.abort()
 
     def _is_greeting(self, data: bytes) -> bool:
-        """Whether data belongs to the beginning of the TLS handshake, in which no request can be."""
+        """Whether data belongs to the beginning of the TLS handshake. It cannot contain a request."""
         if self._is_tls is None:
-            self._is_tls = data[:1] == bytes([HANDSHAKE])
+            self._is_tls = data[0] == HANDSHAKE
         if not self._is_tls or self._shook_hands:
             return False
-        if data[0] == HANDSHAKE:
-            self._look_for_http_2(data)
+        if len(self._hello) < RECORD_HEAD or len(self._hello) < RECORD_HEAD + _length(self._hello):
+            self._hello += data
+            if self._gate is not None and any(offer in self._hello for offer in HTTP_2):
+                self._gate.cannot_hold()
             return True
-        # The client's end of the handshake and its first request may come together.
+        if data[0] == CHANGE_CIPHER and len(data) > RECORD_HEAD:
+            # A second hello may follow, if the server has asked for one.
+            data = data[RECORD_HEAD + _length(data) :]
+        if data[:1] == bytes([HANDSHAKE]):
+            return True
+        # The last message of the client's handshake and its first request may come together.
         self._shook_hands = True
         return False
 
-    def _look_for_http_2(self, data: bytes) -> None:
-        self._hello = (self._hello + data)[:MAX_HEAD_BYTES]
-        if HTTP_2 in self._hello and self._gate is not None:
-            self._gate.cannot_hold()
-
     def down(self, data: bytes) -> None:
-        """Pass data on to the process."""
+        """Send data to the process."""
         if self._counts and self._gate is not None and (self._shook_hands or not self._is_tls):
-            self._gate.received(len(data))
+            self._gate.received(len(data), tls=bool(self._is_tls))
         if self._transport is not None:
             self._transport.write(data)
 
@@ -241,25 +275,25 @@ class FromProcess(asyncio.Protocol):
             self._transport.resume_reading()
 
     def end(self) -> None:
-        """The API has closed its half. What has come is still delivered."""
+        """Close the connection, because the API has closed its own. Data that has come is still delivered."""
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        """Close both halves at once."""
+        """Close the connection without delivering what is left. The one to the API is closed too."""
         if self._transport is not None:
             self._transport.abort()
 
     def _throw_away(self) -> None:
         self.held = True
         self._buffer.clear()
-        # Only who reads sees that the process closes the connection.
+        # Read on: otherwise it is not noticed when the process closes the connection.
         self._pauses.clear()
         self.resume("")
 
 
 class ToApi(asyncio.Protocol):
-    """The half of a connection that leads to the API, or to the proxy before it."""
+    """The connection from the valve to the API, or to a proxy on the way to it."""
 
     def __init__(self, process: FromProcess) -> None:
         self._process = process
@@ -267,20 +301,20 @@ class ToApi(asyncio.Protocol):
         self._answer = bytearray()
         self._opened: asyncio.Future[None] | None = None
         self.absolute = False
-        """Whether requests keep their absolute URLs, because they go to a proxy."""
+        """Whether requests go to a proxy, and so keep their absolute URLs."""
         self.login: str | None = None
         """The login for that proxy."""
 
     async def connect(
         self, proxy: Proxy | None, host: str, port: int, *, tunnel: bool, authorities: str | None
     ) -> None:
-        """Connect to a host, through a proxy if there is one. Raises OSError, EOFError and RefusedError."""
+        """Connect to a host, through ``proxy`` if it is not None. Raises OSError, EOFError and RefusedError."""
         loop = asyncio.get_running_loop()
         if proxy is None:
-            await loop.create_connection(lambda: self, host, port)
+            await loop.create_connection(lambda: self, host, port, happy_eyeballs_delay=EYEBALLS_S)
             return
         tls = await asyncio.to_thread(_context, authorities) if proxy.tls else None
-        await loop.create_connection(lambda: self, proxy.host, proxy.port, ssl=tls)
+        await loop.create_connection(lambda: self, proxy.host, proxy.port, ssl=tls, happy_eyeballs_delay=EYEBALLS_S)
         if not tunnel:
             self.absolute, self.login = True, proxy.login
             return
@@ -307,9 +341,10 @@ class ToApi(asyncio.Protocol):
             self._process.down(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._opened is not None and not self._opened.done():
+        if self._opened is None:
+            self._process.end()
+        elif not self._opened.done():
             self._opened.set_exception(EOFError("the proxy closed the connection"))
-        self._process.end()
 
     def pause_writing(self) -> None:
         self._process.pause("the API is slower")
@@ -328,10 +363,15 @@ class ToApi(asyncio.Protocol):
             return
         words = head.split(b"\r\n", 1)[0].split(b" ", 2)
         status = words[1].decode("ascii", "replace") if len(words) > 1 else ""
-        if status[:1] != "2" or rest:
-            self._opened.set_exception(RefusedError(f"{status if status.isdigit() else 502} Refused by the proxy"))
-        else:
+        if status[:1] == "1":
+            self._answer.clear()
+            if rest:
+                self._read_answer(rest)
+        elif status[:1] == "2" and not rest:
             self._opened.set_result(None)
+        else:
+            refused = status.isdigit() and status[:1] in ("4", "5")
+            self._opened.set_exception(RefusedError(f"{status if refused else 502} Refused by the proxy"))
 
     def write(self, data: bytes) -> None:
         """Send data."""
@@ -339,7 +379,7 @@ class ToApi(asyncio.Protocol):
             self._transport.write(data)
 
     def pause(self) -> None:
-        """Read nothing more: the process is slower."""
+        """Stop reading: the process reads more slowly than the API sends."""
         if self._transport is not None:
             self._transport.pause_reading()
 
@@ -349,7 +389,7 @@ class ToApi(asyncio.Protocol):
             self._transport.resume_reading()
 
     def end(self) -> None:
-        """The process has closed its half, so the API need not go on."""
+        """Close the connection, because the process has closed its own."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -357,7 +397,7 @@ class ToApi(asyncio.Protocol):
 class Requests:
     """Rewrites the heads of plain HTTP requests, and leaves their bodies as they are.
 
-    The login for the valve is removed. A server gets a path; a proxy gets the absolute URL, and its own login.
+    The login for the valve is removed. A server gets only the path. A proxy gets the absolute URL and its own login.
     """
 
     def __init__(self, absolute: bool, login: str | None) -> None:
@@ -366,11 +406,13 @@ class Requests:
         self._server: bytes | None = None
         self._head = b""
         self._left: int | None = 0
-        """How many bytes of the body are still to come. None: the rest of the connection."""
+        """How many bytes of the body are still to come. None: all further bytes of the connection are its body."""
 
     def rewrite(self, data: bytes) -> bytes:
-        """Return what is passed on of this data. Raises ValueError for an invalid head or a head for another
-        server."""
+        """Return what to send for this data.
+
+        Raises ValueError for an invalid head, and for a head that names another server than the one before.
+        """
         out = b""
         while data:
             if self._left is None:
@@ -399,7 +441,8 @@ class Requests:
             raise ValueError("the connection leads to another server")
         self._server = server
         if not self._absolute:
-            url = parts._replace(scheme="", netloc="").geturl().encode("ascii") or b"/"
+            path = url[len(parts.scheme) + len("://") + len(server) :]
+            url = path if path.startswith(b"/") else b"/" + path
         self._left = 0
         kept = []
         for field in fields:
@@ -410,8 +453,11 @@ class Requests:
                 case b"content-length":
                     self._left = int(value)
                 case b"transfer-encoding":
+                    # Where such a body ends is not looked for, so no request may follow it.
                     self._left = None
             kept.append(field)
+        if self._left is None:
+            kept.append(b"Connection: close")
         if self._login is not None:
             kept.append(b"Proxy-Authorization: " + self._login.encode("ascii"))
         return b"\r\n".join([b" ".join((method, url, version)), *kept, b"", b""])
@@ -431,13 +477,28 @@ def _target(head: bytes) -> tuple[str, str, int]:
 
 
 def _token(head: bytes) -> str:
-    """Return the user name in ``Proxy-Authorization``, and an empty string without one."""
+    """Return the user name in ``Proxy-Authorization``, or an empty string if there is none."""
     for field in head.split(b"\r\n")[1:]:
         name, _, value = field.partition(b":")
         if name.strip().lower() == b"proxy-authorization":
             with contextlib.suppress(ValueError, IndexError, binascii.Error):
                 return base64.b64decode(value.split()[-1]).decode("ascii").partition(":")[0]
     return ""
+
+
+def _length(record: bytes) -> int:
+    """Return the length of a TLS record, without its head."""
+    return int.from_bytes(record[3:RECORD_HEAD])
+
+
+def _is_alert(data: bytes) -> bool:
+    """Whether data is one TLS record that ends the connection. TLS 1.3 writes it with the type of data."""
+    return (
+        len(data) > RECORD_HEAD
+        and data[0] in (ALERT, DATA)
+        and _length(data) <= ALERT_BYTES
+        and len(data) == RECORD_HEAD + _length(data)
+    )
 
 
 def _context(authorities: str | None) -> ssl.SSLContext:

@@ -33,15 +33,17 @@ H, R, A = Fate.HONOURED, Fate.REFUSED, Fate.ACCEPTED
 COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "model": Parameter(H, "mapped onto a Claude model; the answer carries the name asked for"),
     "prompt": Parameter(
-        H, "a text, or a list of texts, each a turn of its own with the instruction to continue it; tokens are refused"
+        H, "a text, or a list of texts: for each, Claude is asked in one turn to continue it; tokens are refused"
     ),
-    "max_tokens": Parameter(H, "Claude's `max_tokens`; 16 where it is absent, as at OpenAI"),
+    "max_tokens": Parameter(H, "Claude's `max_tokens`; 16 if it is absent, as at OpenAI"),
     "temperature": Parameter(H, "as for chat completions"),
     "top_p": Parameter(H, "as for chat completions"),
     "stop": Parameter(
-        H, "Claude's `stop_sequences`; those of white space alone, which Claude does not take, cut the answer here"
+        H,
+        "Claude's `stop_sequences`; Claude does not accept sequences of white space only: Understudy cuts the answer"
+        " at them",
     ),
-    "n": Parameter(H, "as many turns at once for each prompt"),
+    "n": Parameter(H, "one turn for each choice of each prompt, at once"),
     "echo": Parameter(H, "the prompt comes before the continuation"),
     "stream": Parameter(H, "chunks as Claude's deltas arrive"),
     "stream_options": Parameter(

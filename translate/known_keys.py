@@ -1,8 +1,8 @@
-"""Which keys of a request are read, at every depth. All other keys are found here, so that the app is told of them.
+"""Finds the keys of a request that nothing reads, at every depth. The answer reports them to the app.
 
-A *shape* describes the JSON that the translation reads. There is one shape for each dialect:
-:mod:`translate.chat.known_keys` and :mod:`translate.responses.known_keys`. Null asks for nothing, so a key whose value
-is null is never reported.
+A *shape* describes the JSON that the translation reads. The shapes of the two dialects are in
+:mod:`translate.chat.known_keys` and :mod:`translate.responses.known_keys`. A key whose value is null is never reported,
+because null asks for nothing.
 """
 
 import json
@@ -44,7 +44,7 @@ class Ignored(str):
 
 
 type Path = tuple["Path", str | int] | None
-"""A path under construction: the path of the parent, and a key or an index. It is written only if it is reported."""
+"""A path: the path of the parent, and a key or an index. It becomes text only if it is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ class Keys:
 
     known: Mapping[str, "Shape"]
     deep: "tuple[tuple[str, Keys | Each | ByKind | Unused | Only], ...]" = field(init=False)
-    """The known keys whose values have to be looked at."""
+    """The known keys whose values have a shape, and so must be checked."""
 
     def __post_init__(self) -> None:
-        """Find the keys to look at. Most objects have no others than known ones, and most values need no look."""
+        """Find the keys whose values must be checked. Most values need no check."""
         deep = tuple((name, shape) for name, shape in self.known.items() if shape is not None)
         object.__setattr__(self, "deep", deep)
 
@@ -88,7 +88,7 @@ class Each:
 
 @dataclass(frozen=True, slots=True)
 class ByKind:
-    """An object whose kind decides which keys it has. ``kind`` returns the kind. Other kinds are not looked into."""
+    """An object whose kind decides which keys it has. ``kind`` returns the kind. Other kinds are not checked."""
 
     kinds: Mapping[str, "Shape"]
     kind: Callable[[Mapping[str, Any]], Any] = lambda value: value.get("type")
@@ -134,23 +134,23 @@ class Only:
 
 
 type Shape = Keys | Each | ByKind | Unused | Only | None
-"""None: the whole value is read, or passed on as it is. A value of another type than its shape is not looked into."""
+"""None: the whole value is read, or sent on unchanged. A value whose type is not that of its shape is not checked."""
 
 
 def keys(*names: str, **inside: Shape) -> Keys:
-    """Return the shape of an object. ``names`` are read whole, the values of ``inside`` have these shapes."""
+    """Return the shape of an object. ``names`` are read whole. The values of ``inside`` have these shapes."""
     return Keys({**dict.fromkeys(names), **inside})
 
 
 def fields_of(kind: type[msgspec.Struct], *names: str, **inside: Shape) -> Keys:
-    """Return the shape of an object that is decoded to this Struct, with further names."""
+    """Return the shape of an object with the fields of this Struct, and with further names."""
     return Keys({**dict.fromkeys([*kind.__struct_encode_fields__, *names]), **inside})
 
 
 def ignored_keys(value: Any, shape: Shape, *, skip: Collection[str] = ()) -> list[Ignored]:
     """Return the paths of all keys in ``value`` that have no effect.
 
-    ``skip`` are paths that are reported already. Nothing below them is reported again.
+    ``skip`` has paths that are already reported. Paths below them are not reported again.
     """
     found: list[Ignored] = []
     if shape is not None:
@@ -162,7 +162,7 @@ def ignored_keys(value: Any, shape: Shape, *, skip: Collection[str] = ()) -> lis
 
 
 def _above(path: str) -> Iterator[str]:
-    """Yield a path, and the paths of everything around it."""
+    """Yield a path, and the paths of all objects and lists that contain it."""
     yield path
     for end, character in enumerate(path):
         if character in ".[" and end:
@@ -182,7 +182,7 @@ def _written(path: Path) -> str:
 
 
 def read_paths(value: Any, shape: Shape, path: str) -> Iterator[str]:
-    """Yield the paths of all keys below ``path`` that are read. Values that are passed on whole are not looked into."""
+    """Yield the paths of all keys below ``path`` that are read. Values that are sent on whole are not checked."""
     match shape:
         case Keys(known) if isinstance(value, dict):
             for name, inside in value.items():
@@ -206,7 +206,7 @@ def same(value: Any, fine: Any) -> bool:
 
 
 def below(path: str, name: str) -> str:
-    """Return the path of a key. A key that could be mistaken for a path is quoted, and cut if it is long.
+    """Return the path of a key. A key with characters that paths use is quoted, and cut if it is long.
 
     >>> below("messages[0]", "name"), below("", "n"), below("tools[0]", "a, b")
     ('messages[0].name', 'n', 'tools[0]["a, b"]')
@@ -227,7 +227,7 @@ def without_indexes(path: str) -> str:
 
 
 def short(paths: Iterable[str]) -> list[str]:
-    """Return paths in a short form: several that differ only in their indexes become one without indexes.
+    """Return paths in a short form. Several paths that differ only in their indexes become one without indexes.
 
     >>> short(["seed", "messages[0].x", "messages[7].x", "messages[7].y"])
     ['seed', 'messages[].x', 'messages[7].y']
@@ -239,9 +239,9 @@ def short(paths: Iterable[str]) -> list[str]:
 
 
 def report(paths: Iterable[str]) -> str:
-    """Return the text that tells an app which parts of its request have no effect, for one header.
+    """Return the text of the header that tells an app which parts of its request have no effect.
 
-    At most MOST_PATHS are named, in at most MOST_CHARACTERS. The rest is counted.
+    It has at most MOST_PATHS paths, and at most MOST_CHARACTERS. It gives the number of further paths.
     """
     forms = short(paths)
     named: list[str] = []

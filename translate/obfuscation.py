@@ -1,14 +1,14 @@
 """Padding that hides how long the pieces of a streamed answer are.
 
-Who reads an encrypted connection sees the size of each event. Pieces of text have about the length of a token, so the
-sizes tell much about the text. OpenAI adds a field ``obfuscation`` to each chunk, and to each event that ends in
-``.delta``, unless ``stream_options.include_obfuscation`` is false. Its length fills the piece up to a multiple of 16
-(recorded answers of OpenAI's, from 2025-10 on).
+Anybody who watches an encrypted connection sees the size of each event. A piece of text is about one token, so the
+sizes reveal much about the text. OpenAI adds a field ``obfuscation`` to each chunk, and to each event whose type ends
+in ``.delta``, unless ``stream_options.include_obfuscation`` is false. The field fills the piece up to a multiple of 16
+(recorded answers of OpenAI, from 2025-10 on).
 
-OpenAI's padding is random. This one depends only on the length of the piece, because only the size can be seen from
-outside. So a stream is the same bytes whenever it is made of the same events.
+OpenAI's padding is random. This padding depends only on the length of the piece, because only the size can be seen from
+outside. So the same events always give the same bytes.
 
-Add it last: pieces that are joined need another padding.
+Add the padding last: if pieces are joined afterwards, their padding is wrong.
 """
 
 from msgspec import UNSET, json
@@ -31,7 +31,7 @@ _PADDING = "abcdefghijklmnop"
 
 
 def padding_for(piece: str) -> str:
-    """Return the text that fills a piece up to the next multiple of 16 bytes in UTF-8."""
+    """Return a text that fills a piece up to a multiple of 16 bytes in UTF-8."""
     return _PADDING[: -len(piece.encode("utf-8", "surrogatepass")) % STEP]
 
 
@@ -42,7 +42,7 @@ def padded_chunk(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
 
 
 def padded_event(event: ResponseEvent) -> ResponseEvent:
-    """Return an event with its padding; events without a piece as they are."""
+    """Return an event with its padding. An event without a piece of text is returned unchanged."""
     match event:
         case (
             OutputTextDelta()
@@ -67,7 +67,7 @@ def without_padding(event: bytes) -> bytes:
 
 
 def _text(delta: ChunkDelta) -> str:
-    """Return the pieces of texts in a delta."""
+    """Return all text of a delta."""
     pieces = [delta.content, delta.refusal, delta.reasoning_content]
     if delta.tool_calls is not UNSET:
         pieces += [call.function.arguments for call in delta.tool_calls]

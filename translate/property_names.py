@@ -1,11 +1,11 @@
-"""Property names that Claude's API does not accept, renamed there and back.
+"""Renames property names that Claude's API does not accept, and gives the app its own names back.
 
-OpenAI accepts any name of a tool's property: ``filter[id]``, ``$.xgafv``, ``größe``. Claude's API refuses a request
+OpenAI accepts any name for a property of a tool: ``filter[id]``, ``$.xgafv``, ``größe``. Claude's API refuses a request
 with such a name («Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'»). So Claude sees another name in the
 schema and in the calls of the history, and the app sees its own name in the calls of the answer.
 
-Claude's name is made of the app's name alone. So it is the same in each turn, and the prompt cache and the conversation
-that a process holds stay valid.
+Claude's name is computed only from the names of the same schema. So it is the same in each turn. The prompt cache and
+the conversation in a process stay valid.
 """
 
 import json
@@ -21,7 +21,7 @@ from translate.turn import ContentBlock, Message, Turn
 ACCEPTED = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 MAX_NAME = 64
 
-# Keywords of JSON Schema by what they hold. The keys of «named» are not keywords.
+# Keywords of JSON Schema, by the type of their values. The keys in the values of _NAMED are names, not keywords.
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _LISTS = ("anyOf", "allOf", "oneOf", "prefixItems")
 _ONE = (
@@ -31,11 +31,11 @@ _ONE = (
 _VALUES = ("default", "const", "enum", "examples", "example")
 
 type Names = Mapping[str, str]
-"""Names -> the names that replace them."""
+"""Each name with the name that replaces it."""
 
 
 def names_of_tools(tools: Sequence[Mapping[str, Any]]) -> dict[str, Names]:
-    """Return the app's names that need another one, with Claude's names, for each tool that has any."""
+    """Return, for each tool that has such names, the app's names that must be replaced, with Claude's names."""
     found = {str(tool["name"]): names_of(tool["input_schema"]) for tool in tools if "input_schema" in tool}
     return {name: names for name, names in found.items() if names}
 
@@ -56,7 +56,7 @@ def names_of(schema: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _made(name: str, number: int) -> str:
-    """Return Claude's name for a name. ``number`` is above 0 if the names below it are used by other properties."""
+    """Return Claude's name for a name. ``number`` is above 0 if other properties use the names with lower numbers."""
     digest = sha256(f"{name}{number or ''}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
     readable = re.sub(r"[^a-zA-Z0-9_.-]+", "_", name)[: MAX_NAME - 9]
     return f"{readable}_{digest}"
@@ -84,7 +84,7 @@ def _property_names(schema: Any) -> Iterator[str]:
 
 
 def renamed_schema(schema: Any, names: Names) -> Any:
-    """Return a schema with other property names. The description of a renamed property tells the app's name."""
+    """Return a schema with other property names. The description of a renamed property contains the app's name."""
     if not isinstance(schema, dict):
         return schema
     result: dict[str, Any] = {}
@@ -119,7 +119,7 @@ def _renamed_list(value: Any, names: Names) -> Any:
 
 
 def _described(schema: Any, key: str, names: Names) -> Any:
-    # Beside a reference the grammar takes no description.
+    # The grammar does not accept a description beside a reference.
     if key not in names or not isinstance(schema, dict) or "$ref" in schema:
         return schema
     told = [schema["description"]] if isinstance(schema.get("description"), str) else []
@@ -139,7 +139,7 @@ def _renamed_reference(reference: str, names: Names) -> str:
 
 
 def renamed_keys(value: Any, names: Names) -> Any:
-    """Return a JSON value with other keys, at any depth. The order of the keys stays."""
+    """Return a JSON value with other keys, at any depth. The order of the keys stays the same."""
     if isinstance(value, Mapping):
         return {names.get(key, key): renamed_keys(item, names) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -148,7 +148,7 @@ def renamed_keys(value: Any, names: Names) -> Any:
 
 
 def renamed_tools(tools: Sequence[Mapping[str, Any]], names: Mapping[str, Names]) -> tuple[Mapping[str, Any], ...]:
-    """Return tools with Claude's property names. ``names`` are those of :func:`names_of_tools`."""
+    """Return tools with Claude's property names. ``names`` comes from :func:`names_of_tools`."""
     return tuple(
         {**tool, "input_schema": renamed_schema(tool["input_schema"], names[tool["name"]])}
         if tool["name"] in names
@@ -173,15 +173,15 @@ def _calls(block: ContentBlock, names: Mapping[str, Names]) -> bool:
 
 
 def reversed_names(names: Names) -> dict[str, str]:
-    """Return the names the other way round."""
+    """Return the names in the other direction: Claude's name -> the app's name."""
     return {after: before for before, after in names.items()}
 
 
 class KeyRenamer:
     """Renames the keys of a JSON text that arrives in pieces. Feed it the pieces.
 
-    Only a key is held back, until its closing quote has arrived. All other text passes at once and unchanged, also text
-    that is not valid JSON.
+    A key is held back until its closing quote has arrived. All other text is returned at once and unchanged, even if it
+    is not valid JSON.
     """
 
     def __init__(self, names: Names) -> None:
@@ -189,11 +189,11 @@ class KeyRenamer:
         self._key: list[str] | None = None  # the key that is held back, with its opening quote
         self._in_value = False
         self._escaped = False
-        self._inside: list[bool] = []  # for each open container whether it is an object
+        self._inside: list[bool] = []  # for each open object or list: whether it is an object
         self._key_is_next = False
 
     def feed(self, piece: str) -> str:
-        """Return the text that is certain."""
+        """Return the text that is complete: all but a key that has not ended."""
         out: list[str] = []
         for char in piece:
             if self._key is not None:
@@ -213,7 +213,7 @@ class KeyRenamer:
         return "".join(out)
 
     def finish(self) -> str:
-        """Return what is held back, if the text ends within a key."""
+        """Return the text that is still held back, if the JSON has ended within a key."""
         left, self._key = self._key, None
         return "".join(left or ())
 
@@ -249,7 +249,7 @@ class KeyRenamer:
 
 
 def renamed_turn(turn: Turn, names: Mapping[str, Names]) -> Turn:
-    """Return a Turn as Claude's API accepts it."""
+    """Return a Turn in which all property names are accepted by Claude's API."""
 
     return replace(
         turn,

@@ -1,18 +1,18 @@
-"""Which of Claude's reasons for refusing a request an app may read.
+"""Decides which of Claude's error messages an app may read.
 
-What Claude's side writes may name hosts, accounts, keys or files of the machine that the proxy runs on. So nothing of
-it is passed on unless the whole message has one of the shapes below. A shape is the API's own sentence, or Claude
-Code's version of it. Where it varies, only numbers, model names, JSON paths and short names from the request itself are
-allowed. Everything else stays in the log.
+Messages of Claude's API and of Claude Code may name hosts, accounts, keys or files of the machine that the proxy runs
+on. So a message reaches the app only if the whole message has one of the shapes below. A shape is a sentence of the
+API, or Claude Code's version of it. Its variable parts may only be numbers, model names, JSON paths and short names
+from the request itself. All other messages are only in the log.
 
 Sources: https://docs.anthropic.com/en/api/errors, the limits and rules in Anthropic's guides (vision, PDF support, tool
-use, structured outputs, extended thinking), and the messages that public issues quote; what Claude Code makes of some
-of them was seen with the version that :data:`engine.sdk.VERIFIED_CLI` names.
+use, structured outputs, extended thinking), and the messages that public issues quote. Claude Code changes some
+messages. Its versions of them come from the version that :data:`engine.sdk.VERIFIED_CLI` names.
 """
 
 import re
 
-# What may stand in a shape's braces. Anchored by the shape around it, and each of bounded length.
+# The variable parts of a shape, in braces. The text around a part anchors it. Each has a limited length.
 PARTS = {
     "n": r"\d[\d,.]{0,14}(?<![,.])",
     "model": r"claude-[a-z0-9.-]{1,60}",
@@ -21,7 +21,7 @@ PARTS = {
         r"|service_tier|stop_sequences|system|temperature|thinking|tool_choice|tools|top_k|top_p)"
         r"(?:\.[A-Za-z0-9_$-]{1,64}|\[\d{1,5}\]){0,20}"
     ),
-    # A word of the API's or a name from the request: a parameter, a tool, a property, a type.
+    # A word of the API, or a name from the request: a parameter, a tool, a property, a type.
     "name": r"[A-Za-z0-9_$]{1,64}",
     "tool": r"[A-Za-z0-9_-]{1,128}",
     "names": r"'?[A-Za-z0-9_-]{1,64}'?(?:(?:, | or |, or )'?[A-Za-z0-9_-]{1,64}'?){0,19}",
@@ -30,7 +30,7 @@ PARTS = {
     "regex": r"\^\[[a-zA-Z0-9_.\\-]{1,24}\]\{\d,\d{1,4}\}\$",
 }
 
-# Each may follow a JSON path and a colon. A tilde ends what is told: what follows it, whatever it is, is left out.
+# Before each may stand a JSON path and a colon. At a tilde the app's text ends: any text that follows is left out.
 SHAPES = (
     # Limits.
     "prompt is too long: {n} tokens > {n} maximum",
@@ -169,7 +169,7 @@ SHAPES = (
     "Output blocked by content filtering policy",
 )
 
-# What Claude Code says where the API said something else.
+# Messages that Claude Code sends in place of the API's, and the texts that the app gets for them.
 INSTEAD = {
     "due to tool use concurrency issues": "the tool calls and the tool results in the conversation do not match",
     "a document in the conversation could not be processed and was removed. Re-read the file with a different approach"
@@ -178,7 +178,7 @@ INSTEAD = {
     " if you still need it": "an image could not be processed",
 }
 
-# A message that has any of these is passed on in no shape: a URL, a mail address, a key, a request id, an IP address.
+# The app never gets a text with one of these: a URL, a mail address, a key, a request id, an IP address.
 NEVER = re.compile(
     r"://|@|\bsk-|\bbearer\b|\breq_|\beyJ|\b(?:\d{1,3}\.){3}\d{1,3}\b|\b(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{44,}",
     re.IGNORECASE,
@@ -201,9 +201,9 @@ _FITS = tuple(
 
 
 def reason(message: str) -> str | None:
-    """Return what an app may read of the message with which the API refused its request; None for nothing.
+    """Return the part of an error message that an app may read, or None if it may read nothing.
 
-    ``message`` is Anthropic's ``error.message``, or what Claude Code says in its place.
+    ``message`` is Anthropic's ``error.message``, or Claude Code's message in its place.
     """
     message = " ".join(message.split())
     if len(message) > MAX_CHARS * 4:

@@ -1,8 +1,8 @@
-"""OpenAI's web search <-> the one that Anthropic runs: the tool, what it found, what an answer cites.
+"""OpenAI's web search <-> Anthropic's: the tool, its results, and the citations of an answer.
 
 Sources: https://platform.openai.com/docs/guides/tools-web-search,
-https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/web-search-tool. Anthropic searches within the answer's own
-turn, so Claude Code runs nothing, and none of its own tools is opened for it.
+https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/web-search-tool. Anthropic runs the search
+during the answer. So Claude Code runs nothing, and none of its own tools is enabled for it.
 """
 
 import re
@@ -17,7 +17,7 @@ from translate.errors import OpenAIError
 NAME = "web_search"
 TYPE = "web_search_20250305"
 
-# https://platform.openai.com/docs/guides/tools-web-search#chat-completions: these search without being told to.
+# https://platform.openai.com/docs/guides/tools-web-search#chat-completions: these models search without the parameter.
 SEARCHING_MODEL = re.compile(r"gpt-.+-search-(?:preview|api)(?:-.+)?")
 
 CONTEXT_SIZE = "Anthropic's web search has one size"
@@ -27,7 +27,7 @@ type ContextSize = Literal["low", "medium", "high"]
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where the user is, about: beside a ``type`` that is always the same, Claude's fields and OpenAI's are one."""
+    """The user's approximate location. OpenAI and Claude have the same fields, and a ``type`` that never changes."""
 
     city: str | None = None
     region: str | None = None
@@ -36,7 +36,7 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Domains(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where to search."""
+    """The domains to search, or not to search."""
 
     allowed_domains: list[str] | None = None
     blocked_domains: list[str] | None = None
@@ -96,7 +96,7 @@ class UrlCitation:
 
 
 class Citations:
-    """What the blocks of an answer's text cite. A block's citations are of all of it."""
+    """The citations in the text blocks of an answer. A citation holds for the whole block."""
 
     def __init__(self) -> None:
         self._start = 0
@@ -107,7 +107,7 @@ class Citations:
         self._start, self._cited = at, {}
 
     def cite(self, citation: Mapping[str, Any] | None) -> None:
-        """Take one of Claude's citations. Those of documents have no counterpart."""
+        """Add one of Claude's citations. Citations of documents are left out, because OpenAI has none."""
         if citation and citation.get("type") == "web_search_result_location" and citation.get("url"):
             self._cited.setdefault(str(citation["url"]), str(citation.get("title") or ""))
 

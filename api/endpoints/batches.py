@@ -1,4 +1,4 @@
-"""/v1/batches: many requests in a file, which are answered when no other request waits (:mod:`api.batch_runner`)."""
+"""/v1/batches: a batch is a file of many requests. :mod:`api.batch_runner` answers them when no other request waits."""
 
 import json
 from typing import Any
@@ -22,11 +22,11 @@ FIELDS = ("endpoint", "completion_window", "input_file_id", "metadata", "output_
 """The parameters of a new batch."""
 
 TIMES = ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
-"""The states whose times a batch has."""
+"""The states for which a batch has the time at which it entered them."""
 
 
 async def create_batch(batching: Batching, request: ApiRequest, exchange: Responder) -> None:
-    """Create a batch. Its lines are checked later."""
+    """Create a batch. The lines of its file are checked later."""
     stores, fields, owner = batching.stores, request.json, request.identity.owner
     refuse_unknown(fields, FIELDS)
     endpoint = _choice(fields.get("endpoint"), "endpoint", ENDPOINTS)
@@ -73,7 +73,7 @@ async def get_batch(stores: Stores, request: ApiRequest, exchange: Responder) ->
 
 
 async def cancel_batch(stores: Stores, request: ApiRequest, exchange: Responder) -> None:
-    """Let no more lines of a batch begin. Raises OpenAIError (409) if it has ended."""
+    """Cancel a batch: no more lines begin. Raises OpenAIError (409) if the batch has ended."""
     id = request.params["id"]
     batch = _there(await stores.batches.cancel(id, request.identity.owner), id)
     if batch.status not in ("cancelling", "cancelled"):
@@ -82,7 +82,7 @@ async def cancel_batch(stores: Stores, request: ApiRequest, exchange: Responder)
 
 
 def batch_object(batch: Batch) -> dict[str, Any]:
-    """Return a batch in OpenAI's form. Fields that OpenAI's document does not let be null are left out."""
+    """Return a batch in OpenAI's form. Fields without a value are left out if OpenAI's document does not allow null."""
     times = {f"{name}_at": int(batch.times[f"{name}_at"]) for name in TIMES if f"{name}_at" in batch.times}
     optional = {
         "output_file_id": batch.output_file_id,

@@ -39,9 +39,13 @@ async def serving(serve: Serve, certified: Certified | None = None) -> AsyncIter
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async def run() -> None:
-            with suppress(OSError, asyncio.IncompleteReadError):
-                await serve(reader, writer)
-            writer.close()
+            try:
+                with suppress(OSError, asyncio.IncompleteReadError):
+                    await serve(reader, writer)
+            finally:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
 
         task = asyncio.create_task(run())
         tasks.add(task)

@@ -19,7 +19,7 @@ from engine.errors import ClaudeError
 from engine.pool import Pool
 from engine.process import ClaudeProcess
 from engine.spawn import Hosts, Spawn
-from engine.valve import Gate, Valve
+from engine.valve import QUIET_AFTER_ANSWER_S, Gate, UntilRead, Valve
 from rehearsal import Reply
 from rehearsal.reply import ToolCall
 from rehearsal.server import Rehearsal
@@ -157,26 +157,33 @@ async def test_an_error_that_claude_code_asks_about_again_is_told(rehearsal: Reh
     assert caught.value.kind == "not_found_error"
 
 
-async def test_an_interrupted_turn_leaves_nothing_that_flows(rehearsal: Rehearsal, spawn: Spawn) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+async def test_an_interrupted_turn_leaves_nothing_that_flows(
+    tls: bool, rehearsal: Rehearsal, spawn: Spawn, tmp_path: Path
+) -> None:
     gate = asyncio.Event()
     rehearsal.script(Reply(text="one two three", gates={1: gate}))
+    certified = certify(tmp_path / "tls")
 
-    async with asyncio.timeout(GUARD_S), Pool(spawn, spare=0) as pool:
-        async with pool.run(turn("Count.")) as running:
-            async for event in running:
-                if event["type"] == "content_block_delta":
-                    break
-        await rehearsal.turns[0].disconnected.wait()
-        await at_rest(pool)
-        events = []
-        async with pool.run(turn("Hello")) as running:
-            events = [dict(event) async for event in running]
+    async with tls_before(rehearsal.base_url, certified) as secure, asyncio.timeout(GUARD_S):
+        url = secure if tls else rehearsal.base_url
+        trusting = over(spawn, ANTHROPIC_BASE_URL=url, NODE_EXTRA_CA_CERTS=str(certified.authority))
+        async with Pool(trusting, spare=0) as pool:
+            async with pool.run(turn("Count.")) as running:
+                async for event in running:
+                    if event["type"] == "content_block_delta":
+                        break
+            await rehearsal.turns[0].disconnected.wait()
+            await at_rest(pool)
+            # What the valve says of the closed connection comes later than this.
+            await asyncio.sleep(2 * QUIET_AFTER_ANSWER_S)
+            async with pool.run(turn("Hello")) as running:
+                events = [dict(event) async for event in running]
 
     assert said(events)
-    assert [bare(asked.body)[-1] for asked in rehearsal.turns] == [
-        ("user", [text("Count.")]),
-        ("user", [text("Hello")]),
-    ]
+    assert running.process == "reused"
+    asked = [bare(asked.body)[-1] for asked in rehearsal.turns]
+    assert asked == [("user", [text("Count.")]), ("user", [text("Hello")])]
 
 
 async def test_parked_calls_go_on_in_the_same_process(rehearsal: Rehearsal, spawn: Spawn) -> None:
@@ -351,6 +358,124 @@ async def test_what_is_held_is_thrown_away_when_the_next_turn_opens_the_gate() -
     assert (hello, rest) == (b"asked", b"")
 
 
+async def test_what_waits_for_a_report_does_not_leave_in_the_next_turn() -> None:
+    received, reports = bytearray(), asyncio.Event()
+
+    async def until_read(_: float) -> bool:
+        return await reports.wait()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            received.extend(data)
+            writer.write(b"answer")
+
+    async with (
+        asyncio.timeout(GUARD_S),
+        serving(answer) as port,
+        through_the_valve(port, until_read=until_read) as (gate, reader, writer),
+    ):
+        gate.open()
+        writer.write(b"asked")
+        await reader.readexactly(6)
+        writer.write(b"again")
+        await asyncio.sleep(0.05)
+        gate.shut_behind()
+        gate.open()
+        reports.set()
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+
+    assert bytes(received) == b"asked"
+
+
+async def test_the_end_of_a_tls_connection_is_not_a_request(tmp_path: Path) -> None:
+    certified = certify(tmp_path / "tls")
+    client = ssl.create_default_context(cafile=str(certified.authority))
+    held = asyncio.Event()
+
+    async with (
+        asyncio.timeout(GUARD_S),
+        serving(_say_hello, certified) as port,
+        through_the_valve(port, held) as (gate, reader, writer),
+    ):
+        gate.open()
+        await writer.start_tls(client, server_hostname="localhost")
+        writer.write(b"asked" * 100)
+        await reader.readexactly(500)
+        gate.shut_behind()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    assert not held.is_set()
+
+
+async def test_a_request_beside_a_living_answer_is_held_and_the_answer_goes_on() -> None:
+    held = asyncio.Event()
+    async with (
+        asyncio.timeout(GUARD_S),
+        serving(_say_hello) as port,
+        through_the_valve(port, held) as (gate, reader, writer),
+        another_connection(gate, port) as (beside_reader, beside),
+    ):
+        gate.open()
+        writer.write(b"asked")
+        await reader.readexactly(5)
+        gate.shut_behind()
+        beside.write(b"beside")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await beside_reader.read()
+
+    assert not held.is_set()
+
+
+@pytest.mark.parametrize("name", ["a..b", "a" * 64 + ".test"])
+async def test_a_name_that_cannot_be_resolved_is_a_failed_connection(name: str) -> None:
+    async with asyncio.timeout(GUARD_S), Valve() as valve:
+        gate = valve.gate(destinations({}, Hosts(("*",))), _at_once, lambda: None)
+        reader, writer = await _connect(valve, gate, name, 443)
+        assert (await reader.read()).startswith(b"HTTP/1.1 502 ")
+        writer.close()
+
+
+async def test_a_valve_that_ends_closes_connections_that_have_sent_nothing() -> None:
+    async with asyncio.timeout(GUARD_S):
+        async with Valve() as valve:
+            reader, writer = await asyncio.open_connection("127.0.0.1", valve.port)
+            while not valve.connections:  # noqa: ASYNC110 - the valve tells nobody
+                await asyncio.sleep(0.01)
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def _at_once(_: float) -> bool:
+    await asyncio.sleep(0)
+    return True
+
+
+async def _connect(valve: Valve, gate: Gate, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask the valve for a tunnel, as the process of a gate does."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", valve.port)
+    login = base64.b64encode(f"{gate.token}:x".encode()).decode()
+    writer.write(f"CONNECT {host}:{port} HTTP/1.1\r\nProxy-Authorization: Basic {login}\r\n\r\n".encode())
+    return reader, writer
+
+
+@asynccontextmanager
+async def another_connection(gate: Gate, port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a further tunnel for the process of a gate."""
+    reader, writer = await _connect(gate._valve, gate, "localhost", port)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
 async def _say_hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Send back what comes."""
     while data := await reader.read(65536):
@@ -359,26 +484,15 @@ async def _say_hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 
 @asynccontextmanager
 async def through_the_valve(
-    port: int, held: asyncio.Event | None = None
+    port: int, held: asyncio.Event | None = None, until_read: UntilRead = _at_once
 ) -> AsyncIterator[tuple[Gate, asyncio.StreamReader, asyncio.StreamWriter]]:
     """Open a connection to a server through a valve, as a process does."""
-
-    async def until_read(_: float) -> None:
-        await asyncio.sleep(0)
-
     async with Valve() as valve:
-        to = destinations({}, Hosts((f"localhost:{port}",)))
-        gate = valve.gate(to, until_read, held.set if held else lambda: None)
-        reader, writer = await asyncio.open_connection("127.0.0.1", valve.port)
-        login = base64.b64encode(f"{gate.token}:x".encode())
-        writer.write(b"CONNECT localhost:%d HTTP/1.1\r\nProxy-Authorization: Basic %s\r\n\r\n" % (port, login))
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
-        try:
+        gate = valve.gate(
+            destinations({}, Hosts((f"localhost:{port}",))), until_read, held.set if held else lambda: None
+        )
+        async with another_connection(gate, port) as (reader, writer):
             yield gate, reader, writer
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
 
 
 async def test_the_valve_serves_only_its_own_processes(rehearsal: Rehearsal, spawn: Spawn) -> None:
@@ -422,8 +536,8 @@ async def test_an_api_that_is_slow_to_read_slows_the_process_down() -> None:
         await asked.wait()
         while data := await reader.read(65536):
             received += len(data)
-        ended.set()
-        writer.close()
+            if received == size:
+                ended.set()
 
     size = 64 * 1024 * 1024
     async with asyncio.timeout(GUARD_S), serving(read_late) as port, through_the_valve(port) as (_, _reader, writer):
@@ -433,8 +547,6 @@ async def test_an_api_that_is_slow_to_read_slows_the_process_down() -> None:
                 await writer.drain()
         asked.set()
         await writer.drain()
-        writer.close()
-        await writer.wait_closed()
         await ended.wait()
 
     assert received == size

@@ -29,12 +29,29 @@ def test_a_proxy_gets_the_absolute_url_and_its_own_login() -> None:
     assert b"dG9rZW46eA==" not in out
 
 
-def test_a_body_without_a_length_is_the_rest_of_the_connection() -> None:
+def test_no_request_follows_a_body_without_a_length() -> None:
     requests = Requests(absolute=False, login=None)
     head = HEAD.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
 
-    assert requests.rewrite(head + b"5\r\nhello\r\n").endswith(b"chunked\r\n\r\n5\r\nhello\r\n")
-    assert requests.rewrite(HEAD) == HEAD
+    out = requests.rewrite(head + b"5\r\nhello\r\n")
+
+    assert out.endswith(b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n")
+    assert requests.rewrite(b"0\r\n\r\n") == b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        (b"http://api.test//v1/messages", b"//v1/messages"),
+        (b"http://api.test/v1?", b"/v1?"),
+        (b"http://api.test?a=b", b"/?a=b"),
+        (b"http://api.test", b"/"),
+    ],
+)
+def test_the_path_of_a_url_is_not_changed(url: bytes, path: bytes) -> None:
+    out = Requests(absolute=False, login=None).rewrite(b"GET " + url + b" HTTP/1.1\r\n\r\n")
+
+    assert out == b"GET " + path + b" HTTP/1.1\r\n\r\n"
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "model": Parameter(H, "mapped onto a Claude model; the answer carries the name asked for"),
     "messages": Parameter(
         H,
-        "all roles, as true turns, users by their names; after an assistant's message at the end the next one is asked"
-        " for; text, images, PDF and text files; audio is refused",
+        "all roles, as separate messages; a user's `name` stands before the text; if the last message is the"
+        " assistant's, Claude is asked for the next one; text, images, PDF and text files; audio is refused",
     ),
     "stream": Parameter(H, "chunks as Claude's deltas arrive"),
     "stream_options": Parameter(
@@ -46,43 +46,46 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
         "`include_usage`; `include_obfuscation`: false leaves `obfuscation` out, see [answers](answers.md#obfuscation)",
     ),
     "max_tokens": Parameter(H, "Claude's `max_tokens`"),
-    "max_completion_tokens": Parameter(H, "Claude's `max_tokens`; wins over `max_tokens`"),
+    "max_completion_tokens": Parameter(H, "Claude's `max_tokens`; if both are given, `max_tokens` is not used"),
     "temperature": Parameter(
         H,
-        "as it is up to 1, above it as 1, Claude's highest; models from Claude 4.7 on have no sampling parameters:"
-        " accepted without effect there",
+        "a value up to 1 is sent as it is, a higher one as 1, Claude's highest; models from Claude 4.7 on have no"
+        " sampling parameters: accepted without effect there",
     ),
     "top_p": Parameter(
-        H, "as it is where the model takes it and `temperature` is not set; else accepted without effect"
+        H, "sent as it is, if the model has it and `temperature` is not set; else accepted without effect"
     ),
     "stop": Parameter(
         H,
-        "Claude's `stop_sequences`; those of white space alone, which it does not take, are ours; empty ones stop"
-        " nothing",
+        "Claude's `stop_sequences`; Claude does not accept sequences of white space only: Understudy cuts the answer"
+        " at them; empty ones stop nothing",
     ),
     "user": Parameter(
         H,
-        "Claude's `metadata.user_id`; a digest of an address or a telephone number, which it must not be",
+        "Claude's `metadata.user_id`; a mail address or a telephone number, which Claude does not allow there, is"
+        " replaced by its hash",
     ),
-    "reasoning_effort": Parameter(H, "`none` and absent: thinking off where the model allows it; else Claude's effort"),
-    "top_k": Parameter(H, "Claude's own, where the model takes it (OpenAI has none)"),
+    "reasoning_effort": Parameter(H, "`none` or absent: thinking is off, if the model allows it; else Claude's effort"),
+    "top_k": Parameter(H, "Claude's own parameter, if the model has it (OpenAI has none)"),
     "thinking": Parameter(
         H,
-        "Claude's own, as it is (OpenAI has none); `enabled` without `budget_tokens`: by the reasoning effort, or"
-        " medium; `disabled`: as the effort `none`",
+        "Claude's own parameter, sent as it is (OpenAI has none); `enabled` without `budget_tokens`: the reasoning"
+        " effort decides, or medium without one; `disabled`: as the effort `none`",
     ),
-    "n": Parameter(H, "as many turns, 16 of them at once, streamed interleaved; usage is their sum"),
+    "n": Parameter(
+        H, "one turn for each choice, 16 of them at once; their chunks are mixed in a stream; usage is their sum"
+    ),
     "tools": Parameter(
         H,
-        "functions, with their schemas exactly; `strict` as Claude's, without effect on schemas that refer to"
-        " themselves; one that is given twice is offered once; custom tools are refused",
+        "functions, with exactly their schemas; `strict` is Claude's `strict`, without effect on schemas that refer to"
+        " themselves; Claude gets a function once, even if it is listed twice; custom tools are refused",
     ),
     "tool_choice": Parameter(
         H,
-        "none, auto, required, a named function, allowed_tools; Claude models from 5.5 on cannot be forced: there only"
-        " what may be called is offered, and an instruction says that it must be",
+        "none, auto, required, a named function, allowed_tools; Claude models from 5.5 on cannot be forced to call a"
+        " tool: they get only the tools that they may call, and an instruction to call one",
     ),
-    "parallel_tool_calls": Parameter(H, "false: Claude's `disable_parallel_tool_use`"),
+    "parallel_tool_calls": Parameter(H, "false is sent as Claude's `disable_parallel_tool_use`"),
     "functions": Parameter(
         H,
         "the older form of `tools`; calls come back as `function_call`, one at a time; in `messages` calls and results"
@@ -91,14 +94,14 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "function_call": Parameter(H, "the older form of `tool_choice`"),
     "response_format": Parameter(
         H,
-        "json_schema: Claude's `output_config.format`, bounds and lengths told in descriptions; json_object, and"
-        " schemas that Claude's grammar cannot express: by instruction (see below); text",
+        "json_schema: Claude's `output_config.format`, with bounds and lengths in descriptions; json_object, and"
+        " schemas that Claude's grammar cannot express: by an instruction (see below); text",
     ),
     "web_search_options": Parameter(
         H,
-        "Anthropic's web search, unless it is switched off here; OpenAI's search models (`gpt-4o-search-preview`) have"
-        " it without this, too; what it found is cited in `annotations`; `search_context_size` is accepted without"
-        " effect",
+        "Anthropic's web search, unless the operator has switched it off; OpenAI's search models"
+        " (`gpt-4o-search-preview`) search without this parameter too; `annotations` cite the pages that it found;"
+        " `search_context_size` is accepted without effect",
     ),
     # They are not refused, because evaluation tools always ask for them and work without them.
     "logprobs": Parameter(A, "Claude gives no log probabilities: null in the answer", unless=(False,)),
@@ -112,15 +115,17 @@ CHAT_COMPLETION_PARAMETERS: dict[str, Parameter] = {
     "seed": Parameter(A, "Claude does not sample by seed; OpenAI promises no more than best effort"),
     "store": Parameter(H, "true: the completion is kept, to be listed, read, labelled and deleted; default false"),
     "metadata": Parameter(H, "kept with a stored completion"),
-    "session_id": Parameter(H, "the conversation so far is kept here, and only what is new is sent (not OpenAI's)"),
-    "service_tier": Parameter(
-        H, "`auto` as Claude's, `default` as `standard_only`; Claude has no other: accepted without effect"
+    "session_id": Parameter(
+        H, "Understudy stores the conversation, and the app sends only new messages (OpenAI has none)"
     ),
-    "verbosity": Parameter(A, "Claude has no such knob", unless=("medium",)),
+    "service_tier": Parameter(
+        H, "`auto` is sent as `auto`, `default` as `standard_only`; other tiers are accepted without effect"
+    ),
+    "verbosity": Parameter(A, "Claude has no such parameter", unless=("medium",)),
     "prompt_cache_key": Parameter(A, "Claude's prompt cache goes by content"),
     "prompt_cache_retention": Parameter(A, "Claude's prompt cache goes by content"),
     "prompt_cache_options": Parameter(A, "Claude's prompt cache goes by content"),
-    "safety_identifier": Parameter(H, "as `user`, over which it wins"),
+    "safety_identifier": Parameter(H, "as `user`; if both are given, `user` is not used"),
     "moderation": Parameter(R, "no moderation is run on the answer"),
 }
 

@@ -1,8 +1,8 @@
-"""Compaction: a conversation too long to go on with becomes a summary, which the app carries for us.
+"""Compaction: a summary replaces a conversation that has become too long. The app stores the summary.
 
-An app asks for it by a last item, ``compaction_trigger``, or by ``POST /v1/responses/compact``, and gets an item whose
-``encrypted_content`` it sends back in the place of what was summed up
-(https://platform.openai.com/docs/guides/conversation-state). Claude writes the summary; it is sealed as thinking is.
+An app asks for it with ``compaction_trigger`` as the last item, or with ``POST /v1/responses/compact``. It gets an item
+with ``encrypted_content``. In later requests it sends this item in place of the conversation
+(https://platform.openai.com/docs/guides/conversation-state). Claude writes the summary. It is sealed like thinking.
 """
 
 from collections.abc import Sequence
@@ -27,15 +27,15 @@ INSTRUCTION = (
 
 
 def summary_block(text: str) -> ContentBlock:
-    """Return what stands in a conversation for what was summed up."""
+    """Return the block that replaces the summarized part of a conversation."""
     told = f"<summary>\nThe conversation before this was dropped. These notes were made of it:\n\n{text}\n</summary>"
     return text_block(told)
 
 
 def compacted(asked: Sequence[Item], output: Sequence[wire.OutputItem]) -> list[dict[str, Any]]:
-    """Return the items of ``/v1/responses/compact``: what the user said, and what else there was as one item.
+    """Return the items of ``/v1/responses/compact``: the user's messages, and one item for all the rest.
 
-    ``asked`` are the items that were compacted, each with an id.
+    ``asked`` has the items that were compacted. Each has an id.
     """
     said = []
     for item in asked:

@@ -1,7 +1,8 @@
-"""The text inside ``{"input": "…"}`` while that JSON is still being written.
+"""Reads the text inside ``{"input": "…"}`` while that JSON is still arriving.
 
-A custom tool's input is text to the app and one JSON string to Claude, whose pieces end anywhere: in the middle of an
-escape, or between the halves of a surrogate pair. What is not whole waits for the next piece.
+The app gets the input of a custom tool as text. Claude writes it as a JSON string. A piece of the JSON can end
+anywhere: in the middle of an escape, or between the halves of a surrogate pair. An incomplete character waits for the
+next piece.
 """
 
 import json
@@ -10,13 +11,13 @@ import re
 from translate.responses.offered import FIELD
 
 _OPENING = re.compile(rf'\s*\{{\s*"{FIELD}"\s*:\s*"')
-# One character of a JSON string: as it is, or as an escape, the two of a pair together.
+# Whole characters of a JSON string: plain, as an escape, or as the two escapes of a surrogate pair.
 _PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _WHOLE = re.compile(rf'(?:{_PAIR}|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{{4}}|\\["\\/bfnrt]|[^"\\])*')
 
 
 class FreeText:
-    """Feed it the JSON in pieces, take the text in pieces; ``text`` is what it has given so far."""
+    """Turns pieces of JSON into pieces of text. ``text`` is all text that it has returned so far."""
 
     def __init__(self) -> None:
         self._json: list[str] = []
@@ -30,7 +31,7 @@ class FreeText:
         return "".join(self._given)
 
     def feed(self, piece: str) -> str:
-        """Return the text that is whole with this piece."""
+        """Return the text that is complete with this piece."""
         self._json.append(piece)
         self._held += piece
         if not self._inside:
@@ -44,19 +45,19 @@ class FreeText:
         return self._give(json.loads(f'"{text}"', strict=False))
 
     def finish(self) -> str:
-        """Return what is left of the text when no piece will come.
+        """Return the rest of the text, when no more pieces come.
 
-        JSON that is not of that form is the text itself: an app gets all that Claude wrote.
+        If the JSON does not have that form, it is the text itself: an app gets all that Claude wrote.
         """
         everything = "".join(self._json)
         try:
             value = json.loads(everything, strict=False)
         except ValueError:
-            # Cut short. What was given is the beginning; without it there is nothing but the JSON.
+            # The JSON is cut or invalid. Its text was returned already. If it has no such text, the JSON is the text.
             return "" if self._inside else self._give(everything)
         text = value.get(FIELD) if isinstance(value, dict) else None
         text = text if isinstance(text, str) else everything
-        # Half a pair has no encoding.
+        # A single surrogate cannot be encoded, so it is replaced.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return self._give(text[len(self.text) :]) if text.startswith(self.text) else ""
 

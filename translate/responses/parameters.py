@@ -16,18 +16,20 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
     "model": Parameter(H, "mapped onto a Claude model; the answer carries the name asked for"),
     "input": Parameter(
         H,
-        "a string, or items as true turns: messages with text, images, PDF and text files; function calls and their"
-        " outputs; reasoning; references to stored items; after an assistant's message at the end the next one is asked"
-        " for; what OpenAI's own tools did is refused",
+        "a string, or items as separate messages: messages with text, images, PDF and text files; function calls and"
+        " their outputs; reasoning; references to stored items; if the last message is the assistant's, Claude is asked"
+        " for the next one; calls of tools that OpenAI runs, and their results, are refused",
     ),
-    "instructions": Parameter(H, "Claude's system prompt, before system and developer messages that lead the input"),
+    "instructions": Parameter(
+        H, "Claude's system prompt, before system and developer messages at the beginning of the input"
+    ),
     "previous_response_id": Parameter(H, "the stored response's items come before `input`; unknown: 400"),
     "conversation": Parameter(
         H, "the conversation's items come before `input`, and the new ones are added to it; unknown: 400"
     ),
     "store": Parameter(H, "the response is kept unless false: in the proxy's database, for 30 days"),
     "background": Parameter(
-        H, "answered whether or not anybody waits: polled, streamed again, cancelled; needs a store"
+        H, "answered even if the app disconnects; can be polled, streamed again and cancelled; needs a store"
     ),
     "stream": Parameter(H, "events as Claude's deltas arrive"),
     "stream_options": Parameter(
@@ -36,54 +38,57 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
     "max_output_tokens": Parameter(H, "Claude's `max_tokens`"),
     "temperature": Parameter(
         H,
-        "as it is up to 1, above it as 1, Claude's highest; models from Claude 4.7 on have no sampling parameters:"
-        " accepted without effect there",
+        "a value up to 1 is sent as it is, a higher one as 1, Claude's highest; models from Claude 4.7 on have no"
+        " sampling parameters: accepted without effect there",
     ),
     "top_p": Parameter(
-        H, "as it is where the model takes it and `temperature` is not set; else accepted without effect"
+        H, "sent as it is, if the model has it and `temperature` is not set; else accepted without effect"
     ),
     "reasoning": Parameter(
         H,
-        "`effort`: `none` and absent, thinking off where the model allows it, else Claude's effort; `summary`: Claude's"
+        "`effort`: `none` or absent, thinking is off, if the model allows it; else Claude's effort; `summary`: Claude's"
         " summary of its thinking; `context` and `mode` are accepted without effect",
     ),
     "include": Parameter(
         H,
-        "`reasoning.encrypted_content`: Claude's thinking, sealed, to be sent back; log probabilities are refused; what"
-        " concerns OpenAI's own tools and echoed images is accepted without effect",
+        "`reasoning.encrypted_content`: Claude's thinking, encrypted, so that the app can send it back; log"
+        " probabilities are refused; entries for OpenAI's own tools and for images of the input are accepted without"
+        " effect",
     ),
     "tools": Parameter(
         H,
-        "functions, with their schemas exactly; `strict` true as Claude's, without effect on schemas that refer to"
-        " themselves, absent as false; custom tools as functions with one string, told of their grammar but not held to"
-        " it; namespaces by longer names; tool search as a"
-        " function where the app does it, else all tools are told of at once; web search as Anthropic's, unless it is"
-        " switched off here or may not go online; MCP servers that the operator has allowed, without approvals; other"
-        " tools that OpenAI runs are refused by name, but for `image_generation` beside others, which is left out",
+        "functions, with exactly their schemas; `strict`: true is Claude's `strict`, without effect on schemas that"
+        " refer to themselves; absent is false; custom tools are functions with one string for Claude, which reads"
+        " their grammar but need not follow it; a namespace becomes a part of its tools' names; tool search is a"
+        " function if the app does the search, else Claude gets all tools at once; web search is Anthropic's, unless"
+        " the operator has switched it off or the request forbids access to the internet; MCP servers that the"
+        " operator has allowed, without approvals; other tools that OpenAI runs are refused by name; only"
+        " `image_generation` is left out, if there are other tools",
     ),
     "tool_choice": Parameter(
         H,
-        "none, auto, required, a named function, allowed_tools; Claude models from 5.5 on cannot be forced: there only"
-        " what may be called is offered, and an instruction says that it must be",
+        "none, auto, required, a named function, allowed_tools; Claude models from 5.5 on cannot be forced to call a"
+        " tool: they get only the tools that they may call, and an instruction to call one",
     ),
-    "parallel_tool_calls": Parameter(H, "false: Claude's `disable_parallel_tool_use`"),
-    "max_tool_calls": Parameter(H, "the most searches of the web, and the most calls of MCP servers"),
+    "parallel_tool_calls": Parameter(H, "false is sent as Claude's `disable_parallel_tool_use`"),
+    "max_tool_calls": Parameter(H, "the largest number of web searches, and of calls of MCP servers"),
     "text": Parameter(
         H,
-        "`format`: json_schema as Claude's `output_config.format`, bounds and lengths told in descriptions, json_object"
-        " and schemas that Claude's grammar cannot express by instruction (see below), text; `verbosity` is accepted"
-        " without effect",
+        "`format`: json_schema: Claude's `output_config.format`, with bounds and lengths in descriptions; json_object,"
+        " and schemas that Claude's grammar cannot express: by an instruction (see below); text; `verbosity` is"
+        " accepted without effect",
     ),
     "metadata": Parameter(H, "kept with the response and echoed"),
     "user": Parameter(
         H,
-        "Claude's `metadata.user_id`; a digest of an address or a telephone number, which it must not be",
+        "Claude's `metadata.user_id`; a mail address or a telephone number, which Claude does not allow there, is"
+        " replaced by its hash",
     ),
-    "safety_identifier": Parameter(H, "as `user`, over which it wins"),
+    "safety_identifier": Parameter(H, "as `user`; if both are given, `user` is not used"),
     "service_tier": Parameter(
-        H, "`auto` as Claude's, `default` as `standard_only`; Claude has no other: accepted without effect"
+        H, "`auto` is sent as `auto`, `default` as `standard_only`; other tiers are accepted without effect"
     ),
-    "top_k": Parameter(H, "Claude's own, where the model takes it (OpenAI has none)"),
+    "top_k": Parameter(H, "Claude's own parameter, if the model has it (OpenAI has none)"),
     "thinking": Parameter(H, "as for chat completions (OpenAI has none)"),
     "truncation": Parameter(
         A, "nothing is dropped from the input: what is too long for the model is refused", unless=("disabled",)
@@ -92,7 +97,7 @@ RESPONSE_PARAMETERS: dict[str, Parameter] = {
     "prompt_cache_key": Parameter(A, "Claude's prompt cache goes by content"),
     "prompt_cache_retention": Parameter(A, "Claude's prompt cache goes by content"),
     "prompt_cache_options": Parameter(A, "Claude's prompt cache goes by content"),
-    "client_metadata": Parameter(A, "what OpenAI's coding agent tells of itself (OpenAI's document has it not)"),
+    "client_metadata": Parameter(A, "data of OpenAI's coding agent about itself (it is not in OpenAI's document)"),
     "multi_agent": Parameter(
         R, "it lets OpenAI run several agents for one response, and Claude answers alone", unless=({"enabled": False},)
     ),

@@ -1,8 +1,8 @@
 """Claude's thinking <-> OpenAI's reasoning items.
 
-Claude wants its thinking back as it was, signature and all, before the text and the calls of the same turn. In this
-dialect an app carries it for us: ``encrypted_content`` holds the whole block. How it is sealed is the caller's: a
-function from bytes to text, and one from text back to the block.
+Claude needs its thinking back unchanged, with its signature, before the text and the calls of the same turn. In this
+dialect the app sends it back: ``encrypted_content`` contains the whole block. The caller seals the bytes of a block to
+a text, and opens them again.
 """
 
 from typing import Any
@@ -26,12 +26,12 @@ def redacted_block(data: str) -> ContentBlock:
 
 
 def pack(block: ContentBlock) -> bytes:
-    """Return the bytes that are sealed."""
+    """Return the bytes of a block, which the caller seals."""
     return msgspec.json.encode(block)
 
 
 def unpack(data: bytes) -> ContentBlock | None:
-    """Return the block that was packed; None for anything else."""
+    """Return the block of these bytes, or None if they are not a block."""
     try:
         block: Any = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

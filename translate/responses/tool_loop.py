@@ -1,8 +1,8 @@
-"""Several messages of Claude with tool calls in between, as one response: a state machine.
+"""Makes one response of several messages of Claude with tool calls between them: a state machine.
 
-Claude answers, calls tools that somebody calls for it, and answers again: several messages to Claude, one to the app.
-Calls of those tools are told as Anthropic's MCP connector tells of its own: ``mcp_tool_use`` where Claude wrote
-``tool_use``, and ``mcp_tool_result`` when the result is there. Usage is added up.
+Claude answers and calls tools of MCP servers. Understudy runs these calls, and Claude answers again. The app gets all
+these messages as one. The calls have the form of Anthropic's MCP connector: ``mcp_tool_use`` replaces Claude's
+``tool_use``, and ``mcp_tool_result`` follows when the result is there. The usage is the sum of all messages.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ type Event = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A call by Claude. ``mine`` is the MCP server's tool, or None for a tool of the app."""
+    """A call by Claude. ``mine`` is the tool of the MCP server. None: it is a tool of the app."""
 
     id: str
     name: str
@@ -32,7 +32,7 @@ class Called:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a tool, as Claude gets it."""
+    """The result of a tool, in the form that Claude gets."""
 
     content: tuple[ContentBlock, ...]
     is_error: bool = False
@@ -55,7 +55,7 @@ class Result:
 
 
 class ToolLoop:
-    """Feed it the events of each message. It yields the events of one response. ``calls`` has the tool calls."""
+    """Takes the events of each message, and yields the events of one response. ``calls`` has the tool calls."""
 
     def __init__(self, tools: Mapping[str, McpCall]) -> None:
         self._tools = tools
@@ -69,7 +69,7 @@ class ToolLoop:
 
     @property
     def content(self) -> tuple[ContentBlock, ...]:
-        """The content of Claude's last message, as the next request needs it."""
+        """The content of Claude's last message, in the form that the next request needs."""
         return tuple(block for index in sorted(self._blocks) if (block := _whole(self._blocks[index])) is not None)
 
     @property
@@ -153,7 +153,7 @@ def _whole(block: Mapping[str, Any]) -> ContentBlock | None:
 
 
 def _object(text: str) -> dict[str, Any]:
-    """Return what a call says, with all digits of its numbers; nothing for what is no JSON object."""
+    """Return the arguments of a call, with all digits of their numbers. Empty if the text is not a JSON object."""
     try:
         value = msgspec.json.decode(text or "{}")
     except (msgspec.DecodeError, RecursionError):

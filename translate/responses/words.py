@@ -1,4 +1,4 @@
-"""What the two dialects share is written once, in Chat Completions' words; errors from there are put into these."""
+"""Rewrites errors of code that both dialects use. That code names the parameters of Chat Completions."""
 
 import re
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from translate.errors import OpenAIError
 
 
 def reworded(error: OpenAIError, words: Mapping[str, str]) -> OpenAIError:
-    """Return the error with each of ``words`` (there is at least one) replaced in its message and its param, once."""
-    # Longer words first, so that one that begins another does not hide it.
+    """Return the error with all ``words`` replaced in its message and its param. ``words`` has at least one entry."""
+    # Longer words come first: a word may be the beginning of another.
     pattern = re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)))
 
     def put(text: str) -> str:
