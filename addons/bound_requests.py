@@ -7,12 +7,12 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.layer import Layer, NextLayer
 from mitmproxy.proxy.layers import HttpLayer
 
-from addons.body_bounds import Bounds, too_large
 from addons.bounded_http import HOLDER, STREAMED, BoundedHttpLayer
 from addons.explain_doors import is_root
 from addons.hosts import matches
 from addons.redirect_to_origin import MAGIC_HOST, ONLY_HERE, RedirectToOrigin, forbidden
 from api.access import KEY_HEADER, Access, bearer
+from api.body_bounds import Bounds, too_large
 from api.failures import error_headers
 from api.http.server import Request
 from api.routes import ROUTES

@@ -48,8 +48,8 @@ from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 from mitmproxy.proxy.layers.http._http2 import Http2Server
 
-from addons.body_bounds import Bounds
 from addons.bounded_websocket import REFUSED, BoundedWebsocketLayer, SlowMessage
+from api.body_bounds import Bounds
 from api.failures import render_error
 from api.http.server import MAX_HEAD_BYTES
 

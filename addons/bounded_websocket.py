@@ -20,7 +20,7 @@ from mitmproxy.proxy.layers.websocket import WebsocketConnection, WebsocketEndHo
 from wsproto.events import CloseConnection
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
 
-from addons.body_bounds import Bounds
+from api.body_bounds import Bounds
 from api.http.websocket import MessageLimit
 
 REFUSED = "understudy_refused"

@@ -13,9 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from api.answer_headers import BEGAN, new_request_id
+from api.body_bounds import Bounds
 from api.charging import charge_for
 from api.client_identity import ClientIdentity, identity_of
-from api.compressed import uncompressed
+from api.compressed import held, uncompressed
 from api.failures import error_headers, unreadable
 from api.http.responder import Responder
 from api.http.server import Request
@@ -59,6 +60,8 @@ class Parts:
     observers: Observers = field(default_factory=Observers)
     max_message_bytes: int = 64 * 1024 * 1024
     """The largest WebSocket message that is accepted, and the largest body once it is decompressed, in bytes."""
+    max_bodies_bytes: int = 128 * 1024 * 1024
+    """How much all bodies that were compressed may have together, once they are decompressed, in bytes."""
     replay: Replay | None = None
     """Wraps a handler so that the cassette answers first. None if there is no cassette."""
 
@@ -115,13 +118,14 @@ class App:
 def steps(parts: Parts, routes: tuple[CallRoute, ...]) -> list[Step]:
     """Return the steps that each request passes, in order."""
     gate = parts.gate
+    bounds = Bounds(parts.max_message_bytes, parts.max_bodies_bytes)
     return [
         with_request_id,  # the log and the app see the same request id
         errors_as_answers,  # an error of a later step becomes a response in OpenAI's format
         partial(only_the_proxy, gate.token),  # 403 if the request lacks the proxy's token
         partial(not_while_ending, gate.is_ending),  # 503 while the proxy shuts down
         *([partial(with_key, gate, routes)] if gate.access is not None else []),  # 401 without a key, on any path
-        partial(with_plain_body, parts.max_message_bytes),  # undoes a compressed body; 413, 415
+        partial(with_plain_body, bounds),  # undoes a compressed body; 413, 415, 503
         *([partial(from_cassette, parts.replay)] if parts.replay is not None else []),  # the cassette may answer
         partial(with_route, routes),  # 404 or 405 if no endpoint matches
         decoded,  # a large body is decoded in a thread
@@ -207,10 +211,14 @@ async def with_key(gate: Gate, routes: tuple[CallRoute, ...], call: Call, procee
     await proceed(call)
 
 
-async def with_plain_body(most: int, call: Call, proceed: Proceed) -> None:
-    """Undo the compression of the request's body. Raises OpenAIError (400, 413, 415)."""
-    http = await uncompressed(call.request.http, call.exchange, most)
-    await proceed(call if http is call.request.http else replace(call, request=replace(call.request, http=http)))
+async def with_plain_body(bounds: Bounds, call: Call, proceed: Proceed) -> None:
+    """Undo the compression of the request's body. Raises OpenAIError (400, 413, 415, 503)."""
+    http = await uncompressed(call.request.http, call.exchange, bounds.max_body_bytes)
+    if http is call.request.http:
+        await proceed(call)
+        return
+    with held(bounds, http.body, None if call.key is None else hash(call.key.id)):
+        await proceed(replace(call, request=replace(call.request, http=http)))
 
 
 async def from_cassette(replay: Replay, call: Call, proceed: Proceed) -> None:
@@ -234,8 +242,9 @@ async def with_route(routes: tuple[CallRoute, ...], call: Call, proceed: Proceed
 
 
 async def decoded(call: Call, proceed: Proceed) -> None:
-    """Decode the body, so that no later step has to do it on the event loop."""
-    await call.request.decode()
+    """Decode a JSON body, so that no later step has to do it on the event loop."""
+    if call.route is None or not call.route.reads_form:
+        await call.request.decode()
     await proceed(call)
 
 

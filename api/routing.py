@@ -27,6 +27,7 @@ class Route[Call]:
     may contain slashes. The endpoint gets the values by these names.
 
     ``asks_claude``: the answer costs tokens, so the key's budget applies. ``for_everybody``: no API key is required.
+    ``reads_form``: the body is a form, and no JSON.
     ``background`` is the endpoint for requests with ``background: true``.
     """
 
@@ -35,6 +36,7 @@ class Route[Call]:
     endpoint: Callable[[Call], Awaitable[None]]
     asks_claude: bool = False
     for_everybody: bool = False
+    reads_form: bool = False
     background: Callable[[Call], Awaitable[None]] | None = None
 
     @cached_property

@@ -1,7 +1,5 @@
 """Decodes content encodings (https://www.rfc-editor.org/rfc/rfc9110#name-content-codings), up to a size limit."""
 
-import gzip
-import io
 import zlib
 
 import brotli  # type: ignore[import-untyped]
@@ -12,6 +10,11 @@ ENCODINGS = ("gzip", "deflate", "br", "zstd")
 
 MAX_ENCODINGS = 2
 """A body may be encoded so often. Each encoding that is undone costs time, however short the body is."""
+
+MAX_GZIP_MEMBERS = 4000
+"""A body in gzip may have so many parts: each costs time, also an empty one. 64 MiB may be in parts of 16 KiB."""
+
+_GZIP_STEP = 16 * 1024
 
 # https://www.rfc-editor.org/rfc/rfc9659: a decoder for HTTP needs no larger window. A window is memory.
 _MAX_WINDOW_BYTES = 8 * 1024 * 1024
@@ -47,8 +50,7 @@ def unpack(body: bytes, encoding: str, most: int) -> bytes:
     try:
         match encoding.strip().lower():
             case "gzip":
-                with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
-                    return file.read(most)
+                return _gunzip(body, most)
             case "deflate":
                 return _inflate(body, most)
             case "br":
@@ -61,6 +63,28 @@ def unpack(body: bytes, encoding: str, most: int) -> bytes:
                 return body
     except (OSError, EOFError, zlib.error, brotli.error, zstandard.ZstdError) as error:
         raise ValueError(f"this is not {encoding}: {error}") from error
+
+
+def _gunzip(body: bytes, most: int) -> bytes:
+    """Undo gzip, which may be of several parts (https://www.rfc-editor.org/rfc/rfc1952, 2.2)."""
+    view, at, pieces, left = memoryview(body), 0, [], most
+    for _ in range(MAX_GZIP_MEMBERS):
+        undo = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        while not undo.eof:
+            # In steps: what a part leaves of its input is copied.
+            step = view[at : at + _GZIP_STEP]
+            if not step:
+                raise ValueError("this is not gzip: it ends early")
+            pieces.append(undo.decompress(step, left))
+            left -= len(pieces[-1])
+            if left <= 0:
+                return b"".join(pieces)
+            at += len(step) - len(undo.unused_data)
+        if at == len(body) or (
+            body[at] == 0 and not body[at:].strip(b"\0")
+        ):  # nothing, or zeros, which some programs add
+            return b"".join(pieces)
+    raise ValueError(f"gzip of more than {MAX_GZIP_MEMBERS} parts is not supported")
 
 
 def _inflate(body: bytes, most: int) -> bytes:

@@ -301,6 +301,7 @@ async def origin(made: Made) -> AsyncIterator[RunningOrigin]:
                 mcp_servers=settings.mcp_servers,
                 observers=made.observers,
                 max_message_bytes=settings.max_body_bytes,
+                max_bodies_bytes=settings.max_bodies_mb * 1024 * 1024,
                 replay=None if player is None else partial(replaying, player, live=is_live, always_live=NOT_RECORDED),
             ),
             ROUTES,

@@ -61,11 +61,14 @@ def explain(
         raise fatal(f"the endpoint cannot be guessed from the body. Use --endpoint {', '.join(endpoints())}.")
     if chosen not in PATHS:
         raise fatal(f"--endpoint: {chosen!r} is not one of {', '.join(endpoints())}.")
-    told = explained(chosen, fields, _operator(settings))
-    if as_json:
-        print(safe_json(_as_json(told)))
-    else:
-        _print(told)
+    try:
+        told = explained(chosen, fields, _operator(settings))
+        if as_json:
+            print(safe_json(_as_json(told)))
+        else:
+            _print(told)
+    except RecursionError:
+        raise fatal("the request is nested too deeply to be explained.") from None
     if told.error is not None:
         raise typer.Exit(REFUSED)
 

@@ -133,14 +133,21 @@ def answer_to(client: httpx.Client, server: Server, ask: Ask) -> Exchange:
 
 
 def _by_http(client: httpx.Client, server: Server, ask: Ask) -> Exchange:
-    """Send a request and read the answer to its end. Raises TimeoutError and httpx's errors."""
+    """Send a request and read the answer to its end. Raises TimeoutError and httpx's errors.
+
+    The answer must not be compressed, which the request says: a small piece could become a very large one.
+    """
     deadline = time.monotonic() + server.timeout_s
     content = ask.body if isinstance(ask.body, str) else None
     request: Any = {"json": ask.body} if content is None and ask.body is not None else {"content": content}
-    headers = server.headers(ask.key) | ({"content-type": "application/json"} if content else {})
+    headers = server.headers(ask.key) | {"accept-encoding": "identity"}
+    headers |= {"content-type": "application/json"} if content else {}
     data = b""
     with client.stream(ask.method, f"{server.base_url}{ask.path}", headers=headers, **request) as response:
-        for piece in response.iter_bytes():
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding.strip().lower() != "identity":
+            raise httpx.DecodingError(f"content-encoding: {encoding}, and identity was asked for")
+        for piece in response.iter_raw():
             data += piece
             if time.monotonic() > deadline:
                 raise TimeoutError

@@ -110,8 +110,10 @@ class Problem:
     wanted: str
 
 
-def parsed(text: str) -> Any:
-    """Return the value of a JSON text, or ``NOT_JSON``."""
+def parsed(text: Any) -> Any:
+    """Return the value of a JSON text, or ``NOT_JSON``. An answer may have another value in the place of a text."""
+    if not isinstance(text, str):
+        return NOT_JSON
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

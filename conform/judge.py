@@ -14,6 +14,9 @@ from conform.response_stream import check_events
 from conform.shapes import walks
 from conform.wire import Wire
 
+SHAPE = "shape"
+"""The check that finds an answer whose types another check cannot read."""
+
 
 def judge(exchange: Exchange, document: Document, wire: Wire, *, recorded: bool = False) -> list[Finding]:
     """Run all checks on an exchange. ``recorded``: it is a recording, and may lack headers."""
@@ -26,11 +29,16 @@ def judge(exchange: Exchange, document: Document, wire: Wire, *, recorded: bool 
         "answer": check_answer(exchange),
         "openai-python": check_with_openai(exchange),
     }
-    return [
-        Finding(check, exchange.name, problem.place, problem.came, problem.wanted)
-        for check, problems in checks.items()
-        for problem in _told_once(problems)
-    ]
+    found = []
+    for check, problems in checks.items():
+        try:
+            told = list(_told_once(problems))
+        except (TypeError, AttributeError, KeyError, ValueError, RecursionError) as error:
+            # The checks read the types of the real API, and a server may send any other.
+            check, came = SHAPE, f"what the check «{check}» cannot read ({type(error).__name__})"
+            told = [Problem("the answer", came, "values of the types in the document")]
+        found += [Finding(check, exchange.name, one.place, one.came, one.wanted) for one in told]
+    return found
 
 
 def _document(exchange: Exchange, document: Document, wire: Wire) -> Iterator[Problem]:

@@ -114,8 +114,10 @@ It is sent without a grammar: a tool is sent without `strict`, and a `response_f
 
 If an instruction asked for JSON (`json_object`, and schemas without a grammar), the JSON is checked before the answer
 is sent. If it does not follow the format, Claude is asked once more; the usage is that of both tries. If that does not
-help, the answer has the header `x-understudy-format: not followed`. A stream has been sent by then, and so has a
-background response. For these, only the proxy's log says so, with the rule of the schema that is broken.
+help, the answer has the header `x-understudy-format: not followed`. An agent is not asked again, and neither is a
+request with MCP servers, because their calls have effects; the answer has the header at once. A stream has been sent by
+then, and so has a background response. For these, only the proxy's log says so, with the rule of the schema that is
+broken. The check has limits: a schema of more than 1 MiB is not checked, and a check that takes too long is given up.
 
 Anthropic accepts only property names that match `^[a-zA-Z0-9_.-]{1,64}$`. Other names in a tool's schema (`filter[id]`,
 `$.x`, names that are not ASCII or too long) are replaced before the request goes to Claude: in the schema and in the

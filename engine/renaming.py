@@ -38,13 +38,22 @@ class Renaming:
 
     @asynccontextmanager
     async def _renamed(self, turn: Turn, names: Mapping[str, Names]) -> AsyncIterator[Running]:
-        try:
-            renamed = renamed_turn(turn, names)
-        except RecursionError:
-            reason = "a tool's schema, or the arguments of a call, are nested too deeply."
-            raise ClaudeError("invalid_request_error", detail=reason, reason=reason) from None
-        async with self._engine.run(renamed) as running:
+        async with self._engine.run(renamed_for_claude(turn, names)) as running:
             yield _RenamedBack(running, {tool: reversed_names(inside) for tool, inside in names.items()})
+
+
+def renamed_for_claude(turn: Turn, names: Mapping[str, Names]) -> Turn:
+    """Return a turn with Claude's names. Raises ClaudeError (``invalid_request_error``) if it is nested too deeply."""
+    try:
+        return renamed_turn(turn, names)
+    except RecursionError:
+        raise too_deep() from None
+
+
+def too_deep() -> ClaudeError:
+    """Return the error of a turn that is nested too deeply."""
+    reason = "a tool's schema, or the arguments of a call, are nested too deeply."
+    return ClaudeError("invalid_request_error", detail=reason, reason=reason)
 
 
 class _RenamedBack(Around):

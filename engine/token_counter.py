@@ -8,18 +8,21 @@ This is a separate module because `httpx` takes a tenth of a second to import, a
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
+from engine.aside import aside
 from engine.errors import ClaudeError
 from engine.reach import PORTS, proxy_url, trusted
+from engine.renaming import renamed_for_claude, too_deep
 from translate.models import ALIASES
-from translate.property_names import names_of_tools, renamed_turn
+from translate.property_names import names_of_tools
 from translate.reasons import reason
-from translate.turn import Turn
+from translate.turn import Turn, turn_weight
 
 log = logging.getLogger(__name__)
 
@@ -41,15 +44,16 @@ class TokenCounter:
     def __init__(self, base_url: str, api_key: str, environ: Mapping[str, str]) -> None:
         self._url = f"{base_url.rstrip('/')}/v1/messages/count_tokens"
         self._environ = environ
-        own = {"x-api-key": api_key, "anthropic-version": VERSION}
+        own = {"x-api-key": api_key, "anthropic-version": VERSION, "content-type": "application/json"}
         self._headers = {**custom_headers(environ.get(CUSTOM_HEADERS, "")), **own}
 
     async def __call__(self, turn: Turn) -> int | None:
         """Return how many tokens the input of a turn has. None if the API does not say it, for example to this key.
 
-        Raises ClaudeError (``invalid_request_error``) if the API refuses the turn.
+        Raises ClaudeError (``invalid_request_error``) if the API refuses the turn, or if it is nested too deeply.
         """
         try:
+            body = await aside(turn_weight(turn), _encoded, turn)
             url = httpx.URL(self._url)
             tls = url.scheme == "https"
             context = (
@@ -58,7 +62,7 @@ class TokenCounter:
             proxy = proxy_url(url.scheme, url.host, url.port or PORTS.get(url.scheme, 0), self._environ)
             # Nothing of this process's own environment: Claude Code's may be another one.
             async with httpx.AsyncClient(verify=context, proxy=proxy, trust_env=False, timeout=LIMIT_S) as client:
-                answer = await client.post(url, json=counted(turn), headers=self._headers)
+                answer = await client.post(url, content=body, headers=self._headers)
             told = answer.json()
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             log.warning("the tokens were not counted, but estimated: %s", type(error).__name__)
@@ -73,9 +77,12 @@ class TokenCounter:
 
 
 def counted(turn: Turn) -> dict[str, Any]:
-    """Return the body of the request: what of a turn is its input, as Claude Code would send it."""
+    """Return the body of the request: what of a turn is its input, as Claude Code would send it.
+
+    Raises ClaudeError (``invalid_request_error``) if the turn is nested too deeply.
+    """
     if names := names_of_tools(turn.tools):
-        turn = renamed_turn(turn, names)
+        turn = renamed_for_claude(turn, names)
     system = [IDENTITY, *([turn.system] if turn.system else [])]
     body: dict[str, Any] = {
         "model": ALIASES.get(turn.model.lower(), turn.model),
@@ -91,6 +98,13 @@ def counted(turn: Turn) -> dict[str, Any]:
     if turn.output_format is not None:
         body["output_config"] = {"format": dict(turn.output_format)}
     return body
+
+
+def _encoded(turn: Turn) -> bytes:
+    try:
+        return json.dumps(counted(turn), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except RecursionError:
+        raise too_deep() from None
 
 
 def custom_headers(lines: str) -> dict[str, str]:

@@ -66,7 +66,7 @@ ELSEWHERE = {
     "addons/ending.py": "tests/addons/test_log_exchanges.py and tests/addons/test_show_in_mitmproxy.py",
     "addons/bound_connections.py": "tests/attacks/test_idle_strangers_shut_nobody_out.py",
     "addons/bound_requests.py": "tests/attacks/test_bodies_are_bounded.py",
-    "addons/bounded_http.py": "tests/attacks/test_bodies_are_bounded.py and tests/addons/test_body_bounds.py",
+    "addons/bounded_http.py": "tests/attacks/test_bodies_are_bounded.py and tests/api/test_body_bounds.py",
     "cassettes/summary.py": "tests/cassettes/test_index.py",
     "understudy/recording_modes.py": "a table; tests/understudy/test_pytest_plugin.py",
     "addons/bounded_websocket.py": "tests/attacks/test_websocket_messages_are_bounded.py",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from translate.json_schema import subschemas
+from translate.json_schema import required_names, subschemas
 
 MAX_STRICT_TOOLS = 20
 MAX_OPTIONAL = 24
@@ -71,8 +71,7 @@ def load_of(schema: Mapping[str, Any]) -> Load:
         properties = node.get("properties")
         if not isinstance(properties, dict):
             continue
-        required = node.get("required")
-        names = required if isinstance(required, list) else []
+        names = required_names(node)
         load = load.plus(
             Load(
                 optional=sum(name not in names for name in properties),

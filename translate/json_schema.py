@@ -90,6 +90,12 @@ def subschemas(schema: Any) -> Iterator[Mapping[str, Any]]:
                     pass
 
 
+def required_names(node: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names in a schema's ``required``; none if it is not a list. A set: both lists may be very long."""
+    required = node.get("required")
+    return frozenset(name for name in required if isinstance(name, str)) if isinstance(required, list) else frozenset()
+
+
 def _is_beyond(node: Mapping[str, Any]) -> bool:
     if BEYOND & node.keys() or isinstance(node.get("items"), list) or not _DECIDING & node.keys():
         return True
@@ -130,18 +136,20 @@ def _has_free_names(node: Mapping[str, Any]) -> bool:
 
 def _is_recursive(schema: Mapping[str, Any]) -> bool:
     """Whether the references of a schema form a cycle."""
-    finished: set[str] = set()
+    finished: set[int] = set()
 
-    def returns(reference: str, through: tuple[str, ...]) -> bool:
-        if reference in through:
+    # By the id of the target: a target has many references, such as #/a and #x/a, and may be large.
+    def returns(target: Any, through: tuple[int, ...]) -> bool:
+        if id(target) in through:
             return True
-        if reference in finished:
+        if id(target) in finished:
             return False
-        found = any(returns(inside, (*through, reference)) for inside in _references(_target(schema, reference)))
-        finished.add(reference)
+        below = (*through, id(target))
+        found = any(returns(_target(schema, reference), below) for reference in _references(target))
+        finished.add(id(target))
         return found
 
-    return any(returns(reference, ()) for reference in _references(schema))
+    return any(returns(_target(schema, reference), ()) for reference in _references(schema))
 
 
 def _references(node: Any) -> list[str]:
@@ -198,7 +206,7 @@ def _check_strict(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
     if node.get("additionalProperties") is not False:
         raise _refused("'additionalProperties' is required to be supplied and to be false", path)
     properties = node.get("properties", {})
-    required = node.get("required", [])
+    required = required_names(node)
     missing = [key for key in properties if key not in required] if isinstance(properties, dict) else []
     if missing:
         why = (

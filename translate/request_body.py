@@ -15,9 +15,12 @@ DEPTH = 4
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-# An escape in a JSON string: a surrogate pair, half a pair, or any other.
+# Half of a surrogate pair in a JSON string, or a run without any. A run is long, so that not each of a million escapes
+# is a call, and has an end, so that other threads can run meanwhile.
 _PAIR = rb"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_ESCAPE = re.compile(rb"\\(?:" + _PAIR + rb"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+_HALF = rb"u[dD][89a-fA-F][0-9a-fA-F]{2}"
+_RUN = rb"(?:[^\\]{1,500}+|\\(?:" + _PAIR + rb"|(?!" + _HALF + rb").|\Z)){1,200}+"
+_PIECE = re.compile(_RUN + rb"|(?P<half>\\" + _HALF + rb")", re.DOTALL)
 
 
 def decode_json(text: bytes) -> Any:
@@ -30,7 +33,7 @@ def decode_json(text: bytes) -> Any:
     try:
         return _decode(text, DEPTH)
     except msgspec.DecodeError:
-        whole = _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], text)
+        whole = _PIECE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], text)
         if whole == text:
             raise
         return _decode(whole, DEPTH)

@@ -20,7 +20,7 @@ from api.http.responder import Responder
 from api.parts import REASONING_HEADER, Turns
 from api.request import ApiRequest
 from api.uploaded_files import UploadedFiles
-from engine import ClaudeError, Engine
+from engine import ClaudeError
 from engine.aside import aside
 from storage.base import ConflictError
 from storage.chat_completions import StoredChat
@@ -111,7 +111,7 @@ async def _create(turns: Turns, request: ApiRequest, exchange: Responder, rememb
             completion = fold([chunk async for more in answer for chunk in more])
         more: list[tuple[str, str]] = []
         if asked_in_words is not None:
-            completion, follows = await as_asked_in_words(asked_in_words, completion, turns.engine, turn, new_streams)
+            completion, follows = await as_asked_in_words(asked_in_words, completion, turns, turn, new_streams)
             more = [] if follows else [FORMAT_HEADER]
         for keep in keepers:
             await keep(completion)
@@ -135,20 +135,23 @@ async def broken_choices(schema: Mapping[str, Any], completion: ChatCompletion) 
 async def as_asked_in_words(
     schema: Mapping[str, Any],
     completion: ChatCompletion,
-    engine: Engine,
+    turns: Turns,
     turn: Turn,
     new_streams: Callable[[], list[ChatCompletionStream]],
 ) -> tuple[ChatCompletion, bool]:
     """Return a completion whose broken choices were asked for once more, and whether all of it follows the format.
 
-    The usage is that of both tries. If the second try fails, the first one stays.
+    The usage is that of both tries. If the second try fails, the first one stays. An agent is not asked again, because
+    its tools have effects.
     """
     broken = await broken_choices(schema, completion)
     if not broken:
         return completion, True
+    if turns.agent is not None:
+        return completion, False
     streams = [stream for index, stream in enumerate(new_streams()) if index in broken]
     try:
-        async with aclosing(Choices(engine, turn, streams).chunks()) as answer:
+        async with aclosing(Choices(turns.engine, turn, streams).chunks()) as answer:
             again = fold([chunk async for more in answer for chunk in more])
     except (ClaudeError, OpenAIError) as error:
         log.warning("it could not be asked for again: %s", error)

@@ -12,6 +12,8 @@ from api.parts import Responding
 from api.request import ApiRequest
 from auth.keys.estimates import input_tokens
 from engine import ClaudeError
+from engine.aside import aside
+from translate.turn import turn_weight
 
 ESTIMATE_HEADER = "x-understudy-estimate"
 """Names the fields of an answer that are estimates."""
@@ -40,7 +42,7 @@ async def count_input_tokens(responding: Responding, request: ApiRequest, exchan
         ignored=ignored,
     )
     if tokens is None:
-        tokens = input_tokens(prepared.turn)
+        tokens = await aside(turn_weight(prepared.turn), input_tokens, prepared.turn)
         headers.append((ESTIMATE_HEADER, "input_tokens"))
     body = {"object": "response.input_tokens", "input_tokens": tokens}
     await exchange.respond(200, [JSON, *headers], json.dumps(body).encode())

@@ -38,6 +38,7 @@ from translate.responses.fold import body_of, fold
 from translate.responses.mcp import ListedTool, McpServer, listed_before
 from translate.responses.request import Needed, TranslatedResponse, needed, read_request, translate_response_request
 from translate.responses.stream import ResponseStream
+from translate.responses.usage import with_usage_of_both
 from translate.responses.wire import Response, ResponseEvent
 from translate.turn import Turn
 
@@ -159,12 +160,13 @@ async def as_asked_in_words(
 ) -> tuple[Prepared, Response, bool]:
     """Return a response that follows the format that was asked for in words. If it does not, it is asked for once more.
 
-    The last value says whether it follows the format. If the second try fails, the first one stays. A response whose
-    MCP servers were called is not asked for again, because calls have effects.
+    The last value says whether it follows the format. The usage is that of both tries. If the second try fails, the
+    first one stays. A response whose MCP servers were called, or that an agent gave, is not asked for again, because
+    calls have effects.
     """
     if await follows_format(prepared, response):
         return prepared, response, True
-    if prepared.servers:
+    if prepared.servers or responding.turns.agent is not None:
         return prepared, response, False
     stream = stream_for(prepared.translated, responding.sealer, prepared.id, prepared.created_at)
     again = replace(prepared, stream=stream)
@@ -175,7 +177,7 @@ async def as_asked_in_words(
     except (ClaudeError, OpenAIError) as error:
         log.warning("it could not be asked for again: %s", error)
         return prepared, response, False
-    return again, second, await follows_format(again, second)
+    return again, with_usage_of_both(response, second), await follows_format(again, second)
 
 
 async def prepare(responding: Responding, request: ApiRequest, *, generate: bool = True) -> Prepared:

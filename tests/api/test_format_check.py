@@ -2,12 +2,15 @@
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api.format_check import MAX_REFERENCES, MAX_UNIQUE_ITEMS, broken_rule
+from api import format_check
+from api.format_check import MAX_SCHEMA_BYTES, broken_rule
 from engine import ClaudeError
+from engine.agents import Agent
 from tests.api.scripted import END, START, Scripted, client, text
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +43,14 @@ GOOD, BAD = [START, *text('{"a": 1}'), END], [START, *text('{"a": "no"}'), END]
         ({"patternProperties": {"^(a+)+$": {"type": "integer"}}}, '{"aa": "x"}', "'type' is not met"),
         ({"patternProperties": {"^a": True}, "additionalProperties": False}, '{"b": 1}', None),
         ({"uniqueItems": True}, "[1, 1]", "'uniqueItems' is not met"),
-        ({"uniqueItems": True}, json.dumps([{}] * (MAX_UNIQUE_ITEMS + 1)), None),
+        ({"uniqueItems": True}, json.dumps([{"n": n} for n in range(5000)]), None),
+        ({"uniqueItems": True}, '[{"a": 1, "b": 2}, {"b": 2, "a": 1}]', "'uniqueItems' is not met"),
+        ({"uniqueItems": True}, '[1, true, "1", [1]]', None),
+        ({"uniqueItems": False}, "[1, 1]", None),
+        ({"items": {"type": "string"}, "unevaluatedItems": False}, '["a"]', None),
+        ({"$dynamicRef": "#a", "$defs": {"a": {"$dynamicAnchor": "a", "type": "null"}}}, "1", "'type' is not met"),
+        ({"items": {"$schema": "http://json-schema.org/draft-07/schema#", "pattern": "(?=a)"}}, '["b"]', None),
+        ({"type": "string", "title": "a" * MAX_SCHEMA_BYTES}, "1", None),
         ({"type": 7}, "{}", None),
         ({"$ref": "#/$defs/none"}, "{}", None),
         ({"$ref": "https://schemas.example/a.json"}, "{}", None),
@@ -50,18 +60,65 @@ async def test_the_rule_that_is_broken_is_named(schema: Any, answer: str, rule: 
     assert await broken_rule(schema, answer) == rule
 
 
-async def test_a_schema_whose_references_multiply_is_given_up() -> None:
-    levels = MAX_REFERENCES.bit_length()
-    twice = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(levels)}
+FEW = 1000
+"""So many steps are allowed in these tests. What follows after more of them is not found."""
 
-    assert await broken_rule({"$ref": "#/$defs/a0", "$defs": {**twice, f"a{levels}": {"type": "string"}}}, "1") in (
-        "'type' is not met",
-        None,
-    )
-    assert await broken_rule({"$ref": "#/$defs/a0", "$defs": {**twice, f"a{levels}": {}}}, "1") is None
+LEVELS = FEW.bit_length()
+
+
+def doubled(word: str) -> dict[str, Any]:
+    """A schema whose references multiply, and which no number follows."""
+    twice = {f"a{n}": {"$anchor": f"a{n}", "allOf": [{word: f"#a{n + 1}"}] * 2} for n in range(LEVELS)}
+    return {word: "#a0", "$defs": {**twice, f"a{LEVELS}": {"$anchor": f"a{LEVELS}"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        (doubled("$ref"), "1"),
+        (doubled("$dynamicRef"), "1"),
+        ({"items": {"allOf": [{}] * 100}}, json.dumps([1] * 100)),
+        ({"items": {"allOf": [True] * 100}}, json.dumps([1] * 100)),
+        ({"items": {"not": {"anyOf": [{"type": "string"}] * 100}}}, json.dumps([1] * 100)),
+        ({"patternProperties": {f"^x{n}": False for n in range(100)}}, json.dumps({f"a{n}": 1 for n in range(100)})),
+    ],
+    ids=["references", "dynamic references", "schemas", "true", "alternatives", "patterns"],
+)
+async def test_a_check_of_too_many_steps_is_given_up(
+    schema: dict[str, Any], answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_after_all = {"allOf": [schema, False], "$defs": schema.get("$defs", {})}
+    assert await broken_rule(broken_after_all, answer) is not None
+
+    monkeypatch.setattr(format_check, "MAX_STEPS", FEW)
+
+    assert await broken_rule(broken_after_all, answer) is None
+
+
+async def test_a_check_that_computes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(format_check, "MAX_CPU_S", -1)
+
+    assert await broken_rule({"items": {"type": "string"}}, "[1]") is None
+
+
+async def test_nested_unevaluated_items_are_not_checked_again_at_each_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(20):
+        schema = {"anyOf": [schema], "unevaluatedItems": True}
+    monkeypatch.setattr(format_check, "MAX_STEPS", FEW)
+
+    assert await broken_rule({"allOf": [schema, {"type": "string"}]}, "[1]") == "'type' is not met"
 
 
 CHAT = "/v1/chat/completions"
+
+COUNTS = {
+    "input_tokens": 5,
+    "cache_read_input_tokens": 3,
+    "cache_creation_input_tokens": 1,
+    "output_tokens_details": {"thinking_tokens": 1},
+    "server_tool_use": {"web_search_requests": 4},
+}
 
 
 def chat(schema: Any = FREE, **fields: Any) -> dict[str, Any]:
@@ -108,6 +165,19 @@ async def test_an_answer_that_still_does_not_follow_says_so(path: str, asked: An
     assert len(engine.turns) == 2
 
 
+@pytest.mark.parametrize(("path", "asked"), [(CHAT, chat()), ("/v1/responses", response())])
+async def test_an_agent_is_not_asked_again_because_its_tools_have_effects(
+    path: str, asked: Any, tmp_path: Path
+) -> None:
+    engine = Scripted(BAD, GOOD)
+    async with client(engine, agent=Agent("writer", tmp_path, ("Write",))) as http:
+        answer = await http.post(path, json=asked)
+
+    assert said(answer.json()) == ['{"a": "no"}']
+    assert answer.headers["x-understudy-format"] == "not followed"
+    assert len(engine.turns) == 1
+
+
 async def test_only_the_choices_that_do_not_follow_are_asked_for_again_and_both_tries_are_counted() -> None:
     engine = Scripted(GOOD, BAD, [START, *text('{"a": 2}'), END])
     async with client(engine) as http:
@@ -116,6 +186,24 @@ async def test_only_the_choices_that_do_not_follow_are_asked_for_again_and_both_
     assert sorted(said(answer)) == ['{"a": 1}', '{"a": 2}']
     assert sorted(choice["index"] for choice in answer["choices"]) == [0, 1]
     assert answer["usage"]["completion_tokens"] == 6
+
+
+async def test_the_usage_of_a_response_is_that_of_both_tries() -> None:
+    searched = {**START, "message": {**START["message"], "usage": COUNTS}}
+    async with client(Scripted([searched, *BAD[1:]], [searched, *GOOD[1:]])) as http:
+        answer = (await http.post("/v1/responses", json=response())).json()
+        stored = (await http.get(f"/v1/responses/{answer['id']}")).json()
+
+    assert said(answer) == ['{"a": 1}']
+    assert answer["usage"] == stored["usage"]
+    assert answer["usage"] == {
+        "input_tokens": 2 * 9,
+        "input_tokens_details": {"cached_tokens": 2 * 3, "cache_write_tokens": 2 * 1},
+        "output_tokens": 2 * 2,
+        "output_tokens_details": {"reasoning_tokens": 2 * 1},
+        "total_tokens": 2 * 11,
+    }
+    assert answer["tool_usage"]["web_search"]["num_requests"] == 2 * 4
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/responses"])

@@ -81,6 +81,17 @@ async def test_a_body_is_decoded_once(path: str, body: dict[str, Any], tmp_path:
     assert decoded == ["msgspec.json.decode"]
 
 
+async def test_a_form_is_not_decoded_as_json(decoded: list[str]) -> None:
+    async with client(Scripted()) as http:
+        answer = await http.post("/v1/files", data={"purpose": "user_data"}, files={"file": ("a.txt", MARK.encode())})
+        upload = {"bytes": 100, "filename": "a.txt", "mime_type": "text/plain", "purpose": "user_data"}
+        id = (await http.post("/v1/uploads", json=upload)).json()["id"]
+        part = await http.post(f"/v1/uploads/{id}/parts", files={"data": ("a", MARK.encode())})
+
+    assert (answer.status_code, part.status_code) == (200, 200)
+    assert decoded == []
+
+
 def test_a_body_that_cannot_be_decoded_is_tried_once(decoded: list[str]) -> None:
     broken = request(f'{{"model": "{MARK}"'.encode())
 

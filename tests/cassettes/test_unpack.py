@@ -8,7 +8,7 @@ import brotli  # type: ignore[import-untyped]
 import pytest
 import zstandard
 
-from cassettes.unpack import UnknownEncodingError, unpack, unpack_all
+from cassettes.unpack import MAX_GZIP_MEMBERS, UnknownEncodingError, unpack, unpack_all
 
 
 def without_frame(body: bytes) -> bytes:
@@ -19,6 +19,11 @@ def without_frame(body: bytes) -> bytes:
 PACKED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "gzip": ("gzip", gzip.compress),
     "gzip in two parts": ("gzip", lambda body: gzip.compress(body[:50]) + gzip.compress(body[50:])),
+    "gzip in many parts": (
+        "gzip",
+        lambda body: b"".join(gzip.compress(body[n : n + 5000]) for n in range(0, len(body), 5000)),
+    ),
+    "gzip with zeros after it": ("gzip", lambda body: gzip.compress(body) + bytes(100)),
     "deflate": ("deflate", zlib.compress),
     "deflate without a frame": ("deflate", without_frame),
     "br": ("br", brotli.compress),
@@ -84,3 +89,17 @@ def test_a_window_that_would_take_much_memory_is_refused() -> None:
 
     with pytest.raises(ValueError, match="zstd"):
         unpack(body, "zstd", 100)
+
+
+def test_gzip_of_too_many_parts_is_an_error() -> None:
+    part = gzip.compress(b"")
+
+    assert unpack(part * MAX_GZIP_MEMBERS, "gzip", 1000) == b""
+    with pytest.raises(ValueError, match="parts"):
+        unpack(part * (MAX_GZIP_MEMBERS + 1), "gzip", 1000)
+
+
+@pytest.mark.parametrize("more", [b"x", bytes(10) + b"x", gzip.compress(b"b")[:-1]])
+def test_what_is_no_gzip_after_a_part_is_an_error(more: bytes) -> None:
+    with pytest.raises(ValueError, match="gzip"):
+        unpack(gzip.compress(b"a") + more, "gzip", 1000)

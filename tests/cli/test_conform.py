@@ -1,5 +1,6 @@
 """`understudy conform`: what it prints, and its exit statuses."""
 
+import dataclasses
 import json
 import socket
 from collections.abc import Iterator
@@ -65,6 +66,21 @@ def test_an_endpoint_that_is_not_there_is_asked_once(server: Planter) -> None:
     told: dict[str, Any] = json.loads(done.stdout)
     assert [(one["request"], one["check"]) for one in told["findings"]] == [("response", "endpoint")]
     assert len(told["not_checked"]) == 6
+
+
+def test_a_compressed_answer_is_a_finding_and_is_not_decompressed(server: Planter) -> None:
+    answer = server.answers["list of models"]
+    bomb = dataclasses.replace(answer, headers={**answer.headers, "content-encoding": "gzip"}, text="no gzip")
+    server.answers["list of models"] = bomb
+
+    done = run(server.base_url, "--only", "models", "--model", "m", "--json")
+
+    assert done.exit_code == 1
+    (found,) = json.loads(done.stdout)["findings"]
+    assert (found["check"], found["came"]) == (
+        "connection",
+        '"content-encoding: gzip, and identity was asked for"',
+    )
 
 
 def test_what_a_server_says_cannot_steer_the_terminal(server: Planter) -> None:

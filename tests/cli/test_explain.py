@@ -62,6 +62,10 @@ def test_a_request_that_would_be_refused_ends_with_1(options: tuple[str, ...]) -
         assert done.stdout.splitlines()[-1].startswith("The app gets 400: Unsupported parameter: 'audio'")
 
 
+DEEP = '{"model": "gpt-4o", "messages": ' + "[" * 3000 + "]" * 3000 + "}"
+"""A body that is JSON, and deeper than the functions that translate a request can go."""
+
+
 @pytest.mark.parametrize(
     ("body", "options", "words"),
     [
@@ -70,8 +74,10 @@ def test_a_request_that_would_be_refused_ends_with_1(options: tuple[str, ...]) -
         (b"\xff", (), "stdin: this is not a JSON object."),
         ({"model": "gpt-4o"}, (), "chat, responses, completions"),
         (CHAT, ("--endpoint", "images"), "'images' is not one of chat"),
+        (DEEP, (), "the request is nested too deeply to be explained."),
+        (DEEP, ("--json",), "the request is nested too deeply to be explained."),
     ],
-    ids=["no JSON", "no object", "no text", "no endpoint", "another endpoint"],
+    ids=["no JSON", "no object", "no text", "no endpoint", "another endpoint", "deep", "deep, as JSON"],
 )
 def test_what_cannot_be_explained_is_one_line_and_status_2(body: Any, options: tuple[str, ...], words: str) -> None:
     done = explain(body, *options)

@@ -1,16 +1,20 @@
 """What is asked of the API to count tokens, and what becomes of its answers."""
 
 import json
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from api.http.responder import Responder
 from api.http.server import Request, Server
+from engine import token_counter
 from engine.errors import ClaudeError
 from engine.token_counter import IDENTITY, TokenCounter, counted, custom_headers
+from translate.long_work import LARGE
 from translate.turn import Message, Turn
 
 pytestmark = pytest.mark.anyio
@@ -134,3 +138,39 @@ def test_property_names_that_the_api_refuses_are_renamed_as_in_a_turn() -> None:
     (sent,) = counted(Turn("haiku", (said,), tools=(tool,)))["tools"]
 
     assert all("[" not in name for name in sent["input_schema"]["properties"])
+
+
+def nested(levels: int) -> dict[str, Any]:
+    inside: dict[str, Any] = {}
+    for _ in range(levels):
+        inside = {"a": inside}
+    return inside
+
+
+@pytest.mark.parametrize("name", ["filter[id]", "plain"])
+async def test_arguments_that_are_nested_too_deeply_are_an_error_of_the_request(name: str) -> None:
+    tool = {"name": "f", "input_schema": {"type": "object", "properties": {name: {"type": "object"}}}}
+    call = {"type": "tool_use", "id": "t1", "name": "f", "input": {name: nested(200_000)}}
+    turn = Turn("haiku", (TURN.messages[0], Message("assistant", (call,)), TURN.messages[0]), tools=(tool,))
+
+    async with api(200, {"input_tokens": 1}) as (url, asked):
+        with pytest.raises(ClaudeError) as raised:
+            await TokenCounter(url, "sk-ant-1", {})(turn)
+
+    assert (raised.value.kind, "too deeply" in str(raised.value.reason)) == ("invalid_request_error", True)
+    assert asked == []
+
+
+async def test_the_body_of_a_large_turn_is_made_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+    real = token_counter.counted
+
+    def noting(turn: Turn) -> dict[str, Any]:
+        threads.append(threading.current_thread().name)
+        return real(turn)
+
+    monkeypatch.setattr(token_counter, "counted", noting)
+    async with api(200, {"input_tokens": 1}) as (url, _):
+        await TokenCounter(url, "sk-ant-1", {})(replace(TURN, system="a" * LARGE))
+
+    assert threads != [threading.current_thread().name]

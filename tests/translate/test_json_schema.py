@@ -1,10 +1,13 @@
 """Schemas as Claude's grammar takes them."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from translate import json_schema
+from translate.grammar_limits import Load, load_of
 from translate.json_schema import SchemaError, fit, is_beyond
 
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
@@ -152,3 +155,49 @@ def test_references_that_fork_again_and_again_are_followed_once() -> None:
     defs = {name: {"anyOf": [reference(after), reference(after)]} for name, after in pairwise(names)}
 
     assert not is_beyond({"$ref": "#/$defs/0", "$defs": defs})
+
+
+class Name(str):
+    """A name that counts how often it is compared."""
+
+    __hash__ = str.__hash__
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Name.compared += 1
+        return str.__eq__(self, str(other))
+
+
+@pytest.mark.parametrize("work", [load_of, lambda schema: fit(schema, strict=True)], ids=["limits", "strict"])
+def test_each_property_is_looked_up_once_among_the_required_ones(work: Callable[[Any], object]) -> None:
+    names = [f"p{number}" for number in range(1000)]
+    properties: dict[str, Any] = {name: {"type": "string"} for name in names}
+    required = [Name(name) for name in reversed(names)]
+    Name.compared = 0
+
+    work({"type": "object", "properties": properties, "required": required, "additionalProperties": False})
+
+    assert 0 < Name.compared <= 3 * len(names)
+
+
+@pytest.mark.parametrize("required", [None, "a", {"a": 1}, [["a"]], [{}]])
+def test_a_required_that_is_no_list_of_names_requires_nothing(required: Any) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": required}
+
+    assert load_of(schema) == Load(optional=1)
+    with pytest.raises(SchemaError, match="Missing 'a'"):
+        fit({**schema, "additionalProperties": False}, strict=True)
+
+
+def test_a_target_with_many_references_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = []
+    subschemas = json_schema.subschemas
+
+    def counting(schema: Any) -> Any:
+        read.append(schema)
+        return subschemas(schema)
+
+    monkeypatch.setattr(json_schema, "subschemas", counting)
+
+    assert not is_beyond({"anyOf": [{"$ref": f"#{n}/$defs/b"} for n in range(100)], "$defs": {"b": CLOSED}})
+    assert read.count(CLOSED) == 1

@@ -1,11 +1,14 @@
 """The body of a request is a JSON object, or is refused."""
 
 import json
+import sys
+from types import FrameType
 from typing import Any
 
 import msgspec
 import pytest
 
+from translate import request_body
 from translate.errors import OpenAIError
 from translate.request_body import STEP, decode_object
 
@@ -94,3 +97,29 @@ def test_a_byte_order_mark_is_passed_over() -> None:
 )
 def test_half_of_a_surrogate_pair_becomes_the_replacement_character(text: str, told: str) -> None:
     assert decode_object(f'{{"a": "{text}"}}'.encode()) == {"a": told}
+
+
+def test_a_body_with_a_mistake_and_many_escapes_takes_few_calls() -> None:
+    calls = 0
+
+    def note(frame: FrameType, event: str, arg: Any) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_code.co_filename == request_body.__file__
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        with pytest.raises(OpenAIError):
+            decode_object(rb'{"a": "' + rb"\n" * 100_000 + b"\\")
+    finally:
+        sys.setprofile(before)
+
+    assert 0 < calls < 2000
+
+
+@pytest.mark.parametrize("before", ["a" * 100_000, r"\n" * 100_000, r"\\ud83d\ud83d\ude00" * 1000, r"\ud83d" * 1000])
+def test_half_of_a_surrogate_pair_is_found_after_much_else(before: str) -> None:
+    text = f'["{before}\\ud83d{before}"]'
+    wanted = json.loads(text)[0].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    assert decode_object(f'{{"a": {text}}}'.encode()) == {"a": [wanted]}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from addons.body_bounds import SMALL_BODY_BYTES, Bounds
+from api.body_bounds import SMALL_BODY_BYTES, Bounds
 
 ALL = 100 * SMALL_BODY_BYTES
 PIECE = SMALL_BODY_BYTES

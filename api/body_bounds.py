@@ -1,4 +1,7 @@
-"""How many bytes of request bodies the proxy holds, alone, together and by API key."""
+"""How many bytes of request bodies the proxy holds, alone, together and by API key.
+
+The proxy counts bodies as they come. The origin counts what compressed bodies become, with the same limits.
+"""
 
 import time
 from collections.abc import Callable
@@ -17,8 +20,8 @@ class Bounds:
 
     max_body_bytes: int
     max_bodies_bytes: int
-    timeout_s: float
-    min_bytes_per_s: float
+    timeout_s: float = 30.0
+    min_bytes_per_s: float = 0.0
     clock: Callable[[], float] = time.monotonic
     held: dict[int, int] = field(default_factory=dict)
     """Bytes by the ``id`` of the stream."""
