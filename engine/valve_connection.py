@@ -9,8 +9,10 @@ import base64
 import binascii
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import Awaitable
+from itertools import zip_longest
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -32,8 +34,8 @@ HEAD_S = 10.0
 """The time limit for the first head of a connection."""
 CONNECT_S = 30.0
 """The time limit for a connection to the API, with the resolution of its name and the answer of a proxy."""
-EYEBALLS_S = 0.25
-"""When the next address of a name is tried as well (RFC 8305)."""
+NEXT_S = 3.0
+"""After this time without a connection, the next address of a name is tried. The last one gets all the time."""
 
 log = logging.getLogger(__name__)
 
@@ -318,10 +320,10 @@ class ToApi(asyncio.Protocol):
         """Connect to a host, through ``proxy`` if it is not None. Raises OSError, EOFError and RefusedError."""
         loop = asyncio.get_running_loop()
         if proxy is None:
-            await loop.create_connection(lambda: self, host, port, happy_eyeballs_delay=EYEBALLS_S)
+            await _connect(self, host, port)
             return
         tls = await asyncio.to_thread(_context, authorities) if proxy.tls else None
-        await loop.create_connection(lambda: self, proxy.host, proxy.port, ssl=tls, happy_eyeballs_delay=EYEBALLS_S)
+        await _connect(self, proxy.host, proxy.port, tls)
         if not tunnel:
             self.absolute, self.login = True, proxy.login
             return
@@ -491,6 +493,29 @@ def _token(head: bytes) -> str:
             with contextlib.suppress(ValueError, IndexError, binascii.Error):
                 return base64.b64decode(value.split()[-1]).decode("ascii").partition(":")[0]
     return ""
+
+
+async def _connect(protocol: asyncio.Protocol, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+    """Connect to the first address of a name that answers, IPv6 and IPv4 in turn. Raises OSError.
+
+    ``happy_eyeballs_delay`` of asyncio fails with eager tasks, which mitmproxy uses, before Python 3.13.1 and 3.12.8.
+    """
+    loop = asyncio.get_running_loop()
+    families: dict[int, list[str]] = {}
+    for family, *_, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        families.setdefault(family, []).append(str(address[0]))
+    addresses = [one for each in zip_longest(*families.values()) for one in each if one is not None]
+    failed = OSError("the name has no address")
+    for number, address in enumerate(addresses, 1):
+        try:
+            async with asyncio.timeout(NEXT_S if number < len(addresses) else None):
+                await loop.create_connection(
+                    lambda: protocol, address, port, ssl=tls, server_hostname=host if tls else None
+                )
+                return
+        except OSError as error:
+            failed = error
+    raise failed
 
 
 def _length(record: bytes) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -436,6 +437,22 @@ async def test_a_name_that_cannot_be_resolved_is_a_failed_connection(name: str) 
         gate = valve.gate(destinations({}, Hosts(("*",))), _at_once, lambda: None)
         reader, writer = await _connect(valve, gate, name, 443)
         assert (await reader.read()).startswith(b"HTTP/1.1 502 ")
+        writer.close()
+
+
+async def test_a_name_is_reached_by_the_first_of_its_addresses_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, stream = asyncio.get_running_loop(), socket.SOCK_STREAM
+
+    async def addresses(host: str, port: int, **_: Any) -> list[Any]:
+        # Nothing listens on 127.0.0.2.
+        found = ["127.0.0.2", "127.0.0.1"] if host == "api.test" else [host]
+        return [(socket.AF_INET, stream, 6, "", (address, port)) for address in found]
+
+    async with asyncio.timeout(GUARD_S), serving(_say_hello) as port, Valve() as valve:
+        monkeypatch.setattr(loop, "getaddrinfo", addresses)
+        gate = valve.gate(destinations({}, Hosts(("*",))), _at_once, lambda: None)
+        reader, writer = await _connect(valve, gate, "api.test", port)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
         writer.close()
 
 
