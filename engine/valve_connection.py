@@ -501,17 +501,16 @@ async def _connect(protocol: asyncio.Protocol, host: str, port: int, tls: ssl.SS
     ``happy_eyeballs_delay`` of asyncio fails with eager tasks, which mitmproxy uses, before Python 3.13.1 and 3.12.8.
     """
     loop = asyncio.get_running_loop()
+    name = host if tls is not None else None
     families: dict[int, list[str]] = {}
-    for family, *_, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        families.setdefault(family, []).append(str(address[0]))
+    for family, *_, place in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        families.setdefault(family, []).append(str(place[0]))
     addresses = [one for each in zip_longest(*families.values()) for one in each if one is not None]
     failed = OSError("the name has no address")
     for number, address in enumerate(addresses, 1):
         try:
             async with asyncio.timeout(NEXT_S if number < len(addresses) else None):
-                await loop.create_connection(
-                    lambda: protocol, address, port, ssl=tls, server_hostname=host if tls else None
-                )
+                await loop.create_connection(lambda: protocol, address, port, ssl=tls, server_hostname=name)
                 return
         except OSError as error:
             failed = error
