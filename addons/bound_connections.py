@@ -14,13 +14,11 @@ from collections import OrderedDict
 from typing import Any
 
 from mitmproxy import ctx, http
-from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from addons.accept_few import accept_few
 from addons.bounded_websocket import REFUSED
 from addons.client_reader import Reader
 from addons.each_ending import SWITCHED
@@ -40,7 +38,7 @@ UNKNOWN_BYTES = 256 * 1024
 """How many bytes of a new connection are read before its first request headers are complete. TLS bytes count."""
 
 CONNECTIONS_A_ROUND = 4
-"""How many connections are accepted, and begin, in one round of the event loop. Each blocks it for about 2 ms."""
+"""How many connections begin in one round of the event loop. Each blocks it for about 2 ms."""
 
 DESCRIPTORS_OF_A_REQUEST = 3
 """The client's socket, and the two ends of the connection to the origin."""
@@ -81,10 +79,6 @@ class BoundConnections:
         self._new: OrderedDict[str, None] = OrderedDict()
         self._turnstile = Turnstile(CONNECTIONS_A_ROUND)
         self._lines = RepeatedLines(log)
-
-    def load(self, loader: Loader) -> None:
-        """Accept few connections in one round of the event loop. This comes before the servers are started."""
-        accept_few(asyncio.get_running_loop(), CONNECTIONS_A_ROUND)
 
     def done(self) -> None:
         """Log the lines that are only counted so far."""
