@@ -8,9 +8,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from engine.reach import port_of, proxy_before, write
-from engine.spawn import Hosts
-
-API_URL = "https://api.anthropic.com"
+from engine.spawn import API_URL, Hosts
 
 type Kind = Literal["api", "other", "refused"]
 

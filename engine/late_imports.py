@@ -8,10 +8,10 @@ _one_at_a_time = threading.Lock()
 
 
 async def import_late(name: str) -> None:
-    """Import a module in a thread. Afterwards, a ``from`` statement in a function gives what it has.
+    """Import a module in a thread. The caller then uses an ``import`` statement, which no longer takes time.
 
-    One module at a time: where two threads import modules that import each other (such as those of ``mcp``), Python
-    raises an error in one of them and gives the other a module that is only half there
+    Only one module is imported at a time. If two threads import modules that import each other, such as those of
+    ``mcp``, Python raises an error in one thread and gives the other an incomplete module
     (https://docs.python.org/3/whatsnew/3.3.html#finer-grained-import-lock).
     """
     if name not in _imported:
@@ -25,4 +25,4 @@ def _import(name: str) -> None:
 
 
 _imported: set[str] = set()
-"""What was imported to its end. ``sys.modules`` also has modules that are only half there."""
+"""The modules whose import has ended. ``sys.modules`` also has incomplete ones."""

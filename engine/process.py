@@ -133,7 +133,7 @@ class ClaudeProcess:
     @property
     def api_wait_s(self) -> float | None:
         """How long the API took from the end of the last request to the beginning of its answer, if that is known."""
-        return self._connection.api_wait_s
+        return self._connection.gate.api_wait_s
 
     @property
     def backlog(self) -> int:
@@ -242,12 +242,12 @@ class ClaudeProcess:
         """End the turn. Close its request if it has not ended after ``within_s`` seconds. Raises ClaudeError."""
         self._answer, self._ended = None, True
         # A turn that has not begun yet must not begin.
-        self._connection.shut_gate()
+        self._connection.gate.shut()
         with sdk_errors():
             ending = asyncio.create_task(self._end_turn(), name=f"interrupt {self!r}")
             try:
                 await asyncio.wait({ending}, timeout=within_s)
-                if not ending.done() and self._connection.cut_off():
+                if not ending.done() and self._connection.gate.cut_off():
                     await asyncio.wait({ending}, timeout=CUT_OFF_S)
                 if not ending.done():
                     raise ClaudeError("cli_failed", detail="it did not end its turn")
@@ -357,7 +357,7 @@ class ClaudeProcess:
 
     async def _send_question(self, message: Message, name: str) -> None:
         self._asked = True
-        self._connection.open_gate()
+        self._connection.gate.open()
         await self._connection.send(weight(message.content), lambda: _question(message, name))
 
     async def _remember(self, message: Message, identity: bytes, turn: Turn) -> None:
@@ -397,14 +397,14 @@ class ClaudeProcess:
                         return
                     yield event
                 case SystemMessage(subtype="api_retry", data=data):
-                    self._connection.shut_gate()
+                    self._connection.gate.shut()
                     raise retry_announced(data, started=started)
                 case AssistantMessage(error=str(error)):
                     told = Told(error, self._connection.request_id)
                 case AssistantMessage(content=blocks):
                     self._compare(blocks)
                 case ResultMessage() as result:
-                    self._connection.shut_gate()
+                    self._connection.gate.shut()
                     self._held.append(UNKNOWN)
                     self._asked = False
                     raise failed(result, told, started=started)
@@ -468,20 +468,20 @@ class ClaudeProcess:
         match event:
             case {"type": "message_start"}:
                 self._visible, self._ended = False, False
-                self._connection.shut_gate()
+                self._connection.gate.shut()
             case {"type": "content_block_delta", "delta": {"text": str() as text}}:
                 self._visible = self._visible or not is_blank(text)
             case {"type": "message_delta", "delta": {"stop_reason": str() as reason}}:
                 self._ended = True
                 if not (reason == "tool_use" or (reason in CLEAN_STOPS and self._visible)):
-                    if not self._connection.holds:
+                    if not self._connection.gate.holds:
                         self._connection.kill()
                     self.cut = True
             case _:
                 pass
 
     def _on_held(self) -> None:
-        """The valve holds a request back. Without this, a turn whose answer broke off would wait for it."""
+        """End a turn whose answer broke off: the valve holds the request that would begin it again."""
         if self._asked and not self._ended:
             self._connection.fail("it asked again amid its answer")
 

@@ -51,7 +51,7 @@ from engine.inherited import inherited
 from engine.park import SERVER, Park, Rpc
 from engine.spawn import VERIFIED_CLI, Spawn
 from engine.transcript import Transcript, remove
-from engine.valve import Gate, Valve
+from engine.valve import Gate, NoGate, Valve
 from translate import large_json
 
 __all__ = [
@@ -346,9 +346,9 @@ class Connection:
     ) -> None:
         inherits = inherited(os.environ, spawn.inherits, spawn.not_inherited)
         env = {**ENVIRONMENT, **spawn.env}
-        self._gate = _gate(valve, spawn, {**inherits, **env}, self._until_read, on_held)
-        if self._gate is not None:
-            env |= self._gate.environment
+        self.gate = _gate(valve, spawn, {**inherits, **env}, self._until_read, on_held)
+        """What the program may send to the API."""
+        env |= self.gate.environment
         self._options = ClaudeAgentOptions(
             tools=[],
             setting_sources=[],
@@ -478,32 +478,6 @@ class Connection:
         """
         await self._transport.write(await aside(size, _line_of, make))
 
-    def open_gate(self) -> None:
-        """Let the request of a turn pass the valve."""
-        if self._gate is not None:
-            self._gate.open()
-
-    def shut_gate(self) -> None:
-        """Let no further request pass the valve: the answer has begun."""
-        if self._gate is not None:
-            self._gate.shut_behind()
-
-    def cut_off(self) -> bool:
-        """Close the program's connections to the API. Returns whether there is a valve to do it."""
-        if self._gate is not None:
-            self._gate.cut_off()
-        return self._gate is not None
-
-    @property
-    def holds(self) -> bool:
-        """Whether the valve keeps the program from asking again in this turn."""
-        return self._gate is not None and self._gate.holds
-
-    @property
-    def api_wait_s(self) -> float | None:
-        """How long the API took to begin its answer, as the valve has seen it."""
-        return self._gate.api_wait_s if self._gate is not None else None
-
     async def _until_read(self, quiet_s: float) -> bool:
         """Wait until the program has reported nothing for ``quiet_s`` seconds. Return False if that does not happen.
 
@@ -549,8 +523,7 @@ class Connection:
     def kill(self) -> None:
         """Kill the program."""
         self._transport.kill()
-        if self._gate is not None:
-            self._gate.close()
+        self.gate.close()
 
     async def terminate(self, within_s: float) -> None:
         """Ask the program to end with the commands that it runs, and wait for up to ``within_s`` seconds."""
@@ -563,8 +536,7 @@ class Connection:
             await asyncio.gather(self._pump, return_exceptions=True)
         await self._client.disconnect()
         await self._transport.close()
-        if self._gate is not None:
-            self._gate.close()
+        self.gate.close()
 
 
 def _gate(
@@ -573,16 +545,16 @@ def _gate(
     environ: Mapping[str, str],
     until_read: Callable[[float], Awaitable[bool]],
     on_held: Callable[[], None],
-) -> Gate | None:
-    """Return the program's gate in the valve; None if it goes without."""
+) -> Gate | NoGate:
+    """Return the program's gate in the valve, or one that holds nothing if it cannot use the valve."""
     if valve is None:
-        return None
+        return NoGate()
     to = destinations(environ, spawn.hosts)
     try:
         to.check_proxy()
     except UnusableProxyError as error:
         log.warning("Claude Code goes without the valve, which cannot use the proxy of the environment: %s", error)
-        return None
+        return NoGate()
     return valve.gate(to, until_read, on_held)
 
 

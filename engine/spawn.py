@@ -7,6 +7,9 @@ from pathlib import Path
 
 from engine.agents import Agent
 
+API_URL = "https://api.anthropic.com"
+"""Where Claude Code sends its requests if no base URL is set."""
+
 VERIFIED_CLI = "2.1.332"
 """The program that the facts were found with and that every test runs: the one in the SDK's wheel."""
 

@@ -21,7 +21,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 from engine.destinations import Destinations
@@ -59,10 +59,10 @@ class Gate:
         self._carrier: FromProcess | None = None
         self._over_tls = True
         self.destinations = to
-        self.shut = False
-        """Whether the answer of the present turn has begun."""
-        self.came = 0
-        """How many bytes the API has sent since the process last sent some."""
+        # Whether the answer of the present turn has begun.
+        self._is_shut = False
+        # How many bytes the API has sent since the process last sent some.
+        self._came = 0
         self._sent_at: float | None = None
         self._answered_at: float | None = None
         self.token = secrets.token_urlsafe(16)
@@ -77,7 +77,7 @@ class Gate:
     @property
     def holds(self) -> bool:
         """Whether this turn's request went through the gate, and no other request can follow."""
-        return self.shut and self._carrier is not None and self._exact
+        return self._is_shut and self._carrier is not None and self._exact
 
     @property
     def api_wait_s(self) -> float | None:
@@ -92,20 +92,21 @@ class Gate:
         The process gets its question only after this call, so nothing that waits can belong to the new turn.
         """
         self._turn += 1
-        self.shut, self._carrier = False, None
-        self.came, self._sent_at, self._answered_at = 0, None, None
+        self._is_shut, self._carrier = False, None
+        self._came, self._sent_at, self._answered_at = 0, None, None
         for connection in list(self._connections):
             if connection.waits:
                 connection.abort()
 
-    def shut_behind(self) -> None:
+    def shut(self) -> None:
         """Let no more data pass: the answer has begun."""
-        self.shut = True
+        self._is_shut = True
 
-    def cut_off(self) -> None:
-        """Close all connections of the process."""
+    def cut_off(self) -> bool:
+        """Close all connections of the process. Return True."""
         for connection in list(self._connections):
             connection.abort()
+        return True
 
     def close(self) -> None:
         """Close all connections, and accept no further ones."""
@@ -124,23 +125,23 @@ class Gate:
 
     def passes_now(self) -> bool:
         """Whether data may be sent to the API at once, without :meth:`may_pass`."""
-        return not self._exact or not (self.shut or self.came)
+        return not self._exact or not (self._is_shut or self._came)
 
     async def may_pass(self, connection: FromProcess) -> bool:
         """Return whether data of a connection may be sent to the API. Wait for the process's reports first."""
         turn = self._turn
-        if not self.shut and self.came:
-            tickets = self._over_tls and self.came <= HEAD_BYTES
+        if not self._is_shut and self._came:
+            tickets = self._over_tls and self._came <= HEAD_BYTES
             await self._until_read(QUIET_S if tickets else QUIET_AFTER_ANSWER_S)
         if self._turn != turn:
             return False
-        if self.shut and self._exact:
+        if self._is_shut and self._exact:
             self._valve.counts["held"] += 1
             # A request beside a living answer is not a second try.
             if self._carrier is connection or self._carrier not in self._connections:
                 self._valve.tasks.start(self._tell_held(turn), "tell of a held request")
             return False
-        self.came = 0
+        self._came = 0
         return True
 
     async def _tell_held(self, turn: int) -> None:
@@ -162,16 +163,16 @@ class Gate:
         if self._carrier is None:
             return
         self._over_tls = tls
-        if not self.came:
+        if not self._came:
             self._answered_at = time.monotonic()
-        self.came += size
+        self._came += size
 
     def refuse(self, name: str) -> None:
         """Count a refused connection to a host. The log names each host once."""
         refused = self._valve.refused
         if name not in refused and len(refused) < MAX_NAMES:
             log.warning(
-                "Claude Code wanted to reach %s and was not let through; if it must, add the host to the setting"
+                "Claude Code may not reach %s, and the connection was refused. To allow it, add the host to the setting"
                 " claude_hosts",
                 name,
             )
@@ -181,8 +182,32 @@ class Gate:
     def cannot_hold(self) -> None:
         """Take note that the process offers HTTP/2. There a client also sends data while an answer comes."""
         if self._exact:
-            log.warning("Claude Code offers HTTP/2, which the valve cannot hold; such a process is ended instead")
+            log.warning(
+                "Claude Code offers HTTP/2, which the valve cannot hold. A process that would send a second request is"
+                " killed instead"
+            )
         self._exact = False
+
+
+class NoGate:
+    """The gate of a process that does not use the valve. It holds nothing."""
+
+    environment: Mapping[str, str] = {}
+    holds = False
+    api_wait_s = None
+
+    def open(self) -> None:
+        """Do nothing."""
+
+    def shut(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def cut_off(self) -> bool:
+        """Return False: the connections cannot be closed."""
+        return False
 
 
 MAX_NAMES = 50

@@ -5,24 +5,18 @@ bytes that the valve does not read. For ``http`` it sends requests with an absol
 """
 
 import asyncio
-import base64
-import binascii
-import contextlib
 import logging
 import socket
 import ssl
 from collections.abc import Awaitable
 from itertools import zip_longest
 from typing import Protocol
-from urllib.parse import urlsplit
-
-import certifi
 
 from engine.destinations import Destinations, Proxy, UnusableProxyError
-from engine.reach import write
+from engine.proxy_requests import MAX_HEAD_BYTES, RefusedError, Requests, target_of, token_of
+from engine.reach import trusted, write
 from engine.tasks import TaskSet
 
-MAX_HEAD_BYTES = 64 * 1024
 CHANGE_CIPHER, ALERT, HANDSHAKE, DATA = 0x14, 0x15, 0x16, 0x17
 """The types of TLS records (RFC 8446, section 5.1)."""
 RECORD_HEAD = 5
@@ -63,14 +57,6 @@ class Gates(Protocol):
     connections: "set[FromProcess]"
 
     def find(self, token: str) -> Gate | None: ...
-
-
-class RefusedError(Exception):
-    """The process gets an answer with this status, and no connection."""
-
-    def __init__(self, status: str, *headers: str) -> None:
-        super().__init__(status)
-        self.answer = "\r\n".join((f"HTTP/1.1 {status}", *headers, "Content-Length: 0", "Connection: close", "", ""))
 
 
 class NoConnectionError(Exception):
@@ -157,22 +143,24 @@ class FromProcess(asyncio.Protocol):
     async def _open(self, head: bytes) -> None:
         assert self._transport is not None  # noqa: S101 - connection_made has come
         try:
-            method, host, port = _target(head)
+            method, host, port = target_of(head)
             gate = self._gate = self._enter(head, host, port)
             if self._counts and not gate.passes_now() and not await gate.may_pass(self):
                 # It waits until the process gives it up, or until the next turn.
                 self._throw_away()
                 return
             api = await self._connect(gate.destinations, host, port, tunnel=method == "CONNECT")
-        except Exception as error:
-            if isinstance(error, RefusedError):
-                self._transport.write(error.answer.encode("ascii"))
-                self._transport.close()
-            else:
-                if not isinstance(error, NoConnectionError):
-                    log.warning("no way to the API could be opened", exc_info=error)
-                # Without TLS, an answer of ours would look like one of the API's.
-                self.abort()
+        except RefusedError as error:
+            self._transport.write(error.answer.encode("ascii"))
+            self._transport.close()
+            return
+        except NoConnectionError:
+            # Without TLS, an answer of ours would look like one of the API's.
+            self.abort()
+            return
+        except Exception:
+            log.exception("no connection to the API could be opened")
+            self.abort()
             return
         self._api = api
         rest = bytes(self._buffer)
@@ -189,7 +177,7 @@ class FromProcess(asyncio.Protocol):
 
     def _enter(self, head: bytes, host: str, port: int) -> Gate:
         """Return the gate of the process, if it may reach the host. Raises RefusedError."""
-        gate = self._gates.find(_token(head))
+        gate = self._gates.find(token_of(head))
         if gate is None:
             raise RefusedError("407 Proxy Authentication Required", 'Proxy-Authenticate: Basic realm="valve"')
         kind = gate.destinations.kind(host, port)
@@ -297,8 +285,8 @@ class FromProcess(asyncio.Protocol):
         self.held = True
         self._buffer.clear()
         # Read on: otherwise it is not noticed when the process closes the connection.
-        self._pauses.clear()
-        self.resume("")
+        for why in tuple(self._pauses):
+            self.resume(why)
 
 
 class ToApi(asyncio.Protocol):
@@ -322,7 +310,7 @@ class ToApi(asyncio.Protocol):
         if proxy is None:
             await _connect(self, host, port)
             return
-        tls = await asyncio.to_thread(_context, authorities) if proxy.tls else None
+        tls = await asyncio.to_thread(trusted, authorities) if proxy.tls else None
         await _connect(self, proxy.host, proxy.port, tls)
         if not tunnel:
             self.absolute, self.login = True, proxy.login
@@ -403,98 +391,6 @@ class ToApi(asyncio.Protocol):
             self._transport.abort()
 
 
-class Requests:
-    """Rewrites the heads of plain HTTP requests, and leaves their bodies as they are.
-
-    The login for the valve is removed. A server gets only the path. A proxy gets the absolute URL and its own login.
-    """
-
-    def __init__(self, absolute: bool, login: str | None) -> None:
-        self._absolute = absolute
-        self._login = login
-        self._server: bytes | None = None
-        self._head = b""
-        self._left: int | None = 0
-        """How many bytes of the body are still to come. None: all further bytes of the connection are its body."""
-
-    def rewrite(self, data: bytes) -> bytes:
-        """Return what to send for this data.
-
-        Raises ValueError for an invalid head, and for a head that names another server than the one before.
-        """
-        out = b""
-        while data:
-            if self._left is None:
-                return out + data
-            if self._left:
-                body, data = data[: self._left], data[self._left :]
-                self._left -= len(body)
-                out += body
-                continue
-            head, separator, data = (self._head + data).partition(b"\r\n\r\n")
-            if not separator:
-                if len(head) > MAX_HEAD_BYTES:
-                    raise ValueError("the head is too long")
-                self._head = head
-                return out
-            self._head = b""
-            out += self._rewritten(head)
-        return out
-
-    def _rewritten(self, head: bytes) -> bytes:
-        line, *fields = head.split(b"\r\n")
-        method, url, version = line.split(b" ")
-        parts = urlsplit(url.decode("ascii"))
-        server = parts.netloc.encode("ascii")
-        if self._server not in (None, server):
-            raise ValueError("the connection leads to another server")
-        self._server = server
-        if not self._absolute:
-            path = url[len(parts.scheme) + len("://") + len(server) :]
-            url = path if path.startswith(b"/") else b"/" + path
-        self._left = 0
-        kept = []
-        for field in fields:
-            name, _, value = field.partition(b":")
-            match name.strip().lower():
-                case b"proxy-authorization" | b"proxy-connection":
-                    continue
-                case b"content-length":
-                    self._left = int(value)
-                case b"transfer-encoding":
-                    # Where such a body ends is not looked for, so no request may follow it.
-                    self._left = None
-            kept.append(field)
-        if self._left is None:
-            kept.append(b"Connection: close")
-        if self._login is not None:
-            kept.append(b"Proxy-Authorization: " + self._login.encode("ascii"))
-        return b"\r\n".join([b" ".join((method, url, version)), *kept, b"", b""])
-
-
-def _target(head: bytes) -> tuple[str, str, int]:
-    """Return method, host and port of a request to a proxy. Raises RefusedError."""
-    try:
-        method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
-        parts = urlsplit(f"https://{target}" if method == "CONNECT" else target)
-        host, port = parts.hostname, parts.port or {"https": 443, "http": 80}[parts.scheme]
-    except (ValueError, KeyError):
-        raise RefusedError("400 Bad Request") from None
-    if not host or (method != "CONNECT" and parts.scheme != "http"):
-        raise RefusedError("400 Bad Request")
-    return method, host, port
-
-
-def _token(head: bytes) -> str:
-    """Return the user name in ``Proxy-Authorization``, or an empty string if there is none."""
-    for field in head.split(b"\r\n")[1:]:
-        name, _, value = field.partition(b":")
-        if name.strip().lower() == b"proxy-authorization":
-            with contextlib.suppress(ValueError, IndexError, binascii.Error):
-                return base64.b64decode(value.split()[-1]).decode("ascii").partition(":")[0]
-    return ""
-
-
 async def _connect(protocol: asyncio.Protocol, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
     """Connect to the first address of a name that answers, IPv6 and IPv4 in turn. Raises OSError.
 
@@ -530,13 +426,3 @@ def _is_alert(data: bytes) -> bool:
         and _length(data) <= ALERT_BYTES
         and len(data) == RECORD_HEAD + _length(data)
     )
-
-
-def _context(authorities: str | None) -> ssl.SSLContext:
-    """Return the TLS settings for a proxy, with the authorities that Claude Code trusts."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    if authorities is not None:
-        with contextlib.suppress(OSError):
-            context.load_verify_locations(authorities)
-    return context

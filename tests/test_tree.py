@@ -73,6 +73,7 @@ ELSEWHERE = {
     "cli/demo/chat_by_httpx.py": "tests/end_to_end/test_wheel.py",
     "cli/demo/chat.py": "the demo's app: tests/cli/demo/test_show.py runs it",
     "engine/process.py": "tests/engine/test_facts.py",
+    "engine/valve_connection.py": "tests/engine/test_valve.py",
     "engine/spawn.py": "tests/engine/test_facts.py",
     "engine/sdk.py": "tests/engine/test_facts.py",
     "cassettes/show/answer.py": "tests/cli/test_show.py",

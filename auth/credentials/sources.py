@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.spawn import API_URL
+
 
 class SourceError(Exception):
     """The requested source cannot be used. The message says what is missing, and contains no secret."""
@@ -55,7 +57,6 @@ _AWS_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN
 _AWS = ("AWS_REGION", "AWS_PROFILE")
 _GOOGLE = ("GOOGLE_APPLICATION_CREDENTIALS",)  # a path
 BEARER = "ANTHROPIC_AUTH_TOKEN"
-API_URL = "https://api.anthropic.com"
 
 
 # The variables that the clouds' libraries read. Claude Code's documentation lists fewer, and new versions read more.

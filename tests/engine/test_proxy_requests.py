@@ -1,8 +1,8 @@
-"""How the valve reads what a process sends to it."""
+"""Requests that a client sends to an HTTP proxy."""
 
 import pytest
 
-from engine.valve_connection import RefusedError, Requests, _target, _token
+from engine.proxy_requests import RefusedError, Requests, target_of, token_of
 
 HEAD = (
     b"POST http://api.test:8080/v1/messages?beta=true HTTP/1.1\r\nHost: api.test:8080\r\n"
@@ -73,17 +73,17 @@ def test_a_url_without_a_path_is_the_root() -> None:
 
 
 def test_the_target_of_a_request() -> None:
-    assert _target(b"CONNECT api.test:443 HTTP/1.1") == ("CONNECT", "api.test", 443)
-    assert _target(b"CONNECT [::1]:8443 HTTP/1.1") == ("CONNECT", "::1", 8443)
-    assert _target(b"GET http://api.test/v1 HTTP/1.1") == ("GET", "api.test", 80)
+    assert target_of(b"CONNECT api.test:443 HTTP/1.1") == ("CONNECT", "api.test", 443)
+    assert target_of(b"CONNECT [::1]:8443 HTTP/1.1") == ("CONNECT", "::1", 8443)
+    assert target_of(b"GET http://api.test/v1 HTTP/1.1") == ("GET", "api.test", 80)
     lines = (b"", b"GET / HTTP/1.1", b"GET https://api.test/ HTTP/1.1", b"CONNECT \xff HTTP/1.1", b"CONNECT : HTTP/1.1")
     for line in lines:
         with pytest.raises(RefusedError):
-            _target(line)
+            target_of(line)
 
 
 def test_the_token_is_the_user_name_of_the_login() -> None:
-    assert _token(b"CONNECT a:1 HTTP/1.1\r\nproxy-authorization: Basic dG9rZW46eA==") == "token"
+    assert token_of(b"CONNECT a:1 HTTP/1.1\r\nproxy-authorization: Basic dG9rZW46eA==") == "token"
     for login in (b"", b"Basic", b"Basic !", b"Basic /w=="):
-        assert _token(b"CONNECT a:1 HTTP/1.1\r\nProxy-Authorization: " + login) == ""
-    assert _token(b"CONNECT a:1 HTTP/1.1") == ""
+        assert token_of(b"CONNECT a:1 HTTP/1.1\r\nProxy-Authorization: " + login) == ""
+    assert token_of(b"CONNECT a:1 HTTP/1.1") == ""
