@@ -23,7 +23,6 @@ from addons.bounded_websocket import REFUSED
 from addons.client_reader import Reader
 from addons.each_ending import SWITCHED
 from addons.proxy_login import ASK_FOR_LOGIN
-from addons.repeated_lines import RepeatedLines
 from addons.turnstile import Turnstile
 from settings import Settings
 
@@ -78,11 +77,6 @@ class BoundConnections:
         """Places by the client's id. The most recently used place comes last."""
         self._new: OrderedDict[str, None] = OrderedDict()
         self._turnstile = Turnstile(CONNECTIONS_A_ROUND)
-        self._lines = RepeatedLines(log)
-
-    def done(self) -> None:
-        """Log the lines that are only counted so far."""
-        self._lines.flush()
 
     def running(self) -> None:
         """Lower the limits if there are too few file descriptors."""
@@ -120,8 +114,7 @@ class BoundConnections:
         if len(self._new) >= self._most_new:
             self._close(next(iter(self._new)), "it made no request, and others want its place")
         elif len(self._places) >= self._most and not self._make_room():
-            told = f"a connection is refused: there are {self._most} already (max_connections)"
-            self._lines.log(logging.WARNING, told)
+            log.warning("a connection is refused: there are %d already (max_connections)", self._most)
             client.error = "too many connections"
             return False
         transport = handler.transports[client]
@@ -255,7 +248,7 @@ class BoundConnections:
         if place is None or handler is None or handler.client not in handler.transports:
             return
         level = logging.WARNING if place.is_new else logging.INFO
-        self._lines.log(level, f"a connection is closed: {why}")
+        log.log(level, "a connection is closed: %s", why, extra={"folds": ("closed", why)})
         close(handler)
 
     def _forget(self, client_id: str) -> None:

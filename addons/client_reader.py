@@ -27,6 +27,7 @@ class Reader:
         self._go = asyncio.Event()
         self._go.set()
         self._lingering = False
+        self._is_first = True
         self._slice: int | None = None
         self._rest = b""
         """Bytes that were received and not returned yet."""
@@ -53,6 +54,11 @@ class Reader:
 
     async def read(self, most: int) -> bytes:
         """Return the bytes that have arrived; b"" at the end of the stream."""
+        if self._is_first:
+            # mitmproxy reads in an eager task, and stores the task when it first waits. If bytes or the end of the
+            # stream are here already, the task would go on and end, and mitmproxy would fail: it is not stored yet.
+            self._is_first = False
+            await asyncio.sleep(0)
         while not self._lingering:
             await self._go.wait()
             if self._slice is not None:

@@ -91,3 +91,15 @@ async def test_a_paused_client_is_not_read() -> None:
 
     reader.resume()
     assert await reading == b"a"
+
+
+async def test_the_first_read_lets_the_task_that_reads_be_stored() -> None:
+    stream = asyncio.StreamReader()
+    stream.feed_eof()
+    reader = Reader(stream, lambda _: True)
+
+    # As mitmproxy does: the task begins to run before it is stored.
+    task = asyncio.eager_task_factory(asyncio.get_running_loop(), reader.read(65535))
+
+    assert not task.done()
+    assert await task == b""
